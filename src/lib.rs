@@ -1,0 +1,18 @@
+//! waxseal: an inline mail gateway that seals attachments where mail is sent and checks them where it is received.
+//!
+//! Imports go one way: `main → commands → gateway → edges → core`.
+//!
+//! | part | modules | rule |
+//! |---|---|---|
+//! | core | [`domain`], [`edits`], [`envelope`], [`header`], [`limits`], [`mime`], [`seal`] … | no tokio, sockets, files, environment or clock |
+//! | edges | [`smtp`], [`config`], [`store`], [`notify`] | each speaks one outside language; edges don't import each other |
+//! | centre | [`gateway`], [`commands`] | where core and edges meet |
+
+pub mod config;
+pub mod domain;
+pub mod edits;
+pub mod envelope;
+pub mod limits;
+pub mod notify;
+pub mod smtp;
+pub mod store;
