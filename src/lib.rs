@@ -8,11 +8,19 @@
 //! | edges | [`smtp`], [`config`], [`store`], [`notify`] | each speaks one outside language; edges don't import each other |
 //! | centre | [`gateway`], [`commands`] | where core and edges meet |
 
+pub mod author;
 pub mod config;
 pub mod domain;
+pub mod doubt;
 pub mod edits;
 pub mod envelope;
+pub mod header;
 pub mod limits;
+pub mod manifest;
+pub mod mime;
 pub mod notify;
+pub mod report;
+pub mod seal;
 pub mod smtp;
 pub mod store;
+pub mod verdict;

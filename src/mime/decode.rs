@@ -1,0 +1,349 @@
+//! Transfer encodings (RFC 2045 §6) removed in windows, so that no attachment is ever held decoded as a whole.
+//! Decoding never fails: what decoders would read differently is a doubt, and some reading of it is given.
+
+use encodify::base64;
+use memchr::{memchr, memchr2};
+
+use super::leaf::Encoding;
+use crate::doubt::{Doubt, Doubts};
+
+/// Octets of a body that are decoded at once.
+pub const WINDOW: usize = 256 << 10;
+
+/// Decodes bodies; keeps its buffers from one leaf to the next.
+#[derive(Debug, Default)]
+pub struct Decoder {
+    decoded: Vec<u8>,
+    symbols: Vec<u8>,
+}
+
+impl Decoder {
+    /// Hands the decoded octets of `body` to `sink`, a window at a time, and returns the doubts met.
+    pub fn decode(&mut self, body: &[u8], encoding: Encoding, sink: &mut impl FnMut(&[u8])) -> Doubts {
+        match encoding {
+            Encoding::Base64 => self.decode_base64(body, sink),
+            Encoding::QuotedPrintable => self.decode_quoted_printable(body, sink),
+            Encoding::SevenBit | Encoding::EightBit | Encoding::Unknown => pass(body, encoding, sink),
+            Encoding::Binary => {
+                body.chunks(WINDOW).for_each(sink);
+                Doubts::NONE
+            }
+        }
+    }
+
+    fn decode_base64(&mut self, body: &[u8], sink: &mut impl FnMut(&[u8])) -> Doubts {
+        let mut doubts = bare_line_ends(body);
+        // What follows the first padding can only be more of it.
+        let end = memchr(b'=', body).unwrap_or(body.len());
+        let padding = body[end..].iter().filter(|&&octet| octet == b'=').count();
+        let only_padding =
+            body[end..].iter().all(|octet| matches!(octet, b'=' | b' ' | b'\t' | b'\r' | b'\n'));
+        let text = if only_padding { &body[..end] } else { body };
+
+        let mut symbols = 0;
+        let mut carried = Vec::new();
+        for window in windows_of_lines(text) {
+            let blanks = count_up_to_space(window);
+            symbols += window.len() - blanks;
+            let window = if carried.is_empty() && (window.len() - blanks).is_multiple_of(4) {
+                window
+            } else {
+                carried = self.align(&carried, window);
+                &self.symbols
+            };
+            doubts.extend(decode_window(&mut self.decoded, window, sink));
+        }
+        if !carried.is_empty() {
+            doubts.extend(decode_window(&mut self.decoded, &carried, sink));
+        }
+        let well_padded = matches!((symbols % 4, padding), (0, 0) | (2, 2) | (3, 1));
+        doubts.insert_if(!only_padding || !well_padded, Doubt::BadBase64);
+        doubts
+    }
+
+    /// Puts the symbols of `carried` and `window`, up to a multiple of four, into `self.symbols`; returns the rest.
+    fn align(&mut self, carried: &[u8], window: &[u8]) -> Vec<u8> {
+        self.symbols.clear();
+        self.symbols.extend_from_slice(carried);
+        self.symbols.extend(window.iter().filter(|octet| !matches!(octet, b' ' | b'\t' | b'\r' | b'\n')));
+        let whole = self.symbols.len() / 4 * 4;
+        self.symbols.split_off(whole)
+    }
+
+    fn decode_quoted_printable(&mut self, body: &[u8], sink: &mut impl FnMut(&[u8])) -> Doubts {
+        let mut doubts = bare_line_ends(body);
+        for window in windows_of_lines(body) {
+            // A line longer than a window, cut anywhere: no encoder writes it (RFC 2045 §6.7 rule 5: 76 columns).
+            doubts.insert_if(window.len() == WINDOW && window.last() != Some(&b'\n'), Doubt::BadQp);
+            self.decoded.clear();
+            let mut rest = window;
+            while !rest.is_empty() {
+                let line_end = memchr(b'\n', rest).map_or(rest.len(), |at| at + 1);
+                doubts.extend(decode_line(&rest[..line_end], &mut self.decoded));
+                rest = &rest[line_end..];
+            }
+            sink(&self.decoded);
+        }
+        doubts
+    }
+}
+
+/// Decodes one window of base64, through `decoded`.
+fn decode_window(decoded: &mut Vec<u8>, window: &[u8], sink: &mut impl FnMut(&[u8])) -> Doubts {
+    decoded.resize(WINDOW.max(base64::MIME.decoded_len_estimate(window.len())), 0);
+    // Vertical tab and form feed are white space to this decoder and to few others.
+    let odd_blank = memchr2(0x0b, 0x0c, window).is_some();
+    match base64::MIME.decode_slice(window, decoded) {
+        Ok(length) => {
+            sink(&decoded[..length]);
+            if odd_blank { Doubt::BadBase64.into() } else { Doubts::NONE }
+        }
+        Err(_) => {
+            let valid: Vec<u8> = window.iter().copied().filter(|&octet| is_base64(octet)).collect();
+            let length = base64::MIME.decode_slice(&valid, decoded).unwrap_or(0);
+            sink(&decoded[..length]);
+            let mut doubts = Doubts::from(Doubt::BadBase64);
+            doubts.insert_if(memchr(0, window).is_some(), Doubt::Nul);
+            doubts
+        }
+    }
+}
+
+fn is_base64(octet: u8) -> bool {
+    octet.is_ascii_alphanumeric() || matches!(octet, b'+' | b'/')
+}
+
+/// Decodes one line of quoted-printable (RFC 2045 §6.7), its line end included, onto `out`.
+fn decode_line(line: &[u8], out: &mut Vec<u8>) -> Doubts {
+    let mut doubts = Doubts::NONE;
+    let (text, line_end) = match line.strip_suffix(b"\r\n") {
+        Some(text) => (text, &b"\r\n"[..]),
+        None => line.strip_suffix(b"\n").map_or((line, &b""[..]), |text| (text, &b"\n"[..])),
+    };
+    // RFC 2045 §6.7 rule 3: white space at the end of a line was added on the way.
+    let kept = text.iter().rposition(|octet| !matches!(octet, b' ' | b'\t')).map_or(0, |last| last + 1);
+    let trailing_blanks = kept < text.len();
+    let mut rest = &text[..kept];
+    let soft = rest.last() == Some(&b'=') && !trailing_blanks;
+    if soft {
+        rest = &rest[..kept - 1];
+    }
+    while let Some(at) = memchr(b'=', rest) {
+        doubts.extend(raw_octets(&rest[..at], out));
+        let octet = rest.get(at + 1..at + 3).and_then(hex_octet);
+        match octet {
+            Some(octet) => {
+                out.push(octet);
+                rest = &rest[at + 3..];
+            }
+            None => {
+                doubts.insert(Doubt::BadQp);
+                out.push(b'=');
+                rest = &rest[at + 1..];
+            }
+        }
+    }
+    doubts.extend(raw_octets(rest, out));
+    if !soft {
+        out.extend_from_slice(line_end);
+    }
+    doubts
+}
+
+fn raw_octets(octets: &[u8], out: &mut Vec<u8>) -> Doubts {
+    let mut doubts = Doubts::NONE;
+    if octets.iter().any(|&octet| !matches!(octet, b'\t' | b' '..=b'~')) {
+        let nul = memchr(0, octets).is_some();
+        doubts.insert_if(nul, Doubt::Nul);
+        // A bare CR has its own doubt, raised for the whole body.
+        doubts.insert_if(
+            octets.iter().any(|&octet| !matches!(octet, b'\t' | b'\r' | 0 | b' '..=b'~')),
+            Doubt::BadQp,
+        );
+    }
+    out.extend_from_slice(octets);
+    doubts
+}
+
+fn hex_octet(digits: &[u8]) -> Option<u8> {
+    let digit = |octet: u8| char::from(octet).to_digit(16);
+    u8::try_from(digit(digits[0])? << 4 | digit(digits[1])?).ok()
+}
+
+/// Hands a 7bit or 8bit body on as it stands.
+fn pass(body: &[u8], encoding: Encoding, sink: &mut impl FnMut(&[u8])) -> Doubts {
+    let mut doubts = bare_line_ends(body);
+    for window in body.chunks(WINDOW) {
+        if encoding == Encoding::SevenBit {
+            doubts.insert_if(memchr(0, window).is_some(), Doubt::Nul);
+            doubts.insert_if(!window.is_ascii(), Doubt::EightBit);
+        }
+        sink(window);
+    }
+    doubts
+}
+
+/// Whether a CR or LF stands alone somewhere in `text`.
+pub fn has_bare_line_end(text: &[u8]) -> bool {
+    let starts_bare = text.first() == Some(&b'\n');
+    let ends_bare = text.last() == Some(&b'\r');
+    let mut bare = u8::from(starts_bare | ends_bare);
+    for (&octet, &next) in text.iter().zip(text.get(1..).unwrap_or_default()) {
+        bare |= u8::from((octet == b'\r') != (next == b'\n'));
+    }
+    bare != 0
+}
+
+fn bare_line_ends(body: &[u8]) -> Doubts {
+    if has_bare_line_end(body) { Doubt::BareLineEnd.into() } else { Doubts::NONE }
+}
+
+/// How many octets are space or a control: in base64 that decodes, the white space.
+fn count_up_to_space(text: &[u8]) -> usize {
+    // Small sums of octets are what the compiler turns into vector code.
+    text.chunks(255)
+        .map(|chunk| usize::from(chunk.iter().map(|&octet| u8::from(octet <= b' ')).sum::<u8>()))
+        .sum()
+}
+
+/// `text` in windows of whole lines; a line longer than a window is cut.
+fn windows_of_lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let end = if rest.len() <= WINDOW {
+            rest.len()
+        } else {
+            memchr::memrchr(b'\n', &rest[..WINDOW]).map_or(WINDOW, |at| at + 1)
+        };
+        let (window, after) = rest.split_at(end);
+        rest = after;
+        Some(window)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn decoded(body: &[u8], encoding: Encoding) -> (Vec<u8>, Vec<&'static str>) {
+        let mut out = Vec::new();
+        let doubts = Decoder::default().decode(body, encoding, &mut |window| out.extend_from_slice(window));
+        (out, doubts.iter().map(Doubt::code).collect())
+    }
+
+    #[test]
+    fn decodes_base64_however_it_is_wrapped() {
+        for body in [
+            "SGVsbG8sIHdvcmxk",
+            "SGVs\r\nbG8s\r\nIHdvcmxk\r\n",
+            "S\r\nGVsbG8sIH\r\ndvcmxk",
+            " SGVsbG8s\t\r\n\r\nIHdvcmxk\r\n\r\n",
+        ] {
+            assert_eq!(
+                decoded(body.as_bytes(), Encoding::Base64),
+                (b"Hello, world".to_vec(), vec![]),
+                "{body:?}"
+            );
+        }
+        for (body, text) in
+            [("QQ==", "A"), ("QUI=\r\n", "AB"), ("QQ\r\n==\r\n", "A"), ("Q\r\nQ=\r\n=", "A"), ("", "")]
+        {
+            assert_eq!(
+                decoded(body.as_bytes(), Encoding::Base64),
+                (text.as_bytes().to_vec(), vec![]),
+                "{body:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn doubts_base64_that_decoders_read_differently() {
+        for (body, code) in [
+            ("QUJD!", "bad-base64"),
+            ("QUJ-", "bad-base64"),
+            ("QUJDR", "bad-base64"),
+            ("QUI", "bad-base64"),
+            ("QQ=", "bad-base64"),
+            ("QQ===", "bad-base64"),
+            ("QUJD=", "bad-base64"),
+            ("QUI==", "bad-base64"),
+            ("QQ==QUJD", "bad-base64"),
+            ("=QUJD", "bad-base64"),
+            ("QUJD\x0bQUJD", "bad-base64"),
+            ("QUJD\0", "nul"),
+            ("QUJD\nQUJD", "bare-line-end"),
+            ("QUJD\rQUJD", "bare-line-end"),
+        ] {
+            assert!(decoded(body.as_bytes(), Encoding::Base64).1.contains(&code), "{body:?}");
+        }
+    }
+
+    #[test]
+    fn decodes_quoted_printable() {
+        for (body, text) in [
+            ("a=3Db=c3=A4", "a=bä"),
+            ("soft=\r\nbreak\r\nhard", "softbreak\r\nhard"),
+            ("ends=", "ends"),
+            ("white \t\r\nspace", "white\r\nspace"),
+            ("kept=20\r\n", "kept \r\n"),
+        ] {
+            assert_eq!(
+                decoded(body.as_bytes(), Encoding::QuotedPrintable),
+                (text.as_bytes().to_vec(), vec![]),
+                "{body:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn doubts_quoted_printable_that_decoders_read_differently() {
+        for (body, code) in [
+            ("a=zz", "bad-qp"),
+            ("a=4", "bad-qp"),
+            ("a==\r\n", "bad-qp"),
+            ("a= \r\nb", "bad-qp"),
+            ("a\x01", "bad-qp"),
+            ("ä", "bad-qp"),
+            ("a\0", "nul"),
+            ("a\nb", "bare-line-end"),
+            ("a\rb", "bare-line-end"),
+        ] {
+            assert_eq!(decoded(body.as_bytes(), Encoding::QuotedPrintable).1, [code], "{body:?}");
+        }
+    }
+
+    #[test]
+    fn passes_the_rest_as_it_stands() {
+        assert_eq!(decoded("ä\0".as_bytes(), Encoding::Binary).1, [""; 0]);
+        assert_eq!(decoded(b"a\nb", Encoding::Binary).1, [""; 0]);
+        assert_eq!(decoded("ä".as_bytes(), Encoding::EightBit).1, [""; 0]);
+        assert_eq!(decoded("ä".as_bytes(), Encoding::SevenBit).1, ["eight-bit"]);
+        assert_eq!(decoded(b"a\0", Encoding::SevenBit).1, ["nul"]);
+        assert_eq!(decoded(b"a\nb", Encoding::EightBit).1, ["bare-line-end"]);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(40))]
+
+        #[test]
+        fn decodes_base64_of_any_size_and_line_length(
+            content in proptest::collection::vec(any::<u8>(), 0..400), repeat in 1_usize..2000, columns in 1_usize..120,
+        ) {
+            let content: Vec<u8> = content.repeat(repeat);
+            let encoded = base64::STANDARD.encode(&content);
+            let wrapped: Vec<u8> = encoded.as_bytes().chunks(columns).flat_map(|line| [line, b"\r\n"].concat()).collect();
+            prop_assert_eq!(decoded(&wrapped, Encoding::Base64), (content, vec![]));
+        }
+
+        #[test]
+        fn any_octets_decode_to_something(body in proptest::collection::vec(any::<u8>(), 0..400)) {
+            for encoding in [Encoding::Base64, Encoding::QuotedPrintable, Encoding::SevenBit] {
+                decoded(&body, encoding);
+            }
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! A result as JSON, for programs: one object a message, its members fixed, absent things null.
+
+use serde::Serialize;
+
+use crate::manifest::{Entry, Outcome, Status};
+use crate::verdict::{State, Verification};
+
+/// One line of `verify --json`.
+#[derive(Debug, Serialize)]
+pub struct Report<'a> {
+    file: Option<&'a str>,
+    verdict: &'static str,
+    reason: Option<&'static str>,
+    domain: Option<&'a str>,
+    selector: Option<&'a str>,
+    trust: Option<&'static str>,
+    sealed_at: Option<String>,
+    body: Option<&'static str>,
+    text: Option<&'static str>,
+    headers: Option<&'static str>,
+    attachments: Vec<Attachment<'a>>,
+    doubts: Vec<&'static str>,
+    known: Option<&'static str>,
+}
+
+#[derive(Debug, Serialize)]
+struct Attachment<'a> {
+    status: &'static str,
+    name: &'a str,
+    #[serde(rename = "type")]
+    media_type: &'a str,
+    sealed: Option<Bytes>,
+    found: Option<Bytes>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    found_name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    found_type: Option<&'a str>,
+}
+
+#[derive(Debug, Serialize)]
+struct Bytes {
+    size: u64,
+    blake3: String,
+}
+
+impl<'a> Report<'a> {
+    /// The report on one message; `file` names it where it is one of several.
+    pub fn new(file: Option<&'a str>, verification: &'a Verification) -> Self {
+        Self {
+            file,
+            verdict: verification.verdict.as_str(),
+            reason: verification.verdict.reason().map(|reason| reason.as_str()),
+            domain: verification.domain.as_ref().map(|domain| domain.as_str()),
+            selector: verification.selector.as_ref().map(|selector| selector.as_str()),
+            trust: verification.trust.map(|trust| trust.as_str()),
+            sealed_at: verification.sealed_at.and_then(rfc3339),
+            body: verification.body.map(State::as_str),
+            text: verification.text.map(State::as_str),
+            headers: verification.headers.map(State::as_str),
+            attachments: verification.attachments.iter().filter_map(Attachment::of).collect(),
+            doubts: verification.doubts.iter().map(|doubt| doubt.code()).collect(),
+            known: verification.known.map(|ground| ground.as_str()),
+        }
+    }
+
+    /// The report as one line of JSON.
+    pub fn to_line(&self) -> String {
+        serde_json::to_string(self).expect("a report holds only strings and numbers")
+    }
+}
+
+impl<'a> Attachment<'a> {
+    fn of(outcome: &'a Outcome) -> Option<Self> {
+        let named = outcome.sealed.as_ref().or(outcome.found.as_ref())?;
+        let found = outcome.found.as_ref().filter(|_| outcome.status == Status::Renamed);
+        Some(Self {
+            status: outcome.status.as_str(),
+            name: &named.name,
+            media_type: &named.media_type,
+            sealed: outcome.sealed.as_ref().map(Bytes::of),
+            found: outcome.found.as_ref().map(Bytes::of),
+            found_name: found.map(|entry| entry.name.as_str()),
+            found_type: found.map(|entry| entry.media_type.as_str()),
+        })
+    }
+}
+
+impl Bytes {
+    fn of(entry: &Entry) -> Self {
+        Self { size: entry.size, blake3: entry.hash.to_hex().to_string() }
+    }
+}
+
+fn rfc3339(seconds: u64) -> Option<String> {
+    let time = jiff::Timestamp::from_second(i64::try_from(seconds).ok()?).ok()?;
+    Some(time.to_string())
+}

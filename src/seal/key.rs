@@ -1,0 +1,250 @@
+//! Keys (SEAL.md §7): sealing keys, DNS key records, delegations by an offline root, fingerprints.
+
+use ed25519_dalek::pkcs8::{DecodePrivateKey, EncodePrivateKey, KeypairBytes, spki::der::pem::LineEnding};
+use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
+use encodify::base64;
+use thiserror::Error;
+
+use super::format::{Seal, seconds};
+use crate::domain::{DomainName, Selector};
+
+/// A public key that seals, roots and delegations are checked with. Small-order keys are none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PublicKey(VerifyingKey);
+
+/// A text that is no public key, key record or delegation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum ParseKeyError {
+    /// Not base64 of 32 octets, or not a point of the curve that may be a key.
+    #[error("not an Ed25519 public key")]
+    PublicKey,
+    /// The record does not begin with `v=SEAL1`.
+    #[error("not a key record: it must begin with `v=SEAL1;`")]
+    Version,
+    /// A key type other than `ed25519`.
+    #[error("`k` is not ed25519")]
+    KeyType,
+    /// `p` is missing, or a tag is given twice or is not `name=value`.
+    #[error("not a key record: tags are `name=value`, each given once, and `p` is needed")]
+    Tags,
+    /// Not PKCS#8 PEM of an Ed25519 key.
+    #[error("not an Ed25519 private key in PKCS#8 PEM")]
+    PrivateKey,
+    /// Not of the form of SEAL.md §7.
+    #[error("not a delegation: `<root>.<not-before>.<not-after>.<sealing key>.<signature>`")]
+    Delegation,
+}
+
+impl PublicKey {
+    /// Reads 32 octets.
+    pub fn from_octets(octets: &[u8]) -> Result<Self, ParseKeyError> {
+        let octets = octets.try_into().map_err(|_| ParseKeyError::PublicKey)?;
+        let key = VerifyingKey::from_bytes(octets).map_err(|_| ParseKeyError::PublicKey)?;
+        if key.is_weak() { Err(ParseKeyError::PublicKey) } else { Ok(Self(key)) }
+    }
+
+    /// Reads base64url without padding, as roots and delegations have it.
+    pub fn from_base64url(text: &str) -> Result<Self, ParseKeyError> {
+        let octets = base64::URL_SAFE_NO_PAD.decode(text).map_err(|_| ParseKeyError::PublicKey)?;
+        Self::from_octets(&octets)
+    }
+
+    /// Base64url without padding.
+    pub fn to_base64url(self) -> String {
+        base64::URL_SAFE_NO_PAD.encode(self.0.as_bytes())
+    }
+
+    /// The octets.
+    pub fn as_octets(&self) -> &[u8; 32] {
+        self.0.as_bytes()
+    }
+
+    /// Whether `signature` is this key's over `signed`, by the strict rules (RFC 8032 §5.1.7, cofactorless).
+    pub fn verifies(&self, signed: &[u8], signature: &[u8; 64]) -> bool {
+        self.0.verify_strict(signed, &Signature::from_bytes(signature)).is_ok()
+    }
+
+    /// The fingerprint that people compare: BLAKE3 of the key as 12 groups of five digits.
+    pub fn fingerprint(&self) -> String {
+        let hash = blake3::hash(self.0.as_bytes());
+        let groups = hash.as_bytes().chunks_exact(2).take(12);
+        groups
+            .map(|pair| format!("{:05}", u16::from_be_bytes([pair[0], pair[1]])))
+            .collect::<Vec<_>>()
+            .join(" ")
+    }
+}
+
+/// A private sealing key; its octets are wiped when it is dropped.
+pub struct SealingKey(SigningKey);
+
+impl SealingKey {
+    /// A new key from 32 random octets.
+    pub fn from_seed(seed: &[u8; 32]) -> Self {
+        Self(SigningKey::from_bytes(seed))
+    }
+
+    /// Reads PKCS#8 PEM.
+    pub fn from_pem(text: &str) -> Result<Self, ParseKeyError> {
+        SigningKey::from_pkcs8_pem(text).map(Self).map_err(|_| ParseKeyError::PrivateKey)
+    }
+
+    /// PKCS#8 PEM, version 1 without the public key, which every OpenSSL reads.
+    pub fn to_pem(&self) -> String {
+        let pair = KeypairBytes { secret_key: self.0.to_bytes(), public_key: None };
+        pair.to_pkcs8_pem(LineEnding::LF).map(|pem| pem.to_string()).unwrap_or_default()
+    }
+
+    /// Its public half.
+    pub fn public(&self) -> PublicKey {
+        PublicKey(self.0.verifying_key())
+    }
+
+    /// Signs.
+    pub fn sign(&self, text: &[u8]) -> [u8; 64] {
+        self.0.sign(text).to_bytes()
+    }
+}
+
+impl std::fmt::Debug for SealingKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "SealingKey({})", self.public().to_base64url())
+    }
+}
+
+/// A key record, as DNS or a pin gives it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyRecord {
+    /// The key; `None` for a revoked one (an empty `p`).
+    pub key: Option<PublicKey>,
+    /// `t=y`: verdicts are reported, no action is taken.
+    pub trial: bool,
+}
+
+impl KeyRecord {
+    /// Reads `v=SEAL1; k=ed25519; p=…`. Unknown tags are ignored.
+    pub fn parse(text: &str) -> Result<Self, ParseKeyError> {
+        let mut tags = Vec::new();
+        for tag in text.trim().trim_end_matches(';').split(';') {
+            let (name, value) = tag.split_once('=').ok_or(ParseKeyError::Tags)?;
+            let (name, value) = (name.trim(), value.trim());
+            if tags.iter().any(|(earlier, _)| *earlier == name) {
+                return Err(ParseKeyError::Tags);
+            }
+            tags.push((name, value));
+        }
+        if tags.first() != Some(&("v", "SEAL1")) {
+            return Err(ParseKeyError::Version);
+        }
+        let get = |name| tags.iter().find(|(other, _)| *other == name).map(|(_, value)| *value);
+        if get("k").unwrap_or("ed25519") != "ed25519" {
+            return Err(ParseKeyError::KeyType);
+        }
+        let key = match get("p").ok_or(ParseKeyError::Tags)? {
+            "" => None,
+            text => {
+                let octets = base64::LENIENT.decode(text).map_err(|_| ParseKeyError::PublicKey)?;
+                Some(PublicKey::from_octets(&octets)?)
+            }
+        };
+        Ok(Self { key, trial: get("t") == Some("y") })
+    }
+}
+
+impl std::fmt::Display for KeyRecord {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let key = self.key.map(|key| base64::STANDARD.encode(key.as_octets())).unwrap_or_default();
+        write!(f, "v=SEAL1; k=ed25519; p={key}{}", if self.trial { "; t=y" } else { "" })
+    }
+}
+
+/// A root's statement that a sealing key may seal for a while.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delegation {
+    /// The key that made the statement.
+    pub root: PublicKey,
+    /// The sealing key.
+    pub key: PublicKey,
+    not_before: u64,
+    not_after: u64,
+    signed: Vec<u8>,
+    signature: [u8; 64],
+}
+
+impl Delegation {
+    /// Reads a seal's `c`, a statement for one domain and selector.
+    pub fn parse(text: &str, domain: &DomainName, selector: &Selector) -> Result<Self, ParseKeyError> {
+        let parts: Vec<&str> = text.split('.').collect();
+        let [root, nb, na, key, signature] = parts[..] else { return Err(ParseKeyError::Delegation) };
+        let signature =
+            base64::URL_SAFE_NO_PAD.decode(signature).ok().and_then(|octets| octets.try_into().ok());
+        Ok(Self {
+            root: PublicKey::from_base64url(root)?,
+            key: PublicKey::from_base64url(key)?,
+            not_before: seconds(nb).ok_or(ParseKeyError::Delegation)?,
+            not_after: seconds(na).ok_or(ParseKeyError::Delegation)?,
+            signed: format!("attachment-seal-delegation/1\nd={domain};s={selector};nb={nb};na={na};p={key}")
+                .into_bytes(),
+            signature: signature.ok_or(ParseKeyError::Delegation)?,
+        })
+    }
+
+    /// Whether the statement is its root's, and the seal's whole life lies within it: `nb` ≤ `t` < `x` ≤ `na`, so that a
+    /// stolen sealing key dies with its delegation however its seals are dated.
+    pub fn holds_for(&self, seal: &Seal) -> bool {
+        self.not_before <= seal.statement.sealed_at
+            && seal.statement.expires_at <= self.not_after
+            && self.root.verifies(&self.signed, &self.signature)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_and_writes_records() {
+        let key = SealingKey::from_seed(&[1; 32]).public();
+        for record in [
+            KeyRecord { key: Some(key), trial: false },
+            KeyRecord { key: Some(key), trial: true },
+            KeyRecord { key: None, trial: false },
+        ] {
+            assert_eq!(KeyRecord::parse(&record.to_string()), Ok(record));
+        }
+        let text = KeyRecord { key: Some(key), trial: false }.to_string().replace("; ", ";");
+        assert!(KeyRecord::parse(&format!("{text};x=unknown;")).is_ok());
+        for bad in [
+            "",
+            "v=SEAL2; p=",
+            "p=; v=SEAL1",
+            "v=SEAL1",
+            "v=SEAL1; k=rsa; p=",
+            "v=SEAL1; p=; p=",
+            "v=SEAL1; p=AAAA",
+            "v=SEAL1; junk",
+        ] {
+            assert!(KeyRecord::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn refuses_a_small_order_key() {
+        let mut octets = [0; 32];
+        octets[0] = 1;
+        assert_eq!(PublicKey::from_octets(&octets), Err(ParseKeyError::PublicKey));
+    }
+
+    #[test]
+    fn reads_its_own_pem() {
+        let key = SealingKey::from_seed(&[2; 32]);
+        assert_eq!(SealingKey::from_pem(&key.to_pem()).unwrap().public(), key.public());
+        assert!(SealingKey::from_pem("-----BEGIN JUNK-----").is_err());
+    }
+
+    #[test]
+    fn prints_a_fingerprint_of_twelve_groups() {
+        let fingerprint = SealingKey::from_seed(&[3; 32]).public().fingerprint();
+        assert!(fingerprint.split(' ').count() == 12 && fingerprint.split(' ').all(|group| group.len() == 5));
+    }
+}

@@ -1,0 +1,118 @@
+//! Sealing a message (SEAL.md §10). Pure: key, time and chance are given, and what comes out are edits.
+
+use thiserror::Error;
+
+use super::body;
+use super::format::{FIELD, Seal, Statement};
+use super::key::SealingKey;
+use crate::domain::{DomainName, Selector};
+use crate::doubt::Doubt;
+use crate::edits::Edits;
+use crate::header::{Fault, HeaderSection};
+use crate::manifest::{Found, Manifest};
+use crate::mime::{self, MAX_DEPTH, MAX_LEAVES};
+
+/// Default time that a seal is valid for, in seconds: 14 days.
+pub const DEFAULT_LIFETIME: u64 = 14 * 24 * 3600;
+
+/// Who seals, and with what.
+#[derive(Debug)]
+pub struct Sealer {
+    /// The sealing domain.
+    pub domain: DomainName,
+    /// The selector that the key is published under.
+    pub selector: Selector,
+    /// The key.
+    pub key: SealingKey,
+    /// How long a seal is valid, in seconds.
+    pub lifetime: u64,
+    /// A root's delegation to the key, carried in every seal.
+    pub delegation: Option<String>,
+}
+
+/// A message that cannot be sealed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum SealError {
+    /// A line of the header section is not clean (SEAL.md §6.7).
+    #[error("line {} of the header section is not clean: {}", .0.line, .0.doubt)]
+    Unclean(Fault),
+    /// More parts than a seal may name.
+    #[error("more than {MAX_LEAVES} parts")]
+    TooManyParts,
+    /// Deeper nesting than a seal may name.
+    #[error("more than {MAX_DEPTH} levels of nesting")]
+    TooDeep,
+    /// A part's header section is over the limit.
+    #[error("the header section of a part is too long")]
+    HeaderTooLong,
+}
+
+/// What sealing takes from outside.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    /// The time, in Unix seconds.
+    pub now: u64,
+    /// Chance, for a missing Message-ID.
+    pub random: [u8; 16],
+}
+
+/// Seals a message: the edits put a seal at the top, and a Date and Message-ID below it where they are missing; a seal
+/// that names our domain already is cut out.
+pub fn seal(message: &[u8], sealer: &Sealer, moment: Moment) -> Result<Edits, SealError> {
+    let mut header = HeaderSection::parse(message);
+    if let Some(&fault) = header.faults.first() {
+        return Err(SealError::Unclean(fault));
+    }
+    let structure = mime::walk(message, &header);
+    for (doubt, error) in [
+        (Doubt::TooManyParts, SealError::TooManyParts),
+        (Doubt::TooDeep, SealError::TooDeep),
+        (Doubt::HeaderTooLong, SealError::HeaderTooLong),
+    ] {
+        if structure.doubts.contains(doubt) {
+            return Err(error);
+        }
+    }
+    let entries = Found::of(message, &structure.leaves).into_iter().map(|found| found.entry).collect();
+
+    let mut edits = Edits::none();
+    for field in
+        header.all(FIELD).filter(|field| Seal::domain_of(field.value).as_ref() == Some(&sealer.domain))
+    {
+        edits.remove(field.start..field.end);
+    }
+    // A later system would add them, and break the identity hash.
+    let missing = missing_fields(&header, sealer, moment);
+    header.fields.extend(HeaderSection::parse(missing.as_bytes()).fields);
+    edits.insert_top(missing.as_bytes());
+
+    let statement = Statement {
+        domain: sealer.domain.clone(),
+        selector: sealer.selector.clone(),
+        sealed_at: moment.now,
+        expires_at: moment.now + sealer.lifetime,
+        identity: header.identity_hash(),
+        addressing: header.addressing_hash(),
+        structure: header.structure_hash(),
+        body: body::hash(&message[header.body_start..]),
+        manifest: Manifest { entries },
+        delegation: sealer.delegation.clone(),
+    };
+    edits.insert_top(&statement.to_field(&sealer.key.sign(&statement.signed())));
+    Ok(edits)
+}
+
+/// The Date and Message-ID fields that the message lacks (RFC 6409 §8.2 and §8.3).
+fn missing_fields(header: &HeaderSection<'_>, sealer: &Sealer, moment: Moment) -> String {
+    let mut fields = String::new();
+    if header.all("Date").next().is_none() {
+        let date = i64::try_from(moment.now).ok().and_then(|now| jiff::Timestamp::from_second(now).ok());
+        let date = date.unwrap_or_default().strftime("%a, %d %b %Y %H:%M:%S +0000");
+        fields.push_str(&format!("Date: {date}\r\n"));
+    }
+    if header.all("Message-ID").next().is_none() {
+        let random: String = moment.random.iter().map(|octet| format!("{octet:02x}")).collect();
+        fields.push_str(&format!("Message-ID: <{}.{random}@{}>\r\n", moment.now, sealer.domain));
+    }
+    fields
+}

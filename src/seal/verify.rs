@@ -1,0 +1,263 @@
+//! Checking a message, step by step as SEAL.md §6 has them. Pure: keys and time are given.
+
+use super::body;
+use super::format::{FIELD, Seal};
+use super::knowledge::{Keys, Knowledge, ProvenKey};
+use crate::author::Author;
+use crate::domain::{DomainName, Selector};
+use crate::doubt::{Doubt, Doubts};
+use crate::header::HeaderSection;
+use crate::manifest::{Comparison, Found};
+use crate::mime::{self, second_view};
+use crate::verdict::{Ground, Reason, State, Verdict, Verification};
+
+/// Most seals of one message (SEAL.md §6.1).
+const MAX_SEALS: usize = 8;
+
+/// How far ahead of our clock a seal may be dated, in seconds (SEAL.md §6.5).
+const MAX_CLOCK_SKEW: u64 = 300;
+
+/// A message to be checked.
+#[derive(Clone, Debug)]
+pub struct Message<'a> {
+    raw: &'a [u8],
+    header: HeaderSection<'a>,
+    body_hash: Option<blake3::Hash>,
+}
+
+impl<'a> Message<'a> {
+    /// Splits the header section off. Lines end in CR LF.
+    pub fn new(raw: &'a [u8]) -> Self {
+        Self { raw, header: HeaderSection::parse(raw), body_hash: None }
+    }
+
+    /// The header section.
+    pub fn header(&self) -> &HeaderSection<'a> {
+        &self.header
+    }
+
+    /// With the body hash, where it was computed while the message came in.
+    #[must_use]
+    pub fn with_body_hash(self, body_hash: blake3::Hash) -> Self {
+        Self { body_hash: Some(body_hash), ..self }
+    }
+
+    /// The keys whose lookup the check may need: at most one for each of 8 seals.
+    pub fn wanted_keys(&self) -> Vec<(DomainName, Selector)> {
+        let mut wanted: Vec<(DomainName, Selector)> = self
+            .header
+            .all(FIELD)
+            .take(MAX_SEALS)
+            .filter_map(|field| Seal::parse(field.value).ok())
+            .map(|seal| (seal.statement.domain, seal.statement.selector))
+            .collect();
+        wanted.sort();
+        wanted.dedup();
+        wanted
+    }
+
+    fn body_hash(&self) -> blake3::Hash {
+        self.body_hash.unwrap_or_else(|| body::hash(&self.raw[self.header.body_start..]))
+    }
+}
+
+/// Checks a message by what is known, at the time `now` in Unix seconds.
+pub fn verify(message: &Message<'_>, knowledge: &Knowledge<'_>, now: u64) -> Verification {
+    let check = Check { message, knowledge, now };
+
+    // Step 1: no seal, or too many.
+    let author = Author::of(&message.header);
+    let known = author.domains().iter().find_map(|domain| knowledge.ground(domain));
+    let seals: Vec<&[u8]> = message.header.all(FIELD).take(MAX_SEALS + 1).map(|field| field.value).collect();
+    if seals.is_empty() {
+        return Verification::new(if known.is_some() { Verdict::Missing } else { Verdict::None }, known);
+    }
+    if seals.len() > MAX_SEALS {
+        return Verification::new(Verdict::Fail(Reason::TooManySeals), known);
+    }
+
+    // Step 2: the author, and the seals aligned with it, nearest domain first.
+    let Author::One(author) = author else {
+        return Verification::doubtful(Doubt::BadFrom, known);
+    };
+    let mut first_failure = None;
+    for seal in aligned(&seals, &author) {
+        match check.signature(seal, known) {
+            Ok(signed) => return check.judge(&signed, known),
+            Err(failure) => _ = first_failure.get_or_insert(failure),
+        }
+    }
+    first_failure.map_or_else(|| check.without_alignment(&seals, known), |failure| *failure)
+}
+
+/// The seals whose `d` is the author's domain or a parent of it, not above the organisational domain.
+fn aligned<'a>(seals: &[&'a [u8]], author: &DomainName) -> Vec<&'a [u8]> {
+    author
+        .self_and_parents()
+        .flat_map(|domain| seals.iter().filter(move |seal| Seal::domain_of(seal).as_ref() == Some(&domain)))
+        .copied()
+        .collect()
+}
+
+/// A seal whose signature verifies; only `Check::signature` makes one.
+struct Signed {
+    seal: Seal,
+    key: ProvenKey,
+}
+
+struct Check<'a> {
+    message: &'a Message<'a>,
+    knowledge: &'a Knowledge<'a>,
+    now: u64,
+}
+
+impl Check<'_> {
+    /// Steps 3 to 5, up to the signature: the seal's form, its key, its signature.
+    fn signature(&self, value: &[u8], known: Option<Ground>) -> Result<Signed, Box<Verification>> {
+        let failure = |verdict| Verification::new(verdict, known);
+        let Ok(seal) = Seal::parse(value) else {
+            let domain = Seal::domain_of(value);
+            return Err(Box::new(Verification { domain, ..failure(Verdict::Fail(Reason::MalformedSeal)) }));
+        };
+        let identified = |verdict| Box::new(identify(failure(verdict), &seal));
+        let keys = match self.knowledge.keys(&seal) {
+            Keys::Found(keys) => keys,
+            // Else changing `s` would be a way out.
+            Keys::NotFound if known.or(self.knowledge.ground(&seal.statement.domain)).is_some() => {
+                return Err(identified(Verdict::KeyChanged));
+            }
+            Keys::NotFound => return Err(identified(Verdict::UnknownKey)),
+            Keys::Revoked { trial } => {
+                let revoked = identified(Verdict::Fail(Reason::RevokedKey));
+                return Err(Box::new(Verification { trial, ..*revoked }));
+            }
+            Keys::Failed => return Err(identified(Verdict::Temperror)),
+        };
+        match keys.iter().find(|key| key.key.verifies(&seal.signed, &seal.signature)) {
+            Some(&key) => Ok(Signed { seal, key }),
+            None => {
+                let trial = keys.iter().all(|key| key.trial);
+                Err(Box::new(Verification { trial, ..*identified(Verdict::Fail(Reason::BadSignature)) }))
+            }
+        }
+    }
+
+    /// Steps 5 to 11, for a seal whose signature verifies.
+    fn judge(&self, signed: &Signed, known: Option<Ground>) -> Verification {
+        let statement = &signed.seal.statement;
+        let result = |verdict| Verification {
+            trust: Some(signed.key.trust),
+            trial: signed.key.trial,
+            ..identify(Verification::new(verdict, known), &signed.seal)
+        };
+
+        // Step 5: its dates. A stale seal still proves what was sent.
+        if statement.sealed_at > self.now + MAX_CLOCK_SKEW {
+            return result(Verdict::Fail(Reason::FutureSeal));
+        }
+        let if_unchanged = if self.now > statement.expires_at { Verdict::Expired } else { Verdict::Pass };
+
+        // Step 6: whether it is this message's.
+        let header = &self.message.header;
+        if header.identity_hash() != statement.identity {
+            return result(Verdict::Fail(Reason::OtherMessage));
+        }
+        let headers = Some(State::of(header.addressing_hash() == statement.addressing));
+
+        // Step 7: a clean header section.
+        let unclean = header.doubts();
+        if !unclean.is_empty() {
+            return Verification { doubts: unclean, headers, ..result(Verdict::Ambiguous) };
+        }
+
+        // Steps 8 to 11: what became of the body.
+        let findings = self.examine(signed);
+        let verdict = match &findings {
+            Findings { body: State::Intact, .. } => if_unchanged,
+            Findings { doubts, .. } if !doubts.is_empty() => Verdict::Ambiguous,
+            Findings { comparison, .. } if !comparison.is_intact() => Verdict::Fail(Reason::Attachments),
+            Findings { .. } => if_unchanged,
+        };
+        report(Verification { headers, ..result(verdict) }, findings)
+    }
+
+    /// Step 2, where no seal is aligned.
+    fn without_alignment(&self, seals: &[&[u8]], known: Option<Ground>) -> Verification {
+        if seals.iter().any(|seal| Seal::domain_of(seal).is_none()) {
+            return Verification::new(Verdict::Fail(Reason::MalformedSeal), known);
+        }
+        if known.is_some() {
+            return Verification::new(Verdict::Missing, known);
+        }
+        let valid = seals.iter().filter_map(|seal| self.signature(seal, None).ok()).find(|signed| {
+            let statement = &signed.seal.statement;
+            statement.sealed_at <= self.now + MAX_CLOCK_SKEW && self.now <= statement.expires_at
+        });
+        match valid {
+            Some(signed) => {
+                let result = identify(Verification::new(Verdict::Unaligned, known), &signed.seal);
+                let trust = Some(signed.key.trust);
+                report(Verification { trust, trial: signed.key.trial, ..result }, self.examine(&signed))
+            }
+            None => Verification::new(Verdict::None, known),
+        }
+    }
+
+    /// Steps 8 to 10: what became of the body and of the attachments.
+    fn examine(&self, signed: &Signed) -> Findings {
+        let statement = &signed.seal.statement;
+        let Message { raw, header, .. } = self.message;
+
+        // Step 8: the body is exactly what was sealed, so no parser can disagree about it.
+        if header.structure_hash() == statement.structure && self.message.body_hash() == statement.body {
+            let comparison = Comparison::intact(&statement.manifest);
+            return Findings { body: State::Intact, doubts: Doubts::NONE, comparison };
+        }
+
+        // Step 9: changed on the way; parse it strictly.
+        let structure = mime::walk(raw, header);
+        let mut doubts = structure.doubts;
+        if [Doubt::TooDeep, Doubt::TooManyParts, Doubt::HeaderTooLong]
+            .iter()
+            .any(|&limit| doubts.contains(limit))
+        {
+            return Findings { body: State::Changed, doubts, comparison: Comparison::default() };
+        }
+
+        // Step 10: compare the manifests.
+        let found = Found::of(raw, &structure.leaves);
+        let comparison = Comparison::of(&statement.manifest, &found);
+        doubts.extend(comparison.doubts);
+        if doubts.is_empty() && !second_view::agrees(raw, &structure.leaves) {
+            doubts.insert(Doubt::ViewsDiffer);
+        }
+        Findings { body: State::Changed, doubts, comparison }
+    }
+}
+
+/// What became of a sealed body.
+struct Findings {
+    body: State,
+    doubts: Doubts,
+    comparison: Comparison,
+}
+
+fn identify(result: Verification, seal: &Seal) -> Verification {
+    let statement = &seal.statement;
+    Verification {
+        domain: Some(statement.domain.clone()),
+        selector: Some(statement.selector.clone()),
+        sealed_at: Some(statement.sealed_at),
+        ..result
+    }
+}
+
+fn report(result: Verification, findings: Findings) -> Verification {
+    Verification {
+        body: Some(findings.body),
+        text: Some(State::of(findings.comparison.text_is_intact)),
+        attachments: findings.comparison.attachments,
+        doubts: findings.doubts,
+        ..result
+    }
+}

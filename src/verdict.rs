@@ -1,0 +1,218 @@
+//! What a check found: verdict, reason, trust (SEAL.md §6 to §8), and the whole result that reports are written from.
+
+use crate::domain::{DomainName, Selector};
+use crate::doubt::{Doubt, Doubts};
+use crate::manifest::Outcome;
+
+/// The verdict on a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Verdict {
+    /// Sealed, every attachment as sent.
+    Pass,
+    /// No seal, none expected.
+    None,
+    /// No seal, though the author's domain is known to seal.
+    Missing,
+    /// Proof of change, or a seal that is wrong.
+    Fail(Reason),
+    /// Changed, and readers could disagree on what it holds.
+    Ambiguous,
+    /// A valid seal of a domain that is not the author's.
+    Unaligned,
+    /// Everything as sent, but the seal is too old to be fresh mail.
+    Expired,
+    /// No key to check it with.
+    UnknownKey,
+    /// A key that contradicts what is known of the domain.
+    KeyChanged,
+    /// The key lookup failed for now.
+    Temperror,
+}
+
+/// Why a message failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Reason {
+    /// More than 8 seals.
+    TooManySeals,
+    /// A seal that is not of its form.
+    MalformedSeal,
+    /// The key's record says that it is revoked.
+    RevokedKey,
+    /// The signature is not the key's.
+    BadSignature,
+    /// Sealed more than 5 minutes ahead of the clock.
+    FutureSeal,
+    /// The seal was made for another message.
+    OtherMessage,
+    /// An attachment was altered, added, removed or renamed.
+    Attachments,
+}
+
+impl Verdict {
+    /// The word that results use.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pass => "pass",
+            Self::None => "none",
+            Self::Missing => "missing",
+            Self::Fail(_) => "fail",
+            Self::Ambiguous => "ambiguous",
+            Self::Unaligned => "unaligned",
+            Self::Expired => "expired",
+            Self::UnknownKey => "unknown-key",
+            Self::KeyChanged => "key-changed",
+            Self::Temperror => "temperror",
+        }
+    }
+
+    /// Why, where the verdict is `fail`.
+    pub fn reason(self) -> Option<Reason> {
+        match self {
+            Self::Fail(reason) => Some(reason),
+            _ => None,
+        }
+    }
+}
+
+impl Reason {
+    /// The word that results use.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::TooManySeals => "too-many-seals",
+            Self::MalformedSeal => "malformed-seal",
+            Self::RevokedKey => "revoked-key",
+            Self::BadSignature => "bad-signature",
+            Self::FutureSeal => "future-seal",
+            Self::OtherMessage => "other-message",
+            Self::Attachments => "attachments",
+        }
+    }
+}
+
+/// How a key was proved, weakest first (SEAL.md §8).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Trust {
+    /// An unsigned DNS answer.
+    Dns,
+    /// Seen before.
+    Remembered,
+    /// A DNS answer that DNSSEC proved.
+    Dnssec,
+    /// Delegated by a known root.
+    Root,
+    /// Named by the administrator.
+    Pinned,
+}
+
+impl Trust {
+    /// The word that results use.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Dns => "dns",
+            Self::Remembered => "remembered",
+            Self::Dnssec => "dnssec",
+            Self::Root => "root",
+            Self::Pinned => "pinned",
+        }
+    }
+}
+
+/// On what ground a domain is known to seal (SEAL.md §8).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ground {
+    /// It is a pinned correspondent.
+    Pinned,
+    /// Its published policy says so.
+    Policy,
+    /// It sealed before.
+    Memory,
+}
+
+impl Ground {
+    /// The word that results use.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pinned => "pinned",
+            Self::Policy => "policy",
+            Self::Memory => "memory",
+        }
+    }
+}
+
+/// Whether something is as it was sealed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// As sealed.
+    Intact,
+    /// Changed on the way.
+    Changed,
+}
+
+impl State {
+    /// `Intact` if so.
+    pub fn of(is_intact: bool) -> Self {
+        if is_intact { Self::Intact } else { Self::Changed }
+    }
+
+    /// The word that results use.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Intact => "intact",
+            Self::Changed => "changed",
+        }
+    }
+}
+
+/// All that checking a message found out. What was not reached is `None` or empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verification {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// The sealing domain of the seal that counts.
+    pub domain: Option<DomainName>,
+    /// Its selector.
+    pub selector: Option<Selector>,
+    /// How its key was proved.
+    pub trust: Option<Trust>,
+    /// When it was made, in Unix seconds.
+    pub sealed_at: Option<u64>,
+    /// Whether the body is octet for octet as sealed.
+    pub body: Option<State>,
+    /// Whether the texts are.
+    pub text: Option<State>,
+    /// Whether addresses and subject are.
+    pub headers: Option<State>,
+    /// What happened to each attachment.
+    pub attachments: Vec<Outcome>,
+    /// Why readers could disagree.
+    pub doubts: Doubts,
+    /// How the author's domain is known to seal.
+    pub known: Option<Ground>,
+    /// The key is on trial (`t=y`): report, don't act.
+    pub trial: bool,
+}
+
+impl Verification {
+    /// A result that stopped at `verdict`.
+    pub fn new(verdict: Verdict, known: Option<Ground>) -> Self {
+        Self {
+            verdict,
+            domain: None,
+            selector: None,
+            trust: None,
+            sealed_at: None,
+            body: None,
+            text: None,
+            headers: None,
+            attachments: Vec::new(),
+            doubts: Doubts::NONE,
+            known,
+            trial: false,
+        }
+    }
+
+    /// The result as `ambiguous` for one doubt.
+    pub fn doubtful(doubt: Doubt, known: Option<Ground>) -> Self {
+        Self { doubts: doubt.into(), ..Self::new(Verdict::Ambiguous, known) }
+    }
+}
