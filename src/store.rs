@@ -1,1 +1,515 @@
-//! (to be written)
+//! The quarantine: held messages on disk, one folder each, under `<state>/quarantine/`.
+//!
+//! `<id>/message.eml` holds the exact octets, `<id>/meta.json` what is known of them. A message is put together in
+//! `tmp/` and renamed once every octet is on disk, so a folder with an id for a name is always whole, whoever looks:
+//! the gateway and the `quarantine` commands share nothing else.
+
+use std::fmt;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write};
+use std::net::IpAddr;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+const MESSAGE: &str = "message.eml";
+const META: &str = "meta.json";
+const TMP: &str = "tmp";
+
+/// What is known of a held message: its envelope, and why it is held.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    /// The listener it came in by, which knows the next hop to release it to.
+    pub listener: String,
+    /// When it was received.
+    pub received: Timestamp,
+    /// The client it came from.
+    pub client: IpAddr,
+    /// The reverse-path without its brackets; empty for the null reverse-path.
+    pub reverse_path: String,
+    /// MAIL's parameters as they were given, such as `SMTPUTF8`.
+    #[serde(default)]
+    pub mail_parameters: Vec<String>,
+    /// The forward-paths without their brackets.
+    pub recipients: Vec<String>,
+    /// SEAL.md's word, such as `fail`.
+    pub verdict: String,
+    /// SEAL.md's reason, where the verdict has one.
+    pub reason: Option<String>,
+    /// One line for people.
+    pub summary: String,
+    /// The Message-ID field's value, if there is one.
+    pub message_id: Option<String>,
+    /// Octets of the message; [`Quarantine::hold`] sets it to what was written.
+    pub size: u64,
+}
+
+/// The name of a held message: when it was received (UTC) and six random hex digits,
+/// `20261123T061112-7f3a9c`. Names sort by time and are safe in paths.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HeldId(String);
+
+impl HeldId {
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    fn new(received: Timestamp) -> Result<Self, StoreError> {
+        let mut random = [0; 3];
+        getrandom::fill(&mut random).map_err(|_| StoreError::NoRandomness)?;
+        let [a, b, c] = random;
+        let time = received.to_zoned(TimeZone::UTC).strftime("%Y%m%dT%H%M%S");
+        Ok(Self(format!("{time}-{a:02x}{b:02x}{c:02x}")))
+    }
+}
+
+impl FromStr for HeldId {
+    type Err = StoreError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let fits = text.len() == 22
+            && text.bytes().enumerate().all(|(at, octet)| match at {
+                8 => octet == b'T',
+                15 => octet == b'-',
+                16.. => matches!(octet, b'0'..=b'9' | b'a'..=b'f'),
+                _ => octet.is_ascii_digit(),
+            });
+        if fits { Ok(Self(text.to_owned())) } else { Err(StoreError::BadId(text.chars().take(80).collect())) }
+    }
+}
+
+impl fmt::Display for HeldId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// Why the quarantine could not do its work. Nothing of a message that could not be held stays behind.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    /// The disk or a quota is full.
+    #[error("no room left to write {}", path.display())]
+    NoSpace {
+        /// What was being written.
+        path: PathBuf,
+        /// The system's error.
+        source: io::Error,
+    },
+    /// We may not read or write there.
+    #[error("no permission for {}", path.display())]
+    Denied {
+        /// What was touched.
+        path: PathBuf,
+        /// The system's error.
+        source: io::Error,
+    },
+    /// Anything else that the system says.
+    #[error("cannot read or write {}", path.display())]
+    Io {
+        /// What was touched.
+        path: PathBuf,
+        /// The system's error.
+        source: io::Error,
+    },
+    /// The system gave no random numbers.
+    #[error("the system gave no random numbers")]
+    NoRandomness,
+    /// Not of an id's form.
+    #[error("`{0}` is not an id; ids look like 20261123T061112-7f3a9c")]
+    BadId(String),
+    /// No such message, or no longer.
+    #[error("no message {0} is held")]
+    UnknownId(HeldId),
+    /// A message whose `meta.json` makes no sense.
+    #[error("{id} is damaged: its {META} cannot be read")]
+    Damaged {
+        /// The message.
+        id: HeldId,
+        /// What is wrong with it.
+        source: serde_json::Error,
+    },
+    /// Something in the quarantine's folder that is no message.
+    #[error("{} is not a held message", .0.display())]
+    Foreign(PathBuf),
+}
+
+impl StoreError {
+    fn at(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+                Self::NoSpace { path, source }
+            }
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+                Self::Denied { path, source }
+            }
+            _ => Self::Io { path, source },
+        }
+    }
+
+    /// As [`StoreError::at`], for a path inside the folder of `id`: if that is not there, there is no such message.
+    fn of(id: &HeldId, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let (id, path) = (id.clone(), path.to_owned());
+        move |error| match error.kind() {
+            io::ErrorKind::NotFound if !path.parent().is_some_and(Path::exists) => Self::UnknownId(id),
+            _ => Self::at(&path)(error),
+        }
+    }
+}
+
+/// What the quarantine holds, and what else lies in its folder.
+#[derive(Debug, Default)]
+pub struct Listing {
+    /// Every held message, oldest first.
+    pub held: Vec<(HeldId, Held)>,
+    /// What could not be listed, and why.
+    pub damaged: Vec<StoreError>,
+}
+
+/// The quarantine under a state folder. All calls block until the disk has answered.
+#[derive(Clone, Debug)]
+pub struct Quarantine {
+    folder: PathBuf,
+}
+
+impl Quarantine {
+    /// The quarantine as it stands, for commands: nothing is created, so none of it can belong to the wrong user.
+    pub fn open(state: &Path) -> Self {
+        Self { folder: state.join("quarantine") }
+    }
+
+    /// The quarantine for the gateway: folders that are missing are created (mode 0700), and what an earlier run
+    /// left unfinished in `tmp/` is removed. It was never acknowledged, so it is nobody's only copy.
+    pub fn open_and_clean(state: &Path) -> Result<Self, StoreError> {
+        let quarantine = Self::open(state);
+        let tmp = quarantine.tmp();
+        DirBuilder::new().recursive(true).mode(0o700).create(&tmp).map_err(StoreError::at(&tmp))?;
+        for entry in fs::read_dir(&tmp).map_err(StoreError::at(&tmp))?.flatten() {
+            let leftover = entry.path();
+            fs::remove_dir_all(&leftover).map_err(StoreError::at(&leftover))?;
+        }
+        sync(&quarantine.folder)?;
+        Ok(quarantine)
+    }
+
+    /// Holds the message that `pieces` make together. When this returns `Ok`, it is on disk to stay.
+    pub fn hold<'a>(
+        &self,
+        held: &Held,
+        pieces: impl Iterator<Item = &'a [u8]>,
+    ) -> Result<HeldId, StoreError> {
+        let id = HeldId::new(held.received)?;
+        let mut unfinished = Unfinished::create(self.tmp().join(id.as_str()))?;
+        let size = write(&unfinished.folder.join(MESSAGE), pieces)?;
+        let meta = serde_json::to_vec_pretty(&Held { size, ..held.clone() })
+            .map_err(|source| StoreError::Damaged { id: id.clone(), source })?;
+        write(&unfinished.folder.join(META), std::iter::once(meta.as_slice()))?;
+        sync(&unfinished.folder)?;
+        unfinished.rename(self.folder.join(id.as_str()))?;
+        sync(&self.folder)?;
+        unfinished.keep();
+        Ok(id)
+    }
+
+    /// Everything that is held, oldest first.
+    pub fn list(&self) -> Result<Listing, StoreError> {
+        let mut listing = Listing::default();
+        let entries = match fs::read_dir(&self.folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(listing),
+            entries => entries.map_err(StoreError::at(&self.folder))?,
+        };
+        for entry in entries {
+            let entry = entry.map_err(StoreError::at(&self.folder))?;
+            let Ok(id) = entry.file_name().to_string_lossy().parse::<HeldId>() else {
+                if entry.file_name() != TMP {
+                    listing.damaged.push(StoreError::Foreign(entry.path()));
+                }
+                continue;
+            };
+            match self.show(&id) {
+                Ok(held) => listing.held.push((id, held)),
+                // Released or deleted while we were looking.
+                Err(StoreError::UnknownId(_)) => {}
+                Err(error) => listing.damaged.push(error),
+            }
+        }
+        listing.held.sort_by(|(one, _), (other, _)| one.cmp(other));
+        Ok(listing)
+    }
+
+    /// What is known of one message.
+    pub fn show(&self, id: &HeldId) -> Result<Held, StoreError> {
+        let path = self.folder.join(id.as_str()).join(META);
+        let meta = fs::read(&path).map_err(StoreError::of(id, &path))?;
+        serde_json::from_slice(&meta).map_err(|source| StoreError::Damaged { id: id.clone(), source })
+    }
+
+    /// One message, octet for octet.
+    pub fn open_message(&self, id: &HeldId) -> Result<File, StoreError> {
+        let path = self.folder.join(id.as_str()).join(MESSAGE);
+        File::open(&path).map_err(StoreError::of(id, &path))
+    }
+
+    /// Deletes one message for good. Of two who delete it at once, one is told that there is none.
+    pub fn delete(&self, id: &HeldId) -> Result<(), StoreError> {
+        let (path, gone) = (self.folder.join(id.as_str()), self.tmp().join(id.as_str()));
+        fs::rename(&path, &gone).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound if !path.exists() => StoreError::UnknownId(id.clone()),
+            _ => StoreError::at(&path)(error),
+        })?;
+        sync(&self.folder)?;
+        fs::remove_dir_all(&gone).map_err(StoreError::at(&gone))
+    }
+
+    fn tmp(&self) -> PathBuf {
+        self.folder.join(TMP)
+    }
+}
+
+/// The folder of a message that is not yet held: removed when dropped, unless it was kept.
+struct Unfinished {
+    folder: PathBuf,
+    kept: bool,
+}
+
+impl Unfinished {
+    fn create(folder: PathBuf) -> Result<Self, StoreError> {
+        DirBuilder::new().mode(0o700).create(&folder).map_err(StoreError::at(&folder))?;
+        Ok(Self { folder, kept: false })
+    }
+
+    fn rename(&mut self, to: PathBuf) -> Result<(), StoreError> {
+        // Fails where `to` is a held message: a folder that is not empty.
+        fs::rename(&self.folder, &to).map_err(StoreError::at(&to))?;
+        self.folder = to;
+        Ok(())
+    }
+
+    fn keep(mut self) {
+        self.kept = true;
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if !self.kept
+            && let Err(error) = fs::remove_dir_all(&self.folder)
+        {
+            tracing::warn!(folder = %self.folder.display(), %error, "an unfinished message could not be removed");
+        }
+    }
+}
+
+/// Writes a new file through to the disk and says how long it is.
+fn write<'a>(path: &Path, pieces: impl Iterator<Item = &'a [u8]>) -> Result<u64, StoreError> {
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(StoreError::at(path))?;
+    let mut size = 0;
+    for piece in pieces {
+        file.write_all(piece).map_err(StoreError::at(path))?;
+        size += piece.len() as u64;
+    }
+    file.sync_all().map_err(StoreError::at(path))?;
+    Ok(size)
+}
+
+/// Makes a folder's entries durable.
+fn sync(folder: &Path) -> Result<(), StoreError> {
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(StoreError::at(folder))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::os::unix::fs::PermissionsExt;
+
+    use tempfile::TempDir;
+
+    use super::*;
+
+    fn quarantine() -> (TempDir, Quarantine) {
+        let state = tempfile::tempdir().unwrap();
+        let quarantine = Quarantine::open_and_clean(&state.path().join("state")).unwrap();
+        (state, quarantine)
+    }
+
+    fn held(received: &str) -> Held {
+        Held {
+            listener: "inbound".into(),
+            received: received.parse().unwrap(),
+            client: "192.0.2.1".parse().unwrap(),
+            reverse_path: String::new(),
+            mail_parameters: vec!["SMTPUTF8".into()],
+            recipients: vec!["jürgen@example.org".into()],
+            verdict: "fail".into(),
+            reason: Some("attachments".into()),
+            summary: "1 attachment altered: Agenda \"2026\".pdf".into(),
+            message_id: None,
+            size: 0,
+        }
+    }
+
+    fn hold(quarantine: &Quarantine, received: &str, message: &[u8]) -> HeldId {
+        quarantine.hold(&held(received), message.chunks(4)).unwrap()
+    }
+
+    fn entries(folder: &Path) -> Vec<String> {
+        fs::read_dir(folder).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect()
+    }
+
+    #[test]
+    fn gives_back_what_it_holds() {
+        let (_state, quarantine) = quarantine();
+        let message = b"Subject: \xff\r\n\r\n\0 body\r\n";
+        let id = hold(&quarantine, "2026-11-23T06:11:12Z", message);
+        assert!(id.as_str().starts_with("20261123T061112-"), "{id}");
+        assert_eq!(id.as_str().parse::<HeldId>().unwrap(), id);
+
+        let mut octets = Vec::new();
+        quarantine.open_message(&id).unwrap().read_to_end(&mut octets).unwrap();
+        assert_eq!(octets, message);
+        let expected = Held { size: message.len() as u64, ..held("2026-11-23T06:11:12Z") };
+        assert_eq!(quarantine.show(&id).unwrap(), expected);
+        assert!(entries(&quarantine.tmp()).is_empty());
+    }
+
+    #[test]
+    fn only_its_owner_may_look() {
+        let (_state, quarantine) = quarantine();
+        let id = hold(&quarantine, "2026-11-23T06:11:12Z", b"secret");
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        let folder = quarantine.folder.join(id.as_str());
+        for path in [&quarantine.folder, &quarantine.tmp(), &folder] {
+            assert_eq!(mode(path), 0o700, "{}", path.display());
+        }
+        assert_eq!((mode(&folder.join(MESSAGE)), mode(&folder.join(META))), (0o600, 0o600));
+    }
+
+    #[test]
+    fn lists_by_time_and_reports_what_it_cannot_read() {
+        let (_state, quarantine) = quarantine();
+        let late = hold(&quarantine, "2026-11-23T06:11:13Z", b"b");
+        let early = hold(&quarantine, "2026-11-23T06:11:12Z", b"a");
+        fs::write(quarantine.folder.join("notes.txt"), "mine").unwrap();
+        let broken = hold(&quarantine, "2026-11-23T06:11:14Z", b"c");
+        fs::write(quarantine.folder.join(broken.as_str()).join(META), "{").unwrap();
+        fs::create_dir(quarantine.folder.join("20261123T061112-000000")).unwrap();
+
+        let listing = quarantine.list().unwrap();
+        let ids: Vec<_> = listing.held.iter().map(|(id, _)| id).collect();
+        assert_eq!(ids, [&early, &late]);
+        assert_eq!(listing.damaged.len(), 3, "{:?}", listing.damaged);
+    }
+
+    #[test]
+    fn commands_create_nothing() {
+        let state = tempfile::tempdir().unwrap();
+        let quarantine = Quarantine::open(state.path());
+        assert!(quarantine.list().unwrap().held.is_empty());
+        assert!(entries(state.path()).is_empty());
+    }
+
+    #[test]
+    fn deletes_once() {
+        let (_state, quarantine) = quarantine();
+        let id = hold(&quarantine, "2026-11-23T06:11:12Z", b"a");
+        quarantine.delete(&id).unwrap();
+        assert_eq!(entries(&quarantine.folder), [TMP]);
+        assert!(entries(&quarantine.tmp()).is_empty());
+        assert!(matches!(quarantine.delete(&id), Err(StoreError::UnknownId(_))));
+        assert!(matches!(quarantine.show(&id), Err(StoreError::UnknownId(_))));
+        assert!(matches!(quarantine.open_message(&id), Err(StoreError::UnknownId(_))));
+    }
+
+    #[test]
+    fn refuses_ids_that_are_paths() {
+        for text in [
+            "",
+            "../../etc/passwd",
+            "20261123T061112-7f3a9",
+            "20261123T061112-7F3A9C",
+            "tmp",
+            "20261123T061112/7f3a9c",
+        ] {
+            assert!(matches!(text.parse::<HeldId>(), Err(StoreError::BadId(_))), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_gateway_removes_what_was_left_unfinished() {
+        let (state, quarantine) = quarantine();
+        let kept = hold(&quarantine, "2026-11-23T06:11:12Z", b"a");
+        let leftover = quarantine.tmp().join("20261123T061112-000000");
+        fs::create_dir(&leftover).unwrap();
+        fs::write(leftover.join(MESSAGE), "half a mess").unwrap();
+
+        Quarantine::open_and_clean(&state.path().join("state")).unwrap();
+        assert!(entries(&quarantine.tmp()).is_empty());
+        assert!(quarantine.show(&kept).is_ok());
+    }
+
+    #[test]
+    fn a_failure_half_way_leaves_nothing() {
+        let (_state, quarantine) = quarantine();
+        let tmp = quarantine.tmp();
+        let sabotage = [&b"first "[..], b"second"].into_iter().inspect(|piece| {
+            if piece.starts_with(b"second") {
+                // As if the disk gave out: meta.json cannot be created any more.
+                for entry in fs::read_dir(&tmp).unwrap() {
+                    fs::create_dir(entry.unwrap().path().join(META)).unwrap();
+                }
+            }
+        });
+        assert!(matches!(
+            quarantine.hold(&held("2026-11-23T06:11:12Z"), sabotage),
+            Err(StoreError::Io { .. })
+        ));
+        assert_eq!(entries(&quarantine.folder), [TMP]);
+        assert!(entries(&tmp).is_empty());
+    }
+
+    #[test]
+    #[ignore = "needs TMPDIR on a disk with less than 1 MiB free"]
+    fn a_full_disk_leaves_nothing() {
+        let (_state, quarantine) = quarantine();
+        let message = vec![b'x'; 1 << 20];
+        let failure = quarantine.hold(&held("2026-11-23T06:11:12Z"), message.chunks(4096)).unwrap_err();
+        assert!(matches!(failure, StoreError::NoSpace { .. }), "{failure:?}");
+        assert_eq!(entries(&quarantine.folder), [TMP]);
+        assert!(entries(&quarantine.tmp()).is_empty());
+        hold(&quarantine, "2026-11-23T06:11:12Z", b"a small one fits");
+    }
+
+    #[test]
+    fn says_why_it_cannot_hold() {
+        let state = tempfile::tempdir().unwrap();
+        let file = state.path().join("file");
+        fs::write(&file, "").unwrap();
+        assert!(matches!(Quarantine::open_and_clean(&file), Err(StoreError::Io { .. })));
+        let gone = Quarantine::open(&state.path().join("nowhere"));
+        assert!(gone.hold(&held("2026-11-23T06:11:12Z"), std::iter::empty()).is_err());
+    }
+
+    #[test]
+    fn tells_a_full_disk_from_other_trouble() {
+        let path = Path::new("x");
+        let error = |kind: io::ErrorKind| StoreError::at(path)(kind.into());
+        assert!(matches!(error(io::ErrorKind::StorageFull), StoreError::NoSpace { .. }));
+        assert!(matches!(error(io::ErrorKind::QuotaExceeded), StoreError::NoSpace { .. }));
+        assert!(matches!(error(io::ErrorKind::PermissionDenied), StoreError::Denied { .. }));
+        assert!(matches!(error(io::ErrorKind::InvalidData), StoreError::Io { .. }));
+
+        let full = OpenOptions::new().write(true).open("/dev/full").and_then(|mut file| file.write_all(b"x"));
+        assert!(matches!(StoreError::at(path)(full.unwrap_err()), StoreError::NoSpace { .. }));
+    }
+}

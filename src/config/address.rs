@@ -1,0 +1,208 @@
+//! Who may connect and whom we connect to.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::str::FromStr;
+
+use ipnet::{IpNet, Ipv4Net};
+use thiserror::Error;
+
+use crate::domain::DomainName;
+
+/// One entry of `listen`: a local address and a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct ListenAddress(pub(super) SocketAddr);
+
+impl FromStr for ListenAddress {
+    type Err = ParseAddressError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.parse().map(Self).map_err(|_| ParseAddressError::Listen)
+    }
+}
+
+/// The server that mail is passed to: an IP address or a host name, and a port.
+///
+/// Its `Display` form, `host:port`, is what a resolver takes; an IPv6 address stands in brackets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NextHop {
+    /// The host.
+    pub host: Host,
+    /// The port, never 0.
+    pub port: u16,
+}
+
+/// A host by address or by name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Host {
+    /// An IP address.
+    Ip(IpAddr),
+    /// A name to be resolved at each connection.
+    Name(DomainName),
+}
+
+/// A text that is no address of the wanted kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum ParseAddressError {
+    /// Not `host:port`.
+    #[error("not host:port; write it as \"127.0.0.1:10026\", \"[::1]:10026\" or \"mail.example.org:25\"")]
+    NextHop,
+    /// Not an IP address and a port.
+    #[error("not an IP address and a port; write it as \"127.0.0.1:10025\" or \"[::]:25\"")]
+    Listen,
+    /// Neither a network nor an address.
+    #[error(
+        "not a network or an IP address; write it as \"192.0.2.0/24\", \"2001:db8::/32\" or \"192.0.2.1\""
+    )]
+    Network,
+}
+
+impl NextHop {
+    fn checked(host: Host, port: u16) -> Result<Self, ParseAddressError> {
+        if port == 0 { Err(ParseAddressError::NextHop) } else { Ok(Self { host, port }) }
+    }
+
+    /// Whether a connection to this hop would reach a socket bound to `local`.
+    pub(super) fn reaches(&self, local: &SocketAddr) -> bool {
+        let ip = match &self.host {
+            Host::Ip(ip) => *ip,
+            Host::Name(name) if name.as_str() == "localhost" && local.is_ipv6() => Ipv6Addr::LOCALHOST.into(),
+            Host::Name(name) if name.as_str() == "localhost" => [127, 0, 0, 1].into(),
+            Host::Name(_) => return false,
+        };
+        self.port == local.port()
+            && (ip == local.ip()
+                || (local.ip().is_unspecified() && (ip.is_loopback() || ip.is_unspecified())))
+    }
+}
+
+impl FromStr for NextHop {
+    type Err = ParseAddressError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if let Ok(address) = text.parse::<SocketAddr>() {
+            return Self::checked(Host::Ip(address.ip()), address.port());
+        }
+        let (host, port) = text.rsplit_once(':').ok_or(ParseAddressError::NextHop)?;
+        let host = host.parse().map_err(|_| ParseAddressError::NextHop)?;
+        let port = port.parse().map_err(|_| ParseAddressError::NextHop)?;
+        Self::checked(Host::Name(host), port)
+    }
+}
+
+impl fmt::Display for NextHop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.host {
+            Host::Ip(ip) => SocketAddr::new(*ip, self.port).fmt(f),
+            Host::Name(name) => write!(f, "{name}:{}", self.port),
+        }
+    }
+}
+
+/// The clients that may connect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Clients(Vec<IpNet>);
+
+impl Clients {
+    /// The loopback networks of both families.
+    pub fn loopback() -> Self {
+        Self(vec![
+            IpNet::new_assert([127, 0, 0, 0].into(), 8),
+            IpNet::new_assert(Ipv6Addr::LOCALHOST.into(), 128),
+        ])
+    }
+
+    /// Every address.
+    pub fn everyone() -> Self {
+        Self(vec![
+            IpNet::new_assert([0, 0, 0, 0].into(), 0),
+            IpNet::new_assert(Ipv6Addr::UNSPECIFIED.into(), 0),
+        ])
+    }
+
+    /// Whether `client` may connect. An IPv4 address inside an IPv6 one, as dual-stack sockets report
+    /// it, counts as the IPv4 address.
+    pub fn allows(&self, client: IpAddr) -> bool {
+        let client = client.to_canonical();
+        self.0.iter().any(|net| net.contains(&client))
+    }
+}
+
+impl FromIterator<ClientNet> for Clients {
+    fn from_iter<I: IntoIterator<Item = ClientNet>>(nets: I) -> Self {
+        Self(nets.into_iter().map(|net| net.0).collect())
+    }
+}
+
+/// One entry of `clients`: a network, or an address standing for itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClientNet(IpNet);
+
+impl FromStr for ClientNet {
+    type Err = ParseAddressError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let address = || text.parse::<IpAddr>().map(IpNet::from).ok();
+        let net = text.parse::<IpNet>().ok().or_else(address).ok_or(ParseAddressError::Network)?;
+        Ok(Self(canonical(net)))
+    }
+}
+
+/// `::ffff:192.0.2.0/120` is `192.0.2.0/24`: peers are compared in that form.
+fn canonical(net: IpNet) -> IpNet {
+    match (net.addr().to_canonical(), net.prefix_len().checked_sub(96)) {
+        (IpAddr::V4(ip), Some(prefix)) if matches!(net, IpNet::V6(_)) => {
+            Ipv4Net::new_assert(ip, prefix).into()
+        }
+        _ => net,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_next_hops() {
+        for text in ["127.0.0.1:25", "[::1]:10026", "mail.example.org:587"] {
+            assert_eq!(text.parse::<NextHop>().unwrap().to_string(), text);
+        }
+        for text in ["", "127.0.0.1", "::1:25", "mail.example.org", "a:0", "a:99999", "a b:25", "smtp://a:25"]
+        {
+            assert!(text.parse::<NextHop>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn sees_when_a_next_hop_leads_back() {
+        let reaches =
+            |hop: &str, local: &str| hop.parse::<NextHop>().unwrap().reaches(&local.parse().unwrap());
+        assert!(reaches("127.0.0.1:25", "127.0.0.1:25"));
+        assert!(reaches("127.0.0.1:25", "0.0.0.0:25"));
+        assert!(reaches("localhost:25", "127.0.0.1:25"));
+        assert!(reaches("localhost:25", "[::1]:25"));
+        assert!(!reaches("127.0.0.1:26", "0.0.0.0:25"));
+        assert!(!reaches("192.0.2.1:25", "0.0.0.0:25"));
+    }
+
+    #[test]
+    fn admits_clients_in_either_form() {
+        let clients: Clients = ["10.0.0.0/8", "::ffff:192.0.2.0/120", "2001:db8::1"]
+            .iter()
+            .map(|n| n.parse().unwrap())
+            .collect();
+        for (client, admitted) in [
+            ("10.1.2.3", true),
+            ("::ffff:10.1.2.3", true),
+            ("192.0.2.9", true),
+            ("192.0.3.9", false),
+            ("2001:db8::1", true),
+            ("2001:db8::2", false),
+        ] {
+            assert_eq!(clients.allows(client.parse().unwrap()), admitted, "{client}");
+        }
+        assert!(Clients::loopback().allows("::ffff:127.0.0.1".parse().unwrap()));
+        assert!(Clients::everyone().allows("203.0.113.7".parse().unwrap()));
+        assert!("10.0.0.0/33".parse::<ClientNet>().is_err());
+    }
+}

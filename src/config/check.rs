@@ -1,0 +1,284 @@
+//! Raw values to a [`Config`]: defaults, ranges, and what values mean together.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::layers::Layers;
+use super::limits;
+use super::listeners;
+use super::mistake::{Located, Mistake};
+use super::places::Places;
+use super::quantity::{Seconds, spoken};
+use super::{Action, Alerts, Config, Correspondent, Log, Policy, SealingDomain, raw};
+use crate::domain::DomainName;
+
+const HOUR: Duration = Duration::from_secs(3_600);
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// Collects mistakes while the parts of the configuration are put together.
+pub(super) struct Checker<'a> {
+    pub(super) places: Places,
+    pub(super) mistakes: Vec<Mistake>,
+    folder: &'a Path,
+}
+
+/// Puts the configuration together, or says all that is wrong with it, in the file's order.
+/// Relative paths start at `folder`.
+pub(super) fn check(layers: Layers, folder: &Path) -> Result<Config, Vec<Mistake>> {
+    let Layers { raw, places, mistakes } = layers;
+    let mut checker = Checker { places, mistakes, folder };
+    let config = checker.config(raw);
+    let mut mistakes = checker.mistakes;
+    match config {
+        Some(config) if mistakes.is_empty() => Ok(config),
+        _ => {
+            mistakes.sort_by(|a, b| (a.place.file.is_none(), a).cmp(&(b.place.file.is_none(), b)));
+            mistakes.dedup();
+            Err(mistakes)
+        }
+    }
+}
+
+impl Checker<'_> {
+    fn config(&mut self, raw: raw::File) -> Option<Config> {
+        let hostname = self.hostname(raw.hostname.map(|name| name.0));
+        let state = self.state(raw.state);
+        self.unique("domain", "name", raw.domain.iter().map(|raw| raw.name.as_ref().map(|name| &name.0)));
+        let pinned = raw.correspondent.iter().map(|raw| raw.domain.as_ref().map(|name| &name.0));
+        self.unique("correspondent", "domain", pinned);
+        let listeners = listeners::check(self, raw.listener, !raw.domain.is_empty());
+        let domains: Vec<_> =
+            raw.domain.into_iter().enumerate().filter_map(|(i, raw)| self.domain(i, raw)).collect();
+        let correspondents: Vec<_> = raw
+            .correspondent
+            .into_iter()
+            .enumerate()
+            .filter_map(|(i, raw)| self.correspondent(i, raw))
+            .collect();
+        let policy = self.policy(raw.policy);
+        let limits = limits::check(self, &raw.limits);
+        let alerts = raw.alerts.map(|raw| self.alerts(raw, hostname.as_ref()));
+        let log = self.log(raw.log);
+        // Without a mistake on record, nothing that is needed can be absent.
+        let alerts = match alerts {
+            Some(alerts) => Some(alerts?),
+            None => None,
+        };
+        Some(Config {
+            hostname: hostname?,
+            state,
+            listeners,
+            domains,
+            correspondents,
+            policy,
+            limits,
+            alerts,
+            log,
+        })
+    }
+
+    /// Records a mistake.
+    pub(super) fn wrong(&mut self, path: &str, reason: impl Into<String>) {
+        let mistake = self.places.mistake(path, reason);
+        self.mistakes.push(mistake);
+    }
+
+    /// A value that must be there.
+    pub(super) fn required<T>(&mut self, path: &str, value: Option<T>, example: &str) -> Option<T> {
+        if value.is_none() && self.places.is_missing(path) {
+            self.wrong(path, format!("missing; write {example}"));
+        }
+        value
+    }
+
+    /// Records every value that an earlier table of that name has already.
+    pub(super) fn unique<'v, T: Hash + Eq + std::fmt::Display + 'v>(
+        &mut self,
+        table: &str,
+        key: &str,
+        values: impl Iterator<Item = Option<&'v T>>,
+    ) {
+        let mut first: HashMap<&T, String> = HashMap::new();
+        for (index, value) in values.enumerate() {
+            let path = format!("{table}[{index}].{key}");
+            let Some(value) = value else { continue };
+            match first.get(value) {
+                Some(earlier) => {
+                    let line = self.places.of(earlier).line.unwrap_or_default();
+                    self.wrong(&path, format!("`{value}` is already in line {line}"));
+                }
+                None => {
+                    first.insert(value, path);
+                }
+            }
+        }
+    }
+
+    /// A duration within its range, or the default.
+    pub(super) fn duration(
+        &mut self,
+        path: &str,
+        value: Option<Seconds>,
+        default: Duration,
+        (min, max): (Duration, Duration),
+    ) -> Duration {
+        let value = value.map_or(default, |seconds| seconds.0);
+        if !(min..=max).contains(&value) {
+            let (min, max) = (spoken(min), spoken(max));
+            self.wrong(path, format!("{} is out of range; choose from {min} to {max}", spoken(value)));
+        }
+        value
+    }
+
+    fn hostname(&mut self, name: Option<DomainName>) -> Option<DomainName> {
+        if name.is_some() || !self.places.is_missing("hostname") {
+            return name;
+        }
+        let system = system_hostname();
+        let name = system.parse().ok();
+        if name.is_none() {
+            let found =
+                if system.is_empty() { "has none".to_owned() } else { format!("calls itself `{system}`") };
+            self.wrong(
+                "hostname",
+                format!("missing, and the system {found}; write hostname = \"mx.example.org\""),
+            );
+        }
+        name
+    }
+
+    fn state(&mut self, state: Option<String>) -> PathBuf {
+        let state = state.unwrap_or_else(|| "/var/lib/waxseal".to_owned());
+        if state.contains("://") {
+            self.wrong("state", "a database server is not supported by this version; name a folder");
+        } else if state.is_empty() {
+            self.wrong("state", "empty; name a folder");
+        }
+        self.folder.join(state)
+    }
+
+    fn domain(&mut self, index: usize, raw: raw::Domain) -> Option<SealingDomain> {
+        let at = |key: &str| format!("domain[{index}].{key}");
+        let range = (HOUR, 90 * DAY);
+        let lifetime = self.duration(&at("lifetime"), raw.lifetime, 14 * DAY, range);
+        let name = self.required(&at("name"), raw.name, "name = \"example.org\"");
+        let selector = self.required(&at("selector"), raw.selector, "selector = \"gate1\"");
+        let key = self.required(&at("key"), raw.key, "key = \"/etc/waxseal/gate1.pem\"");
+        let key = key.and_then(|key| self.path(&at("key"), key));
+        let delegation = raw.delegation.and_then(|file| self.path(&at("delegation"), file));
+        Some(SealingDomain {
+            name: name?.0,
+            selector: selector?.0,
+            key: key?,
+            lifetime,
+            subdomains: raw.subdomains.unwrap_or(false),
+            delegation,
+        })
+    }
+
+    fn correspondent(&mut self, index: usize, raw: raw::Correspondent) -> Option<Correspondent> {
+        let at = |key: &str| format!("correspondent[{index}].{key}");
+        let domain = self.required(&at("domain"), raw.domain, "domain = \"partner.example\"");
+        let was_given = ["keys", "roots", "keys_dir"].iter().any(|key| !self.places.is_missing(&at(key)));
+        let keys = self.texts(&at("keys"), raw.keys);
+        let roots = self.texts(&at("roots"), raw.roots);
+        let keys_dir = raw.keys_dir.and_then(|dir| self.path(&at("keys_dir"), dir));
+        if keys.is_empty() && roots.is_empty() && keys_dir.is_none() && !was_given {
+            let reason = "no key is pinned; write keys, roots or keys_dir";
+            self.wrong(&format!("correspondent[{index}]"), reason);
+        }
+        let subdomains = raw.subdomains.unwrap_or(true);
+        Some(Correspondent { domain: domain?.0, keys, roots, keys_dir, subdomains })
+    }
+
+    fn texts(&self, path: &str, texts: Option<Vec<String>>) -> Vec<Located<String>> {
+        let locate = |(index, text)| self.places.locate(&format!("{path}[{index}]"), text);
+        texts.unwrap_or_default().into_iter().enumerate().map(locate).collect()
+    }
+
+    fn path(&mut self, path: &str, file: PathBuf) -> Option<Located<PathBuf>> {
+        if file.as_os_str().is_empty() {
+            self.wrong(path, "empty; name a file");
+            return None;
+        }
+        Some(self.places.locate(path, self.folder.join(file)))
+    }
+
+    fn policy(&mut self, raw: raw::Policy) -> Policy {
+        let missing = raw.missing.map(|action| action.0);
+        let action =
+            |set: Option<super::parsed::Parsed<Action>>, default| set.map_or(default, |action| action.0);
+        Policy {
+            pass: action(raw.pass, Action::Deliver),
+            none: action(raw.none, Action::Deliver),
+            missing: missing.unwrap_or(Action::Quarantine),
+            missing_by_memory: missing.unwrap_or(Action::Mark),
+            fail: action(raw.fail, Action::Quarantine),
+            ambiguous: action(raw.ambiguous, Action::Quarantine),
+            unaligned: action(raw.unaligned, Action::Mark),
+            expired: action(raw.expired, Action::Quarantine),
+            unknown_key: action(raw.unknown_key, Action::Mark),
+            key_changed: action(raw.key_changed, Action::Quarantine),
+            temperror: action(raw.temperror, Action::Defer),
+            subject_prefix: self.subject_prefix(raw.subject_prefix),
+        }
+    }
+
+    fn subject_prefix(&mut self, prefix: Option<String>) -> Option<String> {
+        let prefix = prefix.filter(|prefix| !prefix.is_empty())?;
+        if prefix.len() > 64 || !prefix.bytes().all(|octet| matches!(octet, b' '..=b'~')) {
+            self.wrong("policy.subject_prefix", "must be printable ASCII of at most 64 characters");
+        }
+        Some(prefix)
+    }
+
+    fn alerts(&mut self, raw: raw::Alerts, hostname: Option<&DomainName>) -> Option<Alerts> {
+        let to = self.required("alerts.to", raw.to, "to = \"postmaster@example.org\"");
+        let from = raw.from.or_else(|| hostname.map(|name| format!("waxseal@{name}")));
+        for (path, address) in [("alerts.to", &to), ("alerts.from", &from)] {
+            if address.as_ref().is_some_and(|address| !is_address(address)) {
+                self.wrong(path, "not a mail address; write it as \"postmaster@example.org\"");
+            }
+        }
+        let next_hop = raw.next_hop.map(|hop| hop.0).or_else(|| "127.0.0.1:25".parse().ok());
+        Some(Alerts { to: to?, from: from?, next_hop: next_hop? })
+    }
+
+    fn log(&mut self, raw: raw::Log) -> Log {
+        let level = raw.level.unwrap_or_else(|| "info".to_owned());
+        if !is_filter(&level) {
+            self.wrong("log.level", format!("`{level}`: choose error, warn, info, debug or trace"));
+        }
+        Log { format: raw.format.map(|format| format.0).unwrap_or_default(), level }
+    }
+}
+
+/// `local@domain`, the local part a dot-atom (RFC 5321 §4.1.2).
+fn is_address(address: &str) -> bool {
+    let is_atom = |atom: &str| {
+        !atom.is_empty()
+            && atom.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(&b))
+    };
+    address.rsplit_once('@').is_some_and(|(local, domain)| {
+        local.len() <= 64
+            && local.split('.').all(is_atom)
+            && DomainName::from_canonical(&domain.to_lowercase()).is_ok()
+    })
+}
+
+/// A bare word is a level: the filter itself would take a misspelt one for the name of a module.
+fn is_filter(level: &str) -> bool {
+    let is_bare = level.bytes().all(|octet| octet.is_ascii_alphanumeric());
+    if is_bare {
+        return level.parse::<tracing_subscriber::filter::LevelFilter>().is_ok();
+    }
+    tracing_subscriber::EnvFilter::builder().parse(level).is_ok()
+}
+
+fn system_hostname() -> String {
+    let read = |path| std::fs::read_to_string(path).ok().map(|text| text.trim().to_owned());
+    let files = ["/proc/sys/kernel/hostname", "/etc/hostname"];
+    files.into_iter().filter_map(read).find(|name| !name.is_empty()).unwrap_or_default()
+}

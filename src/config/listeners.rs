@@ -1,0 +1,112 @@
+//! The listeners: each on its own, then together.
+
+use std::net::SocketAddr;
+
+use super::check::Checker;
+use super::{Clients, Listener, Mode, raw};
+
+/// Every listener that is complete; mistakes of the others are recorded.
+pub(super) fn check(checker: &mut Checker<'_>, raw: Vec<raw::Listener>, has_domains: bool) -> Vec<Listener> {
+    if raw.is_empty() && checker.places.is_missing("listener") {
+        checker.wrong("listener", "missing; at least one [[listener]] is needed");
+    }
+    let count = raw.len();
+    checker.unique("listener", "name", raw.iter().map(|raw| raw.name.as_ref()));
+    if !has_domains {
+        check_sealing(checker, &raw);
+    }
+    let listeners: Vec<_> =
+        raw.into_iter().enumerate().filter_map(|(index, raw)| listener(checker, index, raw)).collect();
+    if listeners.len() == count {
+        // Only now do positions in the list equal positions in the file.
+        check_addresses(checker, &listeners);
+        check_loops(checker, &listeners);
+    }
+    listeners
+}
+
+/// A sealing listener without a domain would seal nothing.
+fn check_sealing(checker: &mut Checker<'_>, raw: &[raw::Listener]) {
+    if checker.places.is_missing("domain") {
+        for index in (0..raw.len()).filter(|index| raw[*index].mode == Some(Mode::Seal)) {
+            let reason = "there is nothing to seal for; add a [[domain]] with name, selector and key";
+            checker.wrong(&format!("listener[{index}].mode"), reason);
+        }
+    }
+}
+
+fn listener(checker: &mut Checker<'_>, index: usize, raw: raw::Listener) -> Option<Listener> {
+    let at = |key: &str| format!("listener[{index}].{key}");
+    let name = checker.required(&at("name"), raw.name, "name = \"inbound\"");
+    if name.as_ref().is_some_and(|name| !is_name(name)) {
+        checker.wrong(&at("name"), "must be 1 to 63 letters, digits, `-`, `_` or `.`");
+    }
+    let mode = checker.required(&at("mode"), raw.mode, "mode = \"seal\" or \"verify\"");
+    let listen = checker.required(&at("listen"), raw.listen, "listen = [\"127.0.0.1:10025\"]");
+    if listen.as_ref().is_some_and(Vec::is_empty) && checker.places.is_missing(&at("listen")) {
+        checker.wrong(&at("listen"), "empty; write at least one address, as [\"127.0.0.1:10025\"]");
+    }
+    let next_hop = checker.required(&at("next_hop"), raw.next_hop, "next_hop = \"127.0.0.1:10026\"");
+    if raw.clients.as_ref().is_some_and(Vec::is_empty) && checker.places.is_missing(&at("clients")) {
+        checker.wrong(&at("clients"), "empty, so nobody could connect; name networks, or leave the key out");
+    }
+    if mode == Some(Mode::Verify) && raw.unclean_header.is_some() {
+        checker.wrong(&at("unclean_header"), "means nothing with mode \"verify\"; remove it");
+    }
+    let mode = mode?;
+    Some(Listener {
+        name: name?,
+        mode,
+        listen: listen?.into_iter().map(|address| address.0.0).collect(),
+        next_hop: next_hop?.0,
+        clients: match raw.clients {
+            Some(nets) => nets.into_iter().map(|net| net.0).collect(),
+            None if mode == Mode::Seal => Clients::loopback(),
+            None => Clients::everyone(),
+        },
+        bare_line_ends: raw.bare_line_ends.unwrap_or_default(),
+        unclean_header: raw.unclean_header.unwrap_or_default(),
+    })
+}
+
+fn is_name(name: &str) -> bool {
+    (1..=63).contains(&name.len())
+        && name.bytes().all(|octet| octet.is_ascii_alphanumeric() || b"-_.".contains(&octet))
+}
+
+/// No two sockets may want the same address.
+fn check_addresses(checker: &mut Checker<'_>, listeners: &[Listener]) {
+    let mut taken: Vec<(SocketAddr, &str)> = Vec::new();
+    for (index, listener) in listeners.iter().enumerate() {
+        for (position, address) in listener.listen.iter().enumerate() {
+            let path = format!("listener[{index}].listen[{position}]");
+            if let Some((other, owner)) = taken.iter().find(|(other, _)| clash(address, other)) {
+                checker.wrong(&path, format!("`{address}` is taken by `{other}` of listener `{owner}`"));
+            }
+            taken.push((*address, &listener.name));
+        }
+    }
+}
+
+/// Port 0 asks the system for a free one.
+fn clash(one: &SocketAddr, other: &SocketAddr) -> bool {
+    let overlap = one.ip() == other.ip()
+        || (one.is_ipv4() == other.is_ipv4() && (one.ip().is_unspecified() || other.ip().is_unspecified()));
+    one.port() != 0 && one.port() == other.port() && overlap
+}
+
+/// Follows each next hop through our own listeners; mail must get out at last.
+fn check_loops(checker: &mut Checker<'_>, listeners: &[Listener]) {
+    let leads_to = |from: usize| {
+        let hop = &listeners[from].next_hop;
+        listeners.iter().position(|listener| listener.listen.iter().any(|address| hop.reaches(address)))
+    };
+    for (index, listener) in listeners.iter().enumerate() {
+        let mut route = std::iter::successors(leads_to(index), |at| leads_to(*at)).take(listeners.len());
+        if route.any(|at| at == index) {
+            let reason =
+                format!("`{}` leads back to this listener, so mail would go in circles", listener.next_hop);
+            checker.wrong(&format!("listener[{index}].next_hop"), reason);
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! What is wrong with a configuration, and where it stands.
+
+use std::fmt::{self, Write as _};
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+/// Where a value of the configuration stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// The file; `None` for the environment.
+    pub file: Option<PathBuf>,
+    /// The line in the file, counted from 1, where it is known.
+    pub line: Option<usize>,
+    /// The key's path, such as `listener[inbound].next_hop`, or `environment variable WAXSEAL_STATE`.
+    pub key: String,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(file) = &self.file {
+            write!(f, "{}:", file.display())?;
+            if let Some(line) = self.line {
+                write!(f, "{line}:")?;
+            }
+            if !self.key.is_empty() {
+                f.write_str(" ")?;
+            }
+        }
+        f.write_str(&self.key)
+    }
+}
+
+/// One mistake of a configuration: where, and what to do about it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Error)]
+pub struct Mistake {
+    /// Where it is.
+    pub place: Place,
+    /// Why it is one, in one line.
+    pub reason: String,
+}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let separator = if self.place.key.is_empty() { " " } else { ": " };
+        let line = format!("{}{separator}{}", self.place, self.reason);
+        // Reasons quote the file, which may hold anything; a report stays one line a mistake.
+        line.chars().try_for_each(|c| {
+            if c.is_control() { write!(f, "{}", c.escape_default()) } else { f.write_char(c) }
+        })
+    }
+}
+
+/// A value whose meaning is checked elsewhere, with its place, so that whoever checks it can say where it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Located<T> {
+    /// The value.
+    pub value: T,
+    /// Where it stands.
+    pub place: Place,
+}
+
+impl<T> Located<T> {
+    /// The mistake that `reason` names, at this place.
+    pub fn mistake(&self, reason: impl fmt::Display) -> Mistake {
+        Mistake { place: self.place.clone(), reason: reason.to_string() }
+    }
+}

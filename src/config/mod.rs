@@ -1,0 +1,260 @@
+//! The configuration: a TOML file and environment variables `WAXSEAL_<SECTION>__<KEY>` to one typed [`Config`].
+//!
+//! Everything is checked here except what needs the disk or the seal's own formats (key files, key records):
+//! those come out as [`Located`], so that whoever reads them can say where they were written.
+//! A wrong configuration gives every [`Mistake`] at once.
+
+mod action;
+mod address;
+mod check;
+mod keys;
+mod layers;
+mod limits;
+mod listeners;
+mod mistake;
+mod parsed;
+mod places;
+mod quantity;
+mod raw;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::Deserialize;
+use thiserror::Error;
+
+pub use self::action::{Action, ParseActionError};
+pub use self::address::{ClientNet, Clients, Host, NextHop, ParseAddressError};
+pub use self::keys::{Section, keys};
+pub use self::mistake::{Located, Mistake, Place};
+use crate::domain::{DomainName, Selector};
+use crate::limits::Limits;
+
+/// All that an administrator decides.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Our name in greetings and as authserv-id. Default: the system's host name.
+    pub hostname: DomainName,
+    /// The folder of all that outlives a restart. Default `/var/lib/waxseal`.
+    pub state: PathBuf,
+    /// Where we listen; at least one.
+    pub listeners: Vec<Listener>,
+    /// What we seal for; at least one where a listener seals.
+    pub domains: Vec<SealingDomain>,
+    /// Whose keys are pinned.
+    pub correspondents: Vec<Correspondent>,
+    /// What is done about each verdict.
+    pub policy: Policy,
+    /// Limits of sessions and messages.
+    pub limits: Limits,
+    /// Whom to tell about mail that was held or refused; nobody unless set.
+    pub alerts: Option<Alerts>,
+    /// How to log.
+    pub log: Log,
+}
+
+impl Config {
+    /// The sealing domain for mail from `from`: itself, else the nearest parent with `subdomains`.
+    pub fn sealing_domain(&self, from: &DomainName) -> Option<&SealingDomain> {
+        let covers = |d: &&SealingDomain| d.name == *from || (d.subdomains && from.is_at_or_below(&d.name));
+        self.domains.iter().filter(covers).max_by_key(|domain| domain.name.label_count())
+    }
+}
+
+/// One `[[listener]]`.
+#[derive(Clone, Debug)]
+pub struct Listener {
+    /// Its name in logs and in the quarantine; unique.
+    pub name: String,
+    /// Whether it seals or verifies.
+    pub mode: Mode,
+    /// The addresses it listens on; at least one.
+    pub listen: Vec<SocketAddr>,
+    /// Where its mail goes.
+    pub next_hop: NextHop,
+    /// Who may connect. Default: loopback when sealing, everyone when verifying.
+    pub clients: Clients,
+    /// What happens to a message with a bare CR or LF. Default: refused.
+    pub bare_line_ends: BareLineEnds,
+    /// What happens to a message whose header section cannot be sealed; sealing only. Default: refused.
+    pub unclean_header: UncleanHeader,
+}
+
+/// What a listener does with mail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// Seals mail of our own domains.
+    Seal,
+    /// Verifies mail that comes in.
+    Verify,
+}
+
+/// What happens to a message that holds a bare CR or LF (RFC 5321 §2.3.8).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BareLineEnds {
+    /// Answered with `550 5.5.2`.
+    #[default]
+    Refuse,
+    /// Made CR LF.
+    Normalize,
+}
+
+/// What happens to a message whose header section cannot be sealed (SEAL.md §10).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum UncleanHeader {
+    /// Answered with `550 5.6.0`.
+    #[default]
+    Refuse,
+    /// Passed on unsealed.
+    Pass,
+}
+
+/// One `[[domain]]`: what this gateway seals for.
+#[derive(Clone, Debug)]
+pub struct SealingDomain {
+    /// The sealing domain, `d`; unique.
+    pub name: DomainName,
+    /// Which of its keys we hold, `s`.
+    pub selector: Selector,
+    /// The key's PEM file.
+    pub key: Located<PathBuf>,
+    /// How long a seal is valid. Default 14 days, between 1 hour and 90 days.
+    pub lifetime: Duration,
+    /// Whether mail from domains below is sealed, too. Default false.
+    pub subdomains: bool,
+    /// A file with a delegation statement by the domain's root key (SEAL.md §7).
+    pub delegation: Option<Located<PathBuf>>,
+}
+
+/// One `[[correspondent]]`: a pinned domain (SEAL.md §7). At least one of `keys`, `roots`, `keys_dir` is given.
+#[derive(Clone, Debug)]
+pub struct Correspondent {
+    /// The pinned domain; unique.
+    pub domain: DomainName,
+    /// Key records, `v=SEAL1; …`, not yet parsed.
+    pub keys: Vec<Located<String>>,
+    /// Root public keys in base64url, not yet parsed.
+    pub roots: Vec<Located<String>>,
+    /// A folder with `<domain>/<selector>.txt` and `<domain>/root.txt`.
+    pub keys_dir: Option<Located<PathBuf>>,
+    /// Whether the domains below are pinned with it. Default true.
+    pub subdomains: bool,
+}
+
+/// `[policy]`: an action for each verdict (SEAL.md §6 has the defaults).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// Sealed, every attachment as sent. Default deliver.
+    pub pass: Action,
+    /// No seal, none expected. Default deliver.
+    pub none: Action,
+    /// No seal, though one was expected. Default quarantine.
+    pub missing: Action,
+    /// No seal, and only memory says that one was to be expected (SEAL.md §8): `missing` where the file
+    /// sets it, else mark.
+    pub missing_by_memory: Action,
+    /// Proof of change, or a wrong seal. Default quarantine.
+    pub fail: Action,
+    /// Changed, and readers could disagree on what it holds. Default quarantine.
+    pub ambiguous: Action,
+    /// The valid seal of a domain that is not the author's. Default mark.
+    pub unaligned: Action,
+    /// As sent, but not fresh. Default quarantine.
+    pub expired: Action,
+    /// No key to check with. Default mark.
+    pub unknown_key: Action,
+    /// A key that contradicts what is known. Default quarantine.
+    pub key_changed: Action,
+    /// The key could not be looked up for now. Default defer.
+    pub temperror: Action,
+    /// Put before the subject of marked mail: printable ASCII, at most 64 octets. Default: nothing.
+    pub subject_prefix: Option<String>,
+}
+
+/// `[alerts]`: whom to tell, and how to reach them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Alerts {
+    /// The administrator's address.
+    pub to: String,
+    /// The alerts' From. Default `waxseal@<hostname>`.
+    pub from: String,
+    /// The server that takes them, best not this gateway. Default `127.0.0.1:25`.
+    pub next_hop: NextHop,
+}
+
+/// `[log]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// Lines for people or for programs. Default text.
+    pub format: LogFormat,
+    /// A level, or a filter such as `info,waxseal::smtp=debug`. Default info.
+    pub level: String,
+}
+
+/// The form of a log line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// A word that is no log format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("not a format; use text or json")]
+pub struct ParseLogFormatError;
+
+impl FromStr for LogFormat {
+    type Err = ParseLogFormatError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "text" => Ok(Self::Text),
+            "json" => Ok(Self::Json),
+            _ => Err(ParseLogFormatError),
+        }
+    }
+}
+
+/// Reads the file at `path` and the process's environment.
+pub fn load(path: &Path) -> Result<Config, Vec<Mistake>> {
+    let place = Place { file: Some(path.to_owned()), ..Place::default() };
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| vec![Mistake { place, reason: format!("cannot be read: {error}") }])?;
+    parse(&text, path, environment()?)
+}
+
+/// Reads `text` as the content of `file`, with `env` for an environment.
+/// A relative path in it starts at the file's folder.
+pub fn parse(
+    text: &str,
+    file: &Path,
+    env: impl Iterator<Item = (String, String)>,
+) -> Result<Config, Vec<Mistake>> {
+    let layers = layers::read(text, places::Places::new(file), env);
+    check::check(layers, file.parent().unwrap_or(Path::new("")))
+}
+
+/// Our variables, as text.
+fn environment() -> Result<impl Iterator<Item = (String, String)>, Vec<Mistake>> {
+    let (mut variables, mut mistakes) = (Vec::new(), Vec::new());
+    for (name, value) in std::env::vars_os() {
+        let name = name.to_string_lossy().into_owned();
+        match value.into_string() {
+            Ok(value) => variables.push((name, value)),
+            Err(_) if name.starts_with(layers::PREFIX) => {
+                let place = Place { key: format!("environment variable {name}"), ..Place::default() };
+                mistakes.push(Mistake { place, reason: "not UTF-8".to_owned() });
+            }
+            Err(_) => {}
+        }
+    }
+    if mistakes.is_empty() { Ok(variables.into_iter()) } else { Err(mistakes) }
+}

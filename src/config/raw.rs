@@ -1,0 +1,105 @@
+//! The configuration as it is written: every key optional, each value parsed on its own.
+//! What values mean together is judged in `check.rs`; defaults are there, too.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use super::action::Action;
+use super::address::{ClientNet, ListenAddress, NextHop};
+use super::parsed::Parsed;
+use super::quantity::{Seconds, Size};
+use super::{BareLineEnds, LogFormat, Mode, UncleanHeader};
+use crate::domain::{DomainName, Selector};
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct File {
+    pub(super) hostname: Option<Parsed<DomainName>>,
+    pub(super) state: Option<String>,
+    pub(super) listener: Vec<Listener>,
+    pub(super) domain: Vec<Domain>,
+    pub(super) correspondent: Vec<Correspondent>,
+    pub(super) policy: Policy,
+    pub(super) limits: Limits,
+    pub(super) alerts: Option<Alerts>,
+    pub(super) log: Log,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Listener {
+    pub(super) name: Option<String>,
+    pub(super) mode: Option<Mode>,
+    pub(super) listen: Option<Vec<Parsed<ListenAddress>>>,
+    pub(super) next_hop: Option<Parsed<NextHop>>,
+    pub(super) clients: Option<Vec<Parsed<ClientNet>>>,
+    pub(super) bare_line_ends: Option<BareLineEnds>,
+    pub(super) unclean_header: Option<UncleanHeader>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Domain {
+    pub(super) name: Option<Parsed<DomainName>>,
+    pub(super) selector: Option<Parsed<Selector>>,
+    pub(super) key: Option<PathBuf>,
+    pub(super) lifetime: Option<Seconds>,
+    pub(super) subdomains: Option<bool>,
+    pub(super) delegation: Option<PathBuf>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Correspondent {
+    pub(super) domain: Option<Parsed<DomainName>>,
+    pub(super) keys: Option<Vec<String>>,
+    pub(super) roots: Option<Vec<String>>,
+    pub(super) keys_dir: Option<PathBuf>,
+    pub(super) subdomains: Option<bool>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Policy {
+    pub(super) pass: Option<Parsed<Action>>,
+    pub(super) none: Option<Parsed<Action>>,
+    pub(super) missing: Option<Parsed<Action>>,
+    pub(super) fail: Option<Parsed<Action>>,
+    pub(super) ambiguous: Option<Parsed<Action>>,
+    pub(super) unaligned: Option<Parsed<Action>>,
+    pub(super) expired: Option<Parsed<Action>>,
+    pub(super) unknown_key: Option<Parsed<Action>>,
+    pub(super) key_changed: Option<Parsed<Action>>,
+    pub(super) temperror: Option<Parsed<Action>>,
+    pub(super) subject_prefix: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Limits {
+    pub(super) message_size: Option<Size>,
+    pub(super) header_size: Option<Size>,
+    pub(super) connections: Option<i64>,
+    pub(super) connections_per_client: Option<i64>,
+    pub(super) memory: Option<Size>,
+    pub(super) command_timeout: Option<Seconds>,
+    pub(super) data_timeout: Option<Seconds>,
+    pub(super) next_hop_timeout: Option<Seconds>,
+    pub(super) bad_commands: Option<i64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Alerts {
+    pub(super) to: Option<String>,
+    pub(super) from: Option<String>,
+    pub(super) next_hop: Option<Parsed<NextHop>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Log {
+    pub(super) format: Option<Parsed<LogFormat>>,
+    pub(super) level: Option<String>,
+}

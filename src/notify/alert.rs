@@ -1,0 +1,187 @@
+//! What an alert says: its facts, and the words for them. Every text in it was chosen by strangers.
+
+use std::fmt::{self, Write as _};
+
+/// Attachments listed of one message.
+const MAX_ATTACHMENTS: usize = 20;
+/// Characters shown of a text that a stranger chose.
+const MAX_TEXT: usize = 120;
+
+/// One message that the administrator should know of. Its subject and text stay out of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Alert {
+    /// The session's id in the log or the quarantine's id of the message.
+    pub id: String,
+    /// SEAL.md's word, such as `fail`.
+    pub verdict: String,
+    /// SEAL.md's reason, where the verdict has one.
+    pub reason: Option<String>,
+    /// What was done about it.
+    pub outcome: Outcome,
+    /// The domain in From, where there is exactly one.
+    pub from_domain: Option<String>,
+    /// The reverse-path without its brackets; empty for the null reverse-path.
+    pub reverse_path: String,
+    /// How many recipients it had.
+    pub recipients: usize,
+    /// The Message-ID field's value.
+    pub message_id: Option<String>,
+    /// What happened to each attachment that is not intact.
+    pub attachments: Vec<Finding>,
+}
+
+/// What was done about a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Held in the quarantine.
+    Quarantined,
+    /// Refused with 550.
+    Rejected,
+    /// Put off with 451.
+    Deferred,
+    /// Delivered with a warning.
+    Marked,
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Quarantined => "quarantined",
+            Self::Rejected => "rejected",
+            Self::Deferred => "deferred",
+            Self::Marked => "marked",
+        })
+    }
+}
+
+/// What happened to one attachment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// SEAL.md's word, such as `altered`.
+    pub status: String,
+    /// The attachment's name; empty if it has none.
+    pub name: String,
+}
+
+/// ASCII on one line, whatever the message held.
+pub(super) fn subject(batch: &[Alert]) -> String {
+    let text = match batch {
+        [alert] => format!(
+            "[waxseal] mail from {} {}: {}",
+            alert.from_domain.as_deref().map_or_else(|| "an unclear author".to_owned(), printable),
+            alert.outcome,
+            ruling(alert)
+        ),
+        _ => format!("[waxseal] {} messages: {}", batch.len(), tally(batch)),
+    };
+    text.chars().map(|c| if matches!(c, ' '..='~') { c } else { '?' }).collect()
+}
+
+/// `12 quarantined, 5 rejected`.
+fn tally(batch: &[Alert]) -> String {
+    let outcomes = [Outcome::Quarantined, Outcome::Rejected, Outcome::Deferred, Outcome::Marked];
+    let count = |outcome: &Outcome| batch.iter().filter(|alert| alert.outcome == *outcome).count();
+    let counts = outcomes.iter().map(|outcome| (count(outcome), outcome)).filter(|(count, _)| *count > 0);
+    counts.map(|(count, outcome)| format!("{count} {outcome}")).collect::<Vec<_>>().join(", ")
+}
+
+/// `fail (attachments)`.
+fn ruling(alert: &Alert) -> String {
+    let reason = alert.reason.as_ref().map(|reason| format!(" ({})", printable(reason)));
+    printable(&alert.verdict) + &reason.unwrap_or_default()
+}
+
+/// The whole text; `more` alerts are counted only.
+pub(super) fn body(batch: &[Alert], more: u64) -> String {
+    let mut text = String::new();
+    for alert in batch {
+        text.push_str(&paragraph(alert));
+        text.push('\n');
+    }
+    if more > 0 {
+        let _ =
+            writeln!(text, "{more} more alerts came in too fast to be told here; the log has them all.\n");
+    }
+    if batch.iter().any(|alert| alert.outcome == Outcome::Quarantined) {
+        text.push_str("Held mail: waxseal quarantine show ID, then release ID or delete ID.\n");
+    }
+    text.replace('\n', "\r\n")
+}
+
+fn paragraph(alert: &Alert) -> String {
+    let reverse_path = format!("<{}>", printable(&alert.reverse_path));
+    let mut lines = vec![
+        ("verdict", ruling(alert)),
+        ("action", alert.outcome.to_string()),
+        ("id", printable(&alert.id)),
+        ("author's domain", alert.from_domain.as_deref().map_or_else(|| "unclear".to_owned(), printable)),
+        ("reverse-path", reverse_path),
+        ("recipients", alert.recipients.to_string()),
+        ("Message-ID", alert.message_id.as_deref().map_or_else(|| "none".to_owned(), printable)),
+    ];
+    let listed = alert.attachments.iter().take(MAX_ATTACHMENTS);
+    lines.extend(listed.map(|finding| ("attachment", describe(finding))));
+    if let Some(rest @ 1..) = alert.attachments.len().checked_sub(MAX_ATTACHMENTS) {
+        lines.push(("attachment", format!("and {rest} more")));
+    }
+    lines.iter().map(|(name, value)| format!("{name:>15}: {value}\n")).collect()
+}
+
+fn describe(finding: &Finding) -> String {
+    let name = if finding.name.is_empty() { "(no name)".to_owned() } else { printable(&finding.name) };
+    format!("{}: {name}", printable(&finding.status))
+}
+
+/// A stranger's text, safe to show: one line, nothing invisible or turning the direction of text, not too long.
+pub(super) fn printable(text: &str) -> String {
+    let mut shown: String = text.chars().take(MAX_TEXT).map(|c| if is_plain(c) { c } else { '?' }).collect();
+    if text.chars().nth(MAX_TEXT).is_some() {
+        shown.push_str("...");
+    }
+    shown
+}
+
+fn is_plain(c: char) -> bool {
+    let is_deceptive = matches!(c,
+        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}');
+    !c.is_control() && !is_deceptive
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// A quarantined message.
+    pub(in crate::notify) fn alert(id: &str) -> Alert {
+        Alert {
+            id: id.into(),
+            verdict: "fail".into(),
+            reason: Some("attachments".into()),
+            outcome: Outcome::Quarantined,
+            from_domain: Some("partner.example".into()),
+            reverse_path: "a@partner.example".into(),
+            recipients: 2,
+            message_id: Some("<1@partner.example>".into()),
+            attachments: vec![Finding { status: "altered".into(), name: "Agenda 2026.pdf".into() }],
+        }
+    }
+
+    #[test]
+    fn strangers_cannot_write_header_fields() {
+        let hostile = Alert {
+            from_domain: Some("x\r\nBcc: victim@example.org".into()),
+            attachments: vec![
+                Finding { status: "added".into(), name: "a\u{202e}fdp.exe\r\n.\r\nQUIT".into() };
+                30
+            ],
+            message_id: Some("y".repeat(10_000)),
+            ..alert("id")
+        };
+        let subject = subject(std::slice::from_ref(&hostile));
+        assert_eq!(subject, "[waxseal] mail from x??Bcc: victim@example.org quarantined: fail (attachments)");
+        let body = body(&[hostile], 0);
+        assert!(body.lines().all(|line| line.len() < 200));
+        assert!(body.contains("added: a?fdp.exe??.??QUIT\r\n") && body.contains("and 10 more"), "{body}");
+    }
+}

@@ -1,0 +1,220 @@
+//! The configuration as administrators meet it: the sample file, the environment, and every kind of mistake.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use waxseal::config::{self, Action, BareLineEnds, Config, LogFormat, Mistake, Mode};
+
+const SAMPLE: &str = include_str!("../config/waxseal.toml");
+
+const SMALL: &str = r#"
+hostname = "mx.example.org"
+[[listener]]
+name = "outbound"
+mode = "seal"
+listen = ["127.0.0.1:10025"]
+next_hop = "127.0.0.1:10026"
+[[domain]]
+name = "example.org"
+selector = "gate1"
+key = "gate1.pem"
+"#;
+
+fn parse_with(text: &str, env: &[(&str, &str)]) -> Result<Config, Vec<Mistake>> {
+    let env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    config::parse(text, Path::new("/etc/waxseal/waxseal.toml"), env)
+}
+
+fn parse(text: &str) -> Config {
+    parse_with(text, &[]).unwrap()
+}
+
+/// The sample with every setting and table that is only shown as a comment.
+fn whole_sample() -> String {
+    let is_setting = |line: &str| {
+        line.starts_with('[')
+            || line
+                .split_once(" = ")
+                .is_some_and(|(key, _)| key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'))
+    };
+    let uncomment =
+        |line: &'static str| line.strip_prefix("# ").filter(|rest| is_setting(rest)).unwrap_or(line);
+    SAMPLE.lines().map(uncomment).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn the_sample_is_valid() {
+    let config = parse(SAMPLE);
+    assert_eq!(config.listeners.len(), 2);
+    assert!(config.alerts.is_none() && config.correspondents.is_empty());
+}
+
+#[test]
+fn the_sample_shows_every_setting() {
+    let sample: toml::Table = whole_sample().parse().unwrap();
+    let mut shown = BTreeSet::new();
+    for (name, value) in &sample {
+        shown.insert((String::new(), name.clone()));
+        let tables = value.as_array().map_or_else(|| std::slice::from_ref(value), Vec::as_slice);
+        let keys = tables.iter().filter_map(toml::Value::as_table).flat_map(toml::Table::keys);
+        shown.extend(keys.map(|key| (name.clone(), key.clone())));
+    }
+    for (section, keys) in config::keys() {
+        for key in keys {
+            assert!(shown.contains(&(section.to_owned(), (*key).to_owned())), "not shown: [{section}] {key}");
+        }
+    }
+}
+
+#[test]
+fn the_sample_tells_the_true_defaults() {
+    let (plain, whole) = (parse(SAMPLE), parse(&whole_sample()));
+    assert_eq!(plain.state, whole.state);
+    assert_eq!(plain.limits, whole.limits);
+    assert_eq!(plain.log, whole.log);
+    assert_eq!(plain.domains[0].lifetime, whole.domains[0].lifetime);
+    assert_eq!(plain.domains[0].subdomains, whole.domains[0].subdomains);
+    assert_eq!(plain.listeners[0].clients, whole.listeners[0].clients);
+    assert_eq!(plain.listeners[0].bare_line_ends, whole.listeners[0].bare_line_ends);
+    // Writing `missing` down is meant to count even where only memory speaks (SEAL.md §8).
+    let policy = config::Policy { missing_by_memory: Action::Mark, ..whole.policy };
+    assert_eq!(plain.policy, policy);
+    assert_eq!(whole.alerts.unwrap().from, "waxseal@mx.example.org");
+    assert!(whole.correspondents[0].subdomains);
+}
+
+#[test]
+fn a_small_configuration_gets_its_defaults() {
+    let config = parse(SMALL);
+    let listener = &config.listeners[0];
+    assert_eq!((listener.mode, listener.bare_line_ends), (Mode::Seal, BareLineEnds::Refuse));
+    assert!(listener.clients.allows("127.0.0.1".parse().unwrap()));
+    assert!(!listener.clients.allows("192.0.2.1".parse().unwrap()));
+    assert_eq!(config.domains[0].lifetime, Duration::from_secs(14 * 86_400));
+    assert_eq!(config.domains[0].key.value, Path::new("/etc/waxseal/gate1.pem"));
+    let place = config.domains[0].key.mistake("no such file").to_string();
+    assert_eq!(place, "/etc/waxseal/waxseal.toml:11: domain[example.org].key: no such file");
+    assert_eq!(config.policy.missing_by_memory, Action::Mark);
+}
+
+#[test]
+fn sealing_domains_cover_what_lies_below_only_where_asked() {
+    let text = format!(
+        "{SMALL}[[domain]]\nname = \"sub.example.org\"\nselector = \"s\"\nkey = \"k\"\nsubdomains = true\n"
+    );
+    let config = parse(&text);
+    let sealing = |from: &str| config.sealing_domain(&from.parse().unwrap()).map(|d| d.name.to_string());
+    assert_eq!(sealing("example.org").as_deref(), Some("example.org"));
+    assert_eq!(sealing("www.example.org"), None);
+    assert_eq!(sealing("a.sub.example.org").as_deref(), Some("sub.example.org"));
+}
+
+#[test]
+fn the_environment_overrides_the_file() {
+    let text = format!("{SMALL}[limits]\nmessage_size = 1000000\n[policy]\nunknown-key = \"defer\"\n");
+    let env = [
+        ("WAXSEAL_HOSTNAME", "other.example.org"),
+        ("WAXSEAL_LIMITS__MESSAGE_SIZE", "2MiB"),
+        ("WAXSEAL_LIMITS__CONNECTIONS", "7"),
+        ("WAXSEAL_POLICY__UNKNOWN_KEY", "reject"),
+        ("WAXSEAL_ALERTS__TO", "postmaster@example.org"),
+        ("WAXSEAL_LOG__FORMAT", "json"),
+        ("PATH", "/bin"),
+    ];
+    let config = parse_with(&text, &env).unwrap();
+    assert_eq!(config.hostname.as_str(), "other.example.org");
+    assert_eq!((config.limits.message_size, config.limits.connections), (2 << 20, 7));
+    assert_eq!(config.policy.unknown_key, Action::Reject);
+    assert_eq!(config.alerts.unwrap().from, "waxseal@other.example.org");
+    assert_eq!(config.log.format, LogFormat::Json);
+}
+
+#[test]
+fn mistakes_of_the_environment_name_the_variable() {
+    for (name, value, reason) in [
+        ("WAXSEAL_LIMITS__MEMORY", "lots", "expected a size"),
+        ("WAXSEAL_LIMITS__CONNECTIONS", "0", "out of range"),
+        ("WAXSEAL_LIMITS__CONNECTIONS", "many", "expected an integer"),
+        ("WAXSEAL_LIMITS__CONECTIONS", "1", "did you mean `connections`?"),
+        ("WAXSEAL_LIMTS__MEMORY", "1", "did you mean `limits`?"),
+        ("WAXSEAL_HOST_NAME", "x", "did you mean `hostname`?"),
+        ("WAXSEAL_HOSTNAME", "not a name", "is not a domain name"),
+        ("WAXSEAL_LISTENER__NAME", "x", "cannot be set from the environment"),
+        ("WAXSEAL_LISTENER__0__NAME", "x", "cannot be set from the environment"),
+        ("WAXSEAL_LIMITS", "x", "a section"),
+        ("WAXSEAL_TLS__KEY", "x", "not available in this version"),
+        ("WAXSEAL_POLICY__FAIL", "shred", "not an action"),
+        ("WAXSEAL_LOG__FORMAT", "xml", "use text or json"),
+        ("WAXSEAL_STATE", "postgres://db/waxseal", "not supported by this version"),
+        ("WAXSEAL_LOG__LEVEL", "loud", "choose error, warn"),
+    ] {
+        let mistakes = parse_with(SMALL, &[(name, value)]).unwrap_err();
+        let [mistake] = mistakes.as_slice() else { panic!("{name}: {mistakes:?}") };
+        let text = mistake.to_string();
+        assert!(text.starts_with(&format!("environment variable {name}: ")), "{text}");
+        assert!(text.contains(reason), "{text}");
+    }
+}
+
+#[test]
+fn a_report_is_one_line_a_mistake() {
+    let mistakes = parse_with(&SMALL.replace("gate1\"", "a\\n\\u001b[31m\""), &[]).unwrap_err();
+    assert!(mistakes[0].to_string().contains(r"`a \u{1b}[31m` is not a selector"), "{}", mistakes[0]);
+}
+
+#[test]
+fn an_unreadable_file_is_a_mistake() {
+    let mistakes = config::load(Path::new("/nonexistent/waxseal.toml")).unwrap_err();
+    let text = mistakes[0].to_string();
+    assert!(text.starts_with("/nonexistent/waxseal.toml: cannot be read: "), "{text}");
+}
+
+proptest! {
+    /// However a file is mangled, there is a configuration or a reason why there is none.
+    #[test]
+    fn every_text_is_answered(cuts in vec((0..SAMPLE.len(), 0..60usize, "[\\[\\]\\\\\"=.,{}#\n a-z0-9]{0,4}"), 1..4)) {
+        let mut text = whole_sample();
+        for (at, length, insert) in cuts {
+            let (start, end) = (text.floor_char_boundary(at), text.floor_char_boundary(at + length));
+            text.replace_range(start..end, &insert);
+        }
+        if let Err(mistakes) = parse_with(&text, &[]) {
+            prop_assert!(!mistakes.is_empty());
+            prop_assert!(mistakes.iter().all(|mistake| !mistake.to_string().contains('\n')), "{mistakes:?}");
+        }
+    }
+}
+
+/// `tests/bad_configs/<case>/`: `waxseal.toml`, and in `expect` the whole report, a mistake a line.
+/// With `BLESS` in the environment the reports are written anew, for `git diff` to judge.
+#[test]
+fn bad_configurations_are_explained() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/bad_configs");
+    let mut cases: Vec<PathBuf> = fs::read_dir(root).unwrap().map(|entry| entry.unwrap().path()).collect();
+    cases.sort();
+    assert!(!cases.is_empty());
+    if std::env::var_os("BLESS").is_some() {
+        cases.iter().for_each(|case| fs::write(case.join("expect"), report(case)).unwrap());
+    }
+    let differing: Vec<_> = cases.iter().filter_map(|case| difference(case)).collect();
+    assert!(differing.is_empty(), "{}", differing.join("\n"));
+}
+
+fn report(case: &Path) -> String {
+    let text = fs::read_to_string(case.join("waxseal.toml")).unwrap();
+    match config::parse(&text, Path::new("waxseal.toml"), std::iter::empty()) {
+        Ok(_) => "no mistake\n".to_owned(),
+        Err(mistakes) => mistakes.iter().map(|mistake| format!("{mistake}\n")).collect(),
+    }
+}
+
+fn difference(case: &Path) -> Option<String> {
+    let expected = fs::read_to_string(case.join("expect")).unwrap();
+    let found = report(case);
+    (found != expected).then(|| format!("{}\nexpected:\n{expected}found:\n{found}", case.display()))
+}
