@@ -9,6 +9,7 @@
 //! | centre | [`gateway`], [`commands`] | where core and edges meet |
 
 pub mod author;
+pub mod authres;
 pub mod config;
 pub mod domain;
 pub mod doubt;
@@ -19,6 +20,7 @@ pub mod limits;
 pub mod manifest;
 pub mod mime;
 pub mod notify;
+pub mod policy;
 pub mod report;
 pub mod seal;
 pub mod smtp;

@@ -1,9 +1,10 @@
-//! A result as JSON, for programs: one object a message, its members fixed, absent things null.
+//! A result in words: as JSON for programs (one object a message, its members fixed, absent things null), and as one
+//! line of printable ASCII for replies, header fields and alerts.
 
 use serde::Serialize;
 
 use crate::manifest::{Entry, Outcome, Status};
-use crate::verdict::{State, Verification};
+use crate::verdict::{Reason, State, Verdict, Verification};
 
 /// One line of `verify --json`.
 #[derive(Debug, Serialize)]
@@ -94,4 +95,50 @@ impl Bytes {
 fn rfc3339(seconds: u64) -> Option<String> {
     let time = jiff::Timestamp::from_second(i64::try_from(seconds).ok()?).ok()?;
     Some(time.to_string())
+}
+
+/// The result as one line for people, without the verdict's own word. Names are as the message has them.
+pub fn summary(verification: &Verification) -> String {
+    let domain = verification.domain.as_ref().map_or("its domain", |domain| domain.as_str());
+    match verification.verdict {
+        Verdict::Pass => "every attachment is as it was sent".to_owned(),
+        Verdict::None => "no seal, and none to be expected".to_owned(),
+        Verdict::Missing => "no seal, though the author's domain is known to seal its mail".to_owned(),
+        Verdict::Fail(Reason::Attachments) => {
+            let changes: Vec<String> = not_intact(verification).collect();
+            format!("changed on the way: {}", changes.join(", "))
+        }
+        Verdict::Fail(Reason::TooManySeals) => "more seals than any honest message has".to_owned(),
+        Verdict::Fail(Reason::MalformedSeal) => "the seal is malformed".to_owned(),
+        Verdict::Fail(Reason::RevokedKey) => format!("the key that sealed it was revoked by {domain}"),
+        Verdict::Fail(Reason::BadSignature) => format!("the seal was not signed by {domain}"),
+        Verdict::Fail(Reason::FutureSeal) => "the seal is dated in the future".to_owned(),
+        Verdict::Fail(Reason::OtherMessage) => "the seal belongs to another message".to_owned(),
+        Verdict::Ambiguous => {
+            let doubts: Vec<&str> = verification.doubts.iter().map(|doubt| doubt.code()).collect();
+            format!("mail programs could disagree about what it holds: {}", doubts.join(", "))
+        }
+        Verdict::Unaligned => format!("sealed by {domain}, which is not the author's domain"),
+        Verdict::Expired => "everything is as it was sent, but long ago".to_owned(),
+        Verdict::UnknownKey => format!("no key of {domain} to check the seal with"),
+        Verdict::KeyChanged => format!("sealed with a key that is not known to be {domain}'s"),
+        Verdict::Temperror => "the key cannot be looked up for now".to_owned(),
+    }
+}
+
+/// What happened to each attachment that is not as sealed: `altered Agenda.pdf`. The altered ones come first.
+pub fn not_intact(verification: &Verification) -> impl Iterator<Item = String> {
+    let mut changed: Vec<&Outcome> =
+        verification.attachments.iter().filter(|outcome| outcome.status != Status::Intact).collect();
+    changed.sort_by_key(|outcome| outcome.status != Status::Altered);
+    changed.into_iter().filter_map(|outcome| {
+        let entry = outcome.sealed.as_ref().or(outcome.found.as_ref())?;
+        let name = if entry.name.is_empty() { &entry.media_type } else { &entry.name };
+        Some(format!("{} {name}", outcome.status.as_str()))
+    })
+}
+
+/// `text` as printable ASCII of at most `max` octets; every other character becomes `?`.
+pub fn printable(text: &str, max: usize) -> String {
+    text.chars().map(|c| if matches!(c, ' '..='~') { c } else { '?' }).take(max).collect()
 }

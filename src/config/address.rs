@@ -104,6 +104,11 @@ impl fmt::Display for NextHop {
 pub struct Clients(Vec<IpNet>);
 
 impl Clients {
+    /// The networks.
+    pub fn networks(&self) -> &[IpNet] {
+        &self.0
+    }
+
     /// The loopback networks of both families.
     pub fn loopback() -> Self {
         Self(vec![

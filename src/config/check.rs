@@ -11,8 +11,9 @@ use super::listeners;
 use super::mistake::{Located, Mistake};
 use super::places::Places;
 use super::quantity::{Seconds, spoken};
-use super::{Action, Alerts, Config, Correspondent, Log, Policy, SealingDomain, raw};
+use super::{Alerts, Config, Correspondent, Log, SealingDomain, raw};
 use crate::domain::DomainName;
+use crate::policy::{Action, Policy};
 
 const HOUR: Duration = Duration::from_secs(3_600);
 const DAY: Duration = Duration::from_secs(86_400);
@@ -207,21 +208,22 @@ impl Checker<'_> {
     }
 
     fn policy(&mut self, raw: raw::Policy) -> Policy {
+        let default = Policy::default();
         let missing = raw.missing.map(|action| action.0);
         let action =
             |set: Option<super::parsed::Parsed<Action>>, default| set.map_or(default, |action| action.0);
         Policy {
-            pass: action(raw.pass, Action::Deliver),
-            none: action(raw.none, Action::Deliver),
-            missing: missing.unwrap_or(Action::Quarantine),
-            missing_by_memory: missing.unwrap_or(Action::Mark),
-            fail: action(raw.fail, Action::Quarantine),
-            ambiguous: action(raw.ambiguous, Action::Quarantine),
-            unaligned: action(raw.unaligned, Action::Mark),
-            expired: action(raw.expired, Action::Quarantine),
-            unknown_key: action(raw.unknown_key, Action::Mark),
-            key_changed: action(raw.key_changed, Action::Quarantine),
-            temperror: action(raw.temperror, Action::Defer),
+            pass: action(raw.pass, default.pass),
+            none: action(raw.none, default.none),
+            missing: missing.unwrap_or(default.missing),
+            missing_by_memory: missing.unwrap_or(default.missing_by_memory),
+            fail: action(raw.fail, default.fail),
+            ambiguous: action(raw.ambiguous, default.ambiguous),
+            unaligned: action(raw.unaligned, default.unaligned),
+            expired: action(raw.expired, default.expired),
+            unknown_key: action(raw.unknown_key, default.unknown_key),
+            key_changed: action(raw.key_changed, default.key_changed),
+            temperror: action(raw.temperror, default.temperror),
             subject_prefix: self.subject_prefix(raw.subject_prefix),
         }
     }

@@ -4,7 +4,6 @@
 //! those come out as [`Located`], so that whoever reads them can say where they were written.
 //! A wrong configuration gives every [`Mistake`] at once.
 
-mod action;
 mod address;
 mod check;
 mod keys;
@@ -25,12 +24,12 @@ use std::time::Duration;
 use serde::Deserialize;
 use thiserror::Error;
 
-pub use self::action::{Action, ParseActionError};
 pub use self::address::{ClientNet, Clients, Host, NextHop, ParseAddressError};
 pub use self::keys::{Section, keys};
 pub use self::mistake::{Located, Mistake, Place};
 use crate::domain::{DomainName, Selector};
 use crate::limits::Limits;
+use crate::policy::Policy;
 
 /// All that an administrator decides.
 #[derive(Clone, Debug)]
@@ -144,36 +143,6 @@ pub struct Correspondent {
     pub keys_dir: Option<Located<PathBuf>>,
     /// Whether the domains below are pinned with it. Default true.
     pub subdomains: bool,
-}
-
-/// `[policy]`: an action for each verdict (SEAL.md §6 has the defaults).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Policy {
-    /// Sealed, every attachment as sent. Default deliver.
-    pub pass: Action,
-    /// No seal, none expected. Default deliver.
-    pub none: Action,
-    /// No seal, though one was expected. Default quarantine.
-    pub missing: Action,
-    /// No seal, and only memory says that one was to be expected (SEAL.md §8): `missing` where the file
-    /// sets it, else mark.
-    pub missing_by_memory: Action,
-    /// Proof of change, or a wrong seal. Default quarantine.
-    pub fail: Action,
-    /// Changed, and readers could disagree on what it holds. Default quarantine.
-    pub ambiguous: Action,
-    /// The valid seal of a domain that is not the author's. Default mark.
-    pub unaligned: Action,
-    /// As sent, but not fresh. Default quarantine.
-    pub expired: Action,
-    /// No key to check with. Default mark.
-    pub unknown_key: Action,
-    /// A key that contradicts what is known. Default quarantine.
-    pub key_changed: Action,
-    /// The key could not be looked up for now. Default defer.
-    pub temperror: Action,
-    /// Put before the subject of marked mail: printable ASCII, at most 64 octets. Default: nothing.
-    pub subject_prefix: Option<String>,
 }
 
 /// `[alerts]`: whom to tell, and how to reach them.

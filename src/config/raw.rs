@@ -5,12 +5,12 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use super::action::Action;
 use super::address::{ClientNet, ListenAddress, NextHop};
 use super::parsed::Parsed;
 use super::quantity::{Seconds, Size};
 use super::{BareLineEnds, LogFormat, Mode, UncleanHeader};
 use crate::domain::{DomainName, Selector};
+use crate::policy::Action;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
