@@ -170,6 +170,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.output.extend_from_slice(octets);
     }
 
+    /// Whether something waits for a flush.
+    pub fn has_queued(&self) -> bool {
+        !self.output.is_empty()
+    }
+
     /// Writes what is queued.
     pub async fn flush(&mut self) -> Result<(), ConnectionError> {
         if self.output.is_empty() {

@@ -121,6 +121,7 @@ impl<H: MessageHandler> Session<H> {
             "message done"
         );
         self.around.handler.finished(&self.info, envelope, &reply);
+        self.took_leave = outcome.relayed.is_ok() && reply.code() == 421;
         match outcome.relayed {
             Ok(Relayed::Done(_)) => {
                 self.client.queue(reply.octets());

@@ -1,6 +1,7 @@
 //! Accepts clients of one listener, lets in whom it may, and on shutdown waits for messages under way.
 
 use std::future::{Future, poll_fn};
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::{sleep, timeout};
 use tracing::{error, info, warn};
 
@@ -50,7 +51,10 @@ pub async fn serve<H: MessageHandler>(
     loop {
         let accepted = tokio::select! {
             () = stopped(&mut shutdown) => break,
-            Some(_) = sessions.join_next() => continue,
+            Some(ended) = sessions.join_next() => {
+                report(ended);
+                continue;
+            }
             accepted = listener.accept() => accepted,
         };
         match accepted {
@@ -63,6 +67,9 @@ pub async fn serve<H: MessageHandler>(
                 };
                 receive_client(client, address, around, &resources.admission, &mut sessions);
             }
+            // The client was gone before we took it up.
+            Err(error)
+                if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset) => {}
             Err(error) => {
                 warn!(%error, "cannot accept a connection");
                 sleep(ACCEPT_PAUSE).await;
@@ -70,10 +77,20 @@ pub async fn serve<H: MessageHandler>(
         }
     }
     drop(listener);
-    let drained = async { while sessions.join_next().await.is_some() {} };
+    let drained = async {
+        while let Some(ended) = sessions.join_next().await {
+            report(ended);
+        }
+    };
     if timeout(grace, drained).await.is_err() {
         warn!(sessions = sessions.len(), "sessions cut off by shutdown");
         sessions.shutdown().await;
+    }
+}
+
+fn report(ended: Result<(), JoinError>) {
+    if let Err(fault) = ended {
+        error!(%fault, "session ended by a fault in this program");
     }
 }
 

@@ -4,10 +4,11 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tracing::{debug, info, warn};
 
 use crate::envelope::{ForwardPath, Parameter, ReversePath};
@@ -21,6 +22,9 @@ use crate::smtp::next_hop::{NextHop, RelayError};
 use crate::smtp::reply::Reply;
 use crate::smtp::settings::Settings;
 use crate::smtp::transaction::Transaction;
+
+/// How long the reply to one command may be kept back so that one write takes the next one's along.
+const COALESCE_TIMEOUT: Duration = Duration::from_millis(50);
 
 /// What a session is given by the server.
 #[derive(Debug)]
@@ -42,8 +46,8 @@ pub(super) struct Session<H> {
     /// Whether EHLO offered AUTH to this client.
     offers_auth: bool,
     bad_commands: usize,
-    /// The next hop's last reply was a 421: its hanging up needs no further word.
-    took_leave: bool,
+    /// The client's last reply was a 421: the next hop's hanging up needs no further word.
+    pub(super) took_leave: bool,
 }
 
 /// Resolves when the gateway is to stop; also when nobody is left to say so.
@@ -56,7 +60,7 @@ impl<H: MessageHandler> Session<H> {
     pub(super) async fn open(
         client: TcpStream,
         address: SocketAddr,
-        around: Surroundings<H>,
+        mut around: Surroundings<H>,
     ) -> Option<Self> {
         let settings = &around.settings;
         let info = SessionInfo {
@@ -66,29 +70,26 @@ impl<H: MessageHandler> Session<H> {
             helo: String::new(),
         };
         let mut client = Connection::new(client, settings.limits.data_timeout);
-        let greeting = NextHop::connect(&settings.next_hop, settings.limits.next_hop_timeout).await;
+        let greeting = tokio::select! {
+            greeting = NextHop::connect(&settings.next_hop, settings.limits.next_hop_timeout) => greeting,
+            () = stopped(&mut around.shutdown) => {
+                client.queue(End::Shutdown.reply().as_ref().map_or(&[], Reply::octets));
+                client.close().await;
+                return None;
+            }
+        };
         let (refusal, next_hop) = match greeting {
             Ok((next_hop, greeting)) if greeting.is_positive() => {
                 client.queue(Reply::new(220, &format!("{} ESMTP", settings.hostname)).octets());
                 debug!(session = %info.id, client = %address, listener = info.listener, "session begins");
-                return Some(Self {
-                    around,
-                    info,
-                    client,
-                    next_hop,
-                    transaction: Transaction::default(),
-                    offers_auth: false,
-                    bad_commands: 0,
-                    took_leave: false,
-                });
+                return Some(Self::new(around, info, client, next_hop));
             }
             Ok((next_hop, greeting)) => {
                 warn!(session = %info.id, client = %address, %greeting, "next hop refuses the session");
                 (greeting, Some(next_hop))
             }
             Err(error) => {
-                let cause = std::error::Error::source(&error).map(ToString::to_string);
-                warn!(session = %info.id, client = %address, %error, cause, "no next hop");
+                warn!(session = %info.id, client = %address, cause = cause(&error), "no next hop: {error}");
                 (Reply::from(&error), None)
             }
         };
@@ -98,6 +99,24 @@ impl<H: MessageHandler> Session<H> {
             next_hop.quit().await;
         }
         None
+    }
+
+    fn new(
+        around: Surroundings<H>,
+        info: SessionInfo,
+        client: Connection<TcpStream>,
+        next_hop: NextHop,
+    ) -> Self {
+        Self {
+            around,
+            info,
+            client,
+            next_hop,
+            transaction: Transaction::default(),
+            offers_auth: false,
+            bad_commands: 0,
+            took_leave: false,
+        }
     }
 
     /// Serves the client until the session ends. The last words are queued then; [`Session::close`] says them.
@@ -115,8 +134,7 @@ impl<H: MessageHandler> Session<H> {
         match end {
             End::Quit | End::ClientGone => debug!(session = %info.id, client = %info.client, "{end}"),
             End::NextHop(error) => {
-                let cause = std::error::Error::source(error).map(ToString::to_string);
-                warn!(session = %info.id, client = %info.client, cause, "session ends: {end}");
+                warn!(session = %info.id, client = %info.client, cause = cause(error), "session ends: {end}");
             }
             _ => info!(session = %info.id, client = %info.client, "session ends: {end}"),
         }
@@ -261,6 +279,7 @@ impl<H: MessageHandler> Session<H> {
             }
         }
         self.client.queue(final_reply(&reply)?);
+        self.took_leave = reply.code() == 421;
         Ok(())
     }
 
@@ -273,7 +292,19 @@ impl<H: MessageHandler> Session<H> {
 
     /// Sends a line to the next hop. A 3yz would have it wait for something that the client never sends.
     pub(super) async fn ask(&mut self, line: &[u8]) -> Result<Reply, End> {
-        let reply = self.next_hop.command(line).await?;
+        let Self { client, next_hop, .. } = self;
+        let mut asking = std::pin::pin!(next_hop.command(line));
+        let reply = if client.has_queued() {
+            match timeout(COALESCE_TIMEOUT, &mut asking).await {
+                Ok(reply) => reply?,
+                Err(_) => {
+                    client.flush().await?;
+                    asking.await?
+                }
+            }
+        } else {
+            asking.await?
+        };
         final_reply(&reply)?;
         self.took_leave = reply.code() == 421;
         Ok(reply)
@@ -292,4 +323,9 @@ impl<H: MessageHandler> Session<H> {
 
 fn final_reply(reply: &Reply) -> Result<&[u8], RelayError> {
     if reply.is_final() { Ok(reply.octets()) } else { Err(RelayError::UnexpectedReply(reply.clone())) }
+}
+
+/// What an error itself does not say.
+fn cause(error: &RelayError) -> Option<String> {
+    std::error::Error::source(error).map(ToString::to_string)
 }
