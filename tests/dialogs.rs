@@ -18,7 +18,8 @@
 //! | `shutdown` | the gateway is asked to stop |
 //!
 //! `\r`, `\n`, `\\` and `\xHH` stand for octets, `{x*100}` for a hundred `x`. At the end neither peer may have got
-//! anything that the dialog does not list, except that the next hop may get `QUIT`.
+//! anything that the dialog does not list, except that the next hop may get `QUIT`. Each dialog is played twice: as
+//! it is, and with the client's octets one at a time.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot read its dialog has failed")]
 
@@ -30,7 +31,7 @@ use std::time::Duration;
 
 use common::Gateway;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use waxseal::smtp::{BareLineEnds, Settings};
@@ -40,18 +41,74 @@ const PATIENCE: Duration = Duration::from_secs(8);
 
 #[tokio::test]
 async fn dialogs() {
+    play_all(false).await;
+}
+
+#[tokio::test]
+async fn dialogs_octet_by_octet() {
+    play_all(true).await;
+}
+
+async fn play_all(octet_by_octet: bool) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/dialogs");
     let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     let dialogs: Vec<PathBuf> =
         files.filter(|path| path.extension().is_some_and(|e| e == "dialog")).collect();
     assert!(!dialogs.is_empty());
-    let mut playing: JoinSet<Result<(), String>> = dialogs.into_iter().map(play).collect();
+    let mut playing: JoinSet<Result<(), String>> =
+        dialogs.into_iter().map(|path| play(path, octet_by_octet)).collect();
     let mut failures = Vec::new();
     while let Some(played) = playing.join_next().await {
         failures.extend(played.unwrap().err());
     }
     failures.sort();
     assert!(failures.is_empty(), "\n{}", failures.join("\n"));
+}
+
+/// Three clients at once, each with more than the memory that all may take: they wait for each other, none is
+/// refused, and no octet is lost.
+#[tokio::test]
+async fn large_messages_arrive_although_memory_is_short() {
+    let next_hop = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut settings = common::settings(next_hop.local_addr().unwrap());
+    settings.limits.message_size = 10 << 20;
+    settings.limits.memory = 1 << 20;
+    let gateway = Gateway::start(settings).await;
+    let mut sessions = JoinSet::new();
+    for number in 0..3 {
+        let client = TcpStream::connect(gateway.address).await.unwrap();
+        let next_hop = next_hop.accept().await.unwrap().0;
+        sessions.spawn(send_large(Peer::new(client), Peer::new(next_hop), number));
+    }
+    while let Some(sent) = sessions.join_next().await {
+        sent.unwrap().unwrap();
+    }
+    assert!(gateway.stop().await);
+}
+
+async fn send_large(mut client: Peer, mut next_hop: Peer, number: usize) -> Result<(), String> {
+    let line = [vec![b'0' + number as u8; 70 + number], b"\r\n..\r\n".to_vec()].concat();
+    let message = [b"\r\n".to_vec(), line.repeat(40_000), b".\r\n".to_vec()].concat();
+    next_hop.send(b"220 mail.example\r\n").await?;
+    client.expect("220 *").await?;
+    for command in ["MAIL FROM:<a@example.org>", "RCPT TO:<b@example.net>"] {
+        client.send(format!("{command}\r\n").as_bytes()).await?;
+        next_hop.expect(command).await?;
+        next_hop.send(b"250 ok\r\n").await?;
+        client.expect("250 ok").await?;
+    }
+    client.send(b"DATA\r\n").await?;
+    client.expect("354 *").await?;
+    client.send(&message).await?;
+    next_hop.expect("DATA").await?;
+    next_hop.send(b"354 go on\r\n").await?;
+    let mut arrived = vec![0; message.len()];
+    next_hop.stream.read_exact(&mut arrived).await.map_err(|error| error.to_string())?;
+    if arrived != message {
+        return Err("the message changed on its way".into());
+    }
+    next_hop.send(b"250 queued\r\n").await?;
+    client.expect("250 queued").await
 }
 
 /// A line of a dialog and where it stands.
@@ -76,22 +133,28 @@ fn steps(path: &Path) -> Vec<Step> {
     steps
 }
 
-async fn play(path: PathBuf) -> Result<(), String> {
+async fn play(path: PathBuf, octet_by_octet: bool) -> Result<(), String> {
     let next_hop = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut settings = common::settings(next_hop.local_addr().unwrap());
     let mut next_hop = Some(next_hop);
+    // A port that is taken, so that no other test gets it, but that nobody listens on.
+    let deaf = TcpSocket::new_v4().unwrap();
+    deaf.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let steps = steps(&path);
     let (set, spoken): (Vec<_>, Vec<_>) = steps.iter().partition(|step| step.text.starts_with("set "));
     for step in set {
         match &step.text[4..] {
-            "next_hop down" => next_hop = None,
+            "next_hop down" => {
+                next_hop = None;
+                settings.next_hop = deaf.local_addr().unwrap().to_string();
+            }
             setting => set_one(&mut settings, setting),
         }
     }
     let gateway = Gateway::start(settings).await;
     let client = TcpStream::connect(gateway.address).await.unwrap();
     let mut scene = Scene {
-        client: Peer::new(client),
+        client: Peer { octet_by_octet, ..Peer::new(client) },
         next_hop: None,
         next_hop_listener: next_hop,
         gateway,
@@ -194,15 +257,22 @@ impl Scene {
 struct Peer {
     stream: TcpStream,
     input: Vec<u8>,
+    octet_by_octet: bool,
 }
 
 impl Peer {
     fn new(stream: TcpStream) -> Self {
-        Self { stream, input: Vec::new() }
+        stream.set_nodelay(true).unwrap();
+        Self { stream, input: Vec::new(), octet_by_octet: false }
     }
 
     async fn send(&mut self, octets: &[u8]) -> Result<(), String> {
-        self.stream.write_all(octets).await.map_err(|error| error.to_string())
+        let cut = if self.octet_by_octet { 1 } else { octets.len().max(1) };
+        for part in octets.chunks(cut) {
+            self.stream.write_all(part).await.map_err(|error| error.to_string())?;
+            tokio::task::yield_now().await;
+        }
+        Ok(())
     }
 
     async fn expect(&mut self, pattern: &str) -> Result<(), String> {
