@@ -1,1 +1,27 @@
-//! (to be written)
+//! The SMTP side (RFC 5321): a lockstep proxy between one client and one next hop that holds each message back
+//! until it is complete and somebody has decided what becomes of it.
+//!
+//! Without a socket: [`command`], [`reply`], [`data`], [`transaction`], [`capabilities`]. With one: [`connection`],
+//! [`next_hop`], [`session`], [`server`]. What decides about a message implements [`handler::MessageHandler`].
+
+pub mod admission;
+pub mod capabilities;
+pub mod command;
+pub mod connection;
+pub mod data;
+mod end;
+pub mod handler;
+pub mod memory;
+mod message;
+pub mod next_hop;
+pub mod reply;
+pub mod server;
+pub mod session;
+pub mod settings;
+pub mod transaction;
+
+pub use data::BareLineEnds;
+pub use handler::{Decision, MessageHandler, SessionInfo};
+pub use reply::Reply;
+pub use server::{Resources, serve};
+pub use settings::Settings;

@@ -1,0 +1,96 @@
+//! How many sessions there may be at once: over all listeners, and from one client.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::limits::Limits;
+
+/// Counts sessions.
+#[derive(Debug, Default)]
+pub struct Admission(Mutex<Counts>);
+
+#[derive(Debug, Default)]
+struct Counts {
+    total: usize,
+    per_client: HashMap<IpAddr, usize>,
+}
+
+/// A session's place; dropping it makes room for another.
+#[derive(Debug)]
+pub struct Permit {
+    admission: Arc<Admission>,
+    client: IpAddr,
+}
+
+/// There are too many sessions already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooManySessions;
+
+impl Admission {
+    /// Lets a client in if there is room within `limits`, which may change from one call to the next.
+    pub fn admit(self: &Arc<Self>, client: IpAddr, limits: &Limits) -> Result<Permit, TooManySessions> {
+        let client = counted_as(client);
+        let mut counts = self.lock();
+        let from_client = counts.per_client.get(&client).copied().unwrap_or(0);
+        if counts.total >= limits.connections || from_client >= limits.connections_per_client {
+            return Err(TooManySessions);
+        }
+        counts.total += 1;
+        counts.per_client.insert(client, from_client + 1);
+        Ok(Permit { admission: Arc::clone(self), client })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Counts> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let mut counts = self.admission.lock();
+        counts.total -= 1;
+        if let Some(count) = counts.per_client.get_mut(&self.client) {
+            *count -= 1;
+            if *count == 0 {
+                counts.per_client.remove(&self.client);
+            }
+        }
+    }
+}
+
+/// A host with IPv6 has a whole /64 to call from, so that is one client.
+fn counted_as(client: IpAddr) -> IpAddr {
+    match client.to_canonical() {
+        IpAddr::V4(address) => IpAddr::V4(address),
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn counts_in_total_and_per_client() {
+        let admission = Arc::new(Admission::default());
+        let limits = Limits { connections: 3, connections_per_client: 2, ..Limits::default() };
+        let first = admission.admit(address("192.0.2.1"), &limits).unwrap();
+        let _second = admission.admit(address("::ffff:192.0.2.1"), &limits).unwrap();
+        assert!(admission.admit(address("192.0.2.1"), &limits).is_err());
+        let _third = admission.admit(address("2001:db8::1"), &limits).unwrap();
+        assert!(admission.admit(address("192.0.2.2"), &limits).is_err());
+        drop(first);
+        assert!(admission.admit(address("192.0.2.1"), &limits).is_ok());
+    }
+
+    #[test]
+    fn one_ipv6_network_is_one_client() {
+        assert_eq!(counted_as(address("2001:db8::1")), counted_as(address("2001:db8::2:3:4:5")));
+        assert_ne!(counted_as(address("2001:db8::1")), counted_as(address("2001:db8:0:1::1")));
+    }
+}

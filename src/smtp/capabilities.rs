@@ -1,0 +1,106 @@
+//! What EHLO offers the client (RFC 5321 §4.1.1.1): of the next hop's keywords those that work through us.
+//! It is an allow-list: a keyword that we don't know may promise what a message held back cannot keep.
+
+use crate::smtp::reply::Reply;
+
+/// What we know about the client and ourselves that decides about keywords.
+#[derive(Clone, Debug)]
+pub struct Offer<'a> {
+    /// Our name, which replaces the next hop's in the first line.
+    pub hostname: &'a str,
+    /// Largest message that we take.
+    pub message_size: u64,
+    /// Whether AUTH may be offered: only where nobody can read along.
+    pub auth: bool,
+}
+
+impl Offer<'_> {
+    /// The reply to EHLO for the client, made from the next hop's 250.
+    pub fn reply(&self, next_hop: &Reply) -> Reply {
+        let size = match next_hop_size(next_hop) {
+            Some(size) => size.min(self.message_size),
+            None => self.message_size,
+        };
+        // PIPELINING is ours to offer: the client's commands wait in our buffer (RFC 2920 §3.2).
+        let mut lines = vec![self.hostname.to_owned(), "PIPELINING".to_owned(), format!("SIZE {size}")];
+        lines.extend(keywords(next_hop).filter_map(|line| self.pass(line)));
+        Reply::list(&lines)
+    }
+
+    fn pass(&self, line: &str) -> Option<String> {
+        let keyword = keyword(line).to_ascii_uppercase();
+        match keyword.as_str() {
+            "8BITMIME" | "SMTPUTF8" | "DSN" | "ENHANCEDSTATUSCODES" | "HELP" => Some(keyword),
+            "AUTH" if self.auth => Some(line.to_owned()),
+            _ => None,
+        }
+    }
+}
+
+/// Whether the next hop takes AUTH.
+pub fn offers_auth(next_hop: &Reply) -> bool {
+    keywords(next_hop).any(|line| keyword(line).eq_ignore_ascii_case("AUTH"))
+}
+
+/// The largest message that the next hop takes; 0 and no number mean that it doesn't say (RFC 1870 §4).
+fn next_hop_size(next_hop: &Reply) -> Option<u64> {
+    keywords(next_hop)
+        .filter(|line| keyword(line).eq_ignore_ascii_case("SIZE"))
+        .find_map(|line| line.split_ascii_whitespace().nth(1)?.parse().ok())
+        .filter(|&size| size != 0)
+}
+
+/// The lines behind the first that are printable ASCII.
+fn keywords(reply: &Reply) -> impl Iterator<Item = &str> {
+    let printable = |line: &&[u8]| line.iter().all(|octet| matches!(octet, b' '..=b'~'));
+    reply.lines().skip(1).filter(printable).filter_map(|line| std::str::from_utf8(line).ok())
+}
+
+fn keyword(line: &str) -> &str {
+    line.split_once(' ').map_or(line, |(keyword, _)| keyword)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::smtp::reply::ReplyParser;
+
+    fn filtered(next_hop: &str, auth: bool) -> String {
+        let reply = ReplyParser::default().push(&mut next_hop.as_bytes()).unwrap().unwrap();
+        let offer = Offer { hostname: "gate.example", message_size: 1000, auth };
+        String::from_utf8(offer.reply(&reply).octets().to_vec()).unwrap()
+    }
+
+    #[test]
+    fn passes_what_works_through_us() {
+        let next_hop = "250-mail.example greets you\r\n250-PIPELINING\r\n250-SIZE 500\r\n250-VRFY\r\n250-ETRN\r\n\
+            250-STARTTLS\r\n250-AUTH PLAIN LOGIN\r\n250-AUTH=PLAIN\r\n250-EnhancedStatusCodes\r\n250-8BITMIME\r\n\
+            250-DSN\r\n250-SMTPUTF8\r\n250-CHUNKING\r\n250-BINARYMIME\r\n250-XCLIENT NAME\r\n250-XFORWARD NAME\r\n\
+            250-BURL\r\n250-REQUIRETLS\r\n250-LIMITS RCPTMAX=1\r\n250-HELP\r\n250 X-NEW\r\n";
+        let ours = "250-gate.example\r\n250-PIPELINING\r\n250-SIZE 500\r\n250-ENHANCEDSTATUSCODES\r\n\
+            250-8BITMIME\r\n250-DSN\r\n250-SMTPUTF8\r\n250 HELP\r\n";
+        assert_eq!(filtered(next_hop, false), ours);
+        assert!(filtered(next_hop, true).contains("250-AUTH PLAIN LOGIN\r\n"));
+        assert!(!filtered(next_hop, true).contains("AUTH=PLAIN"));
+    }
+
+    #[test]
+    fn offers_the_smaller_size() {
+        for (next_hop, size) in [
+            ("250 a\r\n", 1000),
+            ("250-a\r\n250 SIZE\r\n", 1000),
+            ("250-a\r\n250 SIZE 0\r\n", 1000),
+            ("250-a\r\n250 SIZE 5000\r\n", 1000),
+            ("250-a\r\n250 size 10\r\n", 10),
+        ] {
+            assert!(filtered(next_hop, false).ends_with(&format!("250 SIZE {size}\r\n")), "{next_hop}");
+        }
+    }
+
+    #[test]
+    fn knows_whether_auth_is_offered() {
+        let reply = |text: &str| ReplyParser::default().push(&mut text.as_bytes()).unwrap().unwrap();
+        assert!(offers_auth(&reply("250-a\r\n250 auth PLAIN\r\n")));
+        assert!(!offers_auth(&reply("250 AUTH PLAIN\r\n")));
+    }
+}

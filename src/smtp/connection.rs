@@ -1,0 +1,319 @@
+//! One buffered stream of octets, with a time-out on every read and write and a limit on every line.
+//! Between commands it holds no memory of its own: octets are read into a buffer on the stack.
+
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use memchr::{memchr3, memmem};
+use thiserror::Error;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use crate::smtp::data::Receiver;
+
+/// Most octets of a command line, CR LF included. RFC 5321 §4.5.3.1.4 wants 512; extensions need more.
+pub const MAX_COMMAND_LINE: usize = 2048;
+/// Most octets of a line in an AUTH exchange, CR LF included (RFC 4954 §4).
+pub const MAX_AUTH_LINE: usize = 12288;
+/// Most octets taken at once of a message.
+pub const DATA_CHUNK: usize = 64 << 10;
+
+/// Most octets taken at once of commands or replies.
+const LINE_CHUNK: usize = 4 << 10;
+/// Buffers larger than this are given back when they are empty.
+const IDLE_CAPACITY: usize = 1 << 10;
+/// Most slices handed to the kernel at once.
+const MAX_SLICES: usize = 64;
+/// How long a peer may take to hang up after our last words.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Why a connection is of no use any more.
+#[derive(Debug, Error)]
+pub enum ConnectionError {
+    /// The peer hung up.
+    #[error("connection closed")]
+    Closed,
+    /// The peer was silent, or did not take what we wrote, for too long.
+    #[error("timed out")]
+    Timeout,
+    /// The connection broke.
+    #[error("connection broken")]
+    Io(#[source] io::Error),
+}
+
+/// A line that is not taken as a command, but whose end was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum BadLine {
+    /// It holds a NUL, or a CR or LF that is not part of CR LF. Taking that for a line end would make two
+    /// commands of one (RFC 5321 §2.3.8).
+    #[error("bare CR, bare LF or NUL")]
+    ControlCharacter,
+    /// It is longer than allowed.
+    #[error("line too long")]
+    TooLong,
+}
+
+/// A stream with what was read ahead and what is still to be written.
+#[derive(Debug)]
+pub struct Connection<S> {
+    stream: S,
+    input: Vec<u8>,
+    /// Octets of `input` that were taken already.
+    taken: usize,
+    output: Vec<u8>,
+    /// The line being read is too long: what comes is thrown away up to its end.
+    discards_line: bool,
+    write_timeout: Duration,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    /// Takes a stream; no write may take longer than `write_timeout`.
+    pub fn new(stream: S, write_timeout: Duration) -> Self {
+        let (input, taken, output) = (Vec::new(), 0, Vec::new());
+        Self { stream, input, taken, output, discards_line: false, write_timeout }
+    }
+
+    /// What was read and not taken yet.
+    pub fn buffered(&self) -> &[u8] {
+        &self.input[self.taken..]
+    }
+
+    /// Takes octets off the front of what was read.
+    pub fn take(&mut self, octets: usize) {
+        self.taken += octets;
+        debug_assert!(self.taken <= self.input.len());
+        if self.taken == self.input.len() {
+            self.taken = 0;
+            empty(&mut self.input);
+        }
+    }
+
+    /// Whether a whole line is there already.
+    pub fn has_line(&self) -> bool {
+        memmem::find(self.buffered(), b"\r\n").is_some()
+    }
+
+    /// Reads a line, CR LF taken off. The deadline is for the whole of it: one octet at a time gains no time.
+    /// Nothing is lost if the future is dropped.
+    pub async fn read_line(
+        &mut self,
+        max: usize,
+        deadline: Instant,
+    ) -> Result<Result<Vec<u8>, BadLine>, ConnectionError> {
+        loop {
+            if let Some(len) = memmem::find(self.buffered(), b"\r\n") {
+                let line = self.buffered()[..len].to_vec();
+                self.take(len + 2);
+                let discarded = std::mem::take(&mut self.discards_line);
+                return Ok(match memchr3(b'\r', b'\n', 0, &line) {
+                    _ if discarded || len + 2 > max => Err(BadLine::TooLong),
+                    Some(_) => Err(BadLine::ControlCharacter),
+                    None => Ok(line),
+                });
+            }
+            if self.buffered().len() >= max {
+                self.discards_line = true;
+                let cr = usize::from(self.buffered().ends_with(b"\r"));
+                self.take(self.buffered().len() - cr);
+            }
+            timeout_at(deadline, self.fill()).await.map_err(|_| ConnectionError::Timeout)??;
+        }
+    }
+
+    /// Waits for at least one octet more. Nothing is lost if the future is dropped.
+    pub async fn fill(&mut self) -> Result<(), ConnectionError> {
+        poll_fn(|cx| self.poll_fill(cx)).await
+    }
+
+    /// Whether there is anything to take, without waiting for it.
+    pub async fn has_input(&mut self) -> Result<bool, ConnectionError> {
+        if !self.buffered().is_empty() {
+            return Ok(true);
+        }
+        poll_fn(|cx| match self.poll_fill(cx) {
+            Poll::Ready(filled) => Poll::Ready(filled.map(|()| true)),
+            Poll::Pending => Poll::Ready(Ok(false)),
+        })
+        .await
+    }
+
+    /// Hands octets of a message to `receiver`, what was read ahead first; true once the message is complete.
+    pub async fn receive(
+        &mut self,
+        receiver: &mut Receiver,
+        deadline: Instant,
+    ) -> Result<bool, ConnectionError> {
+        if !self.buffered().is_empty() {
+            let mut rest = self.buffered();
+            let complete = receiver.push(&mut rest);
+            let taken = self.buffered().len() - rest.len();
+            self.take(taken);
+            return Ok(complete);
+        }
+        let Self { stream, input, .. } = self;
+        let read = poll_fn(|cx| {
+            poll_read::<_, DATA_CHUNK, _>(stream, cx, |mut octets| {
+                let complete = receiver.push(&mut octets);
+                input.extend_from_slice(octets);
+                complete
+            })
+        });
+        timeout_at(deadline, read).await.map_err(|_| ConnectionError::Timeout)?
+    }
+
+    /// Adds octets to what goes out with the next flush.
+    pub fn queue(&mut self, octets: &[u8]) {
+        self.output.extend_from_slice(octets);
+    }
+
+    /// Whether something waits for a flush.
+    pub fn has_queued(&self) -> bool {
+        !self.output.is_empty()
+    }
+
+    /// Writes what is queued.
+    pub async fn flush(&mut self) -> Result<(), ConnectionError> {
+        if self.output.is_empty() {
+            return Ok(());
+        }
+        let written = timeout(self.write_timeout, self.stream.write_all(&self.output)).await;
+        empty(&mut self.output);
+        written.map_err(|_| ConnectionError::Timeout)?.map_err(ConnectionError::Io)
+    }
+
+    /// Writes slices as they are, without copying them, many at once.
+    pub async fn write_slices<'a>(
+        &mut self,
+        slices: impl Iterator<Item = &'a [u8]>,
+    ) -> Result<(), ConnectionError> {
+        self.flush().await?;
+        let mut batch = Vec::with_capacity(MAX_SLICES);
+        for slice in slices.filter(|slice| !slice.is_empty()) {
+            if batch.len() == MAX_SLICES {
+                self.write_batch(&mut batch).await?;
+                batch.clear();
+            }
+            batch.push(IoSlice::new(slice));
+        }
+        self.write_batch(&mut batch).await
+    }
+
+    async fn write_batch(&mut self, mut batch: &mut [IoSlice<'_>]) -> Result<(), ConnectionError> {
+        while !batch.is_empty() {
+            let write = poll_fn(|cx| Pin::new(&mut self.stream).poll_write_vectored(cx, batch));
+            let written = timeout(self.write_timeout, write).await.map_err(|_| ConnectionError::Timeout)?;
+            match written.map_err(ConnectionError::Io)? {
+                0 => return Err(ConnectionError::Closed),
+                octets => IoSlice::advance_slices(&mut batch, octets),
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes what is queued and hangs up. The peer gets a moment to do so as well: closing with octets of it
+    /// unread would reset the connection, and our last reply might never be seen.
+    pub async fn close(mut self) {
+        if self.flush().await.is_err() {
+            return;
+        }
+        let hang_up = async {
+            self.stream.shutdown().await.map_err(ConnectionError::Io)?;
+            loop {
+                self.fill().await?;
+                self.take(self.buffered().len());
+            }
+        };
+        let _: Result<Result<(), ConnectionError>, _> = timeout(CLOSE_TIMEOUT, hang_up).await;
+    }
+
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ConnectionError>> {
+        let Self { stream, input, .. } = self;
+        poll_read::<_, LINE_CHUNK, _>(stream, cx, |octets| input.extend_from_slice(octets))
+    }
+}
+
+/// Reads once, into the stack. What `take` makes of the octets is the result.
+fn poll_read<S: AsyncRead + Unpin, const CHUNK: usize, T>(
+    stream: &mut S,
+    cx: &mut Context<'_>,
+    take: impl FnOnce(&[u8]) -> T,
+) -> Poll<Result<T, ConnectionError>> {
+    let mut chunk = [const { MaybeUninit::uninit() }; CHUNK];
+    let mut chunk = ReadBuf::uninit(&mut chunk);
+    match ready!(Pin::new(stream).poll_read(cx, &mut chunk)) {
+        Err(error) => Poll::Ready(Err(ConnectionError::Io(error))),
+        Ok(()) if chunk.filled().is_empty() => Poll::Ready(Err(ConnectionError::Closed)),
+        Ok(()) => Poll::Ready(Ok(take(chunk.filled()))),
+    }
+}
+
+fn empty(buffer: &mut Vec<u8>) {
+    buffer.clear();
+    buffer.shrink_to(IDLE_CAPACITY);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn read_lines(input: &[u8], max: usize) -> Vec<Result<String, BadLine>> {
+        let (mut peer, ours) = tokio::io::duplex(16);
+        let input = input.to_vec();
+        tokio::spawn(async move { peer.write_all(&input).await });
+        let mut connection = Connection::new(ours, Duration::from_secs(5));
+        let mut lines = Vec::new();
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while let Ok(line) = connection.read_line(max, deadline).await {
+            lines.push(line.map(|octets| String::from_utf8(octets).unwrap()));
+        }
+        lines
+    }
+
+    #[tokio::test]
+    async fn only_cr_lf_ends_a_line() {
+        let lines = read_lines(b"NOOP\nQUIT\r\nNOOP\rQUIT\r\nNO\0OP\r\nRSET\r\r\n\r\nQUIT\r\n", 100).await;
+        let bad = || Err(BadLine::ControlCharacter);
+        assert_eq!(lines, [bad(), bad(), bad(), bad(), Ok(String::new()), Ok("QUIT".into())]);
+    }
+
+    #[tokio::test]
+    async fn throws_a_line_away_that_is_too_long() {
+        let input = format!("{}\r\nNOOP\r\n{}\r\n{}\r\n", "x".repeat(100), "y".repeat(8), "z".repeat(9));
+        let lines = read_lines(input.as_bytes(), 10).await;
+        let long = || Err(BadLine::TooLong);
+        assert_eq!(lines, [long(), Ok("NOOP".into()), Ok("yyyyyyyy".into()), long()]);
+    }
+
+    #[tokio::test]
+    async fn the_deadline_is_for_the_whole_line() {
+        let (mut peer, ours) = tokio::io::duplex(16);
+        tokio::spawn(async move {
+            while peer.write_all(b"x").await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        });
+        let mut connection = Connection::new(ours, Duration::from_secs(5));
+        let deadline = Instant::now() + Duration::from_millis(100);
+        let line = connection.read_line(1000, deadline).await;
+        assert!(matches!(line, Err(ConnectionError::Timeout)));
+    }
+
+    #[tokio::test]
+    async fn writes_all_slices() {
+        let (mut peer, ours) = tokio::io::duplex(50);
+        let reader = tokio::spawn(async move {
+            let mut all = Vec::new();
+            tokio::io::AsyncReadExt::read_to_end(&mut peer, &mut all).await.map(|_| all)
+        });
+        let mut connection = Connection::new(ours, Duration::from_secs(5));
+        let slices: Vec<Vec<u8>> = (0..200u8).map(|n| vec![n; usize::from(n) % 7]).collect();
+        connection.queue(b"first");
+        connection.write_slices(slices.iter().map(Vec::as_slice)).await.unwrap();
+        drop(connection);
+        assert_eq!(reader.await.unwrap().unwrap(), [b"first".to_vec(), slices.concat()].concat());
+    }
+}

@@ -1,0 +1,91 @@
+//! Why a session ends, and what the client is told then.
+
+use thiserror::Error;
+
+use crate::smtp::connection::ConnectionError;
+use crate::smtp::next_hop::RelayError;
+use crate::smtp::reply::Reply;
+
+/// Why a session ends.
+#[derive(Debug, Error)]
+pub(super) enum End {
+    /// The client said QUIT and was answered.
+    #[error("client quit")]
+    Quit,
+    /// The client hung up, or the connection to it broke.
+    #[error("client gone")]
+    ClientGone,
+    /// The client was silent for too long.
+    #[error("client timed out")]
+    ClientTimeout,
+    /// The client gave more bad commands than allowed.
+    #[error("too many bad commands")]
+    TooManyBadCommands,
+    /// The client speaks HTTP.
+    #[error("client speaks HTTP")]
+    Http,
+    /// The next hop said this 421 while we waited for the client.
+    #[error("next hop took leave: {0}")]
+    Farewell(Reply),
+    /// The next hop is of no use any more.
+    #[error(transparent)]
+    NextHop(#[from] RelayError),
+    /// The gateway is being stopped.
+    #[error("shutting down")]
+    Shutdown,
+}
+
+impl End {
+    /// What the client is told, if it still listens and was not told yet.
+    pub(super) fn reply(&self) -> Option<Reply> {
+        let own = |text| Some(Reply::new(421, text));
+        match self {
+            Self::Quit | Self::ClientGone => None,
+            Self::ClientTimeout => own("4.4.2 timed out, closing connection"),
+            Self::TooManyBadCommands => own("4.7.0 too many bad commands, closing connection"),
+            Self::Http => own("4.7.0 this is SMTP, closing connection"),
+            Self::Farewell(reply) => Some(reply.clone()),
+            Self::NextHop(error) => Some(error.into()),
+            Self::Shutdown => own("4.3.2 service shutting down, closing connection"),
+        }
+    }
+
+    /// Whether the next hop is in a state in which it can be told QUIT.
+    pub(super) fn leaves_next_hop_waiting(&self) -> bool {
+        match self {
+            Self::ClientGone
+            | Self::ClientTimeout
+            | Self::TooManyBadCommands
+            | Self::Http
+            | Self::Shutdown => true,
+            Self::Quit | Self::Farewell(_) | Self::NextHop(_) => false,
+        }
+    }
+}
+
+impl From<ConnectionError> for End {
+    /// For the client's connection.
+    fn from(error: ConnectionError) -> Self {
+        match error {
+            ConnectionError::Closed | ConnectionError::Io(_) => Self::ClientGone,
+            ConnectionError::Timeout => Self::ClientTimeout,
+        }
+    }
+}
+
+impl From<&RelayError> for Reply {
+    /// Always 4yz: the client shall come back with its message (and a 5yz would be a lie). Where the next hop
+    /// runs, and what is wrong with it, is for the log.
+    fn from(error: &RelayError) -> Self {
+        match error {
+            RelayError::Connect(_) => Self::new(421, "4.3.0 mail server not available, try again later"),
+            RelayError::Timeout => Self::new(421, "4.4.2 mail server timed out, try again later"),
+            RelayError::Closed | RelayError::Io(_) => {
+                Self::new(421, "4.4.2 connection to mail server lost, try again later")
+            }
+            RelayError::MalformedReply(_) | RelayError::OutOfTurn | RelayError::UnexpectedReply(_) => {
+                Self::new(451, "4.3.0 mail server error, try again later")
+            }
+        }
+    }
+}

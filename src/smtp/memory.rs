@@ -1,0 +1,128 @@
+//! The memory that messages in flight may take, over all sessions. A client whose message does not fit waits:
+//! we stop reading, and TCP tells it to slow down.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+/// Memory is reserved in steps of this many octets.
+const STEP: u64 = 64 << 10;
+
+/// Counts what messages in flight take.
+///
+/// Design note: messages grow while they hold memory, so all of them could end up waiting for each other. One at
+/// a time may therefore overdraw the budget until it is done. At most the limit and one largest message are taken.
+#[derive(Debug, Default)]
+pub struct MemoryBudget {
+    taken: Mutex<Taken>,
+    freed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Taken {
+    octets: u64,
+    overdrawn: bool,
+}
+
+/// What one message has reserved; dropping it gives it back.
+#[derive(Debug)]
+pub struct Reservation {
+    budget: Arc<MemoryBudget>,
+    octets: u64,
+    overdraws: bool,
+}
+
+impl MemoryBudget {
+    /// A reservation of nothing, to grow.
+    pub fn reservation(self: &Arc<Self>) -> Reservation {
+        Reservation { budget: Arc::clone(self), octets: 0, overdraws: false }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Taken> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Reservation {
+    /// Waits until there is room for so many octets within `limit`.
+    pub async fn grow_to(&mut self, octets: u64, limit: u64) {
+        let budget = Arc::clone(&self.budget);
+        loop {
+            let mut freed = std::pin::pin!(budget.freed.notified());
+            // Before looking: what is freed between looking and waiting must not be missed.
+            freed.as_mut().enable();
+            if self.try_grow_to(octets, limit) {
+                return;
+            }
+            freed.await;
+        }
+    }
+
+    fn try_grow_to(&mut self, octets: u64, limit: u64) -> bool {
+        let more = octets.next_multiple_of(STEP).saturating_sub(self.octets);
+        if more == 0 || self.overdraws {
+            return true;
+        }
+        let mut taken = self.budget.lock();
+        if taken.octets + more <= limit {
+            taken.octets += more;
+            self.octets += more;
+            return true;
+        }
+        self.overdraws = !std::mem::replace(&mut taken.overdrawn, true);
+        self.overdraws
+    }
+
+    /// Gives everything back.
+    pub fn release(&mut self) {
+        if self.octets == 0 && !self.overdraws {
+            return;
+        }
+        let mut taken = self.budget.lock();
+        taken.octets -= std::mem::take(&mut self.octets);
+        taken.overdrawn &= !std::mem::take(&mut self.overdraws);
+        drop(taken);
+        self.budget.freed.notify_waiters();
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        self.release();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_message_may_overdraw() {
+        let budget = Arc::new(MemoryBudget::default());
+        let (mut a, mut b, mut c) = (budget.reservation(), budget.reservation(), budget.reservation());
+        let limit = 2 * STEP;
+        assert!(a.try_grow_to(STEP, limit));
+        assert!(b.try_grow_to(1, limit));
+        assert!(a.try_grow_to(100 * STEP, limit), "the first to need more gets it");
+        assert!(!b.try_grow_to(2 * STEP, limit));
+        assert!(!c.try_grow_to(1, limit));
+        drop(a);
+        assert!(b.try_grow_to(2 * STEP, limit));
+        assert!(c.try_grow_to(1, limit));
+        drop((b, c));
+        let taken = budget.lock();
+        assert_eq!((taken.octets, taken.overdrawn), (0, false));
+    }
+
+    #[tokio::test]
+    async fn waits_for_what_others_free() {
+        let budget = Arc::new(MemoryBudget::default());
+        let (mut a, mut b) = (budget.reservation(), budget.reservation());
+        a.grow_to(STEP, 0).await;
+        let waiting = tokio::spawn(async move { b.grow_to(STEP, 0).await });
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        drop(a);
+        waiting.await.unwrap();
+    }
+}

@@ -1,0 +1,331 @@
+//! One session: the client's commands go to the next hop in lockstep, its replies come back to the letter.
+//! What a message goes through is in `message.rs`; here is all else.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout};
+use tracing::{debug, info, warn};
+
+use crate::envelope::{ForwardPath, Parameter, ReversePath};
+use crate::smtp::capabilities::{self, Offer};
+use crate::smtp::command::{self, Command};
+use crate::smtp::connection::{BadLine, Connection, MAX_AUTH_LINE, MAX_COMMAND_LINE};
+use crate::smtp::end::End;
+use crate::smtp::handler::{MessageHandler, SessionId, SessionInfo};
+use crate::smtp::memory::MemoryBudget;
+use crate::smtp::next_hop::{NextHop, RelayError};
+use crate::smtp::reply::Reply;
+use crate::smtp::settings::Settings;
+use crate::smtp::transaction::Transaction;
+
+/// How long the reply to one command may be kept back so that one write takes the next one's along.
+const COALESCE_TIMEOUT: Duration = Duration::from_millis(50);
+
+/// What a session is given by the server.
+#[derive(Debug)]
+pub(super) struct Surroundings<H> {
+    pub(super) settings: Arc<Settings>,
+    pub(super) handler: Arc<H>,
+    pub(super) memory: Arc<MemoryBudget>,
+    pub(super) shutdown: watch::Receiver<bool>,
+}
+
+/// A session with both connections open.
+#[derive(Debug)]
+pub(super) struct Session<H> {
+    pub(super) around: Surroundings<H>,
+    pub(super) info: SessionInfo,
+    pub(super) client: Connection<TcpStream>,
+    pub(super) next_hop: NextHop,
+    pub(super) transaction: Transaction,
+    /// Whether EHLO offered AUTH to this client.
+    offers_auth: bool,
+    bad_commands: usize,
+    /// The client's last reply was a 421: the next hop's hanging up needs no further word.
+    pub(super) took_leave: bool,
+}
+
+/// Resolves when the gateway is to stop; also when nobody is left to say so.
+pub(super) async fn stopped(shutdown: &mut watch::Receiver<bool>) {
+    let _ = shutdown.wait_for(|&stop| stop).await;
+}
+
+impl<H: MessageHandler> Session<H> {
+    /// Connects to the next hop and greets the client. Without a next hop the client is told so, and that was it.
+    pub(super) async fn open(
+        client: TcpStream,
+        address: SocketAddr,
+        mut around: Surroundings<H>,
+    ) -> Option<Self> {
+        let settings = &around.settings;
+        let info = SessionInfo {
+            id: SessionId::next(),
+            listener: settings.listener.clone(),
+            client: address,
+            helo: String::new(),
+        };
+        let mut client = Connection::new(client, settings.limits.data_timeout);
+        let greeting = tokio::select! {
+            greeting = NextHop::connect(&settings.next_hop, settings.limits.next_hop_timeout) => greeting,
+            () = stopped(&mut around.shutdown) => {
+                client.queue(End::Shutdown.reply().as_ref().map_or(&[], Reply::octets));
+                client.close().await;
+                return None;
+            }
+        };
+        let (refusal, next_hop) = match greeting {
+            Ok((next_hop, greeting)) if greeting.is_positive() => {
+                client.queue(Reply::new(220, &format!("{} ESMTP", settings.hostname)).octets());
+                debug!(session = %info.id, client = %address, listener = info.listener, "session begins");
+                return Some(Self::new(around, info, client, next_hop));
+            }
+            Ok((next_hop, greeting)) => {
+                warn!(session = %info.id, client = %address, %greeting, "next hop refuses the session");
+                (greeting, Some(next_hop))
+            }
+            Err(error) => {
+                warn!(session = %info.id, client = %address, cause = cause(&error), "no next hop: {error}");
+                (Reply::from(&error), None)
+            }
+        };
+        client.queue(refusal.octets());
+        client.close().await;
+        if let Some(next_hop) = next_hop {
+            next_hop.quit().await;
+        }
+        None
+    }
+
+    fn new(
+        around: Surroundings<H>,
+        info: SessionInfo,
+        client: Connection<TcpStream>,
+        next_hop: NextHop,
+    ) -> Self {
+        Self {
+            around,
+            info,
+            client,
+            next_hop,
+            transaction: Transaction::default(),
+            offers_auth: false,
+            bad_commands: 0,
+            took_leave: false,
+        }
+    }
+
+    /// Serves the client until the session ends. The last words are queued then; [`Session::close`] says them.
+    pub(super) async fn run(&mut self) -> End {
+        let Err(end) = self.converse().await;
+        if let (Some(reply), false) = (end.reply(), self.took_leave) {
+            self.client.queue(reply.octets());
+        }
+        end
+    }
+
+    /// Takes leave of both sides.
+    pub(super) async fn close(self, end: &End) {
+        let info = &self.info;
+        match end {
+            End::Quit | End::ClientGone => debug!(session = %info.id, client = %info.client, "{end}"),
+            End::NextHop(error) => {
+                warn!(session = %info.id, client = %info.client, cause = cause(error), "session ends: {end}");
+            }
+            _ => info!(session = %info.id, client = %info.client, "session ends: {end}"),
+        }
+        let next_hop = self.next_hop;
+        let leave = async {
+            if end.leaves_next_hop_waiting() {
+                next_hop.quit().await;
+            }
+        };
+        tokio::join!(self.client.close(), leave);
+    }
+
+    /// The panic that ended the session must not leave the client without a word.
+    pub(super) async fn close_after_panic(mut self) {
+        self.client.queue(Reply::new(421, "4.3.0 internal error, closing connection").octets());
+        self.client.close().await;
+    }
+
+    async fn converse(&mut self) -> Result<Infallible, End> {
+        loop {
+            match self.next_line(MAX_COMMAND_LINE).await? {
+                Ok(line) => match command::parse(&line) {
+                    Ok(command) => self.obey(command, &line).await?,
+                    Err(error) => self.answer_bad(&Reply::from(&error))?,
+                },
+                Err(bad) => self.answer_bad(&Reply::new(500, &format!("5.5.2 {bad}")))?,
+            }
+        }
+    }
+
+    /// Waits for the client, and meanwhile for the next hop's farewell and the gateway's end.
+    async fn next_line(&mut self, max: usize) -> Result<Result<Vec<u8>, BadLine>, End> {
+        // One write answers all commands of a pipelining client (RFC 2920 §3.2).
+        if !self.client.has_line() {
+            self.client.flush().await?;
+        }
+        let deadline = Instant::now() + self.around.settings.limits.command_timeout;
+        tokio::select! {
+            biased;
+            line = self.client.read_line(max, deadline) => return Ok(line?),
+            () = self.next_hop.idle_event() => {}
+            () = stopped(&mut self.around.shutdown) => return Err(End::Shutdown),
+        }
+        match self.next_hop.farewell().await {
+            Some(reply) => Err(End::Farewell(reply)),
+            None => Err(RelayError::Closed.into()),
+        }
+    }
+
+    async fn obey(&mut self, command: Command, line: &[u8]) -> Result<(), End> {
+        match command {
+            Command::Ehlo(name) => self.hello(name, line, true).await,
+            Command::Helo(name) => self.hello(name, line, false).await,
+            Command::Mail(path, parameters) => self.mail(path, parameters, line).await,
+            Command::Rcpt(path, _) => self.rcpt(path, line).await,
+            // Boxed, so that a session without a message stays small.
+            Command::Data => Box::pin(self.data()).await,
+            Command::Rset => self.rset(line).await,
+            Command::Query => self.pass(line).await.map(drop),
+            Command::Quit => self.quit(line).await,
+            Command::Auth if self.offers_auth => self.auth(line).await,
+            Command::Auth | Command::StartTls | Command::Bdat => {
+                self.answer_bad(&Reply::new(502, "5.5.1 command not implemented"))
+            }
+            Command::Xclient => self.answer_bad(&Reply::new(550, "5.7.1 insufficient authorization")),
+            Command::Unknown => self.answer_bad(&Reply::new(500, "5.5.1 command not recognized")),
+            Command::Http => Err(End::Http),
+        }
+    }
+
+    async fn hello(&mut self, name: String, line: &[u8], extended: bool) -> Result<(), End> {
+        let reply = self.ask(line).await?;
+        if reply.is_positive() {
+            self.transaction.reset();
+            self.info.helo = name;
+            self.offers_auth = extended && self.may_auth() && capabilities::offers_auth(&reply);
+        }
+        if extended && reply.code() == 250 {
+            let settings = &self.around.settings;
+            let (hostname, message_size) = (settings.hostname.as_str(), settings.limits.message_size);
+            let offer = Offer { hostname, message_size, auth: self.offers_auth };
+            self.client.queue(offer.reply(&reply).octets());
+        } else {
+            self.client.queue(reply.octets());
+        }
+        Ok(())
+    }
+
+    /// Credentials cross no network in clear through us.
+    fn may_auth(&self) -> bool {
+        self.info.client.ip().to_canonical().is_loopback()
+    }
+
+    async fn mail(&mut self, path: ReversePath, parameters: Vec<Parameter>, line: &[u8]) -> Result<(), End> {
+        let max = self.around.settings.limits.message_size;
+        if command::declared_size(&parameters).is_some_and(|size| size > max) {
+            self.client.queue(Reply::new(552, "5.3.4 message size exceeds limit").octets());
+            return Ok(());
+        }
+        if self.pass(line).await?.is_positive() {
+            self.transaction.begin(path, parameters);
+        }
+        Ok(())
+    }
+
+    async fn rcpt(&mut self, path: ForwardPath, line: &[u8]) -> Result<(), End> {
+        if self.pass(line).await?.is_positive() {
+            self.transaction.add_recipient(path);
+        }
+        Ok(())
+    }
+
+    async fn rset(&mut self, line: &[u8]) -> Result<(), End> {
+        if self.pass(line).await?.is_positive() {
+            self.transaction.reset();
+        }
+        Ok(())
+    }
+
+    /// QUIT is answered whatever has become of the next hop.
+    async fn quit(&mut self, line: &[u8]) -> Result<(), End> {
+        let reply = match self.next_hop.command(line).await {
+            Ok(reply) if reply.is_final() => reply,
+            _ => Reply::new(221, "2.0.0 bye"),
+        };
+        self.client.queue(reply.octets());
+        Err(End::Quit)
+    }
+
+    /// AUTH (RFC 4954 §4): after a 334 the client's line is no command, and none of it is for the log.
+    async fn auth(&mut self, line: &[u8]) -> Result<(), End> {
+        let mut reply = self.next_hop.command(line).await?;
+        while reply.code() == 334 {
+            self.client.queue(reply.octets());
+            match self.next_line(MAX_AUTH_LINE).await? {
+                Ok(answer) => reply = self.next_hop.command(&answer).await?,
+                Err(bad) => {
+                    // `*` ends the exchange for the next hop too.
+                    self.next_hop.command(b"*").await?;
+                    return self.answer_bad(&Reply::new(500, &format!("5.5.2 {bad}")));
+                }
+            }
+        }
+        self.client.queue(final_reply(&reply)?);
+        self.took_leave = reply.code() == 421;
+        Ok(())
+    }
+
+    /// Sends a line to the next hop and its reply to the client.
+    async fn pass(&mut self, line: &[u8]) -> Result<Reply, End> {
+        let reply = self.ask(line).await?;
+        self.client.queue(reply.octets());
+        Ok(reply)
+    }
+
+    /// Sends a line to the next hop. A 3yz would have it wait for something that the client never sends.
+    pub(super) async fn ask(&mut self, line: &[u8]) -> Result<Reply, End> {
+        let Self { client, next_hop, .. } = self;
+        let mut asking = std::pin::pin!(next_hop.command(line));
+        let reply = if client.has_queued() {
+            match timeout(COALESCE_TIMEOUT, &mut asking).await {
+                Ok(reply) => reply?,
+                Err(_) => {
+                    client.flush().await?;
+                    asking.await?
+                }
+            }
+        } else {
+            asking.await?
+        };
+        final_reply(&reply)?;
+        self.took_leave = reply.code() == 421;
+        Ok(reply)
+    }
+
+    /// Answers a command that we refuse ourselves; too many of those end the session.
+    pub(super) fn answer_bad(&mut self, reply: &Reply) -> Result<(), End> {
+        self.bad_commands += 1;
+        if self.bad_commands > self.around.settings.limits.bad_commands {
+            return Err(End::TooManyBadCommands);
+        }
+        self.client.queue(reply.octets());
+        Ok(())
+    }
+}
+
+fn final_reply(reply: &Reply) -> Result<&[u8], RelayError> {
+    if reply.is_final() { Ok(reply.octets()) } else { Err(RelayError::UnexpectedReply(reply.clone())) }
+}
+
+/// What an error itself does not say.
+fn cause(error: &RelayError) -> Option<String> {
+    std::error::Error::source(error).map(ToString::to_string)
+}

@@ -1,0 +1,82 @@
+//! The mail transaction (RFC 5321 §3.3): which of the client's MAIL and RCPT the next hop has accepted.
+
+use crate::envelope::{Envelope, ForwardPath, Parameter, ReversePath};
+
+/// Nothing yet, or the envelope so far.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Transaction(Option<Envelope>);
+
+/// Why DATA cannot start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotReady {
+    /// There was no MAIL.
+    NoTransaction,
+    /// No recipient was accepted.
+    NoRecipients,
+}
+
+impl Transaction {
+    /// The next hop accepted MAIL: a new transaction begins, with nothing left of an earlier one.
+    pub fn begin(&mut self, reverse_path: ReversePath, mail_parameters: Vec<Parameter>) {
+        self.0 = Some(Envelope { reverse_path, mail_parameters, recipients: Vec::new() });
+    }
+
+    /// The next hop accepted RCPT. One that it accepted without MAIL gets no mail through us.
+    pub fn add_recipient(&mut self, recipient: ForwardPath) {
+        if let Some(envelope) = &mut self.0 {
+            envelope.recipients.push(recipient);
+        }
+    }
+
+    /// RSET, EHLO or HELO was accepted, or the message is over (RFC 5321 §4.1.4).
+    pub fn reset(&mut self) {
+        self.0 = None;
+    }
+
+    /// Whether DATA may start.
+    pub fn check_ready(&self) -> Result<(), NotReady> {
+        match &self.0 {
+            None => Err(NotReady::NoTransaction),
+            Some(envelope) if envelope.recipients.is_empty() => Err(NotReady::NoRecipients),
+            Some(_) => Ok(()),
+        }
+    }
+
+    /// Hands the envelope out; the transaction is over.
+    pub fn take(&mut self) -> Envelope {
+        self.0.take().unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn forward(path: &str) -> ForwardPath {
+        ForwardPath::new(path).unwrap()
+    }
+
+    #[test]
+    fn is_ready_with_one_accepted_recipient() {
+        let mut transaction = Transaction::default();
+        transaction.add_recipient(forward("early@example.org"));
+        assert_eq!(transaction.check_ready(), Err(NotReady::NoTransaction));
+
+        transaction.begin(ReversePath::default(), Vec::new());
+        assert_eq!(transaction.check_ready(), Err(NotReady::NoRecipients));
+
+        transaction.add_recipient(forward("a@example.org"));
+        assert_eq!(transaction.check_ready(), Ok(()));
+        assert_eq!(transaction.take().recipients, [forward("a@example.org")]);
+        assert_eq!(transaction.check_ready(), Err(NotReady::NoTransaction));
+    }
+
+    #[test]
+    fn a_second_mail_keeps_nothing_of_the_first() {
+        let mut transaction = Transaction::default();
+        transaction.begin(ReversePath::new("a@example.org"), Vec::new());
+        transaction.add_recipient(forward("b@example.org"));
+        transaction.begin(ReversePath::new("c@example.org"), Vec::new());
+        assert_eq!(transaction.check_ready(), Err(NotReady::NoRecipients));
+    }
+}

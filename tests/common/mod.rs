@@ -1,0 +1,96 @@
+//! What tests of the SMTP side share: a gateway on a free port that relays messages unchanged, unless a message
+//! asks for something else in a field `X-Test`.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use waxseal::edits::Edits;
+use waxseal::envelope::Envelope;
+use waxseal::limits::Limits;
+use waxseal::smtp::{self, BareLineEnds, Decision, MessageHandler, Reply, Resources, SessionInfo, Settings};
+
+/// Relays every message unchanged, but for what its field `X-Test` asks:
+/// `answer REPLY`, `insert FIELD`, `wait MILLISECONDS`, `panic`.
+pub(crate) struct Obliging;
+
+impl MessageHandler for Obliging {
+    async fn handle(&self, _session: &SessionInfo, _envelope: &Envelope, message: Vec<u8>) -> Decision {
+        let text = String::from_utf8_lossy(&message).into_owned();
+        let wish = text.lines().find_map(|line| line.strip_prefix("X-Test: ")).unwrap_or_default();
+        let (verb, argument) = wish.split_once(' ').unwrap_or((wish, ""));
+        let mut edits = Edits::none();
+        match verb {
+            "answer" => {
+                let (code, text) = argument.split_once(' ').expect("a code and a text");
+                return Decision::Answer(Reply::new(code.parse().expect("a code"), text));
+            }
+            "insert" => edits.insert_top(format!("{argument}\r\n").as_bytes()),
+            "wait" => {
+                tokio::time::sleep(Duration::from_millis(argument.parse().expect("milliseconds"))).await;
+            }
+            "panic" => panic!("the message asked for it"),
+            _ => {}
+        }
+        Decision::Relay { message, edits }
+    }
+}
+
+/// Settings that let loopback in and wait for nothing longer than a test may take.
+pub(crate) fn settings(next_hop: SocketAddr) -> Settings {
+    let patience = Duration::from_secs(5);
+    Settings {
+        listener: "test".into(),
+        hostname: "gate.example".into(),
+        next_hop: next_hop.to_string(),
+        clients: vec!["127.0.0.0/8".parse().expect("a network")],
+        bare_line_ends: BareLineEnds::Refuse,
+        limits: Limits {
+            message_size: 1000,
+            command_timeout: patience,
+            data_timeout: patience,
+            next_hop_timeout: patience,
+            bad_commands: 3,
+            ..Limits::default()
+        },
+    }
+}
+
+/// A gateway that runs.
+pub(crate) struct Gateway {
+    pub(crate) address: SocketAddr,
+    shutdown: watch::Sender<bool>,
+    serving: JoinHandle<()>,
+}
+
+impl Gateway {
+    pub(crate) async fn start(settings: Settings) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let (shutdown, stopped) = watch::channel(false);
+        let settings = Arc::new(settings);
+        let serving = tokio::spawn(smtp::serve(
+            listener,
+            move || Arc::clone(&settings),
+            Arc::new(Obliging),
+            Resources::default(),
+            stopped,
+            Duration::from_secs(3),
+        ));
+        Self { address, shutdown, serving }
+    }
+
+    /// Asks the gateway to stop.
+    pub(crate) fn shut_down(&self) {
+        self.shutdown.send_replace(true);
+    }
+
+    /// Stops the gateway; false if sessions had to be cut off.
+    pub(crate) async fn stop(self) -> bool {
+        self.shut_down();
+        tokio::time::timeout(Duration::from_millis(2900), self.serving).await.is_ok()
+    }
+}
