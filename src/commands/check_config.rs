@@ -1,0 +1,38 @@
+//! `waxseal check-config`: every mistake of the configuration, with file, key and reason.
+
+use std::process::ExitCode;
+
+use super::ConfigArg;
+use crate::config::{self, Mistake};
+use crate::setup::Setup;
+
+/// Arguments of `check-config`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Exit status: 0 the configuration is good, keys included; 1 it is not.")]
+pub(super) struct Args {
+    #[command(flatten)]
+    config: ConfigArg,
+}
+
+pub(super) fn run(args: &Args) -> ExitCode {
+    match config::load(&args.config.config).and_then(Setup::read) {
+        Ok(setup) => {
+            println!("{}: good", args.config.config.display());
+            for sealer in &setup.sealers {
+                println!("  seals for {} ({})", sealer.domain, sealer.selector);
+            }
+            ExitCode::SUCCESS
+        }
+        Err(mistakes) => {
+            print(&mistakes);
+            ExitCode::from(1)
+        }
+    }
+}
+
+/// One line a mistake, on stderr.
+pub(super) fn print(mistakes: &[Mistake]) {
+    for mistake in mistakes {
+        eprintln!("{mistake}");
+    }
+}

@@ -1,0 +1,94 @@
+//! The commands: one file each, arguments in, words or JSON out. Nothing is decided here.
+
+mod check_config;
+mod demo;
+mod dns_record;
+mod judge;
+mod keygen;
+mod quarantine;
+mod run;
+mod scan;
+mod seal;
+mod table;
+mod verify;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Seals the attachments of mail where it is sent, and checks them where it is received.
+#[derive(Debug, Parser)]
+#[command(name = "waxseal", version, max_term_width = 100, after_help = AFTER_HELP)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const AFTER_HELP: &str = "\
+See it work:          waxseal demo
+Start to seal:        waxseal keygen --domain example.org --selector gate1 --out gate1.pem
+Check stored mail:    waxseal verify --keys pins/ message.eml
+Run the gateway:      waxseal check-config && waxseal run";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the gateway
+    Run(run::Args),
+    /// Show the whole story on this machine: sealed mail through a hostile relay, and what is caught
+    Demo(demo::Args),
+    /// Make a new sealing key, and print the DNS record to publish and the key's fingerprint
+    Keygen(keygen::Args),
+    /// Print the DNS record of a sealing key
+    DnsRecord(dns_record::Args),
+    /// Seal one message: message in, sealed message out
+    Seal(seal::Args),
+    /// Check stored messages, one by one
+    Verify(verify::Args),
+    /// Check every message of Maildirs, mbox files and folders, and list what was altered
+    Scan(scan::Args),
+    /// Read the configuration and say every mistake
+    CheckConfig(check_config::Args),
+    /// List, show, export and delete held mail
+    Quarantine(quarantine::Args),
+}
+
+impl Cli {
+    /// Runs the command; a command that could not do its work ends with one line on stderr.
+    pub fn run(self) -> ExitCode {
+        match self.command {
+            Command::Run(args) => run::run(&args),
+            Command::Demo(args) => demo::run(&args),
+            Command::Keygen(args) => keygen::run(&args),
+            Command::DnsRecord(args) => dns_record::run(&args),
+            Command::Seal(args) => seal::run(&args),
+            Command::Verify(args) => verify::run(&args),
+            Command::Scan(args) => scan::run(&args),
+            Command::CheckConfig(args) => check_config::run(&args),
+            Command::Quarantine(args) => quarantine::run(&args),
+        }
+    }
+}
+
+/// The configuration file's place.
+#[derive(Debug, clap::Args)]
+struct ConfigArg {
+    /// The configuration file
+    #[arg(long, value_name = "FILE", default_value = "/etc/waxseal/waxseal.toml")]
+    config: PathBuf,
+}
+
+/// A command that could not do its work.
+const FAILED: u8 = 2;
+
+/// Says on stderr why the command could not do its work.
+fn fail(reason: impl std::fmt::Display) -> ExitCode {
+    complain(reason);
+    ExitCode::from(FAILED)
+}
+
+/// One line on stderr, whatever the reason holds.
+fn complain(reason: impl std::fmt::Display) {
+    let line = reason.to_string().replace(['\n', '\r'], " ");
+    eprintln!("waxseal: {line}");
+}

@@ -1,0 +1,68 @@
+//! `waxseal seal`: one message sealed on stdout, with the line ends that it had.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::fail;
+use super::judge::read_input;
+use crate::author::Author;
+use crate::domain::{DomainName, Selector};
+use crate::header::HeaderSection;
+use crate::keyfile::read_sealing_key;
+use crate::seal::sign::{DEFAULT_LIFETIME, Moment, Sealer, seal};
+use crate::stored::{from_wire, to_wire};
+
+/// Arguments of `seal`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The private key, PKCS#8 PEM, readable by its owner alone
+    #[arg(long, value_name = "FILE")]
+    key: PathBuf,
+    /// The sealing domain: the author's, or a parent of it
+    #[arg(long)]
+    domain: DomainName,
+    /// The key's selector
+    #[arg(long)]
+    selector: Selector,
+    /// The message; standard input if none is named
+    file: Option<PathBuf>,
+}
+
+pub(super) fn run(args: &Args) -> ExitCode {
+    match sealed(args) {
+        Ok(message) => match io::stdout().lock().write_all(&message) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(format!("cannot write the sealed message: {error}")),
+        },
+        Err(reason) => fail(reason),
+    }
+}
+
+fn sealed(args: &Args) -> Result<Vec<u8>, String> {
+    let key = read_sealing_key(&args.key).map_err(|error| error.to_string())?;
+    let name = args.file.as_ref().map_or("standard input".to_owned(), |path| path.display().to_string());
+    let stored = read_input(args.file.as_deref()).map_err(|error| format!("{name}: {error}"))?;
+    let (wire, line_ends) = to_wire(&stored);
+    let author = Author::of(&HeaderSection::parse(&wire));
+    match &author {
+        Author::One(author) if author.self_and_parents().any(|domain| domain == args.domain) => {}
+        Author::One(author) => {
+            return Err(format!("{name}: From is in {author}, which {} cannot seal for", args.domain));
+        }
+        Author::Unclear(_) => return Err(format!("{name}: From is not one field with one address")),
+    }
+    let sealer = Sealer {
+        domain: args.domain.clone(),
+        selector: args.selector.clone(),
+        key,
+        lifetime: DEFAULT_LIFETIME,
+        delegation: None,
+    };
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_err(|_| "the clock stands before 1970")?.as_secs();
+    let mut random = [0; 16];
+    getrandom::fill(&mut random).map_err(|error| format!("the system gave no random numbers: {error}"))?;
+    let edits = seal(&wire, &sealer, Moment { now, random }).map_err(|error| format!("{name}: {error}"))?;
+    Ok(from_wire(edits.apply(&wire), line_ends))
+}

@@ -1,0 +1,101 @@
+//! A result for people: the verdict in a sentence, and a table of what became of each attachment; in colour on a terminal.
+
+use std::io::IsTerminal;
+
+use bytesize::ByteSize;
+use comfy_table::presets::UTF8_FULL_CONDENSED;
+use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table};
+
+use crate::manifest::{Entry, Outcome, Status};
+use crate::report::summary;
+use crate::verdict::{State, Verdict, Verification};
+
+/// The result on one message.
+pub(super) fn for_people(name: &str, verification: &Verification) -> String {
+    let verdict = verification.verdict.as_str();
+    let mut text = format!("{}: {} — {}", shown(name), paint(verdict, verification.verdict), shown(&summary(verification)));
+    let mut facts = Vec::new();
+    if let (Some(domain), Some(selector)) = (&verification.domain, &verification.selector) {
+        facts.push(format!("sealed by {domain} ({selector})"));
+    }
+    facts.extend(verification.trust.map(|trust| format!("key {}", trust.as_str())));
+    for (what, state) in [("text", verification.text), ("addresses and subject", verification.headers)] {
+        facts.extend(state.filter(|state| *state == State::Changed).map(|_| format!("{what} changed")));
+    }
+    if !facts.is_empty() {
+        text.push_str(&format!("\n  {}", facts.join(", ")));
+    }
+    if !verification.attachments.is_empty() {
+        text.push('\n');
+        text.push_str(&attachments(&verification.attachments));
+    }
+    text
+}
+
+fn attachments(outcomes: &[Outcome]) -> String {
+    let mut table = new();
+    table.set_header(["attachment", "fate", "sealed size", "found size", "sealed hash", "found hash"]);
+    for outcome in outcomes {
+        let (sealed, found) = (outcome.sealed.as_ref(), outcome.found.as_ref());
+        table.add_row([
+            Cell::new(names(outcome)),
+            Cell::new(outcome.status.as_str()).fg(colour(outcome.status)).add_attribute(Attribute::Bold),
+            Cell::new(sealed.map(size).unwrap_or_default()),
+            Cell::new(found.map(size).unwrap_or_default()),
+            Cell::new(sealed.map(short_hash).unwrap_or_default()),
+            Cell::new(found.map(short_hash).unwrap_or_default()),
+        ]);
+    }
+    table.to_string()
+}
+
+/// An empty table in the house's dress.
+pub(super) fn new() -> Table {
+    let mut table = Table::new();
+    table.load_preset(UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Dynamic);
+    table
+}
+
+fn names(outcome: &Outcome) -> String {
+    let name = |entry: &Entry| {
+        let name = if entry.name.is_empty() { "(no name)" } else { &entry.name };
+        format!("{} [{}]", shown(name), shown(&entry.media_type))
+    };
+    match (&outcome.sealed, &outcome.found) {
+        (Some(sealed), Some(found)) if outcome.status == Status::Renamed => format!("{} → {}", name(sealed), name(found)),
+        (Some(entry), _) | (None, Some(entry)) => name(entry),
+        (None, None) => String::new(),
+    }
+}
+
+fn size(entry: &Entry) -> String {
+    ByteSize(entry.size).display().iec().to_string()
+}
+
+fn short_hash(entry: &Entry) -> String {
+    entry.hash.to_hex()[..12].to_owned()
+}
+
+fn colour(status: Status) -> Color {
+    match status {
+        Status::Intact => Color::Green,
+        Status::Altered | Status::Added | Status::Removed | Status::Renamed => Color::Red,
+    }
+}
+
+/// Text from a message, safe for a terminal: a control character could move the cursor over our own words.
+pub(super) fn shown(text: &str) -> String {
+    let is_unsafe = |c: char| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    text.chars().map(|c| if is_unsafe(c) { '?' } else { c }).collect()
+}
+
+/// The verdict's word in the colour of its weight, on a terminal.
+pub(super) fn paint(word: &str, verdict: Verdict) -> String {
+    let code = match verdict {
+        Verdict::Pass => "32",
+        Verdict::None | Verdict::Unaligned | Verdict::UnknownKey | Verdict::Expired | Verdict::Temperror => "33",
+        Verdict::Fail(_) | Verdict::Ambiguous | Verdict::Missing | Verdict::KeyChanged => "31",
+    };
+    let in_colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    if in_colour { format!("\x1b[1;{code}m{word}\x1b[0m") } else { word.to_owned() }
+}

@@ -1,0 +1,181 @@
+//! Keys on disk: private sealing keys, readable by their owner alone, and folders of correspondents' key records.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+use crate::domain::{DomainName, Selector};
+use crate::seal::key::{KeyRecord, ParseKeyError, PublicKey, SealingKey};
+use crate::seal::knowledge::{Pin, PinnedKey};
+
+/// A file or folder of keys that cannot be used.
+#[derive(Debug, Error)]
+pub enum KeyFileError {
+    /// It cannot be read or written.
+    #[error("{}: {error}", path.display())]
+    Io {
+        /// Which one.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// Others than its owner can read a private key.
+    #[error("{0}: others can read this private key (mode {mode:04o}): chmod 600 it", path.display())]
+    Exposed {
+        /// Which one.
+        path: PathBuf,
+        /// Its permissions.
+        mode: u32,
+    },
+    /// A new key must not replace an old one.
+    #[error("{}: exists already, and a key is never overwritten", .0.display())]
+    Exists(PathBuf),
+    /// It holds something else than a key.
+    #[error("{}: {error}", path.display())]
+    Content {
+        /// Which one.
+        path: PathBuf,
+        /// What is wrong.
+        error: ParseKeyError,
+    },
+    /// The name of a file or folder is not a domain's or selector's.
+    #[error("{}: {reason}", path.display())]
+    Name {
+        /// Which one.
+        path: PathBuf,
+        /// What it should be.
+        reason: String,
+    },
+}
+
+/// Longest key file that is read, in octets.
+const MAX_FILE: u64 = 64 << 10;
+
+/// Reads a private key in PKCS#8 PEM, which nobody but its owner may be able to read.
+pub fn read_sealing_key(path: &Path) -> Result<SealingKey, KeyFileError> {
+    let io = |error| KeyFileError::Io { path: path.to_owned(), error };
+    let file = File::open(path).map_err(io)?;
+    let metadata = file.metadata().map_err(io)?;
+    let mode = metadata.mode() & 0o777;
+    if metadata.is_file() && mode & 0o077 != 0 {
+        return Err(KeyFileError::Exposed { path: path.to_owned(), mode });
+    }
+    let mut text = String::new();
+    file.take(MAX_FILE).read_to_string(&mut text).map_err(io)?;
+    SealingKey::from_pem(&text).map_err(|error| KeyFileError::Content { path: path.to_owned(), error })
+}
+
+/// Writes a new private key with mode 0600, durably; an existing file stays as it is.
+pub fn write_sealing_key(path: &Path, key: &SealingKey) -> Result<(), KeyFileError> {
+    let failed = |error: io::Error| match error.kind() {
+        io::ErrorKind::AlreadyExists => KeyFileError::Exists(path.to_owned()),
+        _ => KeyFileError::Io { path: path.to_owned(), error },
+    };
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
+    file.write_all(key.to_pem().as_bytes()).and_then(|()| file.sync_all()).map_err(failed)
+}
+
+/// Reads a text file of keys.
+pub fn read_text(path: &Path) -> Result<String, KeyFileError> {
+    let io = |error| KeyFileError::Io { path: path.to_owned(), error };
+    let mut text = String::new();
+    File::open(path).map_err(io)?.take(MAX_FILE).read_to_string(&mut text).map_err(io)?;
+    Ok(text)
+}
+
+/// Reads a folder of pins: `<domain>/<selector>.txt`, a key record each, and `<domain>/root.txt`, root keys one a line.
+/// Files of other kinds are left alone; so is everything whose name begins with a dot.
+pub fn read_keys_dir(folder: &Path) -> Result<Vec<(DomainName, Pin)>, KeyFileError> {
+    let mut pins = Vec::new();
+    for path in entries(folder)? {
+        if path.is_dir() {
+            let domain = file_name(&path).parse().map_err(|_| KeyFileError::Name {
+                path: path.clone(),
+                reason: "the folder's name is not a domain".to_owned(),
+            })?;
+            pins.push((domain, read_pin(&path)?));
+        }
+    }
+    Ok(pins)
+}
+
+fn read_pin(folder: &Path) -> Result<Pin, KeyFileError> {
+    let mut pin = Pin { subdomains: true, ..Pin::default() };
+    for path in entries(folder)? {
+        let name = file_name(&path);
+        let Some(stem) = name.strip_suffix(".txt") else { continue };
+        let text = read_text(&path)?;
+        let bad = |error| KeyFileError::Content { path: path.clone(), error };
+        if stem == "root" {
+            for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'))
+            {
+                pin.roots.push(PublicKey::from_base64url(line).map_err(bad)?);
+            }
+        } else {
+            let selector: Selector = stem
+                .parse()
+                .map_err(|error| KeyFileError::Name { path: path.clone(), reason: format!("{error}") })?;
+            let record = KeyRecord::parse(&text).map_err(bad)?;
+            pin.keys.push(PinnedKey { selector: Some(selector), record });
+        }
+    }
+    Ok(pin)
+}
+
+/// What a folder holds, in the order of names.
+fn entries(folder: &Path) -> Result<Vec<PathBuf>, KeyFileError> {
+    let io = |error| KeyFileError::Io { path: folder.to_owned(), error };
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(folder).map_err(io)? {
+        let path = entry.map_err(io)?.path();
+        if !file_name(&path).starts_with('.') {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_new_key_is_its_owners_alone_and_replaces_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("gate1.pem");
+        let key = SealingKey::from_seed(&[4; 32]);
+        write_sealing_key(&path, &key).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+        assert_eq!(read_sealing_key(&path).unwrap().public(), key.public());
+        assert!(matches!(write_sealing_key(&path, &key), Err(KeyFileError::Exists(_))));
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        assert!(matches!(read_sealing_key(&path), Err(KeyFileError::Exposed { mode: 0o640, .. })));
+    }
+
+    #[test]
+    fn reads_a_folder_of_pins() {
+        let folder = tempfile::tempdir().unwrap();
+        let domain = folder.path().join("example.org");
+        fs::create_dir(&domain).unwrap();
+        let key = SealingKey::from_seed(&[5; 32]).public();
+        let record = KeyRecord { key: Some(key), trial: false };
+        fs::write(domain.join("gate1.txt"), format!("{record}\n")).unwrap();
+        fs::write(domain.join("root.txt"), format!("# ours\n{}\n\n", key.to_base64url())).unwrap();
+        fs::write(domain.join("notes.md"), "not a key").unwrap();
+        let pins = read_keys_dir(folder.path()).unwrap();
+        assert_eq!(pins.len(), 1);
+        assert_eq!(pins[0].1.roots, [key]);
+        assert_eq!(pins[0].1.keys, [PinnedKey { selector: "gate1".parse().ok(), record }]);
+        fs::write(domain.join("bad.txt"), "junk").unwrap();
+        assert!(matches!(read_keys_dir(folder.path()), Err(KeyFileError::Content { .. })));
+    }
+}

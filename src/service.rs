@@ -1,0 +1,167 @@
+//! The running gateway: every listener bound and served, the configuration swapped on reload, an orderly end.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tracing::{info, warn};
+
+use crate::config::{Alerts, Mode};
+use crate::gateway::{Gateway, Running};
+use crate::lookup::LookupKey;
+use crate::notify::{self, Alerter};
+use crate::setup::Setup;
+use crate::smtp::{self, Resources};
+use crate::store::{Quarantine, StoreError};
+
+/// How long deliveries may take to finish once the gateway is told to stop.
+pub const GRACE: Duration = Duration::from_secs(30);
+
+/// How long the last alerts may take to be sent.
+const ALERT_GRACE: Duration = Duration::from_secs(10);
+
+/// Why the gateway cannot start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// An address cannot be listened on.
+    #[error("listener `{listener}`: cannot listen on {address}: {error}")]
+    Listen {
+        /// Whose address it is.
+        listener: String,
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        error: io::Error,
+    },
+    /// The quarantine cannot be used.
+    #[error("the quarantine in {folder} cannot be used: {error}: {}", source_of(.error))]
+    Quarantine {
+        /// The state folder.
+        folder: String,
+        /// Why.
+        error: StoreError,
+    },
+    /// An address of `[alerts]` is none.
+    #[error("alerts: {0}")]
+    Alerts(#[from] notify::AddressError),
+}
+
+fn source_of(error: &StoreError) -> String {
+    std::error::Error::source(error).map(ToString::to_string).unwrap_or_default()
+}
+
+/// A gateway whose listeners are bound.
+#[derive(Debug)]
+pub struct Service<L> {
+    running: Arc<ArcSwap<Running>>,
+    sockets: Vec<(String, Mode, TcpListener)>,
+    lookup: Arc<L>,
+    alerts: JoinSet<()>,
+}
+
+/// Puts another configuration in force.
+#[derive(Clone, Debug)]
+pub struct Reloader {
+    running: Arc<ArcSwap<Running>>,
+}
+
+impl<L: LookupKey> Service<L> {
+    /// Binds every address of the configuration and opens the quarantine. Needs a Tokio runtime.
+    pub async fn bind(setup: Setup, lookup: L) -> Result<Self, StartError> {
+        let mut sockets = Vec::new();
+        for (name, address) in setup.addresses() {
+            let Some(listener) = setup.listener(&name) else { continue };
+            let mode = listener.mode;
+            let failed = |error| StartError::Listen { listener: name.clone(), address, error };
+            sockets.push((name.clone(), mode, TcpListener::bind(address).await.map_err(failed)?));
+        }
+        let quarantine = if sockets.iter().any(|(_, mode, _)| *mode == Mode::Verify) {
+            let folder = &setup.config.state;
+            let failed = |error| StartError::Quarantine { folder: folder.display().to_string(), error };
+            Some(Quarantine::open_and_clean(folder).map_err(failed)?)
+        } else {
+            None
+        };
+        let mut alerts = JoinSet::new();
+        let alerter = match &setup.config.alerts {
+            Some(settings) => {
+                let (alerter, task) = Alerter::start(&alert_settings(settings, &setup))?;
+                alerts.spawn(task);
+                Some(alerter)
+            }
+            None => None,
+        };
+        let running = Arc::new(ArcSwap::from_pointee(Running { setup, quarantine, alerter }));
+        Ok(Self { running, sockets, lookup: Arc::new(lookup), alerts })
+    }
+
+    /// The addresses that are listened on, by listener: with port 0 in the configuration, what the system chose.
+    pub fn addresses(&self) -> Vec<(String, SocketAddr)> {
+        let address =
+            |(name, _, socket): &(String, Mode, TcpListener)| Some((name.clone(), socket.local_addr().ok()?));
+        self.sockets.iter().filter_map(address).collect()
+    }
+
+    /// What a reload goes through.
+    pub fn reloader(&self) -> Reloader {
+        Reloader { running: Arc::clone(&self.running) }
+    }
+
+    /// Serves until `shutdown` turns true; then sessions between messages get 421, and messages under way have
+    /// [`GRACE`] to be finished.
+    pub async fn run(mut self, shutdown: watch::Receiver<bool>) {
+        let resources = Resources::default();
+        let mut serving = JoinSet::new();
+        for (name, mode, socket) in self.sockets {
+            let running = Arc::clone(&self.running);
+            let gateway = Gateway::new(name.clone(), mode, Arc::clone(&running), Arc::clone(&self.lookup));
+            // A listener that a later configuration lacks goes on with what it began with; the reload says so.
+            let Some(first) = running.load().setup.smtp_settings(&name) else { continue };
+            let settings =
+                move || running.load().setup.smtp_settings(&name).unwrap_or_else(|| Arc::clone(&first));
+            let serve =
+                smtp::serve(socket, settings, Arc::new(gateway), resources.clone(), shutdown.clone(), GRACE);
+            serving.spawn(serve);
+        }
+        while serving.join_next().await.is_some() {}
+        // The last handles to the alerter go with what runs; its task then sends what waits, and ends.
+        drop(self.running);
+        let told = async { while self.alerts.join_next().await.is_some() {} };
+        if timeout(ALERT_GRACE, told).await.is_err() {
+            warn!("alerts were still waiting to be sent");
+        }
+    }
+}
+
+fn alert_settings(alerts: &Alerts, setup: &Setup) -> notify::Settings {
+    let next_hop = (alerts.next_hop.host.to_string(), alerts.next_hop.port);
+    notify::Settings::new(alerts.to.clone(), alerts.from.clone(), next_hop, setup.hostname.clone())
+}
+
+impl Reloader {
+    /// Puts `setup` in force for new messages and sessions. Listening addresses, the state folder and `[alerts]`
+    /// keep their old values until a restart.
+    pub fn reload(&self, setup: Setup) {
+        let old = self.running.load_full();
+        for (what, same) in [
+            ("listening addresses", old.setup.addresses() == setup.addresses()),
+            ("state", old.setup.config.state == setup.config.state),
+            ("alerts", old.setup.config.alerts == setup.config.alerts),
+            ("log", old.setup.config.log == setup.config.log),
+        ] {
+            if !same {
+                warn!("a change of {what} takes effect at the next restart");
+            }
+        }
+        let running = Running { setup, quarantine: old.quarantine.clone(), alerter: old.alerter.clone() };
+        self.running.store(Arc::new(running));
+        info!("configuration reloaded");
+    }
+}

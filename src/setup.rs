@@ -1,0 +1,156 @@
+//! From configuration to working parts: keys read, pins gathered, each mistake named where it was written.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::config::{self, Config, Located, Mistake};
+use crate::domain::DomainName;
+use crate::keyfile;
+use crate::policy::Policy;
+use crate::seal::key::{Delegation, KeyRecord, PublicKey};
+use crate::seal::knowledge::{Pin, PinnedKey, Pins};
+use crate::seal::sign::Sealer;
+use crate::smtp;
+
+/// All that judging and sealing need, as one snapshot; a reload makes another.
+#[derive(Debug)]
+pub struct Setup {
+    /// What it was made from.
+    pub config: Config,
+    /// Our name, as authserv-id.
+    pub hostname: DomainName,
+    /// Who seals, by the domains of the configuration.
+    pub sealers: Vec<Arc<Sealer>>,
+    /// The pinned correspondents.
+    pub pins: Pins,
+    /// What is done about each verdict.
+    pub policy: Policy,
+    /// What the SMTP side needs to know, by listener.
+    smtp: HashMap<String, Arc<smtp::Settings>>,
+}
+
+impl Setup {
+    /// Reads every key that the configuration names. Finds all mistakes, not only the first.
+    pub fn read(config: Config) -> Result<Self, Vec<Mistake>> {
+        let mut mistakes = Vec::new();
+        let sealers: Vec<_> =
+            config.domains.iter().filter_map(|domain| sealer(domain, &mut mistakes)).collect();
+        let mut pins = Pins::default();
+        for correspondent in &config.correspondents {
+            pin(correspondent, &mut pins, &mut mistakes);
+        }
+        if !mistakes.is_empty() {
+            return Err(mistakes);
+        }
+        let listeners = config.listeners.iter();
+        let smtp =
+            listeners.map(|listener| (listener.name.clone(), smtp_settings(&config, listener))).collect();
+        Ok(Self {
+            hostname: config.hostname.clone(),
+            policy: config.policy.clone(),
+            sealers,
+            pins,
+            smtp,
+            config,
+        })
+    }
+
+    /// Who seals for mail from `author`, if we do.
+    pub fn sealer(&self, author: &DomainName) -> Option<Arc<Sealer>> {
+        let domain = self.config.sealing_domain(author)?;
+        self.sealers.iter().find(|sealer| sealer.domain == domain.name).cloned()
+    }
+
+    /// The configuration of a listener.
+    pub fn listener(&self, name: &str) -> Option<&config::Listener> {
+        self.config.listeners.iter().find(|listener| listener.name == name)
+    }
+
+    /// What the SMTP side needs to know of a listener.
+    pub fn smtp_settings(&self, listener: &str) -> Option<Arc<smtp::Settings>> {
+        self.smtp.get(listener).cloned()
+    }
+
+    /// Every address to listen on, with its listener's name.
+    pub fn addresses(&self) -> Vec<(String, SocketAddr)> {
+        let listeners = self.config.listeners.iter();
+        listeners
+            .flat_map(|listener| listener.listen.iter().map(|address| (listener.name.clone(), *address)))
+            .collect()
+    }
+}
+
+fn smtp_settings(config: &Config, listener: &config::Listener) -> Arc<smtp::Settings> {
+    Arc::new(smtp::Settings {
+        listener: listener.name.clone(),
+        hostname: config.hostname.to_string(),
+        next_hop: listener.next_hop.to_string(),
+        clients: listener.clients.networks().to_vec(),
+        bare_line_ends: match listener.bare_line_ends {
+            config::BareLineEnds::Refuse => smtp::BareLineEnds::Refuse,
+            config::BareLineEnds::Normalize => smtp::BareLineEnds::Normalize,
+        },
+        limits: config.limits.clone(),
+    })
+}
+
+fn sealer(domain: &config::SealingDomain, mistakes: &mut Vec<Mistake>) -> Option<Arc<Sealer>> {
+    let key = note(keyfile::read_sealing_key(&domain.key.value), &domain.key, mistakes)?;
+    let delegation = match &domain.delegation {
+        Some(path) => {
+            let text = note(keyfile::read_text(&path.value), path, mistakes)?.trim().to_owned();
+            let parsed = note(Delegation::parse(&text, &domain.name, &domain.selector), path, mistakes)?;
+            if parsed.key != key.public() {
+                mistakes.push(path.mistake("the delegation is for another key"));
+                return None;
+            }
+            Some(text)
+        }
+        None => None,
+    };
+    Some(Arc::new(Sealer {
+        domain: domain.name.clone(),
+        selector: domain.selector.clone(),
+        key,
+        lifetime: domain.lifetime.as_secs(),
+        delegation,
+    }))
+}
+
+fn pin(correspondent: &config::Correspondent, pins: &mut Pins, mistakes: &mut Vec<Mistake>) {
+    let mut pin = Pin { subdomains: correspondent.subdomains, ..Pin::default() };
+    for text in &correspondent.keys {
+        if let Some(record) = note(KeyRecord::parse(&text.value), text, mistakes) {
+            if record.key.is_none() {
+                mistakes.push(text.mistake("a revoked key (empty `p`) needs a selector: put it in keys_dir"));
+            }
+            pin.keys.push(PinnedKey { selector: None, record });
+        }
+    }
+    for text in &correspondent.roots {
+        pin.roots.extend(note(PublicKey::from_base64url(&text.value), text, mistakes));
+    }
+    if let Some(folder) = &correspondent.keys_dir
+        && let Some(found) = note(keyfile::read_keys_dir(&folder.value), folder, mistakes)
+    {
+        let own = found.into_iter().find(|(domain, _)| *domain == correspondent.domain);
+        match own {
+            Some((_, own)) => {
+                pin.keys.extend(own.keys);
+                pin.roots.extend(own.roots);
+            }
+            None => mistakes.push(folder.mistake(format!("holds no folder {}", correspondent.domain))),
+        }
+    }
+    pins.add(correspondent.domain.clone(), pin);
+}
+
+/// The value, or `None` and a mistake at the place that named it.
+fn note<T, U, E: std::fmt::Display>(
+    result: Result<T, E>,
+    place: &Located<U>,
+    mistakes: &mut Vec<Mistake>,
+) -> Option<T> {
+    result.map_err(|error| mistakes.push(place.mistake(error))).ok()
+}

@@ -1,0 +1,148 @@
+//! Messages as they lie on disk: LF line ends (Maildir), a leading mbox `From ` line, mbox files of many.
+
+use std::io::{self, BufRead};
+
+use memchr::memmem;
+
+/// How the lines of a stored message end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LineEnds {
+    /// CR LF, as on the wire.
+    CrLf,
+    /// LF alone, which then counts as CR LF.
+    Lf,
+}
+
+/// A stored message in its wire form, and how its lines ended.
+pub fn to_wire(stored: &[u8]) -> (Vec<u8>, LineEnds) {
+    let message = without_from_line(stored);
+    if memmem::find(message, b"\r\n").is_some() || memchr::memchr(b'\n', message).is_none() {
+        return (message.to_vec(), LineEnds::CrLf);
+    }
+    let mut wire = Vec::with_capacity(message.len() + message.len() / 32);
+    for line in message.split_inclusive(|&octet| octet == b'\n') {
+        match line.strip_suffix(b"\n") {
+            Some(text) => {
+                wire.extend_from_slice(text);
+                wire.extend_from_slice(b"\r\n");
+            }
+            None => wire.extend_from_slice(line),
+        }
+    }
+    (wire, LineEnds::Lf)
+}
+
+/// A wire form back in the stored one's line ends.
+pub fn from_wire(wire: Vec<u8>, line_ends: LineEnds) -> Vec<u8> {
+    match line_ends {
+        LineEnds::CrLf => wire,
+        LineEnds::Lf => {
+            let mut stored = Vec::with_capacity(wire.len());
+            for line in wire.split_inclusive(|&octet| octet == b'\n') {
+                match line.strip_suffix(b"\r\n") {
+                    Some(text) => {
+                        stored.extend_from_slice(text);
+                        stored.push(b'\n');
+                    }
+                    None => stored.extend_from_slice(line),
+                }
+            }
+            stored
+        }
+    }
+}
+
+fn without_from_line(stored: &[u8]) -> &[u8] {
+    match memchr::memchr(b'\n', stored) {
+        Some(end) if stored.starts_with(b"From ") => &stored[end + 1..],
+        _ => stored,
+    }
+}
+
+/// A message of an mbox file whose lines may have been quoted (`>From `): the same without one level of quotes, or
+/// `None` where no line is.
+pub fn unquoted(message: &[u8]) -> Option<Vec<u8>> {
+    let is_quoted = |line: &[u8]| {
+        let rest = &line[line.iter().take_while(|&&octet| octet == b'>').count()..];
+        line.starts_with(b">") && rest.starts_with(b"From ")
+    };
+    let mut lines = message.split_inclusive(|&octet| octet == b'\n');
+    lines.any(is_quoted).then(|| {
+        let lines = message.split_inclusive(|&octet| octet == b'\n');
+        lines.flat_map(|line| if is_quoted(line) { &line[1..] } else { line }).copied().collect()
+    })
+}
+
+/// The messages of an mbox file (RFC 4155), one at a time, each without its `From ` line.
+#[derive(Debug)]
+pub struct Mbox<R> {
+    reader: R,
+    line: Vec<u8>,
+}
+
+impl<R: BufRead> Mbox<R> {
+    /// Reads from the start of a file.
+    pub fn new(reader: R) -> Self {
+        Self { reader, line: Vec::new() }
+    }
+
+    fn read_message(&mut self) -> io::Result<Option<Vec<u8>>> {
+        if self.line.is_empty() && self.reader.read_until(b'\n', &mut self.line)? == 0 {
+            return Ok(None);
+        }
+        let mut message = Vec::new();
+        if !is_from_line(&self.line) {
+            message.extend_from_slice(&self.line);
+        }
+        let mut after_empty_line = false;
+        loop {
+            self.line.clear();
+            if self.reader.read_until(b'\n', &mut self.line)? == 0 {
+                break;
+            }
+            if after_empty_line && is_from_line(&self.line) {
+                break;
+            }
+            after_empty_line = matches!(self.line.as_slice(), b"\n" | b"\r\n");
+            message.extend_from_slice(&self.line);
+        }
+        Ok(Some(message))
+    }
+}
+
+impl<R: BufRead> Iterator for Mbox<R> {
+    type Item = io::Result<Vec<u8>>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.read_message().transpose()
+    }
+}
+
+/// `From `, and further on a time of day: text that begins a paragraph with the word rarely has one.
+fn is_from_line(line: &[u8]) -> bool {
+    let is_time =
+        |w: &[u8]| w[0].is_ascii_digit() && w[1] == b':' && w[2].is_ascii_digit() && w[3].is_ascii_digit();
+    line.strip_prefix(b"From ").is_some_and(|rest| rest.windows(4).any(is_time))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_lf_as_cr_lf_where_there_is_no_other() {
+        assert_eq!(to_wire(b"a: b\n\nc\n"), (b"a: b\r\n\r\nc\r\n".to_vec(), LineEnds::Lf));
+        assert_eq!(to_wire(b"a: b\r\n\r\nc\nd"), (b"a: b\r\n\r\nc\nd".to_vec(), LineEnds::CrLf));
+        assert_eq!(to_wire(b"From me 12:00\na: b\n"), (b"a: b\r\n".to_vec(), LineEnds::Lf));
+        assert_eq!(from_wire(b"a: b\r\n\r\nc".to_vec(), LineEnds::Lf), b"a: b\n\nc");
+    }
+
+    #[test]
+    fn splits_an_mbox() {
+        let text = b"From a Mon Nov 23 12:00:00 2026\nA: 1\n\nFrom here on\n>From x\n\nFrom b Mon Nov 23 12:00:01 2026\nA: 2\n\nend\n\n";
+        let messages: Vec<Vec<u8>> = Mbox::new(&text[..]).map(Result::unwrap).collect();
+        assert_eq!(messages, [&b"A: 1\n\nFrom here on\n>From x\n\n"[..], b"A: 2\n\nend\n\n"]);
+        assert_eq!(unquoted(&messages[0]).unwrap(), b"A: 1\n\nFrom here on\nFrom x\n\n");
+        assert_eq!(unquoted(&messages[1]), None);
+    }
+}
