@@ -37,6 +37,9 @@ pub(super) enum End {
     /// The next hop hung up after a 421 that the client has got already.
     #[error("next hop took leave")]
     FarewellSaid,
+    /// The next hop hung up or talked nonsense while we waited for the client.
+    #[error("{0} while waiting for the client")]
+    LostWhileIdle(#[source] RelayError),
     /// The next hop is of no use any more.
     #[error(transparent)]
     NextHop(#[from] RelayError),
@@ -55,6 +58,8 @@ impl End {
             Self::TooManyBadCommands => own("4.7.0 too many bad commands, closing connection"),
             Self::Http => own("4.7.0 this is SMTP, closing connection"),
             Self::Refused(reply) | Self::Farewell(reply) => Some(reply.clone()),
+            // Not 451, whatever happened: unasked, only a 421 is not taken for the next command's reply.
+            Self::LostWhileIdle(_) => own("4.4.2 connection to mail server lost, try again later"),
             Self::NextHop(error) => Some(error.into()),
             Self::Shutdown => own("4.3.2 service shutting down, closing connection"),
         }
@@ -75,7 +80,7 @@ impl End {
                 info!(%session, %client, "session ends: {self}");
             }
             Self::Refused(_) => warn!(%session, %client, "session ends: {self}"),
-            Self::NextHop(error) => {
+            Self::LostWhileIdle(error) | Self::NextHop(error) => {
                 let cause = error.source().map(ToString::to_string);
                 warn!(%session, %client, cause, "session ends: {self}");
             }
@@ -89,10 +94,13 @@ impl End {
             | Self::ClientTimeout
             | Self::TooManyBadCommands
             | Self::Http
+            | Self::Refused(_)
             | Self::Shutdown => true,
-            Self::Quit | Self::Refused(_) | Self::Farewell(_) | Self::FarewellSaid | Self::NextHop(_) => {
-                false
-            }
+            Self::Quit
+            | Self::Farewell(_)
+            | Self::FarewellSaid
+            | Self::LostWhileIdle(_)
+            | Self::NextHop(_) => false,
         }
     }
 }

@@ -113,7 +113,9 @@ impl<H: MessageHandler> Session<H> {
     pub(super) async fn run(&mut self) -> End {
         let Err(end) = self.converse().await;
         match end {
-            End::NextHop(_) | End::Farewell(_) if self.took_leave => End::FarewellSaid,
+            End::NextHop(_) | End::LostWhileIdle(_) | End::Farewell(_) if self.took_leave => {
+                End::FarewellSaid
+            }
             end => end,
         }
     }
@@ -155,10 +157,7 @@ impl<H: MessageHandler> Session<H> {
             () = self.next_hop.idle_event() => {}
             () = stopped(&mut self.around.shutdown) => return Err(End::Shutdown),
         }
-        match self.next_hop.farewell().await {
-            Some(reply) => Err(End::Farewell(reply)),
-            None => Err(RelayError::Closed.into()),
-        }
+        Err(self.next_hop.farewell().await.map_or_else(End::LostWhileIdle, End::Farewell))
     }
 
     async fn obey(&mut self, command: Command, line: &[u8]) -> Result<(), End> {
