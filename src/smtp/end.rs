@@ -1,8 +1,12 @@
 //! Why a session ends, and what the client is told then.
 
+use std::error::Error as _;
+
 use thiserror::Error;
+use tracing::{debug, info, warn};
 
 use crate::smtp::connection::ConnectionError;
+use crate::smtp::handler::SessionInfo;
 use crate::smtp::next_hop::RelayError;
 use crate::smtp::reply::Reply;
 
@@ -24,9 +28,18 @@ pub(super) enum End {
     /// The client speaks HTTP.
     #[error("client speaks HTTP")]
     Http,
+    /// The next hop greeted us with this, which is no 2yz.
+    #[error("next hop refuses the session: {0}")]
+    Refused(Reply),
     /// The next hop said this 421 while we waited for the client.
     #[error("next hop took leave: {0}")]
     Farewell(Reply),
+    /// The next hop hung up after a 421 that the client has got already.
+    #[error("next hop took leave")]
+    FarewellSaid,
+    /// The next hop hung up or talked nonsense while we waited for the client.
+    #[error("{0} while waiting for the client")]
+    LostWhileIdle(#[source] RelayError),
     /// The next hop is of no use any more.
     #[error(transparent)]
     NextHop(#[from] RelayError),
@@ -40,13 +53,37 @@ impl End {
     pub(super) fn reply(&self) -> Option<Reply> {
         let own = |text| Some(Reply::new(421, text));
         match self {
-            Self::Quit | Self::ClientGone => None,
+            Self::Quit | Self::ClientGone | Self::FarewellSaid => None,
             Self::ClientTimeout => own("4.4.2 timed out, closing connection"),
             Self::TooManyBadCommands => own("4.7.0 too many bad commands, closing connection"),
             Self::Http => own("4.7.0 this is SMTP, closing connection"),
-            Self::Farewell(reply) => Some(reply.clone()),
+            Self::Refused(reply) | Self::Farewell(reply) => Some(reply.clone()),
+            // Not 451, whatever happened: unasked, only a 421 is not taken for the next command's reply.
+            Self::LostWhileIdle(_) => own("4.4.2 connection to mail server lost, try again later"),
             Self::NextHop(error) => Some(error.into()),
             Self::Shutdown => own("4.3.2 service shutting down, closing connection"),
+        }
+    }
+
+    /// One line in the log, where somebody may want to know.
+    pub(super) fn log(&self, info: &SessionInfo) {
+        let (session, client) = (&info.id, info.client);
+        match self {
+            Self::Quit | Self::ClientGone | Self::FarewellSaid => {
+                debug!(%session, %client, "session ends: {self}");
+            }
+            Self::ClientTimeout
+            | Self::TooManyBadCommands
+            | Self::Http
+            | Self::Farewell(_)
+            | Self::Shutdown => {
+                info!(%session, %client, "session ends: {self}");
+            }
+            Self::Refused(_) => warn!(%session, %client, "session ends: {self}"),
+            Self::LostWhileIdle(error) | Self::NextHop(error) => {
+                let cause = error.source().map(ToString::to_string);
+                warn!(%session, %client, cause, "session ends: {self}");
+            }
         }
     }
 
@@ -57,8 +94,13 @@ impl End {
             | Self::ClientTimeout
             | Self::TooManyBadCommands
             | Self::Http
+            | Self::Refused(_)
             | Self::Shutdown => true,
-            Self::Quit | Self::Farewell(_) | Self::NextHop(_) => false,
+            Self::Quit
+            | Self::Farewell(_)
+            | Self::FarewellSaid
+            | Self::LostWhileIdle(_)
+            | Self::NextHop(_) => false,
         }
     }
 }

@@ -52,7 +52,7 @@ pub struct SessionInfo {
     pub listener: String,
     /// The client's address.
     pub client: SocketAddr,
-    /// What the client said in EHLO or HELO; empty before that.
+    /// What the client said in EHLO or HELO, unchecked; empty before that.
     pub helo: String,
 }
 

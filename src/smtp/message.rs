@@ -140,14 +140,3 @@ impl<H: MessageHandler> Session<H> {
         if reset.is_positive() { Ok(()) } else { Err(RelayError::UnexpectedReply(reset).into()) }
     }
 }
-
-impl From<DataError> for Reply {
-    fn from(error: DataError) -> Self {
-        match error {
-            DataError::BareLineEnd => Self::new(550, "5.5.2 bare CR or LF in message"),
-            DataError::MessageTooLarge => Self::new(552, "5.3.4 message size exceeds limit"),
-            DataError::HeaderTooLarge => Self::new(552, "5.3.4 header section of message exceeds limit"),
-            DataError::OutOfMemory => Self::new(451, "4.3.1 not enough memory now, try again later"),
-        }
-    }
-}

@@ -79,7 +79,7 @@ impl NextHop {
     pub async fn command(&mut self, line: &[u8]) -> Result<Reply, RelayError> {
         if self.connection.has_input().await? {
             // A 421 may come at any time (RFC 5321 §3.8), and is as good as a reply to this command.
-            return self.farewell().await.ok_or(RelayError::OutOfTurn);
+            return self.farewell().await;
         }
         self.connection.queue(line);
         self.connection.queue(b"\r\n");
@@ -108,11 +108,10 @@ impl NextHop {
         }
     }
 
-    /// The 421 that the next hop says unasked, if that is what it says.
-    pub async fn farewell(&mut self) -> Option<Reply> {
-        let deadline = Instant::now() + FAREWELL_TIMEOUT;
-        let reply = self.read_reply(deadline).await.ok()?;
-        (reply.code() == 421).then_some(reply)
+    /// The 421 that the next hop says unasked; anything else there is an error.
+    pub async fn farewell(&mut self) -> Result<Reply, RelayError> {
+        let reply = self.read_reply(Instant::now() + FAREWELL_TIMEOUT).await?;
+        if reply.code() == 421 { Ok(reply) } else { Err(RelayError::OutOfTurn) }
     }
 
     /// Takes leave; whatever the next hop says to that is of no interest any more.

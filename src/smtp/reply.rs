@@ -6,6 +6,7 @@ use std::fmt;
 use thiserror::Error;
 
 use crate::smtp::command::ParseCommandError;
+use crate::smtp::data::DataError;
 
 /// Most lines of one reply.
 pub const MAX_LINES: usize = 128;
@@ -107,6 +108,17 @@ impl From<&ParseCommandError> for Reply {
             | ParseCommandError::MalformedPath
             | ParseCommandError::MalformedParameter
             | ParseCommandError::NotUtf8 => Self::new(501, &format!("5.5.4 syntax: {error}")),
+        }
+    }
+}
+
+impl From<DataError> for Reply {
+    fn from(error: DataError) -> Self {
+        match error {
+            DataError::BareLineEnd => Self::new(550, "5.5.2 bare CR or LF in message"),
+            DataError::MessageTooLarge => Self::new(552, "5.3.4 message size exceeds limit"),
+            DataError::HeaderTooLarge => Self::new(552, "5.3.4 header section of message exceeds limit"),
+            DataError::OutOfMemory => Self::new(451, "4.3.1 not enough memory now, try again later"),
         }
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
-use tracing::{debug, info, warn};
+use tracing::debug;
 
 use crate::envelope::{ForwardPath, Parameter, ReversePath};
 use crate::smtp::capabilities::{self, Offer};
@@ -70,33 +70,23 @@ impl<H: MessageHandler> Session<H> {
             helo: String::new(),
         };
         let mut client = Connection::new(client, settings.limits.data_timeout);
-        let greeting = tokio::select! {
-            greeting = NextHop::connect(&settings.next_hop, settings.limits.next_hop_timeout) => greeting,
+        let connected = tokio::select! {
+            connected = NextHop::connect(&settings.next_hop, settings.limits.next_hop_timeout) => connected,
             () = stopped(&mut around.shutdown) => {
-                client.queue(End::Shutdown.reply().as_ref().map_or(&[], Reply::octets));
-                client.close().await;
+                say_farewell(&info, client, None, &End::Shutdown).await;
                 return None;
             }
         };
-        let (refusal, next_hop) = match greeting {
+        match connected {
             Ok((next_hop, greeting)) if greeting.is_positive() => {
                 client.queue(Reply::new(220, &format!("{} ESMTP", settings.hostname)).octets());
                 debug!(session = %info.id, client = %address, listener = info.listener, "session begins");
                 return Some(Self::new(around, info, client, next_hop));
             }
             Ok((next_hop, greeting)) => {
-                warn!(session = %info.id, client = %address, %greeting, "next hop refuses the session");
-                (greeting, Some(next_hop))
+                say_farewell(&info, client, Some(next_hop), &End::Refused(greeting)).await;
             }
-            Err(error) => {
-                warn!(session = %info.id, client = %address, cause = cause(&error), "no next hop: {error}");
-                (Reply::from(&error), None)
-            }
-        };
-        client.queue(refusal.octets());
-        client.close().await;
-        if let Some(next_hop) = next_hop {
-            next_hop.quit().await;
+            Err(error) => say_farewell(&info, client, None, &error.into()).await,
         }
         None
     }
@@ -119,32 +109,21 @@ impl<H: MessageHandler> Session<H> {
         }
     }
 
-    /// Serves the client until the session ends. The last words are queued then; [`Session::close`] says them.
+    /// Serves the client until the session ends.
     pub(super) async fn run(&mut self) -> End {
         let Err(end) = self.converse().await;
-        if let (Some(reply), false) = (end.reply(), self.took_leave) {
-            self.client.queue(reply.octets());
+        match end {
+            End::NextHop(_) | End::LostWhileIdle(_) | End::Farewell(_) if self.took_leave => {
+                End::FarewellSaid
+            }
+            end => end,
         }
-        end
     }
 
     /// Takes leave of both sides.
     pub(super) async fn close(self, end: &End) {
-        let info = &self.info;
-        match end {
-            End::Quit | End::ClientGone => debug!(session = %info.id, client = %info.client, "{end}"),
-            End::NextHop(error) => {
-                warn!(session = %info.id, client = %info.client, cause = cause(error), "session ends: {end}");
-            }
-            _ => info!(session = %info.id, client = %info.client, "session ends: {end}"),
-        }
-        let next_hop = self.next_hop;
-        let leave = async {
-            if end.leaves_next_hop_waiting() {
-                next_hop.quit().await;
-            }
-        };
-        tokio::join!(self.client.close(), leave);
+        let next_hop = end.leaves_next_hop_waiting().then_some(self.next_hop);
+        say_farewell(&self.info, self.client, next_hop, end).await;
     }
 
     /// The panic that ended the session must not leave the client without a word.
@@ -178,10 +157,7 @@ impl<H: MessageHandler> Session<H> {
             () = self.next_hop.idle_event() => {}
             () = stopped(&mut self.around.shutdown) => return Err(End::Shutdown),
         }
-        match self.next_hop.farewell().await {
-            Some(reply) => Err(End::Farewell(reply)),
-            None => Err(RelayError::Closed.into()),
-        }
+        Err(self.next_hop.farewell().await.map_or_else(End::LostWhileIdle, End::Farewell))
     }
 
     async fn obey(&mut self, command: Command, line: &[u8]) -> Result<(), End> {
@@ -325,7 +301,21 @@ fn final_reply(reply: &Reply) -> Result<&[u8], RelayError> {
     if reply.is_final() { Ok(reply.octets()) } else { Err(RelayError::UnexpectedReply(reply.clone())) }
 }
 
-/// What an error itself does not say.
-fn cause(error: &RelayError) -> Option<String> {
-    std::error::Error::source(error).map(ToString::to_string)
+/// Says the last words to the client, and QUIT to a next hop that waits for a command.
+async fn say_farewell(
+    info: &SessionInfo,
+    mut client: Connection<TcpStream>,
+    next_hop: Option<NextHop>,
+    end: &End,
+) {
+    end.log(info);
+    if let Some(reply) = end.reply() {
+        client.queue(reply.octets());
+    }
+    let quit = async {
+        if let Some(next_hop) = next_hop {
+            next_hop.quit().await;
+        }
+    };
+    tokio::join!(client.close(), quit);
 }
