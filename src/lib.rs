@@ -10,7 +10,9 @@
 
 pub mod author;
 pub mod authres;
+pub mod commands;
 pub mod config;
+pub mod demo;
 pub mod domain;
 pub mod doubt;
 pub mod edits;

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use waxseal::config::{self, Action, BareLineEnds, Config, LogFormat, Mistake, Mode};
+use waxseal::config::{self, BareLineEnds, Config, LogFormat, Mistake, Mode};
+use waxseal::policy::{Action, Policy};
 
 const SAMPLE: &str = include_str!("../config/waxseal.toml");
 
@@ -82,7 +83,7 @@ fn the_sample_tells_the_true_defaults() {
     assert_eq!(plain.listeners[0].clients, whole.listeners[0].clients);
     assert_eq!(plain.listeners[0].bare_line_ends, whole.listeners[0].bare_line_ends);
     // Writing `missing` down is meant to count even where only memory speaks (SEAL.md §8).
-    let policy = config::Policy { missing_by_memory: Action::Mark, ..whole.policy };
+    let policy = Policy { missing_by_memory: Action::Mark, ..whole.policy };
     assert_eq!(plain.policy, policy);
     assert_eq!(whole.alerts.unwrap().from, "waxseal@mx.example.org");
     assert!(whole.correspondents[0].subdomains);

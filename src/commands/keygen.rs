@@ -10,8 +10,10 @@ use crate::seal::key::SealingKey;
 
 /// Arguments of `keygen`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "The key file gets mode 0600, and an existing file is never overwritten. Keep the key on the \
-                        sealing gateway alone, not on the mail server.")]
+#[command(
+    after_help = "The key file gets mode 0600, and an existing file is never overwritten. Keep the key on the \
+                        sealing gateway alone, not on the mail server."
+)]
 pub(super) struct Args {
     /// The sealing domain: the one in your users' From
     #[arg(long)]

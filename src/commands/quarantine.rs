@@ -99,7 +99,14 @@ fn list(quarantine: &Quarantine, json: bool) -> Result<ExitCode, StoreError> {
             to_json(id, held)
         } else {
             let recipients: Vec<String> = held.recipients.iter().map(|path| format!("<{path}>")).collect();
-            let words = [&id.to_string(), &held.verdict, &format!("<{}>", held.reverse_path), "->", &recipients.join(","), &held.summary];
+            let words = [
+                &id.to_string(),
+                &held.verdict,
+                &format!("<{}>", held.reverse_path),
+                "->",
+                &recipients.join(","),
+                &held.summary,
+            ];
             shown(&words.join(" "))
         };
         println!("{line}");
@@ -111,7 +118,8 @@ fn list(quarantine: &Quarantine, json: bool) -> Result<ExitCode, StoreError> {
 }
 
 fn to_json(id: &HeldId, held: &Held) -> String {
-    serde_json::to_string(&Line { id: id.as_str(), held }).expect("a held message's facts are strings and numbers")
+    serde_json::to_string(&Line { id: id.as_str(), held })
+        .expect("a held message's facts are strings and numbers")
 }
 
 fn show(quarantine: &Quarantine, id: &str, json: bool) -> Result<ExitCode, StoreError> {

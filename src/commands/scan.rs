@@ -16,8 +16,10 @@ use crate::verdict::{Verdict, Verification};
 
 /// Arguments of `scan`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Exit status: 0 nothing was altered; 1 some message is `fail`, `ambiguous`, `missing` or \
-                        `key-changed`; 2 something could not be read, and stderr says what.")]
+#[command(
+    after_help = "Exit status: 0 nothing was altered; 1 some message is `fail`, `ambiguous`, `missing` or \
+                        `key-changed`; 2 something could not be read, and stderr says what."
+)]
 pub(super) struct Args {
     #[command(flatten)]
     keys: KeyArgs,
@@ -117,7 +119,8 @@ impl Files {
 }
 
 fn looks_like_mail(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("eml")) || is_mbox(path).unwrap_or(false)
+    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("eml"))
+        || is_mbox(path).unwrap_or(false)
 }
 
 fn is_mbox(path: &Path) -> io::Result<bool> {
@@ -161,7 +164,8 @@ impl Scan {
 
     fn totals(&self) -> String {
         let total: u64 = self.counts.values().sum();
-        let counts: Vec<String> = self.counts.iter().map(|(verdict, count)| format!("{count} {verdict}")).collect();
+        let counts: Vec<String> =
+            self.counts.iter().map(|(verdict, count)| format!("{count} {verdict}")).collect();
         let messages = if total == 1 { "message" } else { "messages" };
         match counts.as_slice() {
             [] => "no message found".to_owned(),

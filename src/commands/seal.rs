@@ -60,7 +60,8 @@ fn sealed(args: &Args) -> Result<Vec<u8>, String> {
         lifetime: DEFAULT_LIFETIME,
         delegation: None,
     };
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_err(|_| "the clock stands before 1970")?.as_secs();
+    let now =
+        SystemTime::now().duration_since(UNIX_EPOCH).map_err(|_| "the clock stands before 1970")?.as_secs();
     let mut random = [0; 16];
     getrandom::fill(&mut random).map_err(|error| format!("the system gave no random numbers: {error}"))?;
     let edits = seal(&wire, &sealer, Moment { now, random }).map_err(|error| format!("{name}: {error}"))?;

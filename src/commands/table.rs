@@ -13,7 +13,12 @@ use crate::verdict::{State, Verdict, Verification};
 /// The result on one message.
 pub(super) fn for_people(name: &str, verification: &Verification) -> String {
     let verdict = verification.verdict.as_str();
-    let mut text = format!("{}: {} — {}", shown(name), paint(verdict, verification.verdict), shown(&summary(verification)));
+    let mut text = format!(
+        "{}: {} — {}",
+        shown(name),
+        paint(verdict, verification.verdict),
+        shown(&summary(verification))
+    );
     let mut facts = Vec::new();
     if let (Some(domain), Some(selector)) = (&verification.domain, &verification.selector) {
         facts.push(format!("sealed by {domain} ({selector})"));
@@ -49,10 +54,17 @@ fn attachments(outcomes: &[Outcome]) -> String {
     table.to_string()
 }
 
+/// Columns of a table that goes to a file or a pipe.
+const WIDTH: u16 = 120;
+
 /// An empty table in the house's dress.
 pub(super) fn new() -> Table {
     let mut table = Table::new();
-    table.load_preset(UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Dynamic);
+    table.load_style(UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Dynamic);
+    if table.width().is_none() {
+        // Not on a terminal, where nobody says how wide the page is.
+        table.set_width(WIDTH);
+    }
     table
 }
 
@@ -62,7 +74,9 @@ fn names(outcome: &Outcome) -> String {
         format!("{} [{}]", shown(name), shown(&entry.media_type))
     };
     match (&outcome.sealed, &outcome.found) {
-        (Some(sealed), Some(found)) if outcome.status == Status::Renamed => format!("{} → {}", name(sealed), name(found)),
+        (Some(sealed), Some(found)) if outcome.status == Status::Renamed => {
+            format!("{} → {}", name(sealed), name(found))
+        }
         (Some(entry), _) | (None, Some(entry)) => name(entry),
         (None, None) => String::new(),
     }
@@ -85,7 +99,8 @@ fn colour(status: Status) -> Color {
 
 /// Text from a message, safe for a terminal: a control character could move the cursor over our own words.
 pub(super) fn shown(text: &str) -> String {
-    let is_unsafe = |c: char| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let is_unsafe =
+        |c: char| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     text.chars().map(|c| if is_unsafe(c) { '?' } else { c }).collect()
 }
 
@@ -93,7 +108,9 @@ pub(super) fn shown(text: &str) -> String {
 pub(super) fn paint(word: &str, verdict: Verdict) -> String {
     let code = match verdict {
         Verdict::Pass => "32",
-        Verdict::None | Verdict::Unaligned | Verdict::UnknownKey | Verdict::Expired | Verdict::Temperror => "33",
+        Verdict::None | Verdict::Unaligned | Verdict::UnknownKey | Verdict::Expired | Verdict::Temperror => {
+            "33"
+        }
         Verdict::Fail(_) | Verdict::Ambiguous | Verdict::Missing | Verdict::KeyChanged => "31",
     };
     let in_colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();

@@ -11,8 +11,10 @@ use crate::verdict::Verdict;
 
 /// Arguments of `verify`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Exit status: 0 every message is `pass`; 1 some other verdict; 2 the command could not do its \
-                        work, and says why on stderr.")]
+#[command(
+    after_help = "Exit status: 0 every message is `pass`; 1 some other verdict; 2 the command could not do its \
+                        work, and says why on stderr."
+)]
 pub(super) struct Args {
     #[command(flatten)]
     keys: KeyArgs,

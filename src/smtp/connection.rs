@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use memchr::{memchr3, memmem};
+use memchr::{memchr, memchr2};
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -67,6 +67,8 @@ pub struct Connection<S> {
     output: Vec<u8>,
     /// The line being read is too long: what comes is thrown away up to its end.
     discards_line: bool,
+    /// The line before ended in a bare LF: what stands behind that is no command of its own.
+    after_bare_lf: bool,
     write_timeout: Duration,
 }
 
@@ -74,7 +76,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Takes a stream; no write may take longer than `write_timeout`.
     pub fn new(stream: S, write_timeout: Duration) -> Self {
         let (input, taken, output) = (Vec::new(), 0, Vec::new());
-        Self { stream, input, taken, output, discards_line: false, write_timeout }
+        Self { stream, input, taken, output, discards_line: false, after_bare_lf: false, write_timeout }
     }
 
     /// What was read and not taken yet.
@@ -94,7 +96,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Whether a whole line is there already.
     pub fn has_line(&self) -> bool {
-        memmem::find(self.buffered(), b"\r\n").is_some()
+        memchr(b'\n', self.buffered()).is_some()
     }
 
     /// Reads a line, CR LF taken off. The deadline is for the whole of it: one octet at a time gains no time.
@@ -105,15 +107,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         deadline: Instant,
     ) -> Result<Result<Vec<u8>, BadLine>, ConnectionError> {
         loop {
-            if let Some(len) = memmem::find(self.buffered(), b"\r\n") {
-                let line = self.buffered()[..len].to_vec();
-                self.take(len + 2);
-                let discarded = std::mem::take(&mut self.discards_line);
-                return Ok(match memchr3(b'\r', b'\n', 0, &line) {
-                    _ if discarded || len + 2 > max => Err(BadLine::TooLong),
-                    Some(_) => Err(BadLine::ControlCharacter),
-                    None => Ok(line),
-                });
+            if let Some(lf) = memchr(b'\n', self.buffered()) {
+                let line = self.buffered()[..lf].to_vec();
+                self.take(lf + 1);
+                return Ok(self.check_line(line, max));
             }
             if self.buffered().len() >= max {
                 self.discards_line = true;
@@ -121,6 +118,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 self.take(self.buffered().len() - cr);
             }
             timeout_at(deadline, self.fill()).await.map_err(|_| ConnectionError::Timeout)??;
+        }
+    }
+
+    /// Takes a line without its LF. One that ends in a bare LF is answered, or an old client would wait for ever; but
+    /// neither it nor what follows up to the next CR LF is a command, or one line would make two (RFC 5321 §2.3.8).
+    fn check_line(&mut self, mut line: Vec<u8>, max: usize) -> Result<Vec<u8>, BadLine> {
+        let too_long = std::mem::take(&mut self.discards_line) || line.len() + 1 > max;
+        let ends_in_crlf = line.pop_if(|octet| *octet == b'\r').is_some();
+        let follows_bare_lf = std::mem::replace(&mut self.after_bare_lf, !ends_in_crlf);
+        if too_long {
+            Err(BadLine::TooLong)
+        } else if !ends_in_crlf || follows_bare_lf || memchr2(b'\r', 0, &line).is_some() {
+            Err(BadLine::ControlCharacter)
+        } else {
+            Ok(line)
         }
     }
 
@@ -277,7 +289,7 @@ mod tests {
     async fn only_cr_lf_ends_a_line() {
         let lines = read_lines(b"NOOP\nQUIT\r\nNOOP\rQUIT\r\nNO\0OP\r\nRSET\r\r\n\r\nQUIT\r\n", 100).await;
         let bad = || Err(BadLine::ControlCharacter);
-        assert_eq!(lines, [bad(), bad(), bad(), bad(), Ok(String::new()), Ok("QUIT".into())]);
+        assert_eq!(lines, [bad(), bad(), bad(), bad(), bad(), Ok(String::new()), Ok("QUIT".into())]);
     }
 
     #[tokio::test]

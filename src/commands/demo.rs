@@ -1,0 +1,81 @@
+//! `waxseal demo`: the whole story in a table.
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use comfy_table::{Attribute, Cell, Color};
+
+use super::{fail, table};
+use crate::demo::{Ending, SCENES, Scene, Stage};
+
+/// Arguments of `demo`.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Nothing needs to be set up, and nothing outside this machine is touched.\nExit status: 0 every \
+                        verdict is the right one; 1 some verdict is wrong; 2 the demonstration could not be given."
+)]
+pub(super) struct Args {}
+
+pub(super) fn run(_: &Args) -> ExitCode {
+    match perform() {
+        Ok(endings) => show(&endings),
+        Err(error) => fail(format!("{error:#}")),
+    }
+}
+
+fn perform() -> anyhow::Result<Vec<Ending>> {
+    let folder = tempfile::Builder::new().prefix("waxseal-demo-").tempdir().context("no temporary folder")?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let stage = Stage::set(folder.path()).await?;
+        let mut endings = Vec::new();
+        for (at, scene) in SCENES.iter().enumerate() {
+            endings.push(stage.play(at + 1, scene).await.with_context(|| format!("scene {}", at + 1))?);
+        }
+        stage.strike().await;
+        Ok(endings)
+    })
+}
+
+fn show(endings: &[Ending]) -> ExitCode {
+    println!(
+        "office@example.org → sealing gateway → hostile relay → verifying gateway → desk@partner.example\n"
+    );
+    let mut table = table::new();
+    table.set_header(["", "sent", "what the relay did", "verdict", "what arrived"]);
+    let mut right = 0;
+    for (at, (scene, ending)) in SCENES.iter().zip(endings).enumerate() {
+        right += usize::from(ending.verdict == scene.verdict);
+        table.add_row([
+            Cell::new(at + 1),
+            Cell::new(scene.sent),
+            Cell::new(scene.trick.describe()),
+            verdict(scene, ending),
+            Cell::new(arrival(ending)),
+        ]);
+    }
+    println!("{table}\n");
+    if right == endings.len() {
+        println!("All {right} verdicts are right: honest changes passed, every attack was held.");
+        ExitCode::SUCCESS
+    } else {
+        println!("{} of {} verdicts are WRONG.", endings.len() - right, endings.len());
+        ExitCode::from(1)
+    }
+}
+
+fn verdict(scene: &Scene, ending: &Ending) -> Cell {
+    let (text, colour) = match (ending.verdict == scene.verdict, ending.delivered) {
+        (true, true) => (ending.verdict.clone(), Color::Green),
+        (true, false) => (ending.verdict.clone(), Color::Yellow),
+        (false, _) => (format!("{} (WRONG, want {})", ending.verdict, scene.verdict), Color::Red),
+    };
+    Cell::new(text).fg(colour).add_attribute(Attribute::Bold)
+}
+
+fn arrival(ending: &Ending) -> String {
+    match ending.delivered {
+        true => "the message, delivered".to_owned(),
+        false => format!("nothing; held: {}", ending.detail),
+    }
+}

@@ -1,0 +1,216 @@
+//! The whole story on one machine: sealing gateway → hostile relay → verifying gateway → receiving server, all on
+//! loopback and all but the last two the same code as `run`. Each scene is one message and what the relay did to it.
+
+mod letter;
+mod receiver;
+mod relay;
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use self::letter::Letter;
+use self::receiver::Mailbox;
+use self::relay::Relay;
+pub use self::relay::Trick;
+use crate::config;
+use crate::edits::Edits;
+use crate::keyfile::write_sealing_key;
+use crate::lookup::PinsOnly;
+use crate::seal::key::{KeyRecord, SealingKey};
+use crate::service::Service;
+use crate::setup::Setup;
+use crate::smtp::next_hop::{NextHop, Relayed};
+use crate::store::Quarantine;
+
+/// How long any one step may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// One message, what the relay did to it, and what it must be judged.
+#[derive(Clone, Copy, Debug)]
+pub struct Scene {
+    /// What the message carries, for people.
+    pub sent: &'static str,
+    /// What the relay does.
+    pub trick: Trick,
+    /// The verdict that is right.
+    pub verdict: &'static str,
+}
+
+/// The scenes in the order in which they are played.
+pub const SCENES: [Scene; 7] = [
+    Scene { sent: "Agenda.pdf", trick: Trick::Nothing, verdict: "pass" },
+    Scene { sent: "Agenda.pdf", trick: Trick::FooterAndRewrap, verdict: "pass" },
+    Scene { sent: "Agenda.pdf", trick: Trick::Swap, verdict: "fail" },
+    Scene { sent: "no attachment", trick: Trick::Add, verdict: "fail" },
+    Scene { sent: "Agenda.pdf", trick: Trick::Rename, verdict: "fail" },
+    Scene { sent: "Agenda.pdf", trick: Trick::Strip, verdict: "missing" },
+    Scene { sent: "Agenda.pdf", trick: Trick::Transplant, verdict: "fail" },
+];
+
+/// How a scene ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ending {
+    /// The verdict that the verifying gateway gave.
+    pub verdict: String,
+    /// Whether the message reached the mailbox, or is held.
+    pub delivered: bool,
+    /// The gateway's reasons, for people.
+    pub detail: String,
+}
+
+/// The four servers, running.
+#[derive(Debug)]
+pub struct Stage {
+    entrance: SocketAddr,
+    relay: Arc<Relay>,
+    mailbox: Arc<Mailbox>,
+    quarantine: Quarantine,
+    stop: watch::Sender<bool>,
+    servers: Vec<JoinHandle<()>>,
+}
+
+impl Stage {
+    /// Makes keys in `folder` and starts everything on free ports. Needs a Tokio runtime.
+    pub async fn set(folder: &Path) -> Result<Self> {
+        let (stop, stopped) = watch::channel(false);
+        let mut seed = [0; 32];
+        getrandom::fill(&mut seed).context("the system gave no random numbers")?;
+        let key = SealingKey::from_seed(&seed);
+        write_sealing_key(&folder.join("gate1.pem"), &key)?;
+
+        let mailbox = Arc::new(Mailbox::default());
+        let (receiver, receiver_address) = bind().await?;
+        let receiving = tokio::spawn(receiver::serve(receiver, Arc::clone(&mailbox)));
+
+        let record = KeyRecord { key: Some(key.public()), trial: false };
+        let verifying = service(folder, &verifying_config(folder, receiver_address, record)).await?;
+        let verifier = verifying.addresses().first().context("no listener")?.1;
+        let relay = Arc::new(Relay::default());
+        let (relay_socket, relay_address) = bind().await?;
+        let relaying = relay::serve(relay_socket, verifier, Arc::clone(&relay), stopped.clone());
+        let sealing = service(folder, &sealing_config(folder, relay_address)).await?;
+        let entrance = sealing.addresses().first().context("no listener")?.1;
+
+        let servers = vec![
+            receiving,
+            tokio::spawn(verifying.run(stopped.clone())),
+            tokio::spawn(relaying),
+            tokio::spawn(sealing.run(stopped)),
+        ];
+        Ok(Self { entrance, relay, mailbox, quarantine: Quarantine::open(folder), stop, servers })
+    }
+
+    /// Plays one scene: sends the message and sees where it ended up.
+    pub async fn play(&self, number: usize, scene: &Scene) -> Result<Ending> {
+        self.relay.prepare(scene.trick);
+        let letter = Letter { number, has_attachment: scene.trick != Trick::Add };
+        self.send(&letter.text()).await?;
+        if let Some(message) = self.mailbox.take() {
+            return Ending::of_delivered(&message);
+        }
+        let listing = self.quarantine.list()?;
+        let wanted = letter.message_id();
+        let held = listing.held.iter().find(|(_, held)| held.message_id.as_deref() == Some(wanted.as_str()));
+        let (_, held) = held.context("the message is neither delivered nor held")?;
+        Ok(Ending { verdict: held.verdict.clone(), delivered: false, detail: held.summary.clone() })
+    }
+
+    async fn send(&self, message: &[u8]) -> Result<()> {
+        let (mut server, greeting) = NextHop::connect(&self.entrance.to_string(), PATIENCE).await?;
+        if !greeting.is_positive() {
+            bail!("the sealing gateway said {greeting}");
+        }
+        for line in
+            ["EHLO desk.example.org", "MAIL FROM:<office@example.org>", "RCPT TO:<desk@partner.example>"]
+        {
+            let reply = server.command(line.as_bytes()).await?;
+            if !reply.is_positive() {
+                bail!("{line}: {reply}");
+            }
+        }
+        match server.send_message(message, &Edits::none()).await? {
+            Relayed::Done(reply) if reply.is_positive() => server.quit().await,
+            Relayed::Done(reply) | Relayed::DataRefused(reply) => bail!("the message was answered {reply}"),
+        }
+        Ok(())
+    }
+
+    /// Stops the servers, as a signal would.
+    pub async fn strike(self) {
+        let Self { stop, mut servers, .. } = self;
+        _ = stop.send(true);
+        servers.remove(0).abort();
+        for server in servers {
+            _ = tokio::time::timeout(PATIENCE, server).await;
+        }
+    }
+}
+
+impl Ending {
+    fn of_delivered(message: &[u8]) -> Result<Self> {
+        let text = String::from_utf8_lossy(message);
+        let result = text.lines().find_map(|line| line.split_once("; x-attachment-seal="));
+        let (_, result) = result.context("a delivered message without a result")?;
+        let (verdict, _) = result.split_once(' ').unwrap_or((result, ""));
+        Ok(Self { verdict: verdict.to_owned(), delivered: true, detail: String::new() })
+    }
+}
+
+async fn bind() -> Result<(TcpListener, SocketAddr)> {
+    let socket = TcpListener::bind("127.0.0.1:0").await.context("cannot listen on loopback")?;
+    let address = socket.local_addr()?;
+    Ok((socket, address))
+}
+
+async fn service(folder: &Path, text: &str) -> Result<Service<PinsOnly>> {
+    let setup = config::parse(text, &folder.join("demo.toml"), std::iter::empty()).and_then(Setup::read);
+    match setup {
+        Ok(setup) => Ok(Service::bind(setup, PinsOnly).await?),
+        Err(mistakes) => bail!("{}", mistakes.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")),
+    }
+}
+
+fn sealing_config(folder: &Path, next_hop: SocketAddr) -> String {
+    format!(
+        r#"
+hostname = "gate.example.org"
+state = "{folder}"
+[[listener]]
+name = "outbound"
+mode = "seal"
+listen = ["127.0.0.1:0"]
+next_hop = "{next_hop}"
+[[domain]]
+name = "example.org"
+selector = "gate1"
+key = "gate1.pem"
+"#,
+        folder = folder.display()
+    )
+}
+
+fn verifying_config(folder: &Path, next_hop: SocketAddr, record: KeyRecord) -> String {
+    format!(
+        r#"
+hostname = "mx.partner.example"
+state = "{folder}"
+[[listener]]
+name = "inbound"
+mode = "verify"
+listen = ["127.0.0.1:0"]
+next_hop = "{next_hop}"
+clients = ["127.0.0.0/8"]
+[[correspondent]]
+domain = "example.org"
+keys = ["{record}"]
+"#,
+        folder = folder.display()
+    )
+}
