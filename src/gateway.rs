@@ -20,11 +20,13 @@ use crate::manifest::Status;
 use crate::notify::{Alert, Alerter, Finding, Outcome};
 use crate::policy::Action;
 use crate::report::{printable, summary};
+use crate::seal::body::ArrivingBody;
 use crate::seal::knowledge::Knowledge;
+use crate::seal::message::Message;
 use crate::seal::sign::{Moment, SealError, Sealer, seal};
-use crate::seal::verify::{Message, verify};
+use crate::seal::verify::verify;
 use crate::setup::Setup;
-use crate::smtp::{Decision, MessageHandler, Reply, SessionInfo};
+use crate::smtp::{Decision, MessageHandler, Reply, SessionInfo, Watch};
 use crate::store::{Held, Quarantine, StoreError};
 use crate::verdict::Verification;
 
@@ -57,7 +59,13 @@ impl<L: LookupKey> Gateway<L> {
         Self { listener, mode, running, lookup }
     }
 
-    async fn seal(&self, running: &Running, session: &SessionInfo, message: Vec<u8>) -> Decision {
+    async fn seal(
+        &self,
+        running: &Running,
+        session: &SessionInfo,
+        message: Vec<u8>,
+        body: ArrivingBody,
+    ) -> Decision {
         let author = Author::of(&HeaderSection::parse(&message));
         let sealer = match &author {
             Author::One(domain) => running.setup.sealer(domain),
@@ -67,7 +75,7 @@ impl<L: LookupKey> Gateway<L> {
             info!(session = %session.id, author = %name(&author), "not sealed: the author's domain is not ours");
             return Decision::Relay { message, edits: Edits::none() };
         };
-        let (message, sealed) = work(message, move |message| seal_now(message, &sealer)).await;
+        let (message, sealed) = work(message, move |message| seal_now(message, body, &sealer)).await;
         match sealed {
             Ok(edits) => {
                 info!(session = %session.id, author = %name(&author), size = message.len(), "sealed");
@@ -99,6 +107,7 @@ impl<L: LookupKey> Gateway<L> {
         session: &SessionInfo,
         envelope: &Envelope,
         message: Vec<u8>,
+        body: ArrivingBody,
     ) -> Decision {
         let Some(now) = unix_time() else {
             error!(session = %session.id, "the clock stands before 1970");
@@ -108,7 +117,7 @@ impl<L: LookupKey> Gateway<L> {
         let judge = Arc::clone(&running);
         let (message, judged) = work(message, move |message| {
             let knowledge = Knowledge { pins: &judge.setup.pins, answers };
-            let parsed = Message::new(message);
+            let parsed = Message::arrived(message, body);
             let verification = verify(&parsed, &knowledge, now);
             let action = judge.setup.policy.action(&verification);
             let edits = verified_edits(parsed.header(), &judge.setup, &verification, action);
@@ -176,12 +185,26 @@ impl<L: LookupKey> Gateway<L> {
     }
 }
 
+impl Watch for ArrivingBody {
+    fn see(&mut self, message: &[u8]) {
+        ArrivingBody::see(self, message);
+    }
+}
+
 impl<L: LookupKey> MessageHandler for Gateway<L> {
-    async fn handle(&self, session: &SessionInfo, envelope: &Envelope, message: Vec<u8>) -> Decision {
+    type Watch = ArrivingBody;
+
+    async fn handle(
+        &self,
+        session: &SessionInfo,
+        envelope: &Envelope,
+        message: Vec<u8>,
+        body: ArrivingBody,
+    ) -> Decision {
         let running = self.running.load_full();
         match self.mode {
-            Mode::Seal => self.seal(&running, session, message).await,
-            Mode::Verify => self.verify(running, session, envelope, message).await,
+            Mode::Seal => self.seal(&running, session, message, body).await,
+            Mode::Verify => self.verify(running, session, envelope, message, body).await,
         }
     }
 }
@@ -216,11 +239,12 @@ enum SealNowError {
     Moment,
 }
 
-fn seal_now(message: &[u8], sealer: &Sealer) -> Result<Edits, SealNowError> {
+fn seal_now(message: &[u8], body: ArrivingBody, sealer: &Sealer) -> Result<Edits, SealNowError> {
     let mut random = [0; 16];
     getrandom::fill(&mut random).map_err(|_| SealNowError::Moment)?;
     let now = unix_time().ok_or(SealNowError::Moment)?;
-    seal(message, sealer, Moment { now, random }).map_err(SealNowError::Seal)
+    let moment = Moment { now, random };
+    seal(&Message::arrived(message, body), sealer, moment).map_err(SealNowError::Seal)
 }
 
 /// The changes to a verified message that is passed on: forged results cut out, ours put on top, marks where asked for.

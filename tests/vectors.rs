@@ -11,7 +11,8 @@ use serde_json::Value;
 use waxseal::report::Report;
 use waxseal::seal::key::{KeyRecord, PublicKey};
 use waxseal::seal::knowledge::{Knowledge, Pin, PinnedKey, Pins};
-use waxseal::seal::verify::{Message, verify};
+use waxseal::seal::message::Message;
+use waxseal::seal::verify::verify;
 
 fn pins(keys: &Value) -> Pins {
     let mut pins = Pins::default();

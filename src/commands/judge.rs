@@ -7,7 +7,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::keyfile::{KeyFileError, read_keys_dir};
 use crate::seal::knowledge::{Knowledge, Pins};
-use crate::seal::verify::{Message, verify};
+use crate::seal::message::Message;
+use crate::seal::verify::verify;
 use crate::stored::{to_wire, unquoted};
 use crate::verdict::{Verdict, Verification};
 

@@ -11,6 +11,7 @@ use crate::author::Author;
 use crate::domain::{DomainName, Selector};
 use crate::header::HeaderSection;
 use crate::keyfile::read_sealing_key;
+use crate::seal::message::Message;
 use crate::seal::sign::{DEFAULT_LIFETIME, Moment, Sealer, seal};
 use crate::stored::{from_wire, to_wire};
 
@@ -64,6 +65,7 @@ fn sealed(args: &Args) -> Result<Vec<u8>, String> {
         SystemTime::now().duration_since(UNIX_EPOCH).map_err(|_| "the clock stands before 1970")?.as_secs();
     let mut random = [0; 16];
     getrandom::fill(&mut random).map_err(|error| format!("the system gave no random numbers: {error}"))?;
-    let edits = seal(&wire, &sealer, Moment { now, random }).map_err(|error| format!("{name}: {error}"))?;
+    let edits = seal(&Message::new(&wire), &sealer, Moment { now, random })
+        .map_err(|error| format!("{name}: {error}"))?;
     Ok(from_wire(edits.apply(&wire), line_ends))
 }

@@ -89,7 +89,15 @@ impl Relay {
 }
 
 impl MessageHandler for Relay {
-    async fn handle(&self, _session: &SessionInfo, _envelope: &Envelope, message: Vec<u8>) -> Decision {
+    type Watch = ();
+
+    async fn handle(
+        &self,
+        _session: &SessionInfo,
+        _envelope: &Envelope,
+        message: Vec<u8>,
+        (): (),
+    ) -> Decision {
         let message = self.work_on(&String::from_utf8_lossy(&message)).into_bytes();
         Decision::Relay { message, edits: Edits::none() }
     }

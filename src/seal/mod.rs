@@ -4,5 +4,6 @@ pub mod body;
 pub mod format;
 pub mod key;
 pub mod knowledge;
+pub mod message;
 pub mod sign;
 pub mod verify;

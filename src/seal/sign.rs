@@ -2,9 +2,9 @@
 
 use thiserror::Error;
 
-use super::body;
 use super::format::{FIELD, Seal, Statement};
 use super::key::SealingKey;
+use super::message::Message;
 use crate::domain::{DomainName, Selector};
 use crate::doubt::Doubt;
 use crate::edits::Edits;
@@ -58,12 +58,12 @@ pub struct Moment {
 
 /// Seals a message: the edits put a seal at the top, and a Date and Message-ID below it where they are missing; a seal
 /// that names our domain already is cut out.
-pub fn seal(message: &[u8], sealer: &Sealer, moment: Moment) -> Result<Edits, SealError> {
-    let mut header = HeaderSection::parse(message);
+pub fn seal(message: &Message<'_>, sealer: &Sealer, moment: Moment) -> Result<Edits, SealError> {
+    let mut header = message.header().clone();
     if let Some(&fault) = header.faults.first() {
         return Err(SealError::Unclean(fault));
     }
-    let structure = mime::walk(message, &header);
+    let structure = mime::walk(message.raw(), &header);
     for (doubt, error) in [
         (Doubt::TooManyParts, SealError::TooManyParts),
         (Doubt::TooDeep, SealError::TooDeep),
@@ -73,7 +73,7 @@ pub fn seal(message: &[u8], sealer: &Sealer, moment: Moment) -> Result<Edits, Se
             return Err(error);
         }
     }
-    let entries = Found::of(message, &structure.leaves).into_iter().map(|found| found.entry).collect();
+    let entries = Found::of(message.raw(), &structure.leaves).into_iter().map(|found| found.entry).collect();
 
     let mut edits = Edits::none();
     for field in
@@ -94,7 +94,7 @@ pub fn seal(message: &[u8], sealer: &Sealer, moment: Moment) -> Result<Edits, Se
         identity: header.identity_hash(),
         addressing: header.addressing_hash(),
         structure: header.structure_hash(),
-        body: body::hash(&message[header.body_start..]),
+        body: message.body_hash(),
         manifest: Manifest { entries },
         delegation: sealer.delegation.clone(),
     };

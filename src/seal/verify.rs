@@ -1,74 +1,27 @@
 //! Checking a message, step by step as SEAL.md §6 has them. Pure: keys and time are given.
 
-use super::body;
 use super::format::{FIELD, Seal};
 use super::knowledge::{Keys, Knowledge, ProvenKey};
+use super::message::{MAX_SEALS, Message};
 use crate::author::Author;
-use crate::domain::{DomainName, Selector};
+use crate::domain::DomainName;
 use crate::doubt::{Doubt, Doubts};
-use crate::header::HeaderSection;
 use crate::manifest::{Comparison, Found};
 use crate::mime::{self, second_view};
 use crate::verdict::{Ground, Reason, State, Verdict, Verification};
 
-/// Most seals of one message (SEAL.md §6.1).
-const MAX_SEALS: usize = 8;
-
 /// How far ahead of our clock a seal may be dated, in seconds (SEAL.md §6.5).
 const MAX_CLOCK_SKEW: u64 = 300;
-
-/// A message to be checked.
-#[derive(Clone, Debug)]
-pub struct Message<'a> {
-    raw: &'a [u8],
-    header: HeaderSection<'a>,
-    body_hash: Option<blake3::Hash>,
-}
-
-impl<'a> Message<'a> {
-    /// Splits the header section off. Lines end in CR LF.
-    pub fn new(raw: &'a [u8]) -> Self {
-        Self { raw, header: HeaderSection::parse(raw), body_hash: None }
-    }
-
-    /// The header section.
-    pub fn header(&self) -> &HeaderSection<'a> {
-        &self.header
-    }
-
-    /// With the body hash, where it was computed while the message came in.
-    #[must_use]
-    pub fn with_body_hash(self, body_hash: blake3::Hash) -> Self {
-        Self { body_hash: Some(body_hash), ..self }
-    }
-
-    /// The keys whose lookup the check may need: at most one for each of 8 seals.
-    pub fn wanted_keys(&self) -> Vec<(DomainName, Selector)> {
-        let mut wanted: Vec<(DomainName, Selector)> = self
-            .header
-            .all(FIELD)
-            .take(MAX_SEALS)
-            .filter_map(|field| Seal::parse(field.value).ok())
-            .map(|seal| (seal.statement.domain, seal.statement.selector))
-            .collect();
-        wanted.sort();
-        wanted.dedup();
-        wanted
-    }
-
-    fn body_hash(&self) -> blake3::Hash {
-        self.body_hash.unwrap_or_else(|| body::hash(&self.raw[self.header.body_start..]))
-    }
-}
 
 /// Checks a message by what is known, at the time `now` in Unix seconds.
 pub fn verify(message: &Message<'_>, knowledge: &Knowledge<'_>, now: u64) -> Verification {
     let check = Check { message, knowledge, now };
 
     // Step 1: no seal, or too many.
-    let author = Author::of(&message.header);
+    let author = Author::of(message.header());
     let known = author.domains().iter().find_map(|domain| knowledge.ground(domain));
-    let seals: Vec<&[u8]> = message.header.all(FIELD).take(MAX_SEALS + 1).map(|field| field.value).collect();
+    let seals: Vec<&[u8]> =
+        message.header().all(FIELD).take(MAX_SEALS + 1).map(|field| field.value).collect();
     if seals.is_empty() {
         return Verification::new(if known.is_some() { Verdict::Missing } else { Verdict::None }, known);
     }
@@ -158,7 +111,7 @@ impl Check<'_> {
         let if_unchanged = if self.now > statement.expires_at { Verdict::Expired } else { Verdict::Pass };
 
         // Step 6: whether it is this message's.
-        let header = &self.message.header;
+        let header = self.message.header();
         if header.identity_hash() != statement.identity {
             return result(Verdict::Fail(Reason::OtherMessage));
         }
@@ -206,7 +159,7 @@ impl Check<'_> {
     /// Steps 8 to 10: what became of the body and of the attachments.
     fn examine(&self, signed: &Signed) -> Findings {
         let statement = &signed.seal.statement;
-        let Message { raw, header, .. } = self.message;
+        let (raw, header) = (self.message.raw(), self.message.header());
 
         // Step 8: the body is exactly what was sealed, so no parser can disagree about it.
         if header.structure_hash() == statement.structure && self.message.body_hash() == statement.body {

@@ -87,9 +87,9 @@ impl Receiver {
         self.error.is_some()
     }
 
-    /// Octets of the message in memory.
-    pub fn stored(&self) -> usize {
-        self.message.len()
+    /// The message as far as it has come in.
+    pub fn message(&self) -> &[u8] {
+        &self.message
     }
 
     /// Throws away what there is; the rest is read to its end but not kept.
@@ -329,7 +329,7 @@ mod tests {
         let mut receiver = Receiver::new(4, BareLineEnds::Refuse);
         let mut wire = &b"abc\r\ndef\r\n.\r\nNOOP\r\n"[..];
         assert!(receiver.push(&mut wire));
-        assert_eq!((wire, receiver.size(), receiver.stored()), (&b"NOOP\r\n"[..], 10, 0));
+        assert_eq!((wire, receiver.size(), receiver.message().len()), (&b"NOOP\r\n"[..], 10, 0));
         assert_eq!(receiver.finish(100), Err(DataError::MessageTooLarge));
     }
 

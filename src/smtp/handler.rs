@@ -11,8 +11,22 @@ use crate::edits::Edits;
 use crate::envelope::Envelope;
 use crate::smtp::reply::Reply;
 
+/// Works on a message while it is still coming in.
+pub trait Watch: Default + Send {
+    /// Looks at what has come in so far, dots unstuffed; each time it begins with what was there before.
+    fn see(&mut self, message: &[u8]);
+}
+
+/// Waits for the end.
+impl Watch for () {
+    fn see(&mut self, _message: &[u8]) {}
+}
+
 /// Decides what is done with one complete message.
 pub trait MessageHandler: Send + Sync + 'static {
+    /// What looks at each message as it comes in.
+    type Watch: Watch;
+
     /// Takes a message as it was received, dots unstuffed, every line ending in CR LF. The client waits for the
     /// reply to its final dot, and its patience is 10 minutes (RFC 5321 §4.5.3.2.6).
     fn handle(
@@ -20,6 +34,7 @@ pub trait MessageHandler: Send + Sync + 'static {
         session: &SessionInfo,
         envelope: &Envelope,
         message: Vec<u8>,
+        watch: Self::Watch,
     ) -> impl Future<Output = Decision> + Send;
 
     /// The message is over and the client is being told `reply`: the next hop's, the handler's own, or a 4yz if

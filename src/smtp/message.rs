@@ -10,7 +10,7 @@ use crate::envelope::Envelope;
 use crate::smtp::connection::DATA_CHUNK;
 use crate::smtp::data::{DataError, Receiver};
 use crate::smtp::end::End;
-use crate::smtp::handler::{Decision, MessageHandler};
+use crate::smtp::handler::{Decision, MessageHandler, Watch};
 use crate::smtp::memory::Reservation;
 use crate::smtp::next_hop::{RelayError, Relayed};
 use crate::smtp::reply::Reply;
@@ -46,11 +46,11 @@ impl<H: MessageHandler> Session<H> {
         self.client.flush().await?;
 
         let mut memory = self.around.memory.reservation();
-        let receiver = self.receive(&mut memory).await?;
+        let (receiver, watch) = self.receive(&mut memory).await?;
         let envelope = self.transaction.take();
         let size = receiver.size();
         match receiver.finish(self.around.settings.limits.header_size) {
-            Ok(message) => self.deliver(envelope, message).await,
+            Ok(message) => self.deliver(envelope, message, watch).await,
             Err(error) => {
                 info!(session = %self.info.id, client = %self.info.client, reverse_path = %envelope.reverse_path,
                     size, "message refused: {error}");
@@ -60,7 +60,8 @@ impl<H: MessageHandler> Session<H> {
     }
 
     /// Reads the message to its end, whatever it is like: stopping earlier would make commands of the rest.
-    async fn receive(&mut self, memory: &mut Reservation) -> Result<Receiver, End> {
+    async fn receive(&mut self, memory: &mut Reservation) -> Result<(Receiver, H::Watch), End> {
+        let mut watch = H::Watch::default();
         let limits = &self.around.settings.limits;
         let mut receiver = Receiver::new(limits.message_size, self.around.settings.bare_line_ends);
         let mut start = Instant::now();
@@ -69,7 +70,7 @@ impl<H: MessageHandler> Session<H> {
                 memory.release();
             } else {
                 let before = Instant::now();
-                let room = memory.grow_to((receiver.stored() + DATA_CHUNK) as u64, limits.memory);
+                let room = memory.grow_to((receiver.message().len() + DATA_CHUNK) as u64, limits.memory);
                 if timeout(limits.data_timeout, room).await.is_err() {
                     receiver.discard(DataError::OutOfMemory);
                 }
@@ -78,16 +79,18 @@ impl<H: MessageHandler> Session<H> {
             }
             let paced = start + limits.data_timeout + Duration::from_secs(receiver.size() / MIN_PACE);
             let deadline = paced.min(Instant::now() + limits.data_timeout);
-            if self.client.receive(&mut receiver, deadline).await? {
-                return Ok(receiver);
+            let complete = self.client.receive(&mut receiver, deadline).await?;
+            watch.see(receiver.message());
+            if complete {
+                return Ok((receiver, watch));
             }
         }
     }
 
-    async fn deliver(&mut self, envelope: Envelope, message: Vec<u8>) -> Result<(), End> {
+    async fn deliver(&mut self, envelope: Envelope, message: Vec<u8>, watch: H::Watch) -> Result<(), End> {
         let size = message.len();
         let start = Instant::now();
-        let decision = self.around.handler.handle(&self.info, &envelope, message).await;
+        let decision = self.around.handler.handle(&self.info, &envelope, message, watch).await;
         let own_work = start.elapsed();
         match decision {
             Decision::Answer(reply) => {

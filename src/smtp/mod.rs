@@ -21,7 +21,7 @@ pub mod settings;
 pub mod transaction;
 
 pub use data::BareLineEnds;
-pub use handler::{Decision, MessageHandler, SessionInfo};
+pub use handler::{Decision, MessageHandler, SessionInfo, Watch};
 pub use reply::Reply;
 pub use server::{Resources, serve};
 pub use settings::Settings;

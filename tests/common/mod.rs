@@ -18,7 +18,15 @@ use waxseal::smtp::{self, BareLineEnds, Decision, MessageHandler, Reply, Resourc
 pub(crate) struct Obliging;
 
 impl MessageHandler for Obliging {
-    async fn handle(&self, _session: &SessionInfo, _envelope: &Envelope, message: Vec<u8>) -> Decision {
+    type Watch = ();
+
+    async fn handle(
+        &self,
+        _session: &SessionInfo,
+        _envelope: &Envelope,
+        message: Vec<u8>,
+        (): (),
+    ) -> Decision {
         let text = String::from_utf8_lossy(&message).into_owned();
         let wish = text.lines().find_map(|line| line.strip_prefix("X-Test: ")).unwrap_or_default();
         let (verb, argument) = wish.split_once(' ').unwrap_or((wish, ""));
