@@ -32,7 +32,7 @@ pub(super) fn read(text: &str, mut places: Places, env: impl Iterator<Item = (St
     let from_file = prune(text, &mut table, &mut places, &mut mistakes);
     let file = toml::Table::deserialize(Deserializer::from(table)).unwrap_or_default();
 
-    let variables = env.filter(|(name, _)| name.starts_with(PREFIX));
+    let variables = env.filter(|(name, _)| is_ours(name));
     let mut accepted = Vec::new();
     for (name, value) in variables {
         match check_variable(&file, &name, &value) {
@@ -206,6 +206,14 @@ fn cut_from_array(array: &mut DeArray<'_>, at: usize, path: &str) -> Option<Cut>
 /// The key that a variable stands for: `WAXSEAL_LIMITS__MEMORY` is `limits.memory`.
 fn path_of(variable: &str) -> Option<String> {
     Some(variable.strip_prefix(PREFIX)?.to_lowercase().replace("__", "."))
+}
+
+/// Whether a variable is meant for the configuration: `WAXSEAL_<SECTION>__<KEY>`, or something like a key or section
+/// at the top. Others of that prefix belong to whoever starts us.
+fn is_ours(variable: &str) -> bool {
+    let Some(path) = path_of(variable) else { return false };
+    let tops = || keys_of("").unwrap_or_default().iter().chain(&REPEATED);
+    path.contains('.') || tops().any(|key| strsim::levenshtein(key, &path) <= 2)
 }
 
 /// The key's path, if the variable may be laid over the file.
