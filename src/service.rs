@@ -76,9 +76,7 @@ impl<L: LookupKey> Service<L> {
     /// Binds every address of the configuration and opens the quarantine. Needs a Tokio runtime.
     pub async fn bind(setup: Setup, lookup: L) -> Result<Self, StartError> {
         let mut sockets = Vec::new();
-        for (name, address) in setup.addresses() {
-            let Some(listener) = setup.listener(&name) else { continue };
-            let mode = listener.mode;
+        for (name, mode, address) in setup.addresses() {
             let failed = |error| StartError::Listen { listener: name.clone(), address, error };
             sockets.push((name.clone(), mode, TcpListener::bind(address).await.map_err(failed)?));
         }
@@ -146,12 +144,12 @@ fn alert_settings(alerts: &Alerts, setup: &Setup) -> notify::Settings {
 }
 
 impl Reloader {
-    /// Puts `setup` in force for new messages and sessions. Listening addresses, the state folder and `[alerts]`
-    /// keep their old values until a restart.
+    /// Puts `setup` in force for new messages and sessions. Listeners' names, modes and addresses, the state folder,
+    /// `[log]` and `[alerts]` keep their old values until a restart.
     pub fn reload(&self, setup: Setup) {
         let old = self.running.load_full();
         for (what, same) in [
-            ("listening addresses", old.setup.addresses() == setup.addresses()),
+            ("listeners", old.setup.addresses() == setup.addresses()),
             ("state", old.setup.config.state == setup.config.state),
             ("alerts", old.setup.config.alerts == setup.config.alerts),
             ("log", old.setup.config.log == setup.config.log),

@@ -72,11 +72,13 @@ impl Setup {
         self.smtp.get(listener).cloned()
     }
 
-    /// Every address to listen on, with its listener's name.
-    pub fn addresses(&self) -> Vec<(String, SocketAddr)> {
+    /// Every address to listen on, with its listener's name and mode.
+    pub fn addresses(&self) -> Vec<(String, config::Mode, SocketAddr)> {
         let listeners = self.config.listeners.iter();
         listeners
-            .flat_map(|listener| listener.listen.iter().map(|address| (listener.name.clone(), *address)))
+            .flat_map(|listener| {
+                listener.listen.iter().map(|address| (listener.name.clone(), listener.mode, *address))
+            })
             .collect()
     }
 }

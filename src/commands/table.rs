@@ -99,8 +99,10 @@ fn colour(status: Status) -> Color {
 
 /// Text from a message, safe for a terminal: a control character could move the cursor over our own words.
 pub(super) fn shown(text: &str) -> String {
-    let is_unsafe =
-        |c: char| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let is_unsafe = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
     text.chars().map(|c| if is_unsafe(c) { '?' } else { c }).collect()
 }
 

@@ -32,32 +32,39 @@ impl Decoder {
     }
 
     fn decode_base64(&mut self, body: &[u8], sink: &mut impl FnMut(&[u8])) -> Doubts {
-        let mut doubts = bare_line_ends(body);
-        // What follows the first padding can only be more of it.
-        let end = memchr(b'=', body).unwrap_or(body.len());
-        let padding = body[end..].iter().filter(|&&octet| octet == b'=').count();
-        let only_padding =
-            body[end..].iter().all(|octet| matches!(octet, b'=' | b' ' | b'\t' | b'\r' | b'\n'));
-        let text = if only_padding { &body[..end] } else { body };
-
-        let mut symbols = 0;
+        let mut doubts = Doubts::NONE;
+        let mut line_ends = LineEnds::default();
+        let (mut symbols, mut at) = (0, 0);
         let mut carried = Vec::new();
-        for window in windows_of_lines(text) {
-            let blanks = count_up_to_space(window);
-            symbols += window.len() - blanks;
-            let window = if carried.is_empty() && (window.len() - blanks).is_multiple_of(4) {
-                window
+        for window in windows_of_lines(body) {
+            line_ends.look(window);
+            let padding = memchr(b'=', window);
+            let text = &window[..padding.unwrap_or(window.len())];
+            let blanks = count_up_to_space(text);
+            symbols += text.len() - blanks;
+            let aligned = if carried.is_empty() && (text.len() - blanks).is_multiple_of(4) {
+                text
             } else {
-                carried = self.align(&carried, window);
+                carried = self.align(&carried, text);
                 &self.symbols
             };
-            doubts.extend(decode_window(&mut self.decoded, window, sink));
+            doubts.extend(decode_window(&mut self.decoded, aligned, sink));
+            at += text.len();
+            if padding.is_some() {
+                line_ends.look(body.get(at - text.len() + window.len()..).unwrap_or_default());
+                break;
+            }
         }
         if !carried.is_empty() {
             doubts.extend(decode_window(&mut self.decoded, &carried, sink));
         }
+        // What follows the first padding can only be more of it.
+        let padding = &body[at..];
+        let only_padding = padding.iter().all(|octet| matches!(octet, b'=' | b' ' | b'\t' | b'\r' | b'\n'));
+        let padding = padding.iter().filter(|&&octet| octet == b'=').count();
         let well_padded = matches!((symbols % 4, padding), (0, 0) | (2, 2) | (3, 1));
         doubts.insert_if(!only_padding || !well_padded, Doubt::BadBase64);
+        doubts.insert_if(line_ends.are_bare(), Doubt::BareLineEnd);
         doubts
     }
 
@@ -128,22 +135,25 @@ fn decode_line(line: &[u8], out: &mut Vec<u8>) -> Doubts {
     if soft {
         rest = &rest[..kept - 1];
     }
-    while let Some(at) = memchr(b'=', rest) {
-        doubts.extend(raw_octets(&rest[..at], out));
-        let octet = rest.get(at + 1..at + 3).and_then(hex_octet);
-        match octet {
+    while let Some(&first) = rest.first() {
+        if first != b'=' {
+            let end = memchr(b'=', rest).unwrap_or(rest.len());
+            doubts.extend(raw_octets(&rest[..end], out));
+            rest = &rest[end..];
+            continue;
+        }
+        match rest.get(1..3).and_then(hex_octet) {
             Some(octet) => {
                 out.push(octet);
-                rest = &rest[at + 3..];
+                rest = &rest[3..];
             }
             None => {
                 doubts.insert(Doubt::BadQp);
                 out.push(b'=');
-                rest = &rest[at + 1..];
+                rest = &rest[1..];
             }
         }
     }
-    doubts.extend(raw_octets(rest, out));
     if !soft {
         out.extend_from_slice(line_end);
     }
@@ -166,9 +176,21 @@ fn raw_octets(octets: &[u8], out: &mut Vec<u8>) -> Doubts {
 }
 
 fn hex_octet(digits: &[u8]) -> Option<u8> {
-    let digit = |octet: u8| char::from(octet).to_digit(16);
-    u8::try_from(digit(digits[0])? << 4 | digit(digits[1])?).ok()
+    let (high, low) = (HEX[usize::from(digits[0])], HEX[usize::from(digits[1])]);
+    (high < 16 && low < 16).then_some(high << 4 | low)
 }
+
+/// The value of each octet as a hexadecimal digit; 16 for those that are none.
+const HEX: [u8; 256] = {
+    let mut values = [16; 256];
+    let mut digit = 0;
+    while digit < 16 {
+        values[b"0123456789abcdef"[digit as usize] as usize] = digit;
+        values[b"0123456789ABCDEF"[digit as usize] as usize] = digit;
+        digit += 1;
+    }
+    values
+};
 
 /// Hands a 7bit or 8bit body on as it stands.
 fn pass(body: &[u8], encoding: Encoding, sink: &mut impl FnMut(&[u8])) -> Doubts {
@@ -185,13 +207,33 @@ fn pass(body: &[u8], encoding: Encoding, sink: &mut impl FnMut(&[u8])) -> Doubts
 
 /// Whether a CR or LF stands alone somewhere in `text`.
 pub fn has_bare_line_end(text: &[u8]) -> bool {
-    let starts_bare = text.first() == Some(&b'\n');
-    let ends_bare = text.last() == Some(&b'\r');
-    let mut bare = u8::from(starts_bare | ends_bare);
-    for (&octet, &next) in text.iter().zip(text.get(1..).unwrap_or_default()) {
-        bare |= u8::from((octet == b'\r') != (next == b'\n'));
+    let mut line_ends = LineEnds::default();
+    line_ends.look(text);
+    line_ends.are_bare()
+}
+
+/// Looks for a CR or LF that stands alone, a window at a time.
+#[derive(Default)]
+struct LineEnds {
+    after_cr: bool,
+    bare: bool,
+}
+
+impl LineEnds {
+    fn look(&mut self, window: &[u8]) {
+        let ([first, ..], [.., last]) = (window, window) else { return };
+        // Without a branch, so that the compiler makes vector code of it.
+        let bare = window
+            .iter()
+            .zip(&window[1..])
+            .fold(0, |bare, (octet, next)| bare | u8::from((*octet == b'\r') != (*next == b'\n')));
+        self.bare |= bare != 0 || self.after_cr != (*first == b'\n');
+        self.after_cr = *last == b'\r';
     }
-    bare != 0
+
+    fn are_bare(&self) -> bool {
+        self.bare || self.after_cr
+    }
 }
 
 fn bare_line_ends(body: &[u8]) -> Doubts {

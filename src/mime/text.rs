@@ -2,8 +2,6 @@
 
 use memchr::{memchr_iter, memmem};
 
-use crate::header::is_token;
-
 /// Hashes the canonical form of a text: line ends made CR LF, white space at line ends and trailing empty lines gone,
 /// runs of blanks made one space.
 #[derive(Debug, Default)]
@@ -23,22 +21,27 @@ const BUFFER: usize = 64 << 10;
 impl TextHasher {
     /// Takes the next decoded octets.
     pub fn update(&mut self, text: &[u8]) {
-        for &octet in text {
-            match octet {
-                b'\n' if self.after_cr => self.after_cr = false,
+        let mut rest = text;
+        while let [first, ..] = rest {
+            let length = match first {
+                b'\n' if self.after_cr => 1,
                 b'\r' | b'\n' => {
                     self.end_line();
-                    self.after_cr = octet == b'\r';
+                    1
                 }
                 b' ' | b'\t' => {
                     self.blank = true;
-                    self.after_cr = false;
+                    rest.iter().take_while(|octet| matches!(octet, b' ' | b'\t')).count()
                 }
                 _ => {
-                    self.after_cr = false;
-                    self.take_text(octet);
+                    let word = rest.iter().position(|octet| matches!(octet, b' ' | b'\t' | b'\r' | b'\n'));
+                    let word = &rest[..word.unwrap_or(rest.len())];
+                    self.take_word(word);
+                    word.len()
                 }
-            }
+            };
+            self.after_cr = *first == b'\r';
+            rest = &rest[length..];
         }
     }
 
@@ -51,7 +54,7 @@ impl TextHasher {
         (self.hasher.finalize(), self.size)
     }
 
-    fn take_text(&mut self, octet: u8) {
+    fn take_word(&mut self, word: &[u8]) {
         while self.empty_lines > 0 {
             self.empty_lines -= 1;
             self.put(b"\r\n");
@@ -61,7 +64,7 @@ impl TextHasher {
             self.put(b" ");
         }
         self.line_has_text = true;
-        self.put(&[octet]);
+        self.put(word);
     }
 
     fn end_line(&mut self) {
@@ -75,10 +78,10 @@ impl TextHasher {
     }
 
     fn put(&mut self, octets: &[u8]) {
-        if self.buffer.len() + octets.len() > BUFFER {
+        self.buffer.extend_from_slice(octets);
+        if self.buffer.len() > BUFFER {
             self.flush();
         }
-        self.buffer.extend_from_slice(octets);
     }
 
     fn flush(&mut self) {
@@ -148,7 +151,7 @@ pub struct EmbeddedScan {
 }
 
 /// What is kept of a window for the next one: longer than anything looked for.
-const TAIL: usize = 512;
+const TAIL: usize = 2048;
 
 impl EmbeddedScan {
     /// Takes the next decoded octets.
@@ -185,26 +188,44 @@ fn is_uuencode_begin(line: &[u8]) -> bool {
         && rest.get(digits + 1).is_some_and(|octet| !octet.is_ascii_whitespace())
 }
 
-/// A `data:` URL (RFC 2397) with a media type other than `image/*`, or with base64 of an unnamed one.
+/// Octets of a `data:` URL that are enough to know it by.
+const MAX_HEAD: usize = 1024;
+
+/// A `data:` URL (RFC 2397) that holds something other than an image.
 fn has_data_url(text: &[u8]) -> bool {
+    let mut commas = memchr_iter(b',', text).peekable();
     memchr_iter(b':', text).any(|colon| {
+        while commas.next_if(|comma| *comma < colon).is_some() {}
         let scheme = colon >= 4
             && text[colon - 4..colon].eq_ignore_ascii_case(b"data")
             && !colon.checked_sub(5).is_some_and(|before| text[before].is_ascii_alphanumeric());
-        let head = &text[colon + 1..text.len().min(colon + 1 + 256)];
-        scheme
-            && head
-                .split(|&octet| octet == b',')
-                .next()
-                .is_some_and(|head_to_comma| head_to_comma.len() < head.len() && holds_a_file(head_to_comma))
+        let head = match commas.peek() {
+            Some(comma) => &text[colon + 1..*comma],
+            // A head so long that its comma is in a later window, or cut off by the end.
+            None => text[colon + 1..].get(..MAX_HEAD).unwrap_or_default(),
+        };
+        scheme && holds_a_file(head)
     })
 }
 
-fn holds_a_file(media_type: &[u8]) -> bool {
-    let media_type = media_type.to_ascii_lowercase();
-    let plain = media_type.iter().all(|&octet| is_token(octet) || matches!(octet, b'/' | b';' | b'=' | b'"'));
-    let named = media_type.contains(&b'/');
-    plain && !media_type.starts_with(b"image/") && (named || media_type.ends_with(b";base64"))
+/// The top-level types that a file in a `data:` URL can have (RFC 6838 §4.2), images aside.
+const FILE_TYPES: [&[u8]; 8] =
+    [b"application", b"audio", b"chemical", b"font", b"message", b"model", b"multipart", b"text"];
+
+/// Whether what stands before a `data:` URL's comma names a file: a media type, or base64 of an unnamed one. Browsers
+/// skip white space around it, so `data: text/html,` counts, and the data of a sentence does not.
+fn holds_a_file(head: &[u8]) -> bool {
+    let head = head.trim_ascii();
+    if !head.iter().all(|octet| matches!(octet, b' '..=b'~') && !matches!(octet, b':' | b'<' | b'>')) {
+        return false;
+    }
+    let head = head.to_ascii_lowercase();
+    let media_type = head.split(|&octet| octet == b';').next().unwrap_or_default();
+    let top = media_type.split(|&octet| octet == b'/').next().unwrap_or_default();
+    let is_image = top == b"image" && media_type.len() > top.len();
+    let is_file = media_type.len() > top.len()
+        && (FILE_TYPES.contains(&top) || top == b"video" || top.starts_with(b"x-"));
+    is_file || !is_image && head.ends_with(b"base64") && head.contains(&b';')
 }
 
 #[cfg(test)]
@@ -294,6 +315,8 @@ mod tests {
             "<a href=\"DATA:application/pdf;base64,JVBE\">",
             "data:;base64,AAAA",
             "data:text/html,<script>",
+            "data: application/pdf;base64,JVBE",
+            "data:application/pdf;name=\"a b\"; base64,JVBE",
         ] {
             assert!(embedded(text), "{text}");
         }
@@ -303,6 +326,7 @@ mod tests {
             "begin 9 o'clock",
             "<img src=\"data:image/png;base64,AAAA\">",
             "the data: one, two",
+            "the data: temperature/humidity, pressure",
             "metadata:text/plain,x",
             "data:one,two",
         ] {

@@ -30,7 +30,13 @@ pub struct Structure {
 
 /// Finds the leaves of a message whose header section has been split.
 pub fn walk(message: &[u8], header: &HeaderSection<'_>) -> Structure {
-    let mut walk = Walk { message, open: Vec::new(), live: Vec::new(), found: Structure::default() };
+    let mut walk = Walk {
+        message,
+        open: Vec::new(),
+        live: Vec::new(),
+        first_octets: [false; 256],
+        found: Structure::default(),
+    };
     let top = Part::read(header, "text/plain");
     walk.found.doubts.extend(header.doubts());
     let mut next = walk.enter(top, header.body_start);
@@ -54,6 +60,8 @@ struct Walk<'a> {
     open: Vec<Container>,
     /// Indices into `open`, sorted by boundary, so that a line is compared with few of them.
     live: Vec<usize>,
+    /// Which octets a live boundary begins with.
+    first_octets: [bool; 256],
     found: Structure,
 }
 
@@ -182,7 +190,7 @@ impl Walk<'_> {
         {
             return Some(delimiter);
         }
-        while let Some(found) = memmem::find(&message[at..], b"\n--") {
+        while let Some(found) = find_dashes(&message[at..]) {
             let start = at + found + 1;
             let ends_line = start >= from + 2 && message[start - 2] == b'\r';
             if ends_line {
@@ -216,6 +224,10 @@ impl Walk<'_> {
     /// The open multipart whose boundary a line that begins with `--` goes on with.
     fn live_prefix(&self, line: &[u8]) -> Option<usize> {
         let text = line.strip_prefix(b"--")?;
+        // Most lines that begin so are rules of dashes or signatures: one look at the next octet tells.
+        if !text.first().is_some_and(|octet| self.first_octets[usize::from(*octet)]) {
+            return None;
+        }
         let behind = self.live.partition_point(|&index| self.open[index].boundary.as_slice() <= text);
         let index = self.live[behind.checked_sub(1)?];
         text.starts_with(&self.open[index].boundary).then_some(index)
@@ -225,12 +237,21 @@ impl Walk<'_> {
         let at = self.live.partition_point(|&index| self.open[index].boundary <= container.boundary);
         self.live.insert(at, self.open.len());
         self.open.push(container);
+        self.note_first_octets();
     }
 
     fn pop(&mut self) {
         self.open.pop();
         let depth = self.open.len();
         self.live.retain(|&index| index != depth);
+        self.note_first_octets();
+    }
+
+    fn note_first_octets(&mut self) {
+        self.first_octets = [false; 256];
+        for octet in self.open.iter().filter_map(|container| container.boundary.first()) {
+            self.first_octets[usize::from(*octet)] = true;
+        }
     }
 
     fn check_boundary(&mut self, boundary: &[u8]) {
@@ -259,6 +280,16 @@ impl Walk<'_> {
         });
         self.found.doubts.insert_if(hides, Doubt::HiddenPart);
     }
+}
+
+/// Where a line that begins with two hyphens follows. In a run of such lines the fast search's start would cost the most,
+/// so the next few octets are looked at one by one.
+fn find_dashes(text: &[u8]) -> Option<usize> {
+    const NEAR: usize = 32;
+    let near = &text[..text.len().min(NEAR)];
+    let in_near = near.windows(3).position(|octets| octets == b"\n--");
+    let behind = near.len().saturating_sub(2);
+    in_near.or_else(|| memmem::find(&text[behind..], b"\n--").map(|at| behind + at))
 }
 
 /// Whether a line could be a delimiter of some boundary: `--` and more than a rule of dashes or a signature mark.

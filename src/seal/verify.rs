@@ -45,11 +45,16 @@ pub fn verify(message: &Message<'_>, knowledge: &Knowledge<'_>, now: u64) -> Ver
 
 /// The seals whose `d` is the author's domain or a parent of it, not above the organisational domain.
 fn aligned<'a>(seals: &[&'a [u8]], author: &DomainName) -> Vec<&'a [u8]> {
-    author
-        .self_and_parents()
-        .flat_map(|domain| seals.iter().filter(move |seal| Seal::domain_of(seal).as_ref() == Some(&domain)))
-        .copied()
-        .collect()
+    let candidates: Vec<DomainName> = author.self_and_parents().collect();
+    let nearness = |seal: &&'a [u8]| {
+        let domain = Seal::domain_of(seal)?;
+        candidates.iter().position(|candidate| *candidate == domain)
+    };
+    let mut aligned: Vec<(usize, &[u8])> =
+        seals.iter().filter_map(|seal| nearness(seal).map(|nearness| (nearness, *seal))).collect();
+    // Stable, so that those of one domain stay in message order.
+    aligned.sort_by_key(|(nearness, _)| *nearness);
+    aligned.into_iter().map(|(_, seal)| seal).collect()
 }
 
 /// A seal whose signature verifies; only `Check::signature` makes one.
