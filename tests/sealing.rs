@@ -1,6 +1,8 @@
 //! Sealing (SEAL.md §10): octet for octet what the independent implementation of the vectors makes, and nothing touched
 //! but what must be.
 
+#![allow(clippy::unwrap_used, reason = "these are tests")]
+
 #[path = "messages/support.rs"]
 mod support;
 

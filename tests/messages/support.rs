@@ -1,5 +1,6 @@
 //! What the tests of messages share: one sealer, one moment, and results in the words of a report.
 #![allow(dead_code, reason = "each test crate uses a part of it")]
+#![allow(clippy::unwrap_used, reason = "these are tests")]
 
 use waxseal::doubt::Doubt;
 use waxseal::header::HeaderSection;
@@ -13,9 +14,9 @@ use waxseal::seal::sign::{Moment, SealError, Sealer, seal};
 use waxseal::seal::verify::{Message, verify};
 use waxseal::verdict::{Verdict, Verification};
 
-pub const NOW: u64 = 1_795_392_000;
+pub(crate) const NOW: u64 = 1_795_392_000;
 
-pub fn sealer() -> Sealer {
+pub(crate) fn sealer() -> Sealer {
     Sealer {
         domain: "example.org".parse().unwrap(),
         selector: "gate1".parse().unwrap(),
@@ -25,21 +26,21 @@ pub fn sealer() -> Sealer {
     }
 }
 
-pub fn moment() -> Moment {
+pub(crate) fn moment() -> Moment {
     Moment { now: NOW, random: [0xab; 16] }
 }
 
-pub fn try_seal(message: &[u8]) -> Result<Vec<u8>, SealError> {
+pub(crate) fn try_seal(message: &[u8]) -> Result<Vec<u8>, SealError> {
     seal(message, &sealer(), moment()).map(|edits| edits.apply(message))
 }
 
-pub fn sealed(message: &[u8]) -> Vec<u8> {
+pub(crate) fn sealed(message: &[u8]) -> Vec<u8> {
     try_seal(message).unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(message)))
 }
 
 /// `arrives` under a seal that another body was sealed with, its leaves those of `sent`: what is found wrong with it
 /// is wrong with its own form, not with what became of its leaves.
-pub fn under_seal_of(sent: &[u8], arrives: &[u8]) -> Vec<u8> {
+pub(crate) fn under_seal_of(sent: &[u8], arrives: &[u8]) -> Vec<u8> {
     let (original, header) = (HeaderSection::parse(sent), HeaderSection::parse(arrives));
     let leaves = mime::walk(sent, &original).leaves;
     let sealer = sealer();
@@ -61,7 +62,7 @@ pub fn under_seal_of(sent: &[u8], arrives: &[u8]) -> Vec<u8> {
 }
 
 /// Checks a message with the sealer's key pinned.
-pub fn check(message: &[u8]) -> Verification {
+pub(crate) fn check(message: &[u8]) -> Verification {
     let sealer = sealer();
     let record = KeyRecord { key: Some(sealer.key.public()), trial: false };
     let mut pins = Pins::default();
@@ -70,16 +71,16 @@ pub fn check(message: &[u8]) -> Verification {
     verify(&Message::new(message), &Knowledge::pinned(&pins), NOW + 600)
 }
 
-pub fn passes(message: &[u8]) -> bool {
+pub(crate) fn passes(message: &[u8]) -> bool {
     check(message).verdict == Verdict::Pass
 }
 
-pub fn codes(result: &Verification) -> Vec<&'static str> {
+pub(crate) fn codes(result: &Verification) -> Vec<&'static str> {
     result.doubts.iter().map(Doubt::code).collect()
 }
 
 /// Verdict, reason or doubts, and what happened to the attachments, in one line.
-pub fn describe(result: &Verification) -> String {
+pub(crate) fn describe(result: &Verification) -> String {
     let mut words = vec![result.verdict.as_str().to_owned()];
     words.extend(result.verdict.reason().map(|reason| reason.as_str().to_owned()));
     words.extend(codes(result).into_iter().map(str::to_owned));
@@ -88,7 +89,7 @@ pub fn describe(result: &Verification) -> String {
 }
 
 /// A message's leaves as `kind:path:type:name`.
-pub fn leaves(message: &[u8]) -> Vec<String> {
+pub(crate) fn leaves(message: &[u8]) -> Vec<String> {
     let kind = |kind| if kind == Kind::Text { 't' } else { 'a' };
     mime::walk(message, &HeaderSection::parse(message))
         .leaves
@@ -98,6 +99,6 @@ pub fn leaves(message: &[u8]) -> Vec<String> {
 }
 
 /// Text with line feeds as a message has it, with CR LF. `␍` and `␊` stand for a bare CR and LF, `␀` for NUL.
-pub fn crlf(text: &str) -> String {
+pub(crate) fn crlf(text: &str) -> String {
     text.replace('\n', "\r\n").replace('␍', "\r").replace('␊', "\n").replace('␀', "\0")
 }
