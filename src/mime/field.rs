@@ -13,6 +13,8 @@ pub struct Parameter {
     pub value: Vec<u8>,
     /// Whether it stood in quotes.
     pub quoted: bool,
+    /// Whether a backslash in the quotes stood before something that needs none, where many readers keep it.
+    pub oddly_escaped: bool,
 }
 
 /// A field value of the form `word *(; attribute=value)`.
@@ -67,6 +69,7 @@ pub fn is_bad_boundary(boundary: &Parameter, raw: &[u8]) -> bool {
     value.is_empty()
         || value.len() > 70
         || value.ends_with(b" ")
+        || boundary.oddly_escaped
         || !value.iter().all(allowed)
         || !boundary.quoted && !value.iter().all(|&octet| is_token(octet))
         || is_folded_inside_quotes(raw)
@@ -202,7 +205,8 @@ impl<'a> Pieces<'a> {
 fn parameter(piece: &[u8]) -> (Parameter, bool) {
     let Some(equals) = memchr::memchr(b'=', piece) else {
         let attribute = String::from_utf8_lossy(piece).to_ascii_lowercase();
-        return (Parameter { attribute, value: Vec::new(), quoted: false }, false);
+        let bare = Parameter { attribute, value: Vec::new(), quoted: false, oddly_escaped: false };
+        return (bare, false);
     };
     let (attribute, value) = (&piece[..equals], &piece[equals + 1..]);
     let tight =
@@ -212,32 +216,46 @@ fn parameter(piece: &[u8]) -> (Parameter, bool) {
     let value = trim_blanks(value);
     match value.strip_prefix(b"\"") {
         Some(inner) => {
-            let (value, closed) = unquote(inner);
-            (Parameter { attribute, value, quoted: true }, well_named && closed)
+            let Unquoted { value, closed, oddly_escaped } = unquote(inner);
+            (Parameter { attribute, value, quoted: true, oddly_escaped }, well_named && closed)
         }
         None => {
             let is_plain = !value.is_empty() && value.iter().all(|&octet| is_token(octet));
-            (Parameter { attribute, value: value.to_vec(), quoted: false }, well_named && is_plain)
+            let value = value.to_vec();
+            (Parameter { attribute, value, quoted: false, oddly_escaped: false }, well_named && is_plain)
         }
     }
 }
 
-/// The content of a quoted string whose opening quote is gone, and whether its end is the value's end.
-fn unquote(inner: &[u8]) -> (Vec<u8>, bool) {
-    let mut value = Vec::with_capacity(inner.len());
+/// The content of a quoted string.
+#[derive(Default)]
+struct Unquoted {
+    value: Vec<u8>,
+    /// Whether the string's end is the value's end.
+    closed: bool,
+    oddly_escaped: bool,
+}
+
+/// Reads a quoted string whose opening quote is gone.
+fn unquote(inner: &[u8]) -> Unquoted {
+    let mut found = Unquoted::default();
     let mut at = 0;
     while at < inner.len() {
         match inner[at] {
             b'\\' if at + 1 < inner.len() => {
                 at += 1;
-                value.push(inner[at]);
+                found.oddly_escaped |= !matches!(inner[at], b'"' | b'\\');
+                found.value.push(inner[at]);
             }
-            b'"' => return (value, at + 1 == inner.len()),
-            octet => value.push(octet),
+            b'"' => {
+                found.closed = at + 1 == inner.len();
+                break;
+            }
+            octet => found.value.push(octet),
         }
         at += 1;
     }
-    (value, false)
+    found
 }
 
 /// The value without comments. One comment is no doubt where it is the last thing, balanced, and has white space
@@ -372,6 +390,7 @@ mod tests {
             "boundary=----=_Part_0",
             "boundary=\"b \"",
             "boundary=\"a:b\"",
+            "boundary=\"a\\b\"",
             "boundary=\"a*b\"",
             "boundary=\"a\r\n b\"",
             long.as_str(),

@@ -27,7 +27,10 @@ pub fn file_name(disposition: Option<&Structured>, content_type: Option<&Structu
 
 /// A parameter's text in whichever form it is given, the extended one before the plain.
 fn parameter_text(parameters: &[Parameter], attribute: &str, doubts: &mut Doubts) -> Option<String> {
-    let plain = parameters.iter().find(|p| p.attribute == attribute).map(|p| plain_text(&p.value, doubts));
+    let plain = parameters.iter().find(|p| p.attribute == attribute).map(|p| {
+        doubts.insert_if(p.oddly_escaped, Doubt::BadName);
+        plain_text(&p.value, doubts)
+    });
     let extended = extended_text(parameters, attribute, doubts);
     let disagree = matches!((&plain, &extended), (Some(plain), Some(extended)) if plain != extended);
     doubts.insert_if(disagree, Doubt::DuplicateParameter);
@@ -80,6 +83,7 @@ fn extended_text(parameters: &[Parameter], attribute: &str, doubts: &mut Doubts)
                 }
             }
         };
+        doubts.insert_if(parameter.oddly_escaped, Doubt::BadName);
         sections.push(Section { number, encoded, value: &parameter.value });
     }
     if sections.is_empty() {
@@ -163,6 +167,7 @@ mod tests {
     fn reads_every_honest_form() {
         for disposition in [
             "attachment; filename=\"Besuch in Köln.pdf\"",
+            "attachment; filename=\"Besuch in Köln.pdf\"; x=\"\\a\"",
             "attachment; filename*=utf-8''Besuch%20in%20K%C3%B6ln.pdf",
             "attachment; filename*=iso-8859-1'de'Besuch%20in%20K%F6ln.pdf",
             "attachment; filename*0*=utf-8''Besuch%20in%20K%C3; filename*1*=%B6ln; filename*2=.pdf",
@@ -193,6 +198,7 @@ mod tests {
             ("attachment; filename*=utf-8''%zz", "a/b", "bad-name"),
             ("attachment; filename*=plain", "a/b", "bad-name"),
             ("attachment; filename=\"=?utf-8?Q?a=00?=\"", "a/b", "bad-name"),
+            ("attachment; filename=\"a\\.pdf\"", "a/b", "bad-name"),
         ] {
             assert!(name(disposition, kind).1.contains(&code), "{disposition} {kind}");
         }
