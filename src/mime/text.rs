@@ -2,7 +2,7 @@
 
 use memchr::{memchr_iter, memmem};
 
-use crate::header::is_token;
+use crate::header::{is_blank, is_token};
 
 /// Hashes the canonical form of a text: line ends made CR LF, white space at line ends and trailing empty lines gone,
 /// runs of blanks made one space.
@@ -180,9 +180,10 @@ fn is_uuencode_begin(line: &[u8]) -> bool {
     let rest = line.strip_prefix(b"begin-base64 ").or_else(|| line.strip_prefix(b"begin "));
     let Some(rest) = rest else { return false };
     let digits = rest.iter().take_while(|octet| matches!(octet, b'0'..=b'7')).count();
+    let blanks = rest[digits..].iter().take_while(|&&octet| is_blank(octet)).count();
     matches!(digits, 3 | 4)
         && rest.get(digits) == Some(&b' ')
-        && rest.get(digits + 1).is_some_and(|octet| !octet.is_ascii_whitespace())
+        && rest.get(digits + blanks).is_some_and(|octet| !octet.is_ascii_whitespace())
 }
 
 /// A `data:` URL (RFC 2397) with a media type other than `image/*`, or with base64 of an unnamed one.
@@ -288,6 +289,7 @@ mod tests {
     fn finds_files_in_texts() {
         for text in [
             "see below\r\nbegin 644 agenda.exe\r\nM...\r\nend",
+            "begin 644  \tagenda.exe\r\n",
             "begin-base64 755 a\r\n",
             "=ybegin line=128 size=1 name=a\r\n",
             "(This file must be converted with BinHex 4.0)",
@@ -300,6 +302,7 @@ mod tests {
         for text in [
             "we begin 644 things",
             "begin with this",
+            "begin 644 \r\nin a line of its own",
             "begin 9 o'clock",
             "<img src=\"data:image/png;base64,AAAA\">",
             "the data: one, two",
