@@ -57,7 +57,7 @@ impl Decoder {
             doubts.extend(decode_window(&mut self.decoded, &carried, sink));
         }
         let well_padded = matches!((symbols % 4, padding), (0, 0) | (2, 2) | (3, 1));
-        doubts.insert_if(!only_padding || !well_padded, Doubt::BadBase64);
+        doubts.insert_if(!only_padding || !well_padded || has_loose_bits(text, symbols), Doubt::BadBase64);
         doubts
     }
 
@@ -106,6 +106,18 @@ fn decode_window(decoded: &mut Vec<u8>, window: &[u8], sink: &mut impl FnMut(&[u
             doubts.insert_if(memchr(0, window).is_some(), Doubt::Nul);
             doubts
         }
+    }
+}
+
+/// Whether the last symbol holds bits that belong to no octet: they should be zero (RFC 4648 §3.5), and decoders that
+/// check it refuse the rest.
+fn has_loose_bits(text: &[u8], symbols: usize) -> bool {
+    let last = text.iter().rfind(|octet| !octet.is_ascii_whitespace());
+    let is_zero = |loose: &[u8]| last.is_none_or(|last| loose.contains(last));
+    match symbols % 4 {
+        2 => !is_zero(b"AQgw"),
+        3 => !is_zero(b"AEIMQUYcgkosw048"),
+        _ => false,
     }
 }
 
@@ -267,6 +279,8 @@ mod tests {
             ("QUJ-", "bad-base64"),
             ("QUJDR", "bad-base64"),
             ("QUI", "bad-base64"),
+            ("QR==", "bad-base64"),
+            ("QUJ=", "bad-base64"),
             ("QQ=", "bad-base64"),
             ("QQ===", "bad-base64"),
             ("QUJD=", "bad-base64"),
