@@ -21,8 +21,24 @@ pub fn file_name(disposition: Option<&Structured>, content_type: Option<&Structu
     let conflict = matches!((&filename, &name), (Some(filename), Some(name)) if filename != name);
     doubts.insert_if(conflict, Doubt::NameConflict);
     let chosen = filename.or(name).unwrap_or_default();
+    doubts.insert_if(stray_names(disposition, content_type).any(|name| name != chosen), Doubt::NameConflict);
     doubts.insert_if(chosen.chars().any(char::is_control), Doubt::BadName);
     (chosen, doubts)
+}
+
+/// Names where no standard puts them, but some readers look: `name` of a disposition (other than `form-data`, whose
+/// own it is) and `filename` of a type.
+fn stray_names<'a>(
+    disposition: Option<&'a Structured>,
+    content_type: Option<&'a Structured>,
+) -> impl Iterator<Item = String> + 'a {
+    let disposition = disposition.filter(|disposition| disposition.word != "form-data");
+    let text = |field: Option<&Structured>, attribute| {
+        parameter_text(&field?.parameters, attribute, &mut Doubts::default())
+    };
+    [(disposition, "name"), (content_type, "filename")]
+        .into_iter()
+        .filter_map(move |(field, attribute)| text(field, attribute))
 }
 
 /// A parameter's text in whichever form it is given, the extended one before the plain.
@@ -181,12 +197,17 @@ mod tests {
         assert_eq!(name("inline", "a/b; name=x.pdf").0, "x.pdf");
         assert_eq!(name("attachment; filename=x.pdf", "a/b; name=x.pdf"), ("x.pdf".into(), vec![]));
         assert_eq!(name("inline", "a/b"), (String::new(), vec![]));
+        assert_eq!(name("attachment; filename=x; name=x", "a/b; filename=x"), ("x".into(), vec![]));
+        assert_eq!(name("form-data; name=field; filename=x", "a/b"), ("x".into(), vec![]));
     }
 
     #[test]
     fn doubts_what_readers_show_differently() {
         for (disposition, kind, code) in [
             ("attachment; filename=a.pdf", "a/b; name=a.exe", "name-conflict"),
+            ("attachment; filename=a.pdf; name=a.exe", "a/b", "name-conflict"),
+            ("inline", "a/b; filename=a.exe", "name-conflict"),
+            ("attachment; name*=utf-8''a.exe", "a/b; name=a.pdf", "name-conflict"),
             ("attachment; filename=a.pdf; filename*=utf-8''a.exe", "a/b", "duplicate-parameter"),
             ("attachment; filename*0=a; filename*2=b", "a/b", "duplicate-parameter"),
             ("attachment; filename*1=b; filename*0=a", "a/b", "duplicate-parameter"),
