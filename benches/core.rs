@@ -107,7 +107,7 @@ fn honest(criterion: &mut Criterion) {
         });
         let moment = Moment { now: NOW, random: [0; 16] };
         group.bench_function("seal", |b| {
-            b.iter(|| seal(&Message::new(black_box(&plain)), &sealer, moment).unwrap())
+            b.iter(|| seal(&Message::new(black_box(&plain)), &sealer, moment).unwrap());
         });
         group.bench_function("verify-intact", |b| b.iter(|| check(black_box(&intact)).verdict));
         group.bench_function("verify-changed", |b| b.iter(|| check(black_box(&changed)).verdict));

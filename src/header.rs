@@ -138,13 +138,13 @@ impl<'a> HeaderSection<'a> {
             self.fault(number, Doubt::Nul);
         }
         if line.first().copied().is_some_and(is_blank) {
-            self.continue_field(message, line, end, number);
+            self.continue_field(message, line, start, end, number);
         } else {
             self.start_field(line, start, end, number);
         }
     }
 
-    fn continue_field(&mut self, message: &'a [u8], line: &[u8], end: usize, number: usize) {
+    fn continue_field(&mut self, message: &'a [u8], line: &[u8], start: usize, end: usize, number: usize) {
         if reads_as_mime_field(line) {
             self.fault(number, Doubt::LookalikeField);
         }
@@ -153,6 +153,8 @@ impl<'a> HeaderSection<'a> {
             self.fault(number, Doubt::JunkHeaderLine);
         }
         match self.fields.last_mut() {
+            // What continues a junk line is no part of the field before that.
+            Some(field) if field.end != start => {}
             Some(field) => {
                 let value_start = field.start + field.value_offset(message);
                 field.end = end;
@@ -273,7 +275,8 @@ pub(crate) fn is_blank(octet: u8) -> bool {
     matches!(octet, b' ' | b'\t')
 }
 
-fn trim_blanks_end(text: &[u8]) -> &[u8] {
+/// `text` without the blanks at its end.
+pub(crate) fn trim_blanks_end(text: &[u8]) -> &[u8] {
     let end = text.iter().rposition(|&octet| !is_blank(octet)).map_or(0, |last| last + 1);
     &text[..end]
 }
@@ -435,6 +438,12 @@ mod tests {
         ] {
             assert_eq!(doubts_of(section), [code], "{section:?}");
         }
+    }
+
+    #[test]
+    fn what_continues_junk_is_junk() {
+        let header = HeaderSection::parse(b"A: b\r\njunk\r\n more\r\nC: d\r\n\r\n");
+        assert_eq!(header.fields.iter().map(|field| field.value).collect::<Vec<_>>(), [b" b", b" d"]);
     }
 
     #[test]

@@ -303,7 +303,7 @@ fn status(sealed: &Entry, found: Option<&Entry>) -> Status {
 /// The text leaves: which are as sealed, and which are none that a relay may add.
 struct Texts {
     are_intact: bool,
-    /// Found texts whose hash is a sealed text's.
+    /// Found texts that are sealed ones.
     known: Vec<bool>,
     /// Found texts that count as added attachments.
     as_attachments: Vec<bool>,
@@ -317,10 +317,13 @@ impl Texts {
             sealed.entries.iter().filter(|entry| is_text(entry)).map(content).collect();
         let found_texts = found.iter().map(|leaf| &leaf.entry).filter(|entry| is_text(entry)).map(content);
         let are_intact = found_texts.eq(sealed_texts.iter().cloned());
-        let known: Vec<bool> = found
-            .iter()
-            .map(|leaf| is_text(&leaf.entry) && sealed_texts.contains(&content(&leaf.entry)))
-            .collect();
+        // A sealed text is known as often as it was sealed; one copy more was added.
+        let mut left = sealed_texts.clone();
+        let mut take = |leaf: &Found| {
+            let at = left.iter().position(|text| is_text(&leaf.entry) && *text == content(&leaf.entry));
+            at.map(|at| left.swap_remove(at)).is_some()
+        };
+        let known: Vec<bool> = found.iter().map(&mut take).collect();
         let mut texts = Self { are_intact, as_attachments: vec![false; found.len()], known };
         texts.find_added(&sealed_texts, found);
         texts
@@ -338,13 +341,6 @@ impl Texts {
             }
             if leaf.entry.kind == Kind::Text && !leaf.is_inline && !self.known[at] {
                 self.as_attachments[at] = true;
-            }
-        }
-        // Copies of sealed HTML are surplus as well.
-        for (at, leaf) in found.iter().enumerate().rev() {
-            if surplus > 0 && is_html(leaf) && !self.as_attachments[at] {
-                self.as_attachments[at] = true;
-                surplus -= 1;
             }
         }
     }

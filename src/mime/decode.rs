@@ -63,7 +63,8 @@ impl Decoder {
         let only_padding = padding.iter().all(|octet| matches!(octet, b'=' | b' ' | b'\t' | b'\r' | b'\n'));
         let padding = padding.iter().filter(|&&octet| octet == b'=').count();
         let well_padded = matches!((symbols % 4, padding), (0, 0) | (2, 2) | (3, 1));
-        doubts.insert_if(!only_padding || !well_padded, Doubt::BadBase64);
+        let loose = has_loose_bits(&body[..at], symbols);
+        doubts.insert_if(!only_padding || !well_padded || loose, Doubt::BadBase64);
         doubts.insert_if(line_ends.are_bare(), Doubt::BareLineEnd);
         doubts
     }
@@ -113,6 +114,18 @@ fn decode_window(decoded: &mut Vec<u8>, window: &[u8], sink: &mut impl FnMut(&[u
             doubts.insert_if(memchr(0, window).is_some(), Doubt::Nul);
             doubts
         }
+    }
+}
+
+/// Whether the last symbol holds bits that belong to no octet: they should be zero (RFC 4648 §3.5), and decoders that
+/// check it refuse the rest.
+fn has_loose_bits(text: &[u8], symbols: usize) -> bool {
+    let last = text.iter().rfind(|octet| !octet.is_ascii_whitespace());
+    let is_zero = |loose: &[u8]| last.is_none_or(|last| loose.contains(last));
+    match symbols % 4 {
+        2 => !is_zero(b"AQgw"),
+        3 => !is_zero(b"AEIMQUYcgkosw048"),
+        _ => false,
     }
 }
 
@@ -309,6 +322,8 @@ mod tests {
             ("QUJ-", "bad-base64"),
             ("QUJDR", "bad-base64"),
             ("QUI", "bad-base64"),
+            ("QR==", "bad-base64"),
+            ("QUJ=", "bad-base64"),
             ("QQ=", "bad-base64"),
             ("QQ===", "bad-base64"),
             ("QUJD=", "bad-base64"),

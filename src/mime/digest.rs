@@ -70,9 +70,9 @@ fn attachment(body: &[u8], leaf: &Leaf, decoder: &mut Decoder) -> Digest {
 /// White space at the end of a quoted-printable line, which RFC 2045 §6.7 rule 3 removes and some decoders keep.
 /// Of a text's hash it is no part.
 fn has_blanks_that_decoders_keep(body: &[u8], encoding: Encoding) -> bool {
+    let ends_in_blank = |line: &[u8]| matches!(line.last(), Some(b' ' | b'\t'));
     encoding == Encoding::QuotedPrintable
-        && memchr::memchr_iter(b'\n', body).any(|at| {
-            let line = body[..at].strip_suffix(b"\r").unwrap_or(&body[..at]);
-            matches!(line.last(), Some(b' ' | b'\t'))
-        })
+        && (ends_in_blank(body)
+            || memchr::memchr_iter(b'\n', body)
+                .any(|at| ends_in_blank(body[..at].strip_suffix(b"\r").unwrap_or(&body[..at]))))
 }

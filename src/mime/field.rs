@@ -13,6 +13,8 @@ pub struct Parameter {
     pub value: Vec<u8>,
     /// Whether it stood in quotes.
     pub quoted: bool,
+    /// Whether a backslash in the quotes stood before something that needs none, where many readers keep it.
+    pub oddly_escaped: bool,
 }
 
 /// A field value of the form `word *(; attribute=value)`.
@@ -67,6 +69,7 @@ pub fn is_bad_boundary(boundary: &Parameter, raw: &[u8]) -> bool {
     value.is_empty()
         || value.len() > 70
         || value.ends_with(b" ")
+        || boundary.oddly_escaped
         || !value.iter().all(allowed)
         || !boundary.quoted && !value.iter().all(|&octet| is_token(octet))
         || is_folded_inside_quotes(raw)
@@ -98,7 +101,7 @@ pub fn transfer_encoding(value: &[u8]) -> (String, Doubts) {
     (word, doubts)
 }
 
-/// The doubts about a MIME-Version (RFC 2045 §4): comments are allowed around it, another version is not.
+/// The doubts about a MIME-Version (RFC 2045 §4): one comment is allowed behind it, another version is not.
 pub fn mime_version(value: &[u8]) -> Doubts {
     let (value, mut doubts) = strip_comments(value, false);
     doubts.insert_if(trim_blanks(&value) != b"1.0", Doubt::MimeVersion);
@@ -150,25 +153,25 @@ fn structured(value: &[u8], grammar: Doubt) -> Structured {
     parsed.word = String::from_utf8_lossy(word).to_ascii_lowercase();
     parsed.doubts.insert_if(parsed.word.contains("=?"), Doubt::EncodedStructure);
     while !pieces.rest.is_empty() {
-        let piece = trim_blanks(pieces.next_piece());
+        let left = pieces.rest.len();
+        let piece = pieces.next_piece();
+        let ends_in_semicolon = piece.len() < left;
+        let piece = trim_blanks(piece);
         if piece.is_empty() {
             // A final semicolon is a habit of many honest programs; two are not.
-            parsed.doubts.insert_if(!pieces.rest.is_empty(), grammar);
+            parsed.doubts.insert_if(ends_in_semicolon, grammar);
             continue;
         }
         if parsed.parameters.len() == MAX_PARAMETERS {
             parsed.doubts.insert(grammar);
             break;
         }
-        match parameter(piece) {
-            (parameter, true) => parsed.parameters.push(parameter),
-            (parameter, false) => {
-                // A bare boundary has a doubt of its own, raised where it is used.
-                let bare_boundary = parameter.attribute == "boundary" && !parameter.quoted;
-                parsed.doubts.insert_if(!bare_boundary, grammar);
-                parsed.parameters.push(parameter);
-            }
-        }
+        let (parameter, form) = parameter(piece);
+        // A bare boundary's value has a doubt of its own, raised where it is used.
+        let bare_boundary = parameter.attribute == "boundary" && !parameter.quoted;
+        let good = form == Form::Good || form == Form::BadValue && bare_boundary;
+        parsed.doubts.insert_if(!good, grammar);
+        parsed.parameters.push(parameter);
     }
     parsed
 }
@@ -198,11 +201,12 @@ impl<'a> Pieces<'a> {
     }
 }
 
-/// One parameter, and whether it is of the grammar's form.
-fn parameter(piece: &[u8]) -> (Parameter, bool) {
+/// One parameter, and its form.
+fn parameter(piece: &[u8]) -> (Parameter, Form) {
     let Some(equals) = memchr::memchr(b'=', piece) else {
         let attribute = String::from_utf8_lossy(piece).to_ascii_lowercase();
-        return (Parameter { attribute, value: Vec::new(), quoted: false }, false);
+        let bare = Parameter { attribute, value: Vec::new(), quoted: false, oddly_escaped: false };
+        return (bare, Form::BadAttribute);
     };
     let (attribute, value) = (&piece[..equals], &piece[equals + 1..]);
     let tight =
@@ -212,32 +216,71 @@ fn parameter(piece: &[u8]) -> (Parameter, bool) {
     let value = trim_blanks(value);
     match value.strip_prefix(b"\"") {
         Some(inner) => {
-            let (value, closed) = unquote(inner);
-            (Parameter { attribute, value, quoted: true }, well_named && closed)
+            let Unquoted { value, closed, oddly_escaped } = unquote(inner);
+            (Parameter { attribute, value, quoted: true, oddly_escaped }, Form::of(well_named, closed))
         }
         None => {
-            let is_plain = !value.is_empty() && value.iter().all(|&octet| is_token(octet));
-            (Parameter { attribute, value: value.to_vec(), quoted: false }, well_named && is_plain)
+            // `type=text/html` and `protocol=…/…` are written without quotes by several mail libraries.
+            let slash =
+                !matches!(attribute.split('*').next(), Some("boundary" | "charset" | "name" | "filename"));
+            let is_plain =
+                !value.is_empty() && value.iter().all(|&octet| is_token(octet) || slash && octet == b'/');
+            let value = value.to_vec();
+            let form = Form::of(well_named, is_plain);
+            (Parameter { attribute, value, quoted: false, oddly_escaped: false }, form)
         }
     }
 }
 
-/// The content of a quoted string whose opening quote is gone, and whether its end is the value's end.
-fn unquote(inner: &[u8]) -> (Vec<u8>, bool) {
-    let mut value = Vec::with_capacity(inner.len());
+/// Whether a parameter is of the grammar's form.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Good,
+    /// No attribute, a bad one, or white space around the `=`.
+    BadAttribute,
+    /// A value that is neither a token nor a whole quoted string.
+    BadValue,
+}
+
+impl Form {
+    fn of(well_named: bool, well_valued: bool) -> Self {
+        match (well_named, well_valued) {
+            (true, true) => Self::Good,
+            (true, false) => Self::BadValue,
+            (false, _) => Self::BadAttribute,
+        }
+    }
+}
+
+/// The content of a quoted string.
+#[derive(Default)]
+struct Unquoted {
+    value: Vec<u8>,
+    /// Whether the string's end is the value's end.
+    closed: bool,
+    oddly_escaped: bool,
+}
+
+/// Reads a quoted string whose opening quote is gone.
+fn unquote(inner: &[u8]) -> Unquoted {
+    let mut found = Unquoted::default();
     let mut at = 0;
     while at < inner.len() {
         match inner[at] {
             b'\\' if at + 1 < inner.len() => {
                 at += 1;
-                value.push(inner[at]);
+                found.oddly_escaped |= !matches!(inner[at], b'"' | b'\\');
+                found.value.push(inner[at]);
             }
-            b'"' => return (value, at + 1 == inner.len()),
-            octet => value.push(octet),
+            b'"' => {
+                found.closed = at + 1 == inner.len();
+                break;
+            }
+            octet => found.value.push(octet),
         }
         at += 1;
     }
-    (value, false)
+    found
 }
 
 /// The value without comments. One comment is no doubt where it is the last thing, balanced, and has white space
@@ -296,10 +339,12 @@ mod tests {
             "text/plain",
             "Text/Plain; charset=utf-8",
             "text/plain; charset=utf-8;",
+            "text/plain; charset=utf-8; ",
             "multipart/mixed; boundary=\"=_x (y); z\"",
             "application/vnd.ms-excel.sheet.macroEnabled.12; name=\"a;b.xlsm\"",
             "multipart/signed; micalg=pgp-sha256; protocol=\"application/pgp-signature\"; boundary=\"b\"",
             "text/plain; charset=us-ascii (plain text)",
+            "multipart/related; type=text/html; boundary=b",
             "application/pdf; name*0*=utf-8''a; name*1=b",
         ] {
             assert_eq!(codes(content_type(value.as_bytes()).doubts), [""; 0], "{value}");
@@ -322,9 +367,13 @@ mod tests {
             ("text/plain; charset=", "bad-type"),
             ("text/plain; charset = utf-8", "bad-type"),
             ("text/plain; name=a b", "bad-type"),
+            ("text/plain; name=a/b", "bad-type"),
             ("text/plain; name=\"a", "bad-type"),
             ("text/plain; name=\"a\"b", "bad-type"),
             ("text/plain;; charset=utf-8", "bad-type"),
+            ("text/plain; charset=utf-8;;", "bad-type"),
+            ("multipart/mixed; boundary =b", "bad-type"),
+            ("multipart/mixed; boundary= b", "bad-type"),
             ("multi-part/mixed; boundary=b", "bad-type"),
             ("mutlipart/mixed; boundary=b", "bad-type"),
             ("multiparts/mixed; boundary=b", "bad-type"),
@@ -372,6 +421,7 @@ mod tests {
             "boundary=----=_Part_0",
             "boundary=\"b \"",
             "boundary=\"a:b\"",
+            "boundary=\"a\\b\"",
             "boundary=\"a*b\"",
             "boundary=\"a\r\n b\"",
             long.as_str(),

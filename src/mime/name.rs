@@ -21,13 +21,32 @@ pub fn file_name(disposition: Option<&Structured>, content_type: Option<&Structu
     let conflict = matches!((&filename, &name), (Some(filename), Some(name)) if filename != name);
     doubts.insert_if(conflict, Doubt::NameConflict);
     let chosen = filename.or(name).unwrap_or_default();
+    doubts.insert_if(stray_names(disposition, content_type).any(|name| name != chosen), Doubt::NameConflict);
     doubts.insert_if(chosen.chars().any(char::is_control), Doubt::BadName);
     (chosen, doubts)
 }
 
+/// Names where no standard puts them, but some readers look: `name` of a disposition (other than `form-data`, whose
+/// own it is) and `filename` of a type.
+fn stray_names<'a>(
+    disposition: Option<&'a Structured>,
+    content_type: Option<&'a Structured>,
+) -> impl Iterator<Item = String> + 'a {
+    let disposition = disposition.filter(|disposition| disposition.word != "form-data");
+    let text = |field: Option<&Structured>, attribute| {
+        parameter_text(&field?.parameters, attribute, &mut Doubts::default())
+    };
+    [(disposition, "name"), (content_type, "filename")]
+        .into_iter()
+        .filter_map(move |(field, attribute)| text(field, attribute))
+}
+
 /// A parameter's text in whichever form it is given, the extended one before the plain.
 fn parameter_text(parameters: &[Parameter], attribute: &str, doubts: &mut Doubts) -> Option<String> {
-    let plain = parameters.iter().find(|p| p.attribute == attribute).map(|p| plain_text(&p.value, doubts));
+    let plain = parameters.iter().find(|p| p.attribute == attribute).map(|p| {
+        doubts.insert_if(p.oddly_escaped, Doubt::BadName);
+        plain_text(&p.value, doubts)
+    });
     let extended = extended_text(parameters, attribute, doubts);
     let disagree = matches!((&plain, &extended), (Some(plain), Some(extended)) if plain != extended);
     doubts.insert_if(disagree, Doubt::DuplicateParameter);
@@ -36,6 +55,7 @@ fn parameter_text(parameters: &[Parameter], attribute: &str, doubts: &mut Doubts
 
 /// A plain value: encoded-words decoded, other octets as UTF-8.
 fn plain_text(value: &[u8], doubts: &mut Doubts) -> String {
+    doubts.insert_if(value.len() > MAX_NAME, Doubt::BadName);
     let value = &value[..value.len().min(MAX_NAME)];
     let mut well_formed = std::str::from_utf8(value).is_ok();
     if memchr::memmem::find(value, b"=?").is_none() {
@@ -80,6 +100,7 @@ fn extended_text(parameters: &[Parameter], attribute: &str, doubts: &mut Doubts)
                 }
             }
         };
+        doubts.insert_if(parameter.oddly_escaped, Doubt::BadName);
         sections.push(Section { number, encoded, value: &parameter.value });
     }
     if sections.is_empty() {
@@ -163,6 +184,7 @@ mod tests {
     fn reads_every_honest_form() {
         for disposition in [
             "attachment; filename=\"Besuch in Köln.pdf\"",
+            "attachment; filename=\"Besuch in Köln.pdf\"; x=\"\\a\"",
             "attachment; filename*=utf-8''Besuch%20in%20K%C3%B6ln.pdf",
             "attachment; filename*=iso-8859-1'de'Besuch%20in%20K%F6ln.pdf",
             "attachment; filename*0*=utf-8''Besuch%20in%20K%C3; filename*1*=%B6ln; filename*2=.pdf",
@@ -176,12 +198,17 @@ mod tests {
         assert_eq!(name("inline", "a/b; name=x.pdf").0, "x.pdf");
         assert_eq!(name("attachment; filename=x.pdf", "a/b; name=x.pdf"), ("x.pdf".into(), vec![]));
         assert_eq!(name("inline", "a/b"), (String::new(), vec![]));
+        assert_eq!(name("attachment; filename=x; name=x", "a/b; filename=x"), ("x".into(), vec![]));
+        assert_eq!(name("form-data; name=field; filename=x", "a/b"), ("x".into(), vec![]));
     }
 
     #[test]
     fn doubts_what_readers_show_differently() {
         for (disposition, kind, code) in [
             ("attachment; filename=a.pdf", "a/b; name=a.exe", "name-conflict"),
+            ("attachment; filename=a.pdf; name=a.exe", "a/b", "name-conflict"),
+            ("inline", "a/b; filename=a.exe", "name-conflict"),
+            ("attachment; name*=utf-8''a.exe", "a/b; name=a.pdf", "name-conflict"),
             ("attachment; filename=a.pdf; filename*=utf-8''a.exe", "a/b", "duplicate-parameter"),
             ("attachment; filename*0=a; filename*2=b", "a/b", "duplicate-parameter"),
             ("attachment; filename*1=b; filename*0=a", "a/b", "duplicate-parameter"),
@@ -193,6 +220,7 @@ mod tests {
             ("attachment; filename*=utf-8''%zz", "a/b", "bad-name"),
             ("attachment; filename*=plain", "a/b", "bad-name"),
             ("attachment; filename=\"=?utf-8?Q?a=00?=\"", "a/b", "bad-name"),
+            ("attachment; filename=\"a\\.pdf\"", "a/b", "bad-name"),
         ] {
             assert!(name(disposition, kind).1.contains(&code), "{disposition} {kind}");
         }

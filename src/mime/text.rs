@@ -2,6 +2,8 @@
 
 use memchr::{memchr_iter, memmem};
 
+use crate::header::is_blank;
+
 /// Hashes the canonical form of a text: line ends made CR LF, white space at line ends and trailing empty lines gone,
 /// runs of blanks made one space.
 #[derive(Debug, Default)]
@@ -96,7 +98,8 @@ impl TextHasher {
 pub struct CharsetScan {
     charset: String,
     start: Vec<u8>,
-    after_escape: bool,
+    /// The last window's final ESC and what followed it, where that was too short to tell.
+    cut: Vec<u8>,
     found: bool,
 }
 
@@ -108,7 +111,7 @@ impl CharsetScan {
             charset.as_str(),
             "utf-7" | "utf7" | "unicode-1-1-utf-7" | "csunicode11utf7" | "unicode-2-0-utf-7"
         );
-        Self { charset, start: Vec::new(), after_escape: false, found }
+        Self { charset, start: Vec::new(), cut: Vec::new(), found }
     }
 
     /// Takes the next decoded octets.
@@ -118,11 +121,18 @@ impl CharsetScan {
         if self.charset.starts_with("iso-2022") || self.charset.starts_with("csiso2022") {
             return;
         }
-        if self.after_escape {
-            self.found |= text.first().is_some_and(is_designator);
+        if !self.cut.is_empty() {
+            self.cut.extend_from_slice(&text[..text.len().min(2)]);
+            self.found |= self.cut.len() > 2 && is_designation(&self.cut[1..]);
         }
-        self.found |= memchr_iter(0x1b, text).any(|at| text.get(at + 1).is_some_and(is_designator));
-        self.after_escape = text.last().map_or(self.after_escape, |&octet| octet == 0x1b);
+        self.found |=
+            memchr_iter(0x1b, text).any(|at| text.len() - at > 2 && is_designation(&text[at + 1..]));
+        let end = &text[text.len().saturating_sub(2)..];
+        match memchr::memrchr(0x1b, end) {
+            Some(at) => self.cut = end[at..].to_vec(),
+            None if self.cut.len() > 2 => self.cut.clear(),
+            None => {}
+        }
     }
 
     /// Whether readers could disagree.
@@ -133,8 +143,16 @@ impl CharsetScan {
         let wide = ["utf-16", "utf16", "utf-32", "utf32", "ucs-2", "ucs-4", "iso-10646-ucs", "csunicode"]
             .iter()
             .any(|label| self.charset.starts_with(label));
-        self.found || wide && !marked && !self.start.is_empty()
+        self.found
+            || self.cut.len() == 2 && is_designation(&self.cut[1..])
+            || wide && !marked && !self.start.is_empty()
     }
+}
+
+/// ISO/IEC 2022: whether what follows ESC switches character sets. `( B` switches to ASCII, which alone says nothing;
+/// terminals write it in their logs.
+fn is_designation(rest: &[u8]) -> bool {
+    !rest.starts_with(b"(B") && rest.first().is_some_and(is_designator)
 }
 
 /// ISO/IEC 2022: what follows ESC where it switches character sets.
@@ -183,9 +201,10 @@ fn is_uuencode_begin(line: &[u8]) -> bool {
     let rest = line.strip_prefix(b"begin-base64 ").or_else(|| line.strip_prefix(b"begin "));
     let Some(rest) = rest else { return false };
     let digits = rest.iter().take_while(|octet| matches!(octet, b'0'..=b'7')).count();
+    let blanks = rest[digits..].iter().take_while(|&&octet| is_blank(octet)).count();
     matches!(digits, 3 | 4)
         && rest.get(digits) == Some(&b' ')
-        && rest.get(digits + 1).is_some_and(|octet| !octet.is_ascii_whitespace())
+        && rest.get(digits + blanks).is_some_and(|octet| !octet.is_ascii_whitespace())
 }
 
 /// Octets of a `data:` URL that are enough to know it by.
@@ -294,6 +313,14 @@ mod tests {
         assert!(!doubtful(Some("ISO-2022-JP"), b"\x1b$B..."));
         assert!(!doubtful(Some("utf-8"), b"colour \x1b[1m"));
         assert!(!doubtful(None, b"plain"));
+        for lead in ["", "a", "ab", "abc"] {
+            assert!(!doubtful(None, format!("{lead}\x1b(B\x1b[m").as_bytes()));
+            assert!(!doubtful(None, format!("{lead}\x1b").as_bytes()));
+            for tail in ["", "x", "xy"] {
+                assert!(doubtful(None, format!("{lead}\x1b$B{tail}").as_bytes()));
+                assert!(doubtful(None, format!("{lead}\x1b${tail}").as_bytes()));
+            }
+        }
     }
 
     fn embedded(text: &str) -> bool {
@@ -309,6 +336,7 @@ mod tests {
     fn finds_files_in_texts() {
         for text in [
             "see below\r\nbegin 644 agenda.exe\r\nM...\r\nend",
+            "begin 644  \tagenda.exe\r\n",
             "begin-base64 755 a\r\n",
             "=ybegin line=128 size=1 name=a\r\n",
             "(This file must be converted with BinHex 4.0)",
@@ -323,6 +351,7 @@ mod tests {
         for text in [
             "we begin 644 things",
             "begin with this",
+            "begin 644 \r\nin a line of its own",
             "begin 9 o'clock",
             "<img src=\"data:image/png;base64,AAAA\">",
             "the data: one, two",

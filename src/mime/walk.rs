@@ -11,7 +11,7 @@ use super::field::{self, Structured};
 use super::leaf::{Encoding, Kind, Leaf};
 use super::name::file_name;
 use crate::doubt::{Doubt, Doubts};
-use crate::header::{HeaderSection, is_blank, reads_as_mime_field};
+use crate::header::{HeaderSection, is_blank, reads_as_mime_field, trim_blanks_end};
 
 /// Most leaves of a message (SEAL.md §5).
 pub const MAX_LEAVES: usize = 1000;
@@ -35,6 +35,7 @@ pub fn walk(message: &[u8], header: &HeaderSection<'_>) -> Structure {
         open: Vec::new(),
         live: Vec::new(),
         first_octets: [false; 256],
+        named: Vec::new(),
         found: Structure::default(),
     };
     let top = Part::read(header, "text/plain");
@@ -45,6 +46,9 @@ pub fn walk(message: &[u8], header: &HeaderSection<'_>) -> Structure {
     }
     walk.found
 }
+
+/// Boundaries to compare words in a preamble or epilogue with; where there are more, any words are doubted.
+const MAX_NAMED: usize = 16;
 
 /// A multipart that is being read.
 struct Container {
@@ -62,6 +66,8 @@ struct Walk<'a> {
     live: Vec<usize>,
     /// Which octets a live boundary begins with.
     first_octets: [bool; 256],
+    /// The boundaries of all multiparts so far; no more than a few of them.
+    named: Vec<Vec<u8>>,
     found: Structure,
 }
 
@@ -236,6 +242,9 @@ impl Walk<'_> {
     fn push(&mut self, container: Container) {
         let at = self.live.partition_point(|&index| self.open[index].boundary <= container.boundary);
         self.live.insert(at, self.open.len());
+        if self.named.len() <= MAX_NAMED {
+            self.named.push(container.boundary.clone());
+        }
         self.open.push(container);
         self.note_first_octets();
     }
@@ -275,10 +284,23 @@ impl Walk<'_> {
         self.found.doubts.insert_if(has_bare_line_end(text), Doubt::BareLineEnd);
         let hides = text.split(|&octet| octet == b'\n').any(|line| {
             let line = line.strip_suffix(b"\r").unwrap_or(line);
-            looks_like_delimiter(line)
+            self.looks_like_delimiter(line)
                 || !line.first().copied().is_some_and(is_blank) && reads_as_mime_field(line)
         });
         self.found.doubts.insert_if(hides, Doubt::HiddenPart);
+    }
+
+    /// Whether a line could be a delimiter of some boundary: `--` and more than a rule of dashes or a signature mark.
+    /// Several words, as in a footer between dashes, are one only if they begin with a boundary of this message.
+    fn looks_like_delimiter(&self, line: &[u8]) -> bool {
+        line.strip_prefix(b"--").map(trim_blanks_end).is_some_and(|rest| {
+            let is_named = || {
+                self.named.len() > MAX_NAMED || self.named.iter().any(|boundary| rest.starts_with(boundary))
+            };
+            rest.first().is_some_and(|&octet| !is_blank(octet))
+                && rest.iter().any(|&octet| octet != b'-' && !is_blank(octet))
+                && (!rest.iter().copied().any(is_blank) || is_named())
+        })
     }
 }
 
@@ -290,14 +312,6 @@ fn find_dashes(text: &[u8]) -> Option<usize> {
     let in_near = near.windows(3).position(|octets| octets == b"\n--");
     let behind = near.len().saturating_sub(2);
     in_near.or_else(|| memmem::find(&text[behind..], b"\n--").map(|at| behind + at))
-}
-
-/// Whether a line could be a delimiter of some boundary: `--` and more than a rule of dashes or a signature mark.
-fn looks_like_delimiter(line: &[u8]) -> bool {
-    line.strip_prefix(b"--").is_some_and(|rest| {
-        rest.first().is_some_and(|&octet| !is_blank(octet))
-            && rest.iter().any(|&octet| octet != b'-' && !is_blank(octet))
-    })
 }
 
 /// What a part's header section says of it.
