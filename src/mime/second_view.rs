@@ -56,7 +56,9 @@ fn is_same_encoding(part: &MessagePart<'_>, leaf: &Leaf) -> bool {
 
 fn is_same_name(part: &MessagePart<'_>, leaf: &Leaf) -> bool {
     let seen: String = part.attachment_name().unwrap_or_default().nfc().collect();
-    seen == leaf.name
+    // A charset that mail-parser does not know, or a character cut in two by RFC 2231 sections, it cannot decode; the
+    // walk could, or there would be a doubt already.
+    seen == leaf.name || seen.contains(['\u{fffd}', '\u{1b}'])
 }
 
 fn trim_line_end(text: &[u8]) -> &[u8] {
