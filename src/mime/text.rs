@@ -93,7 +93,8 @@ impl TextHasher {
 pub struct CharsetScan {
     charset: String,
     start: Vec<u8>,
-    after_escape: bool,
+    /// The last window's final ESC and what followed it, where that was too short to tell.
+    cut: Vec<u8>,
     found: bool,
 }
 
@@ -105,7 +106,7 @@ impl CharsetScan {
             charset.as_str(),
             "utf-7" | "utf7" | "unicode-1-1-utf-7" | "csunicode11utf7" | "unicode-2-0-utf-7"
         );
-        Self { charset, start: Vec::new(), after_escape: false, found }
+        Self { charset, start: Vec::new(), cut: Vec::new(), found }
     }
 
     /// Takes the next decoded octets.
@@ -115,11 +116,18 @@ impl CharsetScan {
         if self.charset.starts_with("iso-2022") || self.charset.starts_with("csiso2022") {
             return;
         }
-        if self.after_escape {
-            self.found |= text.first().is_some_and(is_designator);
+        if !self.cut.is_empty() {
+            self.cut.extend_from_slice(&text[..text.len().min(2)]);
+            self.found |= self.cut.len() > 2 && is_designation(&self.cut[1..]);
         }
-        self.found |= memchr_iter(0x1b, text).any(|at| text.get(at + 1).is_some_and(is_designator));
-        self.after_escape = text.last().map_or(self.after_escape, |&octet| octet == 0x1b);
+        self.found |=
+            memchr_iter(0x1b, text).any(|at| text.len() - at > 2 && is_designation(&text[at + 1..]));
+        let end = &text[text.len().saturating_sub(2)..];
+        match memchr::memrchr(0x1b, end) {
+            Some(at) => self.cut = end[at..].to_vec(),
+            None if self.cut.len() > 2 => self.cut.clear(),
+            None => {}
+        }
     }
 
     /// Whether readers could disagree.
@@ -130,8 +138,16 @@ impl CharsetScan {
         let wide = ["utf-16", "utf16", "utf-32", "utf32", "ucs-2", "ucs-4", "iso-10646-ucs", "csunicode"]
             .iter()
             .any(|label| self.charset.starts_with(label));
-        self.found || wide && !marked && !self.start.is_empty()
+        self.found
+            || self.cut.len() == 2 && is_designation(&self.cut[1..])
+            || wide && !marked && !self.start.is_empty()
     }
+}
+
+/// ISO/IEC 2022: whether what follows ESC switches character sets. `( B` switches to ASCII, which alone says nothing;
+/// terminals write it in their logs.
+fn is_designation(rest: &[u8]) -> bool {
+    !rest.starts_with(b"(B") && rest.first().is_some_and(is_designator)
 }
 
 /// ISO/IEC 2022: what follows ESC where it switches character sets.
@@ -274,6 +290,14 @@ mod tests {
         assert!(!doubtful(Some("ISO-2022-JP"), b"\x1b$B..."));
         assert!(!doubtful(Some("utf-8"), b"colour \x1b[1m"));
         assert!(!doubtful(None, b"plain"));
+        for lead in ["", "a", "ab", "abc"] {
+            assert!(!doubtful(None, format!("{lead}\x1b(B\x1b[m").as_bytes()));
+            assert!(!doubtful(None, format!("{lead}\x1b").as_bytes()));
+            for tail in ["", "x", "xy"] {
+                assert!(doubtful(None, format!("{lead}\x1b$B{tail}").as_bytes()));
+                assert!(doubtful(None, format!("{lead}\x1b${tail}").as_bytes()));
+            }
+        }
     }
 
     fn embedded(text: &str) -> bool {
