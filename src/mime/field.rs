@@ -220,7 +220,11 @@ fn parameter(piece: &[u8]) -> (Parameter, bool) {
             (Parameter { attribute, value, quoted: true, oddly_escaped }, well_named && closed)
         }
         None => {
-            let is_plain = !value.is_empty() && value.iter().all(|&octet| is_token(octet));
+            // `type=text/html` and `protocol=…/…` are written without quotes by several mail libraries.
+            let slash =
+                !matches!(attribute.split('*').next(), Some("boundary" | "charset" | "name" | "filename"));
+            let is_plain =
+                !value.is_empty() && value.iter().all(|&octet| is_token(octet) || slash && octet == b'/');
             let value = value.to_vec();
             (Parameter { attribute, value, quoted: false, oddly_escaped: false }, well_named && is_plain)
         }
@@ -318,6 +322,7 @@ mod tests {
             "application/vnd.ms-excel.sheet.macroEnabled.12; name=\"a;b.xlsm\"",
             "multipart/signed; micalg=pgp-sha256; protocol=\"application/pgp-signature\"; boundary=\"b\"",
             "text/plain; charset=us-ascii (plain text)",
+            "multipart/related; type=text/html; boundary=b",
             "application/pdf; name*0*=utf-8''a; name*1=b",
         ] {
             assert_eq!(codes(content_type(value.as_bytes()).doubts), [""; 0], "{value}");
@@ -340,6 +345,7 @@ mod tests {
             ("text/plain; charset=", "bad-type"),
             ("text/plain; charset = utf-8", "bad-type"),
             ("text/plain; name=a b", "bad-type"),
+            ("text/plain; name=a/b", "bad-type"),
             ("text/plain; name=\"a", "bad-type"),
             ("text/plain; name=\"a\"b", "bad-type"),
             ("text/plain;; charset=utf-8", "bad-type"),
