@@ -273,7 +273,8 @@ pub(crate) fn is_blank(octet: u8) -> bool {
     matches!(octet, b' ' | b'\t')
 }
 
-fn trim_blanks_end(text: &[u8]) -> &[u8] {
+/// `text` without the blanks at its end.
+pub(crate) fn trim_blanks_end(text: &[u8]) -> &[u8] {
     let end = text.iter().rposition(|&octet| !is_blank(octet)).map_or(0, |last| last + 1);
     &text[..end]
 }

@@ -11,7 +11,7 @@ use super::field::{self, Structured};
 use super::leaf::{Encoding, Kind, Leaf};
 use super::name::file_name;
 use crate::doubt::{Doubt, Doubts};
-use crate::header::{HeaderSection, is_blank, reads_as_mime_field};
+use crate::header::{HeaderSection, is_blank, reads_as_mime_field, trim_blanks_end};
 
 /// Most leaves of a message (SEAL.md §5).
 pub const MAX_LEAVES: usize = 1000;
@@ -30,7 +30,8 @@ pub struct Structure {
 
 /// Finds the leaves of a message whose header section has been split.
 pub fn walk(message: &[u8], header: &HeaderSection<'_>) -> Structure {
-    let mut walk = Walk { message, open: Vec::new(), live: Vec::new(), found: Structure::default() };
+    let mut walk =
+        Walk { message, open: Vec::new(), live: Vec::new(), named: Vec::new(), found: Structure::default() };
     let top = Part::read(header, "text/plain");
     walk.found.doubts.extend(header.doubts());
     let mut next = walk.enter(top, header.body_start);
@@ -39,6 +40,9 @@ pub fn walk(message: &[u8], header: &HeaderSection<'_>) -> Structure {
     }
     walk.found
 }
+
+/// Boundaries to compare words in a preamble or epilogue with; where there are more, any words are doubted.
+const MAX_NAMED: usize = 16;
 
 /// A multipart that is being read.
 struct Container {
@@ -54,6 +58,8 @@ struct Walk<'a> {
     open: Vec<Container>,
     /// Indices into `open`, sorted by boundary, so that a line is compared with few of them.
     live: Vec<usize>,
+    /// The boundaries of all multiparts so far; no more than a few of them.
+    named: Vec<Vec<u8>>,
     found: Structure,
 }
 
@@ -224,6 +230,9 @@ impl Walk<'_> {
     fn push(&mut self, container: Container) {
         let at = self.live.partition_point(|&index| self.open[index].boundary <= container.boundary);
         self.live.insert(at, self.open.len());
+        if self.named.len() <= MAX_NAMED {
+            self.named.push(container.boundary.clone());
+        }
         self.open.push(container);
     }
 
@@ -254,19 +263,24 @@ impl Walk<'_> {
         self.found.doubts.insert_if(has_bare_line_end(text), Doubt::BareLineEnd);
         let hides = text.split(|&octet| octet == b'\n').any(|line| {
             let line = line.strip_suffix(b"\r").unwrap_or(line);
-            looks_like_delimiter(line)
+            self.looks_like_delimiter(line)
                 || !line.first().copied().is_some_and(is_blank) && reads_as_mime_field(line)
         });
         self.found.doubts.insert_if(hides, Doubt::HiddenPart);
     }
-}
 
-/// Whether a line could be a delimiter of some boundary: `--` and more than a rule of dashes or a signature mark.
-fn looks_like_delimiter(line: &[u8]) -> bool {
-    line.strip_prefix(b"--").is_some_and(|rest| {
-        rest.first().is_some_and(|&octet| !is_blank(octet))
-            && rest.iter().any(|&octet| octet != b'-' && !is_blank(octet))
-    })
+    /// Whether a line could be a delimiter of some boundary: `--` and more than a rule of dashes or a signature mark.
+    /// Several words, as in a footer between dashes, are one only if they begin with a boundary of this message.
+    fn looks_like_delimiter(&self, line: &[u8]) -> bool {
+        line.strip_prefix(b"--").map(trim_blanks_end).is_some_and(|rest| {
+            let is_named = || {
+                self.named.len() > MAX_NAMED || self.named.iter().any(|boundary| rest.starts_with(boundary))
+            };
+            rest.first().is_some_and(|&octet| !is_blank(octet))
+                && rest.iter().any(|&octet| octet != b'-' && !is_blank(octet))
+                && (!rest.iter().copied().any(is_blank) || is_named())
+        })
+    }
 }
 
 /// What a part's header section says of it.
