@@ -12,13 +12,18 @@
 #[path = "messages/support.rs"]
 mod support;
 
+#[path = "messages/relay.rs"]
+mod relay;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use relay::CHANGES;
 use serde_json::Value;
-use support::{check, codes, describe, leaves, under_seal_of};
+use support::{check, codes, describe, leaves, sealed, under_seal_of};
 use waxseal::doubt::Doubt;
+use waxseal::verdict::State;
 use waxseal::verdict::Verdict;
 
 struct Case {
@@ -110,4 +115,42 @@ fn every_doubt_has_a_message_that_raises_it_alone() {
         .collect();
     let all: BTreeSet<&str> = Doubt::ALL.iter().map(|doubt| doubt.code()).collect();
     assert_eq!(alone, all);
+}
+
+#[test]
+fn what_programs_write_has_its_leaves_and_no_doubt() {
+    let mut failures = Vec::new();
+    for case in Case::all("clients") {
+        let message = case.message("eml").unwrap();
+        let found = leaves(&message);
+        if found != case.words("leaves") {
+            failures.push(format!("{}: leaves {found:?}", case.name()));
+        }
+        let result = check(&under_seal_of(&message, &message));
+        if result.verdict != Verdict::Pass {
+            failures.push(format!("{}: {}\n  found {}", case.name(), case.about["why"], describe(&result)));
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+/// `footer: false` in a case's file exempts it from changes of its text, and its note says why.
+#[test]
+fn what_programs_write_survives_what_relays_do() {
+    let mut failures = Vec::new();
+    for case in Case::all("clients") {
+        let message = sealed(&case.message("eml").unwrap());
+        for (change, make, changes_text) in CHANGES {
+            if *changes_text && case.about["footer"] == false {
+                continue;
+            }
+            let Some(changed) = make(&message) else { continue };
+            let result = check(&changed);
+            if result.verdict != Verdict::Pass || result.text != Some(State::of(!changes_text)) {
+                let text = result.text.map(State::as_str);
+                failures.push(format!("{}, {change}: {} {text:?}", case.name(), describe(&result)));
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
