@@ -1,7 +1,7 @@
 //! The author's domain: what From says (RFC 5322 §3.6.2), read strictly. A seal is aligned with one author or with none.
 
 use crate::domain::DomainName;
-use crate::header::{HeaderSection, is_blank, trim_blanks};
+use crate::header::{Field, HeaderSection, is_blank, trim_blanks};
 
 /// Whose message it is, by its From fields.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,7 +15,7 @@ pub enum Author {
 impl Author {
     /// Reads the author off a message's header section.
     pub fn of(header: &HeaderSection<'_>) -> Self {
-        let values: Vec<Vec<u8>> = header.all("From").map(|field| field.unfolded()).collect();
+        let values: Vec<Vec<u8>> = header.all("From").map(Field::unfolded).collect();
         if let [value] = values.as_slice()
             && let Some(domain) = sole_mailbox(value)
         {

@@ -219,7 +219,7 @@ impl<'a> HeaderSection<'a> {
         let structural = |name: &[u8]| {
             name == b"mime-version" || name.starts_with(b"content-") && name != b"content-length"
         };
-        self.hash(structural, |field| field.unfolded())
+        self.hash(structural, Field::unfolded)
     }
 
     fn hash(

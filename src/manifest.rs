@@ -442,6 +442,12 @@ fn changed_alternative(sealed: &[Entry], found: &[Found], pairs: &Pairs) -> bool
             let rest = path.strip_prefix(prefix)?;
             (rest.is_empty() || rest.starts_with('.')).then(|| rest.to_owned())
         };
+        // The `mixed` levels put around all are those put around one of its attachments.
+        let anchor = sealed.iter().enumerate().find_map(|(at, entry)| {
+            let is_below = entry.kind == Kind::Attachment && below(&entry.path).is_some();
+            is_below.then(|| found[pairs.found_for[at]?].entry.path.strip_suffix(entry.path.as_str()))
+        });
+        let Some(Some(wrapper)) = anchor else { return true };
         let sealed_below = sealed.iter().enumerate().filter_map(|(at, entry)| {
             let who = if entry.kind == Kind::Attachment {
                 Below::Attachment(Some(at))
@@ -455,7 +461,7 @@ fn changed_alternative(sealed: &[Entry], found: &[Found], pairs: &Pairs) -> bool
                 Kind::Attachment => Below::Attachment(pairs.sealed_for[at]),
                 Kind::Text => Below::Text(&leaf.entry.media_type),
             };
-            Some((unwrapped(&leaf.entry.path).find_map(below)?, who))
+            Some((below(leaf.entry.path.strip_prefix(wrapper)?)?, who))
         });
         !sealed_below.eq(found_below)
     })

@@ -14,7 +14,14 @@ fn pages(command: &Command, name: &str, pages: &mut Vec<(String, Vec<u8>)>) {
     let mut page = Vec::new();
     // Without the version and the date, so that a page changes only when what it says does.
     let untitled = command.clone().version(None).disable_version_flag(true);
-    Man::new(untitled).title(name).section("1").date("").source("waxseal").manual("waxseal").render(&mut page).unwrap();
+    Man::new(untitled)
+        .title(name)
+        .section("1")
+        .date("")
+        .source("waxseal")
+        .manual("waxseal")
+        .render(&mut page)
+        .unwrap();
     pages.push((format!("{name}.1"), page));
     for below in command.get_subcommands().filter(|below| below.get_name() != "help") {
         self::pages(below, &format!("{name}-{}", below.get_name()), pages);

@@ -11,7 +11,7 @@ use super::field::{self, Structured};
 use super::leaf::{Encoding, Kind, Leaf};
 use super::name::file_name;
 use crate::doubt::{Doubt, Doubts};
-use crate::header::{HeaderSection, is_blank, reads_as_mime_field, trim_blanks_end};
+use crate::header::{Field, HeaderSection, is_blank, reads_as_mime_field, trim_blanks_end};
 
 /// Most leaves of a message (SEAL.md §5).
 pub const MAX_LEAVES: usize = 1000;
@@ -331,7 +331,7 @@ impl Part {
             let mut fields = header.all(name);
             let first = fields.next();
             doubts.insert_if(fields.next().is_some(), Doubt::DuplicateField);
-            first.map(|field| field.unfolded())
+            first.map(Field::unfolded)
         };
         let version = only("MIME-Version");
         let declared = only("Content-Type");

@@ -135,7 +135,11 @@ fn plain_to_base64(message: &[u8]) -> Option<Vec<u8>> {
 }
 
 fn quoted_printable_to_8bit(message: &[u8]) -> Option<Vec<u8>> {
-    recode(message, |leaf, content| (leaf.encoding == Encoding::QuotedPrintable).then_some(("8bit", content)))
+    recode(message, |leaf, content| {
+        // Other types could hold bare line ends, which 8bit must not (RFC 2045 §2.8).
+        let fits = leaf.encoding == Encoding::QuotedPrintable && leaf.is_text_type();
+        fits.then_some(("8bit", content))
+    })
 }
 
 /// Changes what is not a leaf's body and not the first field, which is the seal.
