@@ -4,9 +4,9 @@
 //!
 //! | part | modules | rule |
 //! |---|---|---|
-//! | core | [`domain`], [`edits`], [`envelope`], [`header`], [`limits`], [`mime`], [`seal`] … | no tokio, sockets, files, environment or clock |
-//! | edges | [`smtp`], [`config`], [`store`], [`notify`] | each speaks one outside language; edges don't import each other |
-//! | centre | [`gateway`], [`commands`] | where core and edges meet |
+//! | core | [`author`], [`authres`], [`domain`], [`doubt`], [`edits`], [`envelope`], [`header`], [`limits`], [`manifest`], [`mime`], [`policy`], [`report`], [`seal`], [`stored`], [`verdict`] | no tokio, sockets, files, environment or clock |
+//! | edges | [`smtp`], [`config`], [`keyfile`], [`lookup`], [`store`], [`notify`] | each speaks one outside language; edges don't import each other |
+//! | centre | [`setup`], [`gateway`], [`service`], [`demo`], [`commands`] | where core and edges meet |
 
 pub mod author;
 pub mod authres;

@@ -1,9 +1,8 @@
 //! `waxseal dns-record`: what to publish, in zone-file form.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::fail;
+use super::{SealingKeyArgs, fail};
 use crate::domain::{DomainName, Selector};
 use crate::keyfile::read_sealing_key;
 use crate::seal::key::{KeyRecord, SealingKey};
@@ -11,21 +10,15 @@ use crate::seal::key::{KeyRecord, SealingKey};
 /// Arguments of `dns-record`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The private key, PKCS#8 PEM
-    #[arg(long, value_name = "FILE")]
-    key: PathBuf,
-    /// The sealing domain
-    #[arg(long)]
-    domain: DomainName,
-    /// The key's selector
-    #[arg(long)]
-    selector: Selector,
+    #[command(flatten)]
+    key: SealingKeyArgs,
 }
 
 pub(super) fn run(args: &Args) -> ExitCode {
-    match read_sealing_key(&args.key) {
+    let SealingKeyArgs { key, domain, selector } = &args.key;
+    match read_sealing_key(key) {
         Ok(key) => {
-            print(&args.domain, &args.selector, &key);
+            print(domain, selector, &key);
             ExitCode::SUCCESS
         }
         Err(error) => fail(error),

@@ -17,6 +17,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::domain::{DomainName, Selector};
+
 /// Seals the attachments of mail where it is sent, and checks them where it is received.
 #[derive(Debug, Parser)]
 #[command(name = "waxseal", version, max_term_width = 100, after_help = AFTER_HELP)]
@@ -76,6 +78,20 @@ struct ConfigArg {
     /// The configuration file
     #[arg(long, value_name = "FILE", default_value = "/etc/waxseal/waxseal.toml")]
     config: PathBuf,
+}
+
+/// A sealing key on disk, and what it is published as.
+#[derive(Debug, clap::Args)]
+struct SealingKeyArgs {
+    /// The private key, PKCS#8 PEM, readable by its owner alone
+    #[arg(long, value_name = "FILE")]
+    key: PathBuf,
+    /// The sealing domain: the author's, or a parent of it
+    #[arg(long)]
+    domain: DomainName,
+    /// The key's selector
+    #[arg(long)]
+    selector: Selector,
 }
 
 /// A command that could not do its work.

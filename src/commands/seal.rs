@@ -5,10 +5,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::fail;
 use super::judge::read_input;
+use super::{SealingKeyArgs, fail};
 use crate::author::Author;
-use crate::domain::{DomainName, Selector};
 use crate::header::HeaderSection;
 use crate::keyfile::read_sealing_key;
 use crate::seal::message::Message;
@@ -18,15 +17,8 @@ use crate::stored::{from_wire, to_wire};
 /// Arguments of `seal`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The private key, PKCS#8 PEM, readable by its owner alone
-    #[arg(long, value_name = "FILE")]
-    key: PathBuf,
-    /// The sealing domain: the author's, or a parent of it
-    #[arg(long)]
-    domain: DomainName,
-    /// The key's selector
-    #[arg(long)]
-    selector: Selector,
+    #[command(flatten)]
+    key: SealingKeyArgs,
     /// The message; standard input if none is named
     file: Option<PathBuf>,
 }
@@ -42,21 +34,22 @@ pub(super) fn run(args: &Args) -> ExitCode {
 }
 
 fn sealed(args: &Args) -> Result<Vec<u8>, String> {
-    let key = read_sealing_key(&args.key).map_err(|error| error.to_string())?;
+    let SealingKeyArgs { key, domain, selector } = &args.key;
+    let key = read_sealing_key(key).map_err(|error| error.to_string())?;
     let name = args.file.as_ref().map_or("standard input".to_owned(), |path| path.display().to_string());
     let stored = read_input(args.file.as_deref()).map_err(|error| format!("{name}: {error}"))?;
     let (wire, line_ends) = to_wire(&stored);
     let author = Author::of(&HeaderSection::parse(&wire));
     match &author {
-        Author::One(author) if author.self_and_parents().any(|domain| domain == args.domain) => {}
+        Author::One(author) if author.self_and_parents().any(|above| above == *domain) => {}
         Author::One(author) => {
-            return Err(format!("{name}: From is in {author}, which {} cannot seal for", args.domain));
+            return Err(format!("{name}: From is in {author}, which {domain} cannot seal for"));
         }
         Author::Unclear(_) => return Err(format!("{name}: From is not one field with one address")),
     }
     let sealer = Sealer {
-        domain: args.domain.clone(),
-        selector: args.selector.clone(),
+        domain: domain.clone(),
+        selector: selector.clone(),
         key,
         lifetime: DEFAULT_LIFETIME,
         delegation: None,

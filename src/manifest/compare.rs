@@ -1,192 +1,12 @@
-//! The manifest (SEAL.md §5): one entry a leaf, its text form, and the comparison of what was sealed with what is found
-//! (§6.10).
+//! What became of the sealed leaves (SEAL.md §6.10): attachments matched and judged, texts told from what was added, and
+//! the doubts that only the comparison raises.
 
-use std::collections::{HashMap, VecDeque};
-use std::fmt;
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::hash::Hash as KeyHash;
 
-use encodify::base64::URL_SAFE_NO_PAD;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
-use thiserror::Error;
-
+use super::{Entry, Found, Manifest};
 use crate::doubt::{Doubt, Doubts};
-use crate::mime::{self, Kind, Leaf, MAX_LEAVES, decode::Decoder};
-
-/// One leaf as a seal names it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
-    /// Text or attachment.
-    pub kind: Kind,
-    /// Subtypes of the multiparts around it, outermost first, joined by `.`.
-    pub path: String,
-    /// Octets hashed.
-    pub size: u64,
-    /// BLAKE3-256 of them.
-    pub hash: blake3::Hash,
-    /// Lower-case `type/subtype`.
-    pub media_type: String,
-    /// Decoded file name in NFC; empty if there is none.
-    pub name: String,
-}
-
-/// What a seal says of a message's leaves, in document order.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Manifest {
-    /// The entries, at most 1,000.
-    pub entries: Vec<Entry>,
-}
-
-/// A manifest that is not of SEAL.md §5's form.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub enum ParseManifestError {
-    /// An entry does not have six parts.
-    #[error("an entry without six parts")]
-    Parts,
-    /// Neither `a` nor `t`.
-    #[error("an entry of no known kind")]
-    Kind,
-    /// A size that is no canonical decimal number.
-    #[error("an entry with a bad size")]
-    Size,
-    /// A hash of the wrong length or spelling.
-    #[error("an entry with a bad hash")]
-    Hash,
-    /// Path, type or name not in the only percent-encoding that is allowed.
-    #[error("an entry with bad percent-encoding")]
-    Encoding,
-    /// More than 1,000 entries.
-    #[error("too many entries")]
-    TooMany,
-}
-
-/// All but `A-Z a-z 0-9 - . _ ~`.
-const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-/// The same, with `/` allowed.
-const ENCODED_IN_TYPE: &AsciiSet = &ENCODED.remove(b'/');
-
-impl Manifest {
-    /// Reads the text form, without white space.
-    pub fn parse(text: &str) -> Result<Self, ParseManifestError> {
-        if text.is_empty() {
-            return Ok(Self::default());
-        }
-        let entries: Vec<Entry> =
-            text.split(',').take(MAX_LEAVES + 1).map(parse_entry).collect::<Result<_, _>>()?;
-        if entries.len() > MAX_LEAVES { Err(ParseManifestError::TooMany) } else { Ok(Self { entries }) }
-    }
-
-    /// The attachments among the entries.
-    pub fn attachments(&self) -> impl Iterator<Item = &Entry> {
-        self.entries.iter().filter(|entry| entry.kind == Kind::Attachment)
-    }
-}
-
-fn parse_entry(text: &str) -> Result<Entry, ParseManifestError> {
-    let parts: Vec<&str> = text.split(':').collect();
-    let [kind, path, size, hash, media_type, name] = parts[..] else { return Err(ParseManifestError::Parts) };
-    Ok(Entry {
-        kind: match kind {
-            "a" => Kind::Attachment,
-            "t" => Kind::Text,
-            _ => return Err(ParseManifestError::Kind),
-        },
-        path: decode(path, ENCODED)?,
-        size: size.parse().ok().filter(|n: &u64| n.to_string() == size).ok_or(ParseManifestError::Size)?,
-        hash: decode_hash(hash).ok_or(ParseManifestError::Hash)?,
-        media_type: decode(media_type, ENCODED_IN_TYPE)?,
-        name: decode(name, ENCODED)?,
-    })
-}
-
-fn decode(text: &str, set: &'static AsciiSet) -> Result<String, ParseManifestError> {
-    let decoded = percent_decode_str(text).decode_utf8().map_err(|_| ParseManifestError::Encoding)?;
-    // One spelling only: what encodes otherwise was not written by this rule.
-    if utf8_percent_encode(&decoded, set).eq_pieces(text) {
-        Ok(decoded.into_owned())
-    } else {
-        Err(ParseManifestError::Encoding)
-    }
-}
-
-trait EqPieces {
-    fn eq_pieces(self, text: &str) -> bool;
-}
-
-impl<'a, I: Iterator<Item = &'a str>> EqPieces for I {
-    fn eq_pieces(self, text: &str) -> bool {
-        let mut rest = text;
-        for piece in self {
-            match rest.strip_prefix(piece) {
-                Some(after) => rest = after,
-                None => return false,
-            }
-        }
-        rest.is_empty()
-    }
-}
-
-/// A hash in its only spelling: base64url of 32 octets without padding.
-pub(crate) fn decode_hash(text: &str) -> Option<blake3::Hash> {
-    let octets: [u8; 32] = URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok()?;
-    Some(octets.into())
-}
-
-/// The hash in base64url without padding.
-pub(crate) fn encode_hash(hash: &blake3::Hash) -> String {
-    URL_SAFE_NO_PAD.encode(hash.as_bytes())
-}
-
-impl fmt::Display for Entry {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = match self.kind {
-            Kind::Attachment => 'a',
-            Kind::Text => 't',
-        };
-        let path = utf8_percent_encode(&self.path, ENCODED);
-        let media_type = utf8_percent_encode(&self.media_type, ENCODED_IN_TYPE);
-        let name = utf8_percent_encode(&self.name, ENCODED);
-        write!(f, "{kind}:{path}:{}:{}:{media_type}:{name}", self.size, encode_hash(&self.hash))
-    }
-}
-
-/// A leaf of the message at hand, as an entry, with what only the message tells.
-#[derive(Clone, Debug)]
-pub struct Found {
-    /// The entry that a seal made now would hold.
-    pub entry: Entry,
-    /// Whether it is inline or has no disposition.
-    pub is_inline: bool,
-    /// Doubts about its content.
-    pub doubts: Doubts,
-    /// Whether it is a text with a file in it.
-    pub embeds_file: bool,
-}
-
-impl Found {
-    /// Hashes the leaves of a message.
-    pub fn of(message: &[u8], leaves: &[Leaf]) -> Vec<Found> {
-        let mut decoder = Decoder::default();
-        leaves
-            .iter()
-            .map(|leaf| {
-                let digest = mime::digest(message, leaf, &mut decoder);
-                Found {
-                    entry: Entry {
-                        kind: leaf.kind,
-                        path: leaf.path.to_string(),
-                        size: digest.size,
-                        hash: digest.hash,
-                        media_type: leaf.media_type.clone(),
-                        name: leaf.name.clone(),
-                    },
-                    is_inline: leaf.is_inline,
-                    doubts: digest.doubts,
-                    embeds_file: digest.embeds_file,
-                }
-            })
-            .collect()
-    }
-}
+use crate::mime::Kind;
 
 /// What happened to one attachment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -432,7 +252,7 @@ fn unwrapped(path: &str) -> impl Iterator<Item = &str> {
 /// Whether, below an alternative that holds a sealed attachment, a leaf was added, removed or moved: a reader shows one
 /// branch only.
 fn changed_alternative(sealed: &[Entry], found: &[Found], pairs: &Pairs) -> bool {
-    let prefixes: std::collections::BTreeSet<&str> = sealed
+    let prefixes: BTreeSet<&str> = sealed
         .iter()
         .filter(|entry| entry.kind == Kind::Attachment)
         .filter_map(|entry| alternative_prefix(&entry.path))
@@ -485,4 +305,86 @@ fn alternative_prefix(path: &str) -> Option<&str> {
         end += 1;
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(kind: Kind, path: &str, content: &str, media_type: &str, name: &str) -> Entry {
+        let hash = blake3::hash(content.as_bytes());
+        let (path, media_type, name) = (path.to_owned(), media_type.to_owned(), name.to_owned());
+        Entry { kind, path, size: content.len() as u64, hash, media_type, name }
+    }
+
+    fn attachment(path: &str, content: &str, name: &str) -> Entry {
+        entry(Kind::Attachment, path, content, "application/pdf", name)
+    }
+
+    fn text(path: &str, content: &str, media_type: &str) -> Entry {
+        entry(Kind::Text, path, content, media_type, "")
+    }
+
+    fn compare(sealed: &[Entry], found: &[Entry]) -> Comparison {
+        let found: Vec<Found> = found
+            .iter()
+            .map(|entry| Found {
+                entry: entry.clone(),
+                is_inline: true,
+                doubts: Doubts::NONE,
+                embeds_file: false,
+            })
+            .collect();
+        Comparison::of(&Manifest { entries: sealed.to_vec() }, &found)
+    }
+
+    fn fates(comparison: &Comparison) -> Vec<&'static str> {
+        comparison.attachments.iter().map(|outcome| outcome.status.as_str()).collect()
+    }
+
+    #[test]
+    fn matches_by_all_then_by_hash_then_by_name() {
+        let (a, b) = (attachment("mixed", "one", "a.pdf"), attachment("mixed", "two", "b.pdf"));
+        assert_eq!(fates(&compare(&[a.clone(), b.clone()], &[b.clone(), a.clone()])), ["intact", "intact"]);
+        let renamed = attachment("mixed", "one", "a.exe");
+        assert_eq!(fates(&compare(std::slice::from_ref(&a), &[renamed])), ["renamed"]);
+        let altered = attachment("mixed", "other", "a.pdf");
+        assert_eq!(fates(&compare(&[a.clone(), b.clone()], &[altered, b])), ["altered", "intact"]);
+        assert_eq!(fates(&compare(std::slice::from_ref(&a), &[])), ["removed"]);
+        assert_eq!(fates(&compare(&[], std::slice::from_ref(&a))), ["added"]);
+        assert_eq!(fates(&compare(std::slice::from_ref(&a), &[a.clone(), a.clone()])), ["intact", "added"]);
+    }
+
+    #[test]
+    fn a_relay_may_add_plain_text_and_no_html() {
+        let body = text("", "hello", "text/plain");
+        let footer = text("mixed", "footer", "text/plain");
+        let wrapped = text("mixed", "hello", "text/plain");
+        let comparison = compare(std::slice::from_ref(&body), &[wrapped.clone(), footer]);
+        assert!(comparison.is_intact() && !comparison.text_is_intact && comparison.doubts.is_empty());
+        let html = text("mixed", "<b>", "text/html");
+        assert_eq!(fates(&compare(&[body], &[wrapped, html])), ["added"]);
+    }
+
+    #[test]
+    fn forgives_mixed_levels_around_everything_only() {
+        let moved = |from: &str, to: &str| {
+            let comparison = compare(&[attachment(from, "one", "a.pdf")], &[attachment(to, "one", "a.pdf")]);
+            comparison.doubts.contains(Doubt::ContainerChanged)
+        };
+        assert!(!moved("", "mixed") && !moved("mixed", "mixed.mixed") && !moved("related", "mixed.related"));
+        assert!(moved("mixed", "alternative") && moved("mixed", "mixed.related") && moved("mixed", ""));
+    }
+
+    #[test]
+    fn watches_the_branches_of_an_alternative() {
+        let path = "mixed.alternative";
+        let (plain, card) = (text(path, "come", "text/plain"), attachment(path, "BEGIN:VCALENDAR", ""));
+        let sealed = [plain.clone(), card.clone()];
+        let changed = |found: &[Entry]| compare(&sealed, found).doubts.contains(Doubt::ContainerChanged);
+        assert!(!changed(&[text(path, "come soon", "text/plain"), card.clone()]));
+        assert!(changed(&[card.clone(), plain.clone()]));
+        assert!(changed(&[plain.clone(), card.clone(), text(path, "more", "text/plain")]));
+        assert!(changed(&[card]));
+    }
 }
