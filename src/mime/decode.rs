@@ -37,10 +37,18 @@ impl Decoder {
         let (mut symbols, mut at) = (0, 0);
         let mut carried = Vec::new();
         for window in windows_of_lines(body) {
-            line_ends.look(window);
             let padding = memchr(b'=', window);
             let text = &window[..padding.unwrap_or(window.len())];
-            let blanks = count_up_to_space(text);
+            let blanks = Blanks::count(text);
+            // Mostly all the white space there is are line ends, and then none of it can be amiss.
+            if blanks.are_line_ends() && !line_ends.after_cr {
+                line_ends.look(&window[text.len()..]);
+            } else {
+                line_ends.look(window);
+                // Vertical tab and form feed are white space to our decoder and to few others.
+                doubts.insert_if(memchr2(0x0b, 0x0c, text).is_some(), Doubt::BadBase64);
+            }
+            let blanks = blanks.all;
             symbols += text.len() - blanks;
             let aligned = if carried.is_empty() && (text.len() - blanks).is_multiple_of(4) {
                 text
@@ -99,12 +107,10 @@ impl Decoder {
 /// Decodes one window of base64, through `decoded`.
 fn decode_window(decoded: &mut Vec<u8>, window: &[u8], sink: &mut impl FnMut(&[u8])) -> Doubts {
     decoded.resize(WINDOW.max(base64::MIME.decoded_len_estimate(window.len())), 0);
-    // Vertical tab and form feed are white space to this decoder and to few others.
-    let odd_blank = memchr2(0x0b, 0x0c, window).is_some();
     match base64::MIME.decode_slice(window, decoded) {
         Ok(length) => {
             sink(&decoded[..length]);
-            if odd_blank { Doubt::BadBase64.into() } else { Doubts::NONE }
+            Doubts::NONE
         }
         Err(_) => {
             let valid: Vec<u8> = window.iter().copied().filter(|&octet| is_base64(octet)).collect();
@@ -253,12 +259,30 @@ fn bare_line_ends(body: &[u8]) -> Doubts {
     if has_bare_line_end(body) { Doubt::BareLineEnd.into() } else { Doubts::NONE }
 }
 
-/// How many octets are space or a control: in base64 that decodes, the white space.
-fn count_up_to_space(text: &[u8]) -> usize {
-    // Small sums of octets are what the compiler turns into vector code.
-    text.chunks(255)
-        .map(|chunk| usize::from(chunk.iter().map(|&octet| u8::from(octet <= b' ')).sum::<u8>()))
-        .sum()
+/// The octets of a window that are space or a control: in base64 that decodes, the white space.
+struct Blanks {
+    all: usize,
+    line_ends: usize,
+}
+
+impl Blanks {
+    fn count(window: &[u8]) -> Self {
+        // Small sums of octets, without a branch, are what the compiler turns into vector code.
+        let mut counts = Self { all: 0, line_ends: 0 };
+        let next = window.get(1..).unwrap_or_default();
+        for (octets, next) in window.chunks(255).zip(next.chunks(255).chain([&[][..]])) {
+            counts.all += usize::from(octets.iter().map(|&octet| u8::from(octet <= b' ')).sum::<u8>());
+            let pairs = octets.iter().zip(next);
+            let pairs = pairs.map(|(&octet, &next)| u8::from(octet == b'\r') & u8::from(next == b'\n'));
+            counts.line_ends += usize::from(pairs.sum::<u8>());
+        }
+        counts
+    }
+
+    /// Whether every one of them is the CR or the LF of a CR LF.
+    fn are_line_ends(&self) -> bool {
+        self.all == 2 * self.line_ends
+    }
 }
 
 /// `text` in windows of whole lines; a line longer than a window is cut.
