@@ -1,7 +1,7 @@
 //! MIME (RFC 2045–2047, 2183, 2231): a message to its leaves, with every structural doubt met on the way.
 //!
-//! [`walk`] finds the parts, strictly and in one pass; [`field`] and [`name`] read the fields that say what a part is;
-//! [`decode`] turns a leaf's body into its bytes, window by window; [`text`] canonicalises texts;
+//! [`walk`](mod@walk) finds the parts, strictly and in one pass; [`field`] and [`name`] read the fields that say what
+//! a part is; [`decode`] turns a leaf's body into its bytes, window by window; [`text`] canonicalises texts;
 //! [`second_view`] asks mail-parser what it sees.
 
 pub mod decode;
