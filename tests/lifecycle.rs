@@ -5,6 +5,7 @@
 mod program;
 
 use std::fs;
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -73,7 +74,8 @@ fn sigterm_ends_idle_sessions_and_finishes_messages() {
     let farewell = idle.reply();
     assert!(farewell.starts_with("421 4.3.2 "), "{farewell}");
     assert!(idle.is_closed());
-    assert!(std::net::TcpStream::connect(inbound).is_err(), "no new connections");
+    let refuses = || TcpStream::connect(inbound).err();
+    assert!(program::wait_for(refuses).is_some(), "no new connections");
 
     assert_eq!(busy.finish(second), "250 2.0.0 taken");
     let farewell = busy.reply();
