@@ -1,0 +1,510 @@
+//! The commands as people script them: arguments, exit statuses, what goes to stdout and what to stderr.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
+mod program;
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use program::smtp::{Client, Server, closed_port};
+use program::{Config, Ended, letter, waxseal, waxseal_in, waxseal_reading, word};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// A folder with a sealing key, `gate1.pem`, and its record pinned in `pins/`.
+struct Desk {
+    folder: TempDir,
+    record: String,
+}
+
+impl Desk {
+    fn new() -> Self {
+        let folder = program::folder();
+        let record = program::keygen(&folder.path().join("gate1.pem"));
+        let pins = folder.path().join("pins/example.org");
+        fs::create_dir_all(&pins).unwrap();
+        fs::write(pins.join("gate1.txt"), format!("{record}\n")).unwrap();
+        Self { folder, record }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn write(&self, name: &str, content: &[u8]) -> PathBuf {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, content).unwrap();
+        path
+    }
+
+    fn run(&self, arguments: &[&str]) -> Ended {
+        waxseal_in(self.folder.path(), arguments)
+    }
+
+    fn seal(&self, message: &[u8]) -> Ended {
+        let key = self.path("gate1.pem");
+        waxseal_reading(
+            message,
+            &["seal", "--key", word(&key), "--domain", "example.org", "--selector", "gate1"],
+        )
+    }
+
+    /// A sealed letter with attachments, as text.
+    fn sealed(&self, subject: &str) -> String {
+        let ended = self.seal(&letter::with_attachments(subject));
+        assert_eq!((ended.status, ended.stderr.as_str()), (0, ""));
+        ended.text().to_owned()
+    }
+
+    fn verify(&self, message: &[u8]) -> Ended {
+        waxseal_reading(message, &["verify", "--keys", word(&self.path("pins")), "--json"])
+    }
+
+    /// The verdict's word for one message.
+    fn verdict(&self, message: &[u8]) -> String {
+        self.verify(message).json()[0]["verdict"].as_str().unwrap().to_owned()
+    }
+}
+
+#[test]
+fn keygen_makes_a_private_key_and_says_what_to_publish() {
+    let folder = program::folder();
+    let key = folder.path().join("gate1.pem");
+    let ended = waxseal_in(folder.path(), &["keygen", "--domain", "Example.ORG", "--selector", "gate1"]);
+    assert_eq!((ended.status, ended.stderr.as_str()), (0, ""));
+    assert_eq!(fs::metadata(&key).unwrap().mode() & 0o777, 0o600);
+    assert!(fs::read_to_string(&key).unwrap().starts_with("-----BEGIN PRIVATE KEY-----\n"));
+    let lines: Vec<&str> = ended.text().lines().collect();
+    assert!(lines.iter().any(|line| line.starts_with("; fingerprint: ")), "{lines:?}");
+    let records: Vec<_> = lines.iter().filter(|line| !line.starts_with(';')).collect();
+    assert_eq!(records.len(), 1);
+    let start = "gate1._attachment-seal.example.org. IN TXT \"v=SEAL1; k=ed25519; p=";
+    assert!(records[0].starts_with(start), "{}", records[0]);
+
+    let domain = ["--domain", "example.org", "--selector", "gate1"];
+    let record = waxseal_in(folder.path(), &[&["dns-record", "--key", "gate1.pem"][..], &domain].concat());
+    assert_eq!(record.status, 0, "{record:?}");
+    assert_eq!(record.text().lines().next(), Some(*records[0]));
+}
+
+#[test]
+fn keygen_never_overwrites() {
+    let desk = Desk::new();
+    let before = fs::read(desk.path("gate1.pem")).unwrap();
+    desk.run(&["keygen", "--domain", "example.org", "--selector", "gate1"]).assert_failed("exists already");
+    assert_eq!(fs::read(desk.path("gate1.pem")).unwrap(), before);
+}
+
+#[test]
+fn bad_arguments_are_status_2() {
+    for arguments in [
+        &["keygen", "--domain", "not a domain", "--selector", "s"][..],
+        &["keygen", "--domain", "example.org", "--selector", "a..b"],
+        &["verify", "--no-such-option"],
+        &["frobnicate"],
+        &[],
+    ] {
+        let ended = waxseal(arguments);
+        assert_eq!((ended.status, ended.stdout.len()), (2, 0), "{arguments:?}: {ended:?}");
+        assert!(!ended.stderr.is_empty());
+    }
+    for arguments in [["--help"], ["--version"]] {
+        assert_eq!(waxseal(&arguments).status, 0);
+    }
+}
+
+#[test]
+fn a_key_that_others_can_read_is_refused() {
+    let desk = Desk::new();
+    fs::set_permissions(desk.path("gate1.pem"), fs::Permissions::from_mode(0o640)).unwrap();
+    let why = "others can read this private key (mode 0640): chmod 600 it";
+    desk.seal(&letter::plain("office@example.org", "x")).assert_failed(why);
+    let config = Config::new(desk.folder.path(), "mx.example.org")
+        .listener("outbound", "seal", closed_port(), "")
+        .sealing_with(Path::new("gate1.pem"))
+        .write();
+    let check = waxseal(&["check-config", "--config", word(&config)]);
+    assert_eq!(check.status, 1);
+    assert!(check.stderr.contains(".key: ") && check.stderr.contains(why), "{}", check.stderr);
+}
+
+#[test]
+fn what_was_sealed_passes() {
+    let desk = Desk::new();
+    let original = String::from_utf8(letter::with_attachments("round trip")).unwrap();
+    let sealed = desk.sealed("round trip");
+    assert!(
+        sealed.starts_with("Attachment-Seal: v=1; a=ed25519-blake3; d=example.org; s=gate1;"),
+        "{sealed}"
+    );
+    assert!(sealed.ends_with(&original), "nothing but the seal is added");
+    let ended = desk.verify(sealed.as_bytes());
+    assert_eq!((ended.status, ended.stderr.as_str()), (0, ""));
+
+    let file = desk.write("x.eml", sealed.as_bytes());
+    let table = desk.run(&["verify", "--keys", "pins", word(&file)]);
+    assert_eq!(table.status, 0);
+    for word in ["x.eml", "pass", "Agenda.pdf", "Budget.csv", "intact"] {
+        assert!(table.text().contains(word), "{}", table.text());
+    }
+}
+
+#[test]
+fn json_has_every_member_and_no_other() {
+    let desk = Desk::new();
+    let sealed = desk.sealed("members");
+    desk.write("x.eml", letter::swapped(&sealed).as_bytes());
+    let ended = desk.run(&["verify", "--keys", "pins", "--json", "x.eml"]);
+    assert_eq!(ended.status, 1);
+    let [found] = ended.json().try_into().unwrap();
+    let agenda = blake3::hash(&letter::agenda()).to_hex().to_string();
+    let budget = blake3::hash(letter::BUDGET.as_bytes()).to_hex().to_string();
+    let budget = json!({"size": letter::BUDGET.len(), "blake3": budget});
+    let infected = b"%PDF-1.4\nan infected document";
+    let infected = json!({"size": infected.len(), "blake3": blake3::hash(infected).to_hex().to_string()});
+    let sealed_at = found["sealed_at"].clone();
+    assert!(sealed_at.as_str().unwrap().parse::<jiff::Timestamp>().is_ok(), "{sealed_at}");
+    let expected = json!({
+        "file": "x.eml", "verdict": "fail", "reason": "attachments", "domain": "example.org", "selector": "gate1",
+        "trust": "pinned", "sealed_at": sealed_at, "body": "changed", "text": "intact", "headers": "intact",
+        "attachments": [
+            {"status": "altered", "name": "Agenda.pdf", "type": "application/pdf",
+             "sealed": {"size": letter::agenda().len(), "blake3": agenda}, "found": infected},
+            {"status": "intact", "name": "Budget.csv", "type": "text/csv", "sealed": budget, "found": budget},
+        ],
+        "doubts": [], "known": "pinned",
+    });
+    assert_eq!(found, expected);
+
+    let renamed = desk.verify(letter::renamed(&sealed).as_bytes()).json();
+    let agenda = &renamed[0]["attachments"][0];
+    assert_eq!((&agenda["status"], &agenda["name"]), (&json!("renamed"), &json!("Agenda.pdf")));
+    assert_eq!(
+        (&agenda["found_name"], &agenda["found_type"]),
+        (&json!("Agenda.exe"), &json!("application/pdf"))
+    );
+}
+
+#[test]
+fn absent_members_are_null() {
+    let ended = waxseal_reading(&letter::plain("a@example.net", "x"), &["verify", "--json", "--no-dns"]);
+    assert_eq!(ended.status, 1);
+    let expected = json!({
+        "file": "-", "verdict": "none", "reason": null, "domain": null, "selector": null, "trust": null,
+        "sealed_at": null, "body": null, "text": null, "headers": null, "attachments": [], "doubts": [],
+        "known": null,
+    });
+    assert_eq!(ended.json(), [expected]);
+}
+
+#[test]
+fn lf_files_stay_lf() {
+    let desk = Desk::new();
+    let stored = String::from_utf8(letter::with_attachments("maildir")).unwrap().replace("\r\n", "\n");
+    let sealed = desk.seal(stored.as_bytes());
+    assert_eq!(sealed.status, 0);
+    assert!(!sealed.stdout.contains(&b'\r'), "the line ends that it read");
+    assert!(sealed.text().ends_with(&stored));
+    assert_eq!(desk.verdict(&sealed.stdout), "pass");
+    // Sealed with LF or not, on the wire it is the same message.
+    assert_eq!(desk.verdict(sealed.text().replace('\n', "\r\n").as_bytes()), "pass");
+}
+
+#[test]
+fn a_leading_from_line_is_skipped() {
+    let desk = Desk::new();
+    for sealed in [desk.sealed("mbox"), desk.sealed("mbox").replace("\r\n", "\n")] {
+        let stored = format!("From office@example.org Mon Nov 23 09:00:00 2026\n{sealed}");
+        assert_eq!(desk.verdict(stored.as_bytes()), "pass");
+    }
+}
+
+#[test]
+fn an_unreadable_file_does_not_hide_the_others() {
+    let desk = Desk::new();
+    desk.write("good.eml", desk.sealed("good").as_bytes());
+    let ended = desk.run(&["verify", "--keys", "pins", "--json", "nowhere.eml", "good.eml"]);
+    assert_eq!((ended.status, ended.stderr.lines().count()), (2, 1), "{ended:?}");
+    assert!(ended.stderr.contains("nowhere.eml"));
+    assert_eq!(ended.json()[0]["file"], "good.eml");
+    desk.run(&["verify", "--keys", "nowhere", "good.eml"]).assert_failed("nowhere");
+}
+
+#[test]
+fn what_cannot_be_sealed_is_not_written() {
+    let desk = Desk::new();
+    let plain = |author| String::from_utf8(letter::plain(author, "x")).unwrap();
+    let other = plain("a@example.net");
+    let unclean = plain("office@example.org").replace("Subject: x", "Subject: x\r\nno field at all");
+    let two = plain("office@example.org").replace("Subject: x", "From: b@example.org");
+    for (message, why) in [
+        (other, "example.net"),
+        (unclean, "standard input: "),
+        (two, "From is not one field with one address"),
+        (String::new(), "From"),
+    ] {
+        desk.seal(message.as_bytes()).assert_failed(why);
+    }
+    desk.run(&[
+        "seal",
+        "--key",
+        "gate1.pem",
+        "--domain",
+        "example.org",
+        "--selector",
+        "gate1",
+        "nowhere.eml",
+    ])
+    .assert_failed("nowhere.eml");
+    desk.run(&["seal", "--key", "nowhere.pem", "--domain", "example.org", "--selector", "gate1"])
+        .assert_failed("nowhere.pem");
+}
+
+/// Whatever today's date: every verdict that no date decides, and what is said of the attachments in any case.
+#[test]
+fn shared_vectors_get_their_verdicts() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors");
+    let mut cases: Vec<PathBuf> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    cases.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
+    cases.sort();
+    let (mut played, mut failures) = (0, Vec::new());
+    for case in &cases {
+        let facts: Value = serde_json::from_slice(&fs::read(case).unwrap()).unwrap();
+        let mut expected = facts["expect"].clone();
+        // Only a seal that is in date can be from the future, or unaligned.
+        if expected["reason"] == "future-seal" || expected["verdict"] == "unaligned" {
+            continue;
+        }
+        played += 1;
+        let folder = program::folder();
+        let pins = pins(folder.path(), &facts["keys"]);
+        let message = case.with_extension("eml");
+        let ended = waxseal(&["verify", "--json", "--no-dns", "--keys", word(&pins), word(&message)]);
+        let found = ended.json().remove(0);
+        if found["verdict"] == "expired" && expected["verdict"] == "pass" {
+            expected["verdict"] = json!("expired");
+        }
+        let status = i32::from(found["verdict"] != "pass");
+        if !holds(&expected, &found) || ended.status != status || found["file"] != word(&message) {
+            failures.push(format!(
+                "{}: {}\n  expected {expected}\n  found {found}",
+                case.display(),
+                facts["why"]
+            ));
+        }
+    }
+    assert!(played >= 50, "only {played} cases");
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+fn pins(folder: &Path, keys: &Value) -> PathBuf {
+    let pins = folder.join("pins");
+    fs::create_dir(&pins).unwrap();
+    for (name, key) in keys.as_object().unwrap() {
+        let (domain, file) = match name.strip_prefix("root:") {
+            Some(domain) => (domain, "root"),
+            None => name.split_once('/').unwrap(),
+        };
+        fs::create_dir_all(pins.join(domain)).unwrap();
+        fs::write(pins.join(domain).join(format!("{file}.txt")), key.as_str().unwrap()).unwrap();
+    }
+    pins
+}
+
+/// Whether `found` has all that `expected` names.
+fn holds(expected: &Value, found: &Value) -> bool {
+    match (expected, found) {
+        (Value::Object(expected), _) => {
+            expected.iter().all(|(name, value)| holds(value, &found[name.as_str()]))
+        }
+        (Value::Array(expected), Value::Array(found)) => {
+            expected.len() == found.len() && expected.iter().zip(found).all(|(one, other)| holds(one, other))
+        }
+        _ => expected == found,
+    }
+}
+
+#[test]
+fn scan_finds_what_was_altered_in_a_maildir() {
+    let desk = Desk::new();
+    let lf = |message: String| message.replace("\r\n", "\n").into_bytes();
+    desk.write("Maildir/new/1.host", &lf(desk.sealed("1")));
+    desk.write("Maildir/cur/2.host:2,S", &lf(desk.sealed("2")));
+    desk.write("Maildir/.Archive/cur/3.host:2,S", &lf(desk.sealed("3")));
+    fs::create_dir_all(desk.path("Maildir/.Archive/new")).unwrap();
+    desk.write("Maildir/tmp/4.host", b"half a mess");
+    let ended = desk.run(&["scan", "--keys", "pins", "Maildir"]);
+    assert_eq!((ended.status, ended.text()), (0, "3 messages: 3 pass\n"), "{}", ended.stderr);
+
+    desk.write("Maildir/.Archive/cur/5.host:2,S", &lf(letter::swapped(&desk.sealed("5"))));
+    desk.write("Maildir/cur/6.host:2,S", &lf(letter::stripped(&desk.sealed("6"))));
+    let ended = desk.run(&["scan", "--keys", "pins", "Maildir"]);
+    assert_eq!(ended.status, 1);
+    assert_eq!(ended.text().lines().last(), Some("5 messages: 1 fail, 1 missing, 3 pass"));
+    assert!(ended.text().contains("Maildir/.Archive/cur/5.host:2,S: fail"), "{}", ended.text());
+    assert!(!ended.text().contains("2.host"), "only findings are listed");
+
+    let ended = desk.run(&["scan", "--keys", "pins", "--json", "Maildir"]);
+    assert_eq!((ended.status, ended.json().len()), (1, 5));
+    assert!(ended.json().iter().all(|line| line["file"].as_str().unwrap().starts_with("Maildir/")));
+}
+
+#[test]
+fn scan_reads_mboxes_and_folders() {
+    let desk = Desk::new();
+    let from = "From office@example.org Mon Nov 23 09:00:00 2026\n";
+    let letters = [desk.sealed("1"), letter::swapped(&desk.sealed("2")), desk.sealed("3")];
+    let mbox: String =
+        letters.iter().map(|letter| format!("{from}{}\n", letter.replace("\r\n", "\n"))).collect();
+    desk.write("store/inbox", mbox.as_bytes());
+    desk.write("store/old/4.eml", desk.sealed("4").as_bytes());
+    desk.write("store/old/readme.txt", b"no mail\n");
+    let ended = desk.run(&["scan", "--keys", "pins", "store"]);
+    assert_eq!(ended.status, 1, "{ended:?}");
+    assert!(ended.text().contains("store/inbox#2: fail"), "{}", ended.text());
+    assert_eq!(ended.text().lines().last(), Some("4 messages: 1 fail, 3 pass"));
+}
+
+#[test]
+fn scan_quotes_do_not_alter_a_message() {
+    let desk = Desk::new();
+    let message = String::from_utf8(letter::with_attachments("quoted")).unwrap();
+    let message = message.replace("Schöne Grüße,", "From here on:");
+    let sealed = desk.seal(message.as_bytes());
+    let mbox = format!("From a Mon Nov 23 09:00:00 2026\n{}\n", sealed.text().replace("\r\n", "\n"));
+    desk.write("inbox", mbox.replace("\nFrom here", "\n>From here").as_bytes());
+    let ended = desk.run(&["scan", "--keys", "pins", "--json", "inbox"]);
+    assert_eq!((ended.status, &ended.json()[0]["body"]), (0, &json!("intact")), "{ended:?}");
+}
+
+#[test]
+fn scan_reports_what_it_could_read() {
+    let desk = Desk::new();
+    desk.write("1.eml", desk.sealed("1").as_bytes());
+    let ended = desk.run(&["scan", "--keys", "pins", "nowhere", "1.eml"]);
+    assert_eq!((ended.status, ended.stderr.lines().count()), (2, 1), "{ended:?}");
+    assert_eq!(ended.text(), "1 message: 1 pass\n");
+}
+
+#[test]
+fn scan_takes_a_thousand_messages_in_its_stride() {
+    let desk = Desk::new();
+    let sealed = desk.sealed("many");
+    for number in 0..1000 {
+        desk.write(&format!("many/{number}.eml"), sealed.as_bytes());
+    }
+    desk.write("many/500.eml", letter::added(&sealed).as_bytes());
+    let ended = desk.run(&["scan", "--keys", "pins", "many"]);
+    assert_eq!(ended.status, 1);
+    assert_eq!(ended.text().lines().last(), Some("1000 messages: 1 fail, 999 pass"));
+}
+
+#[test]
+fn check_config_says_every_mistake() {
+    let desk = Desk::new();
+    let good = Config::new(desk.folder.path(), "mx.example.org")
+        .listener("outbound", "seal", closed_port(), "")
+        .sealing_with(Path::new("gate1.pem"))
+        .pinning(&desk.record);
+    let config = good.write();
+    let ended = waxseal(&["check-config", "--config", word(&config)]);
+    assert_eq!((ended.status, ended.stderr.as_str()), (0, ""));
+    assert!(ended.text().contains("seals for example.org (gate1)"), "{}", ended.text());
+
+    let config = good.and("[policy]\nfail = \"shred\"\n[limits]\nmemry = 1\n").write();
+    let ended = waxseal(&["check-config", "--config", word(&config)]);
+    assert_eq!((ended.status, ended.stdout.len()), (1, 0), "{ended:?}");
+    assert_eq!(ended.stderr.lines().count(), 2, "{}", ended.stderr);
+    for reason in ["policy.fail: ", "limits.memry: "] {
+        let line = ended.stderr.lines().find(|line| line.contains(reason)).unwrap();
+        assert!(line.starts_with(&format!("{}:", config.display())), "{line}");
+    }
+    assert_eq!(waxseal(&["check-config", "--config", "nowhere.toml"]).status, 1);
+}
+
+#[test]
+fn run_does_not_listen_with_a_wrong_configuration() {
+    let folder = program::folder();
+    // Whoever connects to the port would be served by us, not by the gateway.
+    let taken = Server::taking_all();
+    let config = Config::new(folder.path(), "mx.example.org").listener_at(
+        "inbound",
+        "verify",
+        &taken.address.to_string(),
+        closed_port(),
+        "",
+    );
+    let ended = waxseal(&["run", "--config", word(&config.write())]);
+    assert_ne!(ended.status, 0);
+    assert!(ended.stderr.contains("listener `inbound`: cannot listen on"), "{}", ended.stderr);
+
+    let ended = waxseal(&["run", "--config", word(&config.and("[policy]\npas = \"deliver\"").write())]);
+    assert_ne!(ended.status, 0);
+    assert!(ended.stderr.contains("did you mean `pass`?"), "{}", ended.stderr);
+    assert!(!ended.stderr.contains("listen on"), "it must not have come that far: {}", ended.stderr);
+    assert!(!folder.path().join("state").exists());
+}
+
+#[test]
+fn quarantine_commands_work_while_the_gateway_runs() {
+    let desk = Desk::new();
+    let next_hop = Server::taking_all();
+    let gateway = Config::new(desk.folder.path(), "mx.partner.example")
+        .listener("inbound", "verify", next_hop.address, "")
+        .pinning(&desk.record)
+        .start();
+    assert_eq!(gateway.quarantine(&["list"]).text(), "");
+
+    let long = format!("{}@partner.example", "x".repeat(60));
+    let mut client = Client::hello(gateway.address("inbound"));
+    let message = letter::swapped(&desk.sealed("held"));
+    let reply = client.deliver("office@example.org", &long, message.as_bytes());
+    assert!(reply.starts_with("250 2.0.0 "), "{reply}");
+
+    let list = gateway.quarantine(&["list"]);
+    assert_eq!((list.status, list.text().lines().count()), (0, 1));
+    let (id, rest) = list.text().split_once(' ').unwrap();
+    assert!(reply.contains(id), "{reply}");
+    assert!(rest.contains(&long) && rest.contains("fail") && rest.contains("altered Agenda.pdf"), "{rest}");
+
+    let listed = &gateway.held()[0];
+    for (member, value) in [
+        ("id", json!(id)),
+        ("listener", json!("inbound")),
+        ("client", json!("127.0.0.1")),
+        ("reverse_path", json!("office@example.org")),
+        ("recipients", json!([long])),
+        ("verdict", json!("fail")),
+        ("reason", json!("attachments")),
+        ("message_id", json!("<held@example.org>")),
+        ("size", json!(message.len())),
+    ] {
+        assert_eq!(listed[member], value, "{member}");
+    }
+    assert_eq!(&gateway.quarantine(&["show", id, "--json"]).json()[0], listed);
+    let show = gateway.quarantine(&["show", id]);
+    assert!(show.text().contains("<held@example.org>"), "{}", show.text());
+
+    let export = gateway.quarantine(&["export", id]);
+    assert_eq!((export.status, export.stdout), (0, message.into_bytes()), "octet for octet");
+
+    assert_eq!(gateway.quarantine(&["delete", id]).status, 0);
+    assert!(gateway.held().is_empty());
+    for command in ["show", "export", "delete"] {
+        gateway.quarantine(&[command, id]).assert_failed("no message");
+        gateway.quarantine(&[command, "../../etc"]).assert_failed("is not an id");
+    }
+    assert!(next_hop.received().is_empty());
+}
+
+#[test]
+fn the_demonstration_succeeds() {
+    let ended = waxseal(&["demo"]);
+    assert_eq!((ended.status, ended.stderr.as_str()), (0, ""), "{}", ended.text());
+    for verdict in ["pass", "fail", "missing"] {
+        assert!(ended.text().contains(verdict));
+    }
+}
