@@ -13,23 +13,32 @@ pub enum LineEnds {
     Lf,
 }
 
-/// A stored message in its wire form, and how its lines ended.
-pub fn to_wire(stored: &[u8]) -> (Vec<u8>, LineEnds) {
-    let message = without_from_line(stored);
-    if memmem::find(message, b"\r\n").is_some() || memchr::memchr(b'\n', message).is_none() {
-        return (message.to_vec(), LineEnds::CrLf);
+/// A stored message in its wire form, and how its lines ended. Works in place: a message may be most of memory.
+pub fn to_wire(mut message: Vec<u8>) -> (Vec<u8>, LineEnds) {
+    if message.starts_with(b"From ")
+        && let Some(end) = memchr::memchr(b'\n', &message)
+    {
+        message.drain(..=end);
     }
-    let mut wire = Vec::with_capacity(message.len() + message.len() / 32);
-    for line in message.split_inclusive(|&octet| octet == b'\n') {
-        match line.strip_suffix(b"\n") {
-            Some(text) => {
-                wire.extend_from_slice(text);
-                wire.extend_from_slice(b"\r\n");
-            }
-            None => wire.extend_from_slice(line),
-        }
+    if memmem::find(&message, b"\r\n").is_some() || memchr::memchr(b'\n', &message).is_none() {
+        return (message, LineEnds::CrLf);
     }
-    (wire, LineEnds::Lf)
+    put_cr_before_lf(&mut message);
+    (message, LineEnds::Lf)
+}
+
+/// Moves the lines apart from the last one on, so that each finds room for its CR.
+fn put_cr_before_lf(message: &mut Vec<u8>) {
+    let mut from = message.len();
+    let lines = memchr::memchr_iter(b'\n', message).count();
+    message.resize(from + lines, 0);
+    let mut to = message.len();
+    while let Some(lf) = memchr::memrchr(b'\n', &message[..from]) {
+        message.copy_within(lf..from, to - (from - lf));
+        to -= from - lf + 1;
+        message[to] = b'\r';
+        from = lf;
+    }
 }
 
 /// A wire form back in the stored one's line ends.
@@ -49,13 +58,6 @@ pub fn from_wire(wire: Vec<u8>, line_ends: LineEnds) -> Vec<u8> {
             }
             stored
         }
-    }
-}
-
-fn without_from_line(stored: &[u8]) -> &[u8] {
-    match memchr::memchr(b'\n', stored) {
-        Some(end) if stored.starts_with(b"From ") => &stored[end + 1..],
-        _ => stored,
     }
 }
 
@@ -131,9 +133,10 @@ mod tests {
 
     #[test]
     fn counts_lf_as_cr_lf_where_there_is_no_other() {
-        assert_eq!(to_wire(b"a: b\n\nc\n"), (b"a: b\r\n\r\nc\r\n".to_vec(), LineEnds::Lf));
-        assert_eq!(to_wire(b"a: b\r\n\r\nc\nd"), (b"a: b\r\n\r\nc\nd".to_vec(), LineEnds::CrLf));
-        assert_eq!(to_wire(b"From me 12:00\na: b\n"), (b"a: b\r\n".to_vec(), LineEnds::Lf));
+        assert_eq!(to_wire(b"a: b\n\nc\n".to_vec()), (b"a: b\r\n\r\nc\r\n".to_vec(), LineEnds::Lf));
+        assert_eq!(to_wire(b"a: b\r\n\r\nc\nd".to_vec()), (b"a: b\r\n\r\nc\nd".to_vec(), LineEnds::CrLf));
+        assert_eq!(to_wire(b"From me 12:00\na: b\n".to_vec()), (b"a: b\r\n".to_vec(), LineEnds::Lf));
+        assert_eq!(to_wire(b"\n\na\n\nb".to_vec()), (b"\r\n\r\na\r\n\r\nb".to_vec(), LineEnds::Lf));
         assert_eq!(from_wire(b"a: b\r\n\r\nc".to_vec(), LineEnds::Lf), b"a: b\n\nc");
     }
 

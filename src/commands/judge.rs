@@ -43,18 +43,19 @@ impl Judge {
     }
 
     /// The result for a message as it lies on disk.
-    pub(super) fn judge(&self, stored: &[u8]) -> Verification {
+    pub(super) fn judge(&self, stored: Vec<u8>) -> Verification {
         let (wire, _) = to_wire(stored);
         verify(&Message::new(&wire), &Knowledge::pinned(&self.pins), self.now)
     }
 
     /// The result for a message of an mbox file, where lines that begin with `From ` may have been quoted.
-    pub(super) fn judge_from_mbox(&self, stored: &[u8]) -> Verification {
+    pub(super) fn judge_from_mbox(&self, stored: Vec<u8>) -> Verification {
+        let unquoted = unquoted(&stored);
         let as_stored = self.judge(stored);
         let may_be_quoting = matches!(as_stored.verdict, Verdict::Fail(_) | Verdict::Ambiguous)
             || as_stored.body.is_some_and(|body| body == crate::verdict::State::Changed);
-        if may_be_quoting && let Some(unquoted) = unquoted(stored) {
-            let without_quotes = self.judge(&unquoted);
+        if may_be_quoting && let Some(unquoted) = unquoted {
+            let without_quotes = self.judge(unquoted);
             if matches!(without_quotes.verdict, Verdict::Pass | Verdict::Expired) {
                 return without_quotes;
             }

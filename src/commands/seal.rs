@@ -38,7 +38,7 @@ fn sealed(args: &Args) -> Result<Vec<u8>, String> {
     let key = read_sealing_key(key).map_err(|error| error.to_string())?;
     let name = args.file.as_ref().map_or("standard input".to_owned(), |path| path.display().to_string());
     let stored = read_input(args.file.as_deref()).map_err(|error| format!("{name}: {error}"))?;
-    let (wire, line_ends) = to_wire(&stored);
+    let (wire, line_ends) = to_wire(stored);
     let author = Author::of(&HeaderSection::parse(&wire));
     match &author {
         Author::One(author) if author.self_and_parents().any(|above| above == *domain) => {}

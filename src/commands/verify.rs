@@ -43,7 +43,7 @@ pub(super) fn run(args: &Args) -> ExitCode {
                 continue;
             }
         };
-        let verification = judge.judge(&stored);
+        let verification = judge.judge(stored);
         all_pass &= verification.verdict == Verdict::Pass;
         let text = if args.json {
             Report::new(Some(&name), &verification).to_line()

@@ -13,9 +13,13 @@ use super::leaf::{Encoding, Leaf};
 /// Bodies up to this long are shown whole.
 const SHOWN_WHOLE: usize = 4096;
 
+/// Longest skeleton that is shown, in octets. A message with more than that in headers and lines of dashes is none that
+/// programs write, and what cannot be asked is a doubt.
+const MAX_SKELETON: usize = 8 << 20;
+
 /// Whether mail-parser finds the leaves that the walk found.
 pub fn agrees(message: &[u8], leaves: &[Leaf]) -> bool {
-    let (skeleton, bodies) = skeleton(message, leaves);
+    let Some((skeleton, bodies)) = skeleton(message, leaves) else { return false };
     let Some(parsed) = MessageParser::new().parse(&skeleton) else { return false };
     let parts: Vec<&MessagePart<'_>> =
         parsed.parts.iter().filter(|part| !matches!(part.body, PartType::Multipart(_))).collect();
@@ -66,19 +70,27 @@ fn trim_line_end(text: &[u8]) -> &[u8] {
 }
 
 /// The message with long bodies cut down, and where each leaf's body stands in it.
-fn skeleton(message: &[u8], leaves: &[Leaf]) -> (Vec<u8>, Vec<Range<usize>>) {
+fn skeleton(message: &[u8], leaves: &[Leaf]) -> Option<(Vec<u8>, Vec<Range<usize>>)> {
     let mut skeleton = Vec::new();
     let mut bodies = Vec::with_capacity(leaves.len());
     let mut at = 0;
     for leaf in leaves {
-        skeleton.extend_from_slice(&message[at..leaf.body.start]);
+        show(&message[at..leaf.body.start], &mut skeleton)?;
         let start = skeleton.len();
         show_body(&message[leaf.body.clone()], leaf, &mut skeleton);
         bodies.push(start..skeleton.len());
+        if skeleton.len() > MAX_SKELETON {
+            return None;
+        }
         at = leaf.body.end;
     }
-    skeleton.extend_from_slice(&message[at..]);
-    (skeleton, bodies)
+    show(&message[at..], &mut skeleton)?;
+    Some((skeleton, bodies))
+}
+
+/// Shows all of `text`, if there is room.
+fn show(text: &[u8], out: &mut Vec<u8>) -> Option<()> {
+    (out.len() + text.len() <= MAX_SKELETON).then(|| out.extend_from_slice(text))
 }
 
 /// Shows of a body what a reader could find structure in.
@@ -103,5 +115,8 @@ fn show_body(body: &[u8], leaf: &Leaf, out: &mut Vec<u8>) {
         let end = memchr::memchr(b'\n', &body[dashes..]).map_or(body.len(), |at| dashes + at + 1);
         out.extend_from_slice(&body[start..end]);
         shown = end;
+        if out.len() > MAX_SKELETON {
+            return;
+        }
     }
 }
