@@ -131,8 +131,9 @@ fn own_by_postfix(folder: &Path) {
 /// A shell that starts Postfix, and stops it when our end of its stdin is closed. The system does that even where
 /// this process is killed, so no Postfix outlives its test.
 fn keep(config: &Path) -> Child {
-    let script = "postfix -c \"$0\" start; read -r never; postfix -c \"$0\" abort; \
-                  while postfix -c \"$0\" status; do sleep 0.1; done";
+    // All daemons are of their master's process group, and the last of them must be gone before the folder goes.
+    let script = "postfix -c \"$0\" start; read -r never; read -r master <\"$0\"/../queue/pid/master.pid; \
+                  postfix -c \"$0\" abort; while kill -s 0 -- \"-$master\"; do sleep 0.1; done";
     let mut shell = Command::new("sh");
     shell.args(["-c", script]).arg(config).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
     // An interrupt from the terminal is for the test alone.
