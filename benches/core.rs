@@ -14,6 +14,7 @@ use criterion::{
 use encodify::base64;
 use waxseal::header::HeaderSection;
 use waxseal::mime;
+use waxseal::seal::body::ArrivingBody;
 use waxseal::seal::key::{KeyRecord, SealingKey};
 use waxseal::seal::knowledge::{Knowledge, Pin, PinnedKey, Pins};
 use waxseal::seal::message::Message;
@@ -76,6 +77,14 @@ fn changed(size: usize) -> Vec<u8> {
     [&original[..seal_end], &message(size, 60)].concat()
 }
 
+/// The body's hash as far as it is known when the last octets come in.
+fn arrived(message: &[u8]) -> ArrivingBody {
+    let mut body = ArrivingBody::default();
+    (0..message.len()).step_by(64 << 10).for_each(|end| body.see(&message[..end]));
+    body.see(message);
+    body
+}
+
 fn group<'a>(criterion: &'a mut Criterion, name: &str, octets: usize) -> BenchmarkGroup<'a, WallTime> {
     let mut group = criterion.benchmark_group(name);
     group.throughput(Throughput::Bytes(octets as u64));
@@ -111,6 +120,25 @@ fn honest(criterion: &mut Criterion) {
         });
         group.bench_function("verify-intact", |b| b.iter(|| check(black_box(&intact)).verdict));
         group.bench_function("verify-changed", |b| b.iter(|| check(black_box(&changed)).verdict));
+        // As the gateway does it: the body was hashed while it came in, and this is what is left at the final dot.
+        group.bench_function("seal, at the final dot", |b| {
+            b.iter_batched(
+                || arrived(&plain),
+                |body| seal(&Message::arrived(black_box(&plain), body), &sealer, moment).unwrap(),
+                BatchSize::PerIteration,
+            );
+        });
+        for (name, message) in
+            [("verify-intact, at the final dot", &intact), ("verify-changed, at the final dot", &changed)]
+        {
+            group.bench_function(name, |b| {
+                b.iter_batched(
+                    || arrived(message),
+                    |body| verify(&Message::arrived(black_box(message), body), &knowledge, NOW).verdict,
+                    BatchSize::PerIteration,
+                );
+            });
+        }
         group.finish();
     }
 }
