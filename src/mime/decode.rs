@@ -38,17 +38,21 @@ impl Decoder {
         let mut carried = Vec::new();
         for window in windows_of_lines(body) {
             let padding = memchr(b'=', window);
-            let text = &window[..padding.unwrap_or(window.len())];
-            let blanks = Blanks::count(text);
-            // Mostly all the white space there is are line ends, and then none of it can be amiss.
-            if blanks.are_line_ends() && !line_ends.after_cr {
-                line_ends.look(&window[text.len()..]);
-            } else {
-                line_ends.look(window);
-                // Vertical tab and form feed are white space to our decoder and to few others.
-                doubts.insert_if(memchr2(0x0b, 0x0c, text).is_some(), Doubt::BadBase64);
+            if padding.is_none()
+                && carried.is_empty()
+                && !line_ends.after_cr
+                && let Some(length) = self.decode_regular(window)
+            {
+                sink(&self.decoded[..length]);
+                symbols += length / 3 * 4;
+                at += window.len();
+                continue;
             }
-            let blanks = blanks.all;
+            let text = &window[..padding.unwrap_or(window.len())];
+            line_ends.look(window);
+            // Vertical tab and form feed are white space to our decoder and to few others.
+            doubts.insert_if(memchr2(0x0b, 0x0c, text).is_some(), Doubt::BadBase64);
+            let blanks = count_up_to_space(text);
             symbols += text.len() - blanks;
             let aligned = if carried.is_empty() && (text.len() - blanks).is_multiple_of(4) {
                 text
@@ -75,6 +79,16 @@ impl Decoder {
         doubts.insert_if(!only_padding || !well_padded || loose, Doubt::BadBase64);
         doubts.insert_if(line_ends.are_bare(), Doubt::BareLineEnd);
         doubts
+    }
+
+    /// Decodes a window into `self.decoded` and tells how many octets that made, if it is whole quanta in lines of one
+    /// length, as encoders write it: then symbols and line ends are all there is, and no closer look is due.
+    fn decode_regular(&mut self, text: &[u8]) -> Option<usize> {
+        let columns = memchr(b'\n', text)? + 1;
+        self.decoded.resize(WINDOW.max(base64::MIME.decoded_len_estimate(text.len())), 0);
+        let length = base64::MIME.decode_slice(text, &mut self.decoded).ok()?;
+        let line_ends = text.chunks(columns).filter(|line| line.ends_with(b"\r\n")).count();
+        (length % 3 == 0 && length / 3 * 4 + 2 * line_ends == text.len()).then_some(length)
     }
 
     /// Puts the symbols of `carried` and `window`, up to a multiple of four, into `self.symbols`; returns the rest.
@@ -259,30 +273,12 @@ fn bare_line_ends(body: &[u8]) -> Doubts {
     if has_bare_line_end(body) { Doubt::BareLineEnd.into() } else { Doubts::NONE }
 }
 
-/// The octets of a window that are space or a control: in base64 that decodes, the white space.
-struct Blanks {
-    all: usize,
-    line_ends: usize,
-}
-
-impl Blanks {
-    fn count(window: &[u8]) -> Self {
-        // Small sums of octets, without a branch, are what the compiler turns into vector code.
-        let mut counts = Self { all: 0, line_ends: 0 };
-        let next = window.get(1..).unwrap_or_default();
-        for (octets, next) in window.chunks(255).zip(next.chunks(255).chain([&[][..]])) {
-            counts.all += usize::from(octets.iter().map(|&octet| u8::from(octet <= b' ')).sum::<u8>());
-            let pairs = octets.iter().zip(next);
-            let pairs = pairs.map(|(&octet, &next)| u8::from(octet == b'\r') & u8::from(next == b'\n'));
-            counts.line_ends += usize::from(pairs.sum::<u8>());
-        }
-        counts
-    }
-
-    /// Whether every one of them is the CR or the LF of a CR LF.
-    fn are_line_ends(&self) -> bool {
-        self.all == 2 * self.line_ends
-    }
+/// How many octets are space or a control: in base64 that decodes, the white space.
+fn count_up_to_space(text: &[u8]) -> usize {
+    // Small sums of octets are what the compiler turns into vector code.
+    text.chunks(255)
+        .map(|chunk| usize::from(chunk.iter().map(|&octet| u8::from(octet <= b' ')).sum::<u8>()))
+        .sum()
 }
 
 /// `text` in windows of whole lines; a line longer than a window is cut.
