@@ -2,7 +2,7 @@
 //! What is outside it is a doubt, and still read as most programs would.
 
 use crate::doubt::{Doubt, Doubts};
-use crate::header::{is_blank, is_one_edit_away, is_token, trim_blanks};
+use crate::header::{is_blank, is_one_edit_away, is_token, looks_like_mime_name, trim_blanks};
 
 /// One `attribute=value` of a field.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,18 +61,29 @@ pub fn content_type(value: &[u8]) -> Structured {
     parsed
 }
 
-/// Whether a boundary is one that readers could take differently (RFC 2046 §5.1.1). A colon is allowed there, but makes
-/// delimiter lines that read as header fields. `raw` is the field's value with its folds.
+/// Whether a boundary is one that readers could take differently (RFC 2046 §5.1.1). A colon is allowed there, as Alpine
+/// and others write it, unless it makes delimiter lines that read as header fields. `raw` is the field's value with its
+/// folds.
 pub fn is_bad_boundary(boundary: &Parameter, raw: &[u8]) -> bool {
     let value = boundary.value.as_slice();
-    let allowed = |&octet: &u8| octet.is_ascii_alphanumeric() || b"'()+_,-./=? ".contains(&octet);
+    let allowed = |&octet: &u8| octet.is_ascii_alphanumeric() || b"'()+_,-./:=? ".contains(&octet);
     value.is_empty()
         || value.len() > 70
         || value.ends_with(b" ")
         || boundary.oddly_escaped
         || !value.iter().all(allowed)
+        || reads_as_field_name(value)
         || !boundary.quoted && !value.iter().all(|&octet| is_token(octet))
         || is_folded_inside_quotes(raw)
+}
+
+/// Whether `--` and the boundary begin as a header field does: nothing but letters, digits and hyphens before a colon,
+/// or what could be taken for a MIME field's name.
+fn reads_as_field_name(boundary: &[u8]) -> bool {
+    let Some(colon) = memchr::memchr(b':', boundary) else { return false };
+    let hyphens = boundary.iter().take_while(|&&octet| octet == b'-').count();
+    let name = &boundary[hyphens.min(colon)..colon];
+    name.iter().all(|octet| octet.is_ascii_alphanumeric() || *octet == b'-') || looks_like_mime_name(name)
 }
 
 fn is_folded_inside_quotes(raw: &[u8]) -> bool {
@@ -209,11 +220,13 @@ fn parameter(piece: &[u8]) -> (Parameter, Form) {
         return (bare, Form::BadAttribute);
     };
     let (attribute, value) = (&piece[..equals], &piece[equals + 1..]);
-    let tight =
-        !attribute.last().copied().is_some_and(is_blank) && !value.first().copied().is_some_and(is_blank);
+    let blank_before = attribute.last().copied().is_some_and(is_blank);
+    let blank_behind = value.first().copied().is_some_and(is_blank);
     let attribute = String::from_utf8_lossy(trim_blanks(attribute)).to_ascii_lowercase();
-    let well_named = is_word(&attribute) && tight;
     let value = trim_blanks(value);
+    // Exchange folds its fields between `name=` and the quotes.
+    let folded_name = matches!(attribute.as_str(), "name" | "filename") && value.starts_with(b"\"");
+    let well_named = is_word(&attribute) && !blank_before && (!blank_behind || folded_name);
     match value.strip_prefix(b"\"") {
         Some(inner) => {
             let Unquoted { value, closed, oddly_escaped } = unquote(inner);
@@ -346,6 +359,7 @@ mod tests {
             "text/plain; charset=us-ascii (plain text)",
             "multipart/related; type=text/html; boundary=b",
             "application/pdf; name*0*=utf-8''a; name*1=b",
+            "application/pdf; name=\t\"a\"",
         ] {
             assert_eq!(codes(content_type(value.as_bytes()).doubts), [""; 0], "{value}");
         }
@@ -366,6 +380,10 @@ mod tests {
             ("text/plain; charset", "bad-type"),
             ("text/plain; charset=", "bad-type"),
             ("text/plain; charset = utf-8", "bad-type"),
+            ("text/plain; charset= \"utf-8\"", "bad-type"),
+            ("text/plain; name= a", "bad-type"),
+            ("text/plain; name =\"a\"", "bad-type"),
+            ("multipart/mixed; boundary= \"b\"", "bad-type"),
             ("text/plain; name=a b", "bad-type"),
             ("text/plain; name=a/b", "bad-type"),
             ("text/plain; name=\"a", "bad-type"),
@@ -411,6 +429,8 @@ mod tests {
             "boundary=b1",
             "boundary=\"----=_Part_0\"",
             "boundary=\"a b'()+_,-./=?c\"",
+            "boundary=\"8323329-1046374851-1795392000=:4711\"",
+            "boundary=\"Multipart_Mon_Nov_23_12:00:00_2026-1\"",
             "\r\n boundary=\"b\"",
         ] {
             assert!(!is_bad(good), "{good}");
@@ -421,6 +441,9 @@ mod tests {
             "boundary=----=_Part_0",
             "boundary=\"b \"",
             "boundary=\"a:b\"",
+            "boundary=\":b\"",
+            "boundary=\"--Content-Type: text/html\"",
+            "boundary=\"Content_Type:b\"",
             "boundary=\"a\\b\"",
             "boundary=\"a*b\"",
             "boundary=\"a\r\n b\"",
