@@ -387,7 +387,8 @@ impl Part {
         let is_message = word.starts_with("message/");
         let mut doubts = Doubts::NONE;
         doubts.insert_if(self.is_multipart(), Doubt::NoBoundary);
-        doubts.insert_if(is_message && self.encoding_hides_parts(), Doubt::EncodedContainer);
+        let is_encoded = || self.encoding_hides_parts() || reads_as_encoded(body);
+        doubts.insert_if(is_message && is_encoded(), Doubt::EncodedContainer);
         doubts.insert_if(matches!(word, "message/partial" | "message/external-body"), Doubt::PartialMessage);
         let holds_fields = is_message || word == "text/rfc822-headers";
         doubts.insert_if(!holds_fields && begins_with_field(body), Doubt::FieldInBody);
@@ -439,10 +440,32 @@ fn is_multipart(media_type: &str) -> bool {
     media_type.starts_with("multipart/")
 }
 
-/// Whether the first line of a body, empty ones aside, reads as a MIME field.
-fn begins_with_field(body: &[u8]) -> bool {
+/// Whether an attached message that is declared plain reads as one in base64 or quoted-printable. Its encoding is not
+/// sealed, so that a relay could have changed it to show the encoded text in the message's place.
+fn reads_as_encoded(body: &[u8]) -> bool {
+    let first = first_line_with_text(body);
+    let is_symbol = |octet: &u8| octet.is_ascii_alphanumeric() || b"+/=".contains(octet);
+    let in_base64 = !first.is_empty() && first.len().is_multiple_of(4) && first.iter().all(is_symbol);
+    let header_end = memmem::find(body, b"\r\n\r\n").unwrap_or(body.len());
+    let has_escape = |at: usize| {
+        let ends_in = |attribute: &[u8]| {
+            at.checked_sub(attribute.len())
+                .is_some_and(|start| body[start..at].eq_ignore_ascii_case(attribute))
+        };
+        ends_in(b"charset") || ends_in(b"boundary")
+    };
+    in_base64 || memmem::find_iter(&body[..header_end], b"=3D").any(has_escape)
+}
+
+/// The first line of a body, empty ones aside.
+fn first_line_with_text(body: &[u8]) -> &[u8] {
     let text = &body[body.iter().take_while(|octet| matches!(octet, b'\r' | b'\n')).count()..];
     let line = text.split(|&octet| octet == b'\n').next().unwrap_or_default();
-    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    line.strip_suffix(b"\r").unwrap_or(line)
+}
+
+/// Whether the first line of a body, empty ones aside, reads as a MIME field.
+fn begins_with_field(body: &[u8]) -> bool {
+    let line = first_line_with_text(body);
     !line.first().copied().is_some_and(is_blank) && reads_as_mime_field(line)
 }
