@@ -294,7 +294,7 @@ fn is_mime_name(name: &[u8]) -> bool {
 }
 
 /// Whether a name is one character away from a MIME field's, or is one with a comment inside.
-fn looks_like_mime_name(name: &[u8]) -> bool {
+pub(crate) fn looks_like_mime_name(name: &[u8]) -> bool {
     let known = || MIME_FIELDS.iter().chain(&OTHER_MIME_FIELDS).map(|name| name.as_bytes());
     if name.len() > 64 || known().any(|known| name.eq_ignore_ascii_case(known)) {
         return false;

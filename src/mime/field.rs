@@ -2,7 +2,7 @@
 //! What is outside it is a doubt, and still read as most programs would.
 
 use crate::doubt::{Doubt, Doubts};
-use crate::header::{is_blank, is_one_edit_away, is_token, trim_blanks};
+use crate::header::{is_blank, is_one_edit_away, is_token, looks_like_mime_name, trim_blanks};
 
 /// One `attribute=value` of a field.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,18 +61,29 @@ pub fn content_type(value: &[u8]) -> Structured {
     parsed
 }
 
-/// Whether a boundary is one that readers could take differently (RFC 2046 §5.1.1). A colon is allowed there, but makes
-/// delimiter lines that read as header fields. `raw` is the field's value with its folds.
+/// Whether a boundary is one that readers could take differently (RFC 2046 §5.1.1). A colon is allowed there, as Alpine
+/// and others write it, unless it makes delimiter lines that read as header fields. `raw` is the field's value with its
+/// folds.
 pub fn is_bad_boundary(boundary: &Parameter, raw: &[u8]) -> bool {
     let value = boundary.value.as_slice();
-    let allowed = |&octet: &u8| octet.is_ascii_alphanumeric() || b"'()+_,-./=? ".contains(&octet);
+    let allowed = |&octet: &u8| octet.is_ascii_alphanumeric() || b"'()+_,-./:=? ".contains(&octet);
     value.is_empty()
         || value.len() > 70
         || value.ends_with(b" ")
         || boundary.oddly_escaped
         || !value.iter().all(allowed)
+        || reads_as_field_name(value)
         || !boundary.quoted && !value.iter().all(|&octet| is_token(octet))
         || is_folded_inside_quotes(raw)
+}
+
+/// Whether `--` and the boundary begin as a header field does: nothing but letters, digits and hyphens before a colon,
+/// or what could be taken for a MIME field's name.
+fn reads_as_field_name(boundary: &[u8]) -> bool {
+    let Some(colon) = memchr::memchr(b':', boundary) else { return false };
+    let hyphens = boundary.iter().take_while(|&&octet| octet == b'-').count();
+    let name = &boundary[hyphens.min(colon)..colon];
+    name.iter().all(|octet| octet.is_ascii_alphanumeric() || *octet == b'-') || looks_like_mime_name(name)
 }
 
 fn is_folded_inside_quotes(raw: &[u8]) -> bool {
@@ -411,6 +422,8 @@ mod tests {
             "boundary=b1",
             "boundary=\"----=_Part_0\"",
             "boundary=\"a b'()+_,-./=?c\"",
+            "boundary=\"8323329-1046374851-1795392000=:4711\"",
+            "boundary=\"Multipart_Mon_Nov_23_12:00:00_2026-1\"",
             "\r\n boundary=\"b\"",
         ] {
             assert!(!is_bad(good), "{good}");
@@ -421,6 +434,9 @@ mod tests {
             "boundary=----=_Part_0",
             "boundary=\"b \"",
             "boundary=\"a:b\"",
+            "boundary=\":b\"",
+            "boundary=\"--Content-Type: text/html\"",
+            "boundary=\"Content_Type:b\"",
             "boundary=\"a\\b\"",
             "boundary=\"a*b\"",
             "boundary=\"a\r\n b\"",
