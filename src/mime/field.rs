@@ -220,11 +220,13 @@ fn parameter(piece: &[u8]) -> (Parameter, Form) {
         return (bare, Form::BadAttribute);
     };
     let (attribute, value) = (&piece[..equals], &piece[equals + 1..]);
-    let tight =
-        !attribute.last().copied().is_some_and(is_blank) && !value.first().copied().is_some_and(is_blank);
+    let blank_before = attribute.last().copied().is_some_and(is_blank);
+    let blank_behind = value.first().copied().is_some_and(is_blank);
     let attribute = String::from_utf8_lossy(trim_blanks(attribute)).to_ascii_lowercase();
-    let well_named = is_word(&attribute) && tight;
     let value = trim_blanks(value);
+    // Exchange folds its fields between `name=` and the quotes.
+    let folded_name = matches!(attribute.as_str(), "name" | "filename") && value.starts_with(b"\"");
+    let well_named = is_word(&attribute) && !blank_before && (!blank_behind || folded_name);
     match value.strip_prefix(b"\"") {
         Some(inner) => {
             let Unquoted { value, closed, oddly_escaped } = unquote(inner);
@@ -357,6 +359,7 @@ mod tests {
             "text/plain; charset=us-ascii (plain text)",
             "multipart/related; type=text/html; boundary=b",
             "application/pdf; name*0*=utf-8''a; name*1=b",
+            "application/pdf; name=\t\"a\"",
         ] {
             assert_eq!(codes(content_type(value.as_bytes()).doubts), [""; 0], "{value}");
         }
@@ -377,6 +380,10 @@ mod tests {
             ("text/plain; charset", "bad-type"),
             ("text/plain; charset=", "bad-type"),
             ("text/plain; charset = utf-8", "bad-type"),
+            ("text/plain; charset= \"utf-8\"", "bad-type"),
+            ("text/plain; name= a", "bad-type"),
+            ("text/plain; name =\"a\"", "bad-type"),
+            ("multipart/mixed; boundary= \"b\"", "bad-type"),
             ("text/plain; name=a b", "bad-type"),
             ("text/plain; name=a/b", "bad-type"),
             ("text/plain; name=\"a", "bad-type"),

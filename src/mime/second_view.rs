@@ -9,6 +9,7 @@ use memchr::{memmem, memrchr};
 use unicode_normalization::UnicodeNormalization;
 
 use super::leaf::{Encoding, Leaf};
+use crate::header::is_blank;
 
 /// Bodies up to this long are shown whole.
 const SHOWN_WHOLE: usize = 4096;
@@ -88,9 +89,24 @@ fn skeleton(message: &[u8], leaves: &[Leaf]) -> Option<(Vec<u8>, Vec<Range<usize
     Some((skeleton, bodies))
 }
 
-/// Shows all of `text`, if there is room.
+/// Shows all of `text`, if there is room, without the folds that mail-parser reads no name across: those between
+/// `name=` and the quotes, as Exchange writes them.
 fn show(text: &[u8], out: &mut Vec<u8>) -> Option<()> {
-    (out.len() + text.len() <= MAX_SKELETON).then(|| out.extend_from_slice(text))
+    if out.len() + text.len() > MAX_SKELETON {
+        return None;
+    }
+    let mut shown = 0;
+    for at in memmem::find_iter(text, b"=\r\n") {
+        let (before, behind) = (&text[shown..=at], &text[at + 3..]);
+        let blanks = behind.iter().take_while(|&&octet| is_blank(octet)).count();
+        let of_a_name = at >= 4 && text[at - 4..at].eq_ignore_ascii_case(b"name");
+        if of_a_name && blanks > 0 && behind.get(blanks) == Some(&b'"') {
+            out.extend_from_slice(before);
+            shown = at + 3 + blanks;
+        }
+    }
+    out.extend_from_slice(&text[shown..]);
+    Some(())
 }
 
 /// Shows of a body what a reader could find structure in.
