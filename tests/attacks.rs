@@ -838,6 +838,11 @@ fn attachments_altered_added_removed_moved() {
                 &[("multipart/mixed", "multipart/related")],
                 "ambiguous container-changed",
             ),
+            (
+                "html out of its alternative",
+                &[("multipart/alternative", "multipart/mixed")],
+                "ambiguous container-changed",
+            ),
             ("mixed made signed", &[("multipart/mixed", "multipart/signed")], "ambiguous container-changed"),
             (
                 "mixed made a type nobody knows",

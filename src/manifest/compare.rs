@@ -232,8 +232,32 @@ fn doubts(sealed: &[Entry], found: &[Found], pairs: &Pairs, texts: &Texts) -> Do
         pairs.found_for[at].is_some_and(|at| !is_wrapped(&entry.path, &found[at].entry.path))
     };
     let alternative_changed = || changed_alternative(sealed, found, pairs);
-    doubts.insert_if(sealed.iter().enumerate().any(moved) || alternative_changed(), Doubt::ContainerChanged);
+    let changed = sealed.iter().enumerate().any(moved) || alternative_changed() || moved_html(sealed, found);
+    doubts.insert_if(changed, Doubt::ContainerChanged);
     doubts
+}
+
+/// Whether HTML behind the first leaf stands where none was sealed: taken out of its alternative, it is offered as a
+/// file. Surplus HTML is not counted again.
+fn moved_html(sealed: &[Entry], found: &[Found]) -> bool {
+    let is_html = |entry: &Entry| entry.kind == Kind::Text && entry.media_type == "text/html";
+    let mut places: HashMap<&str, usize> = HashMap::new();
+    let mut surplus = found.iter().filter(|leaf| is_html(&leaf.entry)).count();
+    for entry in sealed.iter().filter(|entry| is_html(entry)) {
+        *places.entry(&entry.path).or_default() += 1;
+        surplus = surplus.saturating_sub(1);
+    }
+    let mut is_placed = |entry: &Entry| {
+        unwrapped(&entry.path).any(|path| match places.get_mut(path) {
+            Some(left) if *left > 0 => {
+                *left -= 1;
+                true
+            }
+            _ => false,
+        })
+    };
+    let html = found.iter().map(|leaf| &leaf.entry).enumerate().filter(|(_, entry)| is_html(entry));
+    surplus == 0 && html.filter(|(at, entry)| !is_placed(entry) && *at > 0).count() > 0
 }
 
 /// Whether `found` is `sealed` with nothing but `mixed` levels around it, as lists put there.
@@ -374,6 +398,20 @@ mod tests {
         };
         assert!(!moved("", "mixed") && !moved("mixed", "mixed.mixed") && !moved("related", "mixed.related"));
         assert!(moved("mixed", "alternative") && moved("mixed", "mixed.related") && moved("mixed", ""));
+    }
+
+    #[test]
+    fn html_stays_where_it_was() {
+        let (plain, html) =
+            (|path| text(path, "hello", "text/plain"), |path| text(path, "<b>hello", "text/html"));
+        let sealed = [plain("alternative"), html("alternative")];
+        let moved = |found: &[Entry]| compare(&sealed, found).doubts.contains(Doubt::ContainerChanged);
+        assert!(moved(&[plain("mixed"), html("mixed")]) && moved(&[plain("related"), html("related")]));
+        assert!(moved(&[plain("alternative"), html("alternative.mixed")]));
+        assert!(!moved(&[plain("mixed.alternative"), html("mixed.alternative"), plain("mixed")]));
+        // A list may keep one branch: what comes first is shown, and offered by no reader.
+        assert!(!moved(&[html("")]) && !moved(&[html("mixed"), plain("mixed")]));
+        assert!(!moved(&[plain("")]));
     }
 
     #[test]
