@@ -61,6 +61,9 @@ impl<H: MessageHandler> Session<H> {
         if offer.code() == 421 {
             return Err(End::Refused(offer));
         }
+        if !offer.is_positive() {
+            return Err(RelayError::UnexpectedReply(offer).into());
+        }
         let offered = capabilities::xclient_attributes(&offer);
         let xclient = self.caller.identity.xclient(&offered).ok_or(RelayError::NoXclient)?;
         let greeting = self.exchange(xclient.as_bytes()).await?;
