@@ -89,6 +89,14 @@ fn smtp_settings(config: &Config, listener: &config::Listener) -> Arc<smtp::Sett
         hostname: config.hostname.to_string(),
         next_hop: listener.next_hop.to_string(),
         clients: listener.clients.networks().to_vec(),
+        introduction: match listener.introduction {
+            config::Introduction::Nothing => smtp::Introduction::Nothing,
+            config::Introduction::Xclient => smtp::Introduction::Xclient,
+            config::Introduction::ProxyProtocol => smtp::Introduction::ProxyHeader,
+        },
+        xclient_from: listener.xclient_from.networks().to_vec(),
+        xforward_from: listener.xforward_from.networks().to_vec(),
+        proxy_header_from: listener.proxy_protocol_from.networks().to_vec(),
         bare_line_ends: match listener.bare_line_ends {
             config::BareLineEnds::Refuse => smtp::BareLineEnds::Refuse,
             config::BareLineEnds::Normalize => smtp::BareLineEnds::Normalize,

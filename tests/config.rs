@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use waxseal::config::{self, BareLineEnds, Config, LogFormat, Mistake, Mode};
+use waxseal::config::{self, BareLineEnds, Clients, Config, Introduction, LogFormat, Mistake, Mode};
 use waxseal::policy::{Action, Policy};
 
 const SAMPLE: &str = include_str!("../config/waxseal.toml");
@@ -82,6 +82,10 @@ fn the_sample_tells_the_true_defaults() {
     assert_eq!(plain.domains[0].subdomains, whole.domains[0].subdomains);
     assert_eq!(plain.listeners[0].clients, whole.listeners[0].clients);
     assert_eq!(plain.listeners[0].bare_line_ends, whole.listeners[0].bare_line_ends);
+    assert_eq!(plain.listeners[0].introduction, whole.listeners[0].introduction);
+    assert_eq!(plain.listeners[0].xclient_from, whole.listeners[0].xclient_from);
+    assert_eq!(plain.listeners[0].xforward_from, whole.listeners[0].xforward_from);
+    assert_eq!(plain.listeners[0].proxy_protocol_from, whole.listeners[0].proxy_protocol_from);
     // Writing `missing` down is meant to count even where only memory speaks (SEAL.md §8).
     let policy = Policy { missing_by_memory: Action::Mark, ..whole.policy };
     assert_eq!(plain.policy, policy);
@@ -101,6 +105,31 @@ fn a_small_configuration_gets_its_defaults() {
     let place = config.domains[0].key.mistake("no such file").to_string();
     assert_eq!(place, "/etc/waxseal/waxseal.toml:11: domain[example.org].key: no such file");
     assert_eq!(config.policy.missing_by_memory, Action::Mark);
+}
+
+#[test]
+fn clients_are_told_of_and_announced_as_written() {
+    let with = |lines: &str| {
+        parse(&SMALL.replace("[[domain]]", &format!("{lines}\n[[domain]]"))).listeners.remove(0)
+    };
+    let plain = with("");
+    assert_eq!(plain.introduction, Introduction::Nothing);
+    assert_eq!(plain.xforward_from, Clients::default());
+    assert_eq!(with("xclient = true\nproxy_protocol = false").introduction, Introduction::Xclient);
+    assert_eq!(with("proxy_protocol = true").introduction, Introduction::ProxyProtocol);
+
+    let listed = with("clients = [\"192.0.2.1\"]\nxforward = true\nxclient_from = [\"192.0.2.0/24\"]");
+    assert_eq!(listed.xforward_from, listed.clients);
+    assert!(listed.xclient_from.allows("192.0.2.2".parse().unwrap()));
+    let proxied = with("clients = [\"192.0.2.1\"]\nproxy_protocol_from = [\"10.0.0.0/8\"]");
+    assert!(proxied.proxy_protocol_from.allows("10.0.0.1".parse().unwrap()));
+}
+
+#[test]
+fn xforward_is_not_for_everyone() {
+    let text = SMALL.replace("\"seal\"", "\"verify\"\nxforward = true");
+    let listener = parse(&text).listeners.remove(0);
+    assert_eq!((listener.clients, listener.xforward_from), (Clients::everyone(), Clients::loopback()));
 }
 
 #[test]

@@ -34,7 +34,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
-use waxseal::smtp::{BareLineEnds, Settings};
+use waxseal::smtp::{BareLineEnds, Introduction, Settings};
 
 /// How long anything that must come may take.
 const PATIENCE: Duration = Duration::from_secs(8);
@@ -176,6 +176,7 @@ fn set_one(settings: &mut Settings, setting: &str) {
     let (key, value) = setting.split_once(' ').expect("set KEY VALUE");
     let number = || value.parse::<u64>().expect("a number");
     let duration = || Duration::from_millis(number());
+    let networks = || vec![value.parse().expect("a network")];
     let limits = &mut settings.limits;
     match key {
         "message_size" => limits.message_size = number(),
@@ -186,7 +187,13 @@ fn set_one(settings: &mut Settings, setting: &str) {
         "command_timeout" => limits.command_timeout = duration(),
         "data_timeout" => limits.data_timeout = duration(),
         "next_hop_timeout" => limits.next_hop_timeout = duration(),
-        "clients" => settings.clients = vec![value.parse().expect("a network")],
+        "clients" => settings.clients = networks(),
+        "xclient" => settings.introduction = Introduction::Xclient,
+        "proxy_protocol" => settings.introduction = Introduction::ProxyHeader,
+        "xclient_from" => settings.xclient_from = networks(),
+        "xforward_from" => settings.xforward_from = networks(),
+        "proxy_protocol_from" => settings.proxy_header_from = networks(),
+        "connections_per_client" => limits.connections_per_client = value.parse().expect("a number"),
         "bare_line_ends" if value == "normalize" => settings.bare_line_ends = BareLineEnds::Normalize,
         _ => panic!("unknown setting {key}"),
     }

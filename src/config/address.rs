@@ -108,8 +108,8 @@ impl fmt::Display for NextHop {
     }
 }
 
-/// The clients that may connect.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Networks that clients come from: those that may connect, those that are believed. Empty by default.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Clients(Vec<IpNet>);
 
 impl Clients {
@@ -134,11 +134,17 @@ impl Clients {
         ])
     }
 
-    /// Whether `client` may connect. An IPv4 address inside an IPv6 one, as dual-stack sockets report
+    /// Whether `client` is among them. An IPv4 address inside an IPv6 one, as dual-stack sockets report
     /// it, counts as the IPv4 address.
     pub fn allows(&self, client: IpAddr) -> bool {
         let client = client.to_canonical();
         self.0.iter().any(|net| net.contains(&client))
+    }
+
+    /// Whether there is an address in both.
+    pub(super) fn overlaps(&self, other: &Self) -> bool {
+        let overlap = |a: &IpNet, b: &IpNet| a.contains(b) || b.contains(a);
+        self.0.iter().any(|ours| other.0.iter().any(|theirs| overlap(ours, theirs)))
     }
 }
 

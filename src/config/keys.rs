@@ -14,19 +14,7 @@ pub(super) const REPEATED: [&str; 3] = ["listener", "domain", "correspondent"];
 /// Names that the documentation already speaks of, which this version does not understand.
 const LATER: [(&str, &[&str]); 3] = [
     ("", &["tls", "dns", "admin"]),
-    (
-        "listener",
-        &[
-            "next_hop_tls",
-            "next_hop_ca",
-            "xclient",
-            "xclient_from",
-            "xforward",
-            "proxy_protocol",
-            "proxy_protocol_from",
-            "implicit_tls",
-        ],
-    ),
+    ("listener", &["next_hop_tls", "next_hop_ca", "implicit_tls"]),
     ("alerts", &["language"]),
 ];
 

@@ -2,8 +2,10 @@
 
 use std::net::SocketAddr;
 
+use super::address::ClientNet;
 use super::check::Checker;
-use super::{Clients, Listener, Mode, raw};
+use super::parsed::Parsed;
+use super::{Clients, Introduction, Listener, Mode, raw};
 
 /// Every listener that is complete; mistakes of the others are recorded.
 pub(super) fn check(checker: &mut Checker<'_>, raw: Vec<raw::Listener>, has_domains: bool) -> Vec<Listener> {
@@ -53,20 +55,64 @@ fn listener(checker: &mut Checker<'_>, index: usize, raw: raw::Listener) -> Opti
     if mode == Some(Mode::Verify) && raw.unclean_header.is_some() {
         checker.wrong(&at("unclean_header"), "means nothing with mode \"verify\"; remove it");
     }
+    let xclient_from = raw.xclient_from.map(networks).unwrap_or_default();
+    let ways = (raw.xclient.unwrap_or(false), raw.proxy_protocol.unwrap_or(false));
+    let introduction = introduction(checker, &at("proxy_protocol"), ways, &xclient_from);
     let mode = mode?;
+    let clients = raw.clients.map(networks);
+    // Those whom the file lists; the whole Internet is on no list.
+    let xforward_from = match raw.xforward {
+        Some(true) => clients.clone().unwrap_or_else(Clients::loopback),
+        Some(false) | None => Clients::default(),
+    };
+    let clients = clients.unwrap_or_else(|| match mode {
+        Mode::Seal => Clients::loopback(),
+        Mode::Verify => Clients::everyone(),
+    });
+    if !xclient_from.networks().is_empty() && !xclient_from.overlaps(&clients) {
+        checker.wrong(&at("xclient_from"), "none of these may connect; add them to `clients`");
+    }
     Some(Listener {
         name: name?,
         mode,
         listen: listen?.into_iter().map(|address| address.0.0).collect(),
         next_hop: next_hop?.0,
-        clients: match raw.clients {
-            Some(nets) => nets.into_iter().map(|net| net.0).collect(),
-            None if mode == Mode::Seal => Clients::loopback(),
-            None => Clients::everyone(),
-        },
+        clients,
         bare_line_ends: raw.bare_line_ends.unwrap_or_default(),
         unclean_header: raw.unclean_header.unwrap_or_default(),
+        introduction,
+        xclient_from,
+        xforward_from,
+        proxy_protocol_from: raw.proxy_protocol_from.map(networks).unwrap_or_default(),
     })
+}
+
+fn networks(nets: Vec<Parsed<ClientNet>>) -> Clients {
+    nets.into_iter().map(|net| net.0).collect()
+}
+
+/// The client is introduced in one way. A PROXY header goes out before XCLIENT comes in, so it could name only the
+/// peer that says XCLIENT.
+fn introduction(
+    checker: &mut Checker<'_>,
+    path: &str,
+    (xclient, proxy_protocol): (bool, bool),
+    xclient_from: &Clients,
+) -> Introduction {
+    match (xclient, proxy_protocol) {
+        (false, false) => Introduction::Nothing,
+        (true, false) => Introduction::Xclient,
+        (true, true) => {
+            checker.wrong(path, "does what `xclient` does; keep the one that the next hop takes");
+            Introduction::Xclient
+        }
+        (false, true) => {
+            if !xclient_from.networks().is_empty() {
+                checker.wrong(path, "is too early for a client announced by XCLIENT; use `xclient` instead");
+            }
+            Introduction::ProxyProtocol
+        }
+    }
 }
 
 fn is_name(name: &str) -> bool {

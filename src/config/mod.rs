@@ -79,6 +79,26 @@ pub struct Listener {
     pub bare_line_ends: BareLineEnds,
     /// What happens to a message whose header section cannot be sealed; sealing only. Default: refused.
     pub unclean_header: UncleanHeader,
+    /// How the next hop is told who the client is. Default: not at all.
+    pub introduction: Introduction,
+    /// Whose XCLIENT is believed. Default: nobody's.
+    pub xclient_from: Clients,
+    /// Whose XFORWARD goes through. Default: nobody's.
+    pub xforward_from: Clients,
+    /// Whose connections begin with a PROXY header. Default: nobody's.
+    pub proxy_protocol_from: Clients,
+}
+
+/// How the next hop is told who the client is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Introduction {
+    /// Not at all: to the next hop the client is the gateway.
+    #[default]
+    Nothing,
+    /// By XCLIENT (`xclient = true`).
+    Xclient,
+    /// By a PROXY header (`proxy_protocol = true`).
+    ProxyProtocol,
 }
 
 /// What a listener does with mail.

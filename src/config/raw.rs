@@ -36,6 +36,11 @@ pub(super) struct Listener {
     pub(super) clients: Option<Vec<Parsed<ClientNet>>>,
     pub(super) bare_line_ends: Option<BareLineEnds>,
     pub(super) unclean_header: Option<UncleanHeader>,
+    pub(super) xclient: Option<bool>,
+    pub(super) xforward: Option<bool>,
+    pub(super) proxy_protocol: Option<bool>,
+    pub(super) xclient_from: Option<Vec<Parsed<ClientNet>>>,
+    pub(super) proxy_protocol_from: Option<Vec<Parsed<ClientNet>>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

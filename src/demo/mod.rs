@@ -123,7 +123,7 @@ impl Stage {
     }
 
     async fn send(&self, message: &[u8]) -> Result<()> {
-        let (mut server, greeting) = NextHop::connect(&self.entrance.to_string(), PATIENCE).await?;
+        let (mut server, greeting) = NextHop::connect(&self.entrance.to_string(), None, PATIENCE).await?;
         if !greeting.is_positive() {
             bail!("the sealing gateway said {greeting}");
         }

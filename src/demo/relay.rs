@@ -12,7 +12,9 @@ use tokio::sync::watch;
 use crate::edits::Edits;
 use crate::envelope::Envelope;
 use crate::limits::Limits;
-use crate::smtp::{self, BareLineEnds, Decision, MessageHandler, Resources, SessionInfo, Settings};
+use crate::smtp::{
+    self, BareLineEnds, Decision, Introduction, MessageHandler, Resources, SessionInfo, Settings,
+};
 
 /// What the relay does to a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,6 +117,10 @@ pub(super) async fn serve(
         hostname: "relay.hostile.example".to_owned(),
         next_hop: next_hop.to_string(),
         clients: vec![IpAddr::from(Ipv4Addr::LOCALHOST).into()],
+        introduction: Introduction::Nothing,
+        xclient_from: Vec::new(),
+        xforward_from: Vec::new(),
+        proxy_header_from: Vec::new(),
         bare_line_ends: BareLineEnds::Refuse,
         limits: Limits::default(),
     });

@@ -46,16 +46,41 @@ impl Admission {
     }
 }
 
+impl Permit {
+    /// The session turns out to be another client's: counts it as that one's, if there is room.
+    pub fn transfer(&mut self, client: IpAddr, limits: &Limits) -> Result<(), TooManySessions> {
+        let client = counted_as(client);
+        if client == self.client {
+            return Ok(());
+        }
+        let mut counts = self.admission.lock();
+        let from_client = counts.per_client.get(&client).copied().unwrap_or(0);
+        if from_client >= limits.connections_per_client {
+            return Err(TooManySessions);
+        }
+        counts.per_client.insert(client, from_client + 1);
+        counts.leave(self.client);
+        self.client = client;
+        Ok(())
+    }
+}
+
+impl Counts {
+    fn leave(&mut self, client: IpAddr) {
+        if let Some(count) = self.per_client.get_mut(&client) {
+            *count -= 1;
+            if *count == 0 {
+                self.per_client.remove(&client);
+            }
+        }
+    }
+}
+
 impl Drop for Permit {
     fn drop(&mut self) {
         let mut counts = self.admission.lock();
         counts.total -= 1;
-        if let Some(count) = counts.per_client.get_mut(&self.client) {
-            *count -= 1;
-            if *count == 0 {
-                counts.per_client.remove(&self.client);
-            }
-        }
+        counts.leave(self.client);
     }
 }
 
@@ -86,6 +111,20 @@ mod tests {
         assert!(admission.admit(address("192.0.2.2"), &limits).is_err());
         drop(first);
         assert!(admission.admit(address("192.0.2.1"), &limits).is_ok());
+    }
+
+    #[test]
+    fn counts_a_session_for_whom_it_is() {
+        let admission = Arc::new(Admission::default());
+        let limits = Limits { connections_per_client: 1, ..Limits::default() };
+        let mut session = admission.admit(address("127.0.0.1"), &limits).unwrap();
+        session.transfer(address("192.0.2.1"), &limits).unwrap();
+        let mut other = admission.admit(address("127.0.0.1"), &limits).unwrap();
+        assert!(other.transfer(address("192.0.2.1"), &limits).is_err());
+        assert!(other.transfer(address("127.0.0.1"), &limits).is_ok());
+        drop((session, other));
+        let counts = admission.lock();
+        assert!(counts.total == 0 && counts.per_client.is_empty());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What EHLO offers the client (RFC 5321 §4.1.1.1): of the next hop's keywords those that work through us.
 //! It is an allow-list: a keyword that we don't know may promise what a message held back cannot keep.
 
+use crate::smtp::identity;
 use crate::smtp::reply::Reply;
 
 /// What we know about the client and ourselves that decides about keywords.
@@ -12,6 +13,10 @@ pub struct Offer<'a> {
     pub message_size: u64,
     /// Whether AUTH may be offered: only where nobody can read along.
     pub auth: bool,
+    /// Whether XCLIENT is offered: only to those whom we believe.
+    pub xclient: bool,
+    /// Whether XFORWARD may be offered: only to those whom we believe.
+    pub xforward: bool,
 }
 
 impl Offer<'_> {
@@ -23,6 +28,7 @@ impl Offer<'_> {
         };
         // PIPELINING is ours to offer: the client's commands wait in our buffer (RFC 2920 §3.2).
         let mut lines = vec![self.hostname.to_owned(), "PIPELINING".to_owned(), format!("SIZE {size}")];
+        lines.extend(self.xclient.then(|| identity::OFFER.to_owned()));
         lines.extend(keywords(next_hop).filter_map(|line| self.pass(line)));
         Reply::list(&lines)
     }
@@ -32,22 +38,34 @@ impl Offer<'_> {
         match keyword.as_str() {
             "8BITMIME" | "SMTPUTF8" | "DSN" | "ENHANCEDSTATUSCODES" | "HELP" => Some(keyword),
             "AUTH" if self.auth => Some(line.to_owned()),
+            "XFORWARD" if self.xforward => Some(line.to_owned()),
             _ => None,
         }
     }
 }
 
-/// Whether the next hop takes AUTH.
-pub fn offers_auth(next_hop: &Reply) -> bool {
-    keywords(next_hop).any(|line| keyword(line).eq_ignore_ascii_case("AUTH"))
+/// Whether the next hop offers this keyword.
+pub fn offers(next_hop: &Reply, wanted: &str) -> bool {
+    parameters(next_hop, wanted).next().is_some()
+}
+
+/// The attributes of XCLIENT that the next hop takes; none if it takes no XCLIENT.
+pub fn xclient_attributes(next_hop: &Reply) -> Vec<String> {
+    parameters(next_hop, "XCLIENT").flat_map(str::split_ascii_whitespace).map(str::to_owned).collect()
 }
 
 /// The largest message that the next hop takes; 0 and no number mean that it doesn't say (RFC 1870 §4).
 fn next_hop_size(next_hop: &Reply) -> Option<u64> {
-    keywords(next_hop)
-        .filter(|line| keyword(line).eq_ignore_ascii_case("SIZE"))
-        .find_map(|line| line.split_ascii_whitespace().nth(1)?.parse().ok())
+    parameters(next_hop, "SIZE")
+        .find_map(|parameters| parameters.split_ascii_whitespace().next()?.parse().ok())
         .filter(|&size| size != 0)
+}
+
+/// What stands behind each keyword of this name.
+fn parameters<'a>(next_hop: &'a Reply, wanted: &str) -> impl Iterator<Item = &'a str> {
+    keywords(next_hop)
+        .filter(move |line| keyword(line).eq_ignore_ascii_case(wanted))
+        .map(|line| &line[keyword(line).len()..])
 }
 
 /// The lines behind the first that are printable ASCII.
@@ -67,7 +85,8 @@ mod tests {
 
     fn filtered(next_hop: &str, auth: bool) -> String {
         let reply = ReplyParser::default().push(&mut next_hop.as_bytes()).unwrap().unwrap();
-        let offer = Offer { hostname: "gate.example", message_size: 1000, auth };
+        let offer =
+            Offer { hostname: "gate.example", message_size: 1000, auth, xclient: false, xforward: false };
         String::from_utf8(offer.reply(&reply).octets().to_vec()).unwrap()
     }
 
@@ -98,9 +117,11 @@ mod tests {
     }
 
     #[test]
-    fn knows_whether_auth_is_offered() {
+    fn knows_what_is_offered() {
         let reply = |text: &str| ReplyParser::default().push(&mut text.as_bytes()).unwrap().unwrap();
-        assert!(offers_auth(&reply("250-a\r\n250 auth PLAIN\r\n")));
-        assert!(!offers_auth(&reply("250 AUTH PLAIN\r\n")));
+        assert!(offers(&reply("250-a\r\n250 auth PLAIN\r\n"), "AUTH"));
+        assert!(!offers(&reply("250 AUTH PLAIN\r\n"), "AUTH"));
+        assert_eq!(xclient_attributes(&reply("250-a\r\n250 xclient NAME ADDR\r\n")), ["NAME", "ADDR"]);
+        assert!(xclient_attributes(&reply("250-a\r\n250 XFORWARD NAME ADDR\r\n")).is_empty());
     }
 }

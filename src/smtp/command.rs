@@ -30,8 +30,10 @@ pub enum Command {
     Auth,
     /// BDAT.
     Bdat,
-    /// XCLIENT or XFORWARD.
-    Xclient,
+    /// XCLIENT with its arguments.
+    Xclient(String),
+    /// XFORWARD, with any argument.
+    Xforward,
     /// The first line of an HTTP request: somebody has a browser talk to us.
     Http,
     /// No command that we know.
@@ -79,7 +81,8 @@ pub fn parse(line: &[u8]) -> Result<Command, ParseCommandError> {
         b"NOOP" | b"VRFY" | b"EXPN" | b"HELP" => Ok(Command::Query),
         b"AUTH" => Ok(Command::Auth),
         b"BDAT" => Ok(Command::Bdat),
-        b"XCLIENT" | b"XFORWARD" => Ok(Command::Xclient),
+        b"XCLIENT" => Ok(Command::Xclient(utf8(argument)?.to_owned())),
+        b"XFORWARD" => Ok(Command::Xforward),
         b"GET" | b"POST" | b"PUT" | b"HEAD" | b"DELETE" | b"CONNECT" | b"OPTIONS" | b"PATCH" | b"TRACE" => {
             Ok(Command::Http)
         }
@@ -118,7 +121,7 @@ fn path_and_parameters<'a>(
     keyword: &[u8],
     argument: &'a [u8],
 ) -> Result<(&'a str, Vec<Parameter>), ParseCommandError> {
-    let text = std::str::from_utf8(argument).map_err(|_| ParseCommandError::NotUtf8)?;
+    let text = utf8(argument)?;
     let rest = match argument.get(..keyword.len()) {
         Some(start) if start.eq_ignore_ascii_case(keyword) => &text[keyword.len()..],
         _ => return Err(ParseCommandError::MissingArgument),
@@ -176,6 +179,10 @@ fn parameter(word: &str) -> Result<Parameter, ParseCommandError> {
     Ok(Parameter { keyword: keyword.to_owned(), value: value.map(str::to_owned) })
 }
 
+fn utf8(argument: &[u8]) -> Result<&str, ParseCommandError> {
+    std::str::from_utf8(argument).map_err(|_| ParseCommandError::NotUtf8)
+}
+
 fn is_blank(octet: u8) -> bool {
     matches!(octet, b' ' | b'\t')
 }
@@ -195,7 +202,8 @@ mod tests {
             ("vrfy <a@b>", Command::Query),
             ("AUTH PLAIN AGEAYg==", Command::Auth),
             ("BDAT 10 LAST", Command::Bdat),
-            ("XFORWARD NAME=a", Command::Xclient),
+            ("XFORWARD NAME=a", Command::Xforward),
+            ("xclient  ADDR=192.0.2.1 ", Command::Xclient("ADDR=192.0.2.1".into())),
             ("GET / HTTP/1.1", Command::Http),
             ("MAILFROM:<a@b>", Command::Unknown),
             (" NOOP", Command::Unknown),
@@ -246,6 +254,7 @@ mod tests {
             (b"MAIL FROM:<\"a@b>", MalformedPath),
             (b"MAIL FROM:<a\x01@b>", MalformedPath),
             (b"MAIL FROM:<a\xff@b>", NotUtf8),
+            (b"XCLIENT HELO=\xff", NotUtf8),
             (b"RCPT TO:<>", MalformedPath),
             (b"RCPT TO:", MalformedPath),
             (b"MAIL FROM:<a@b> =1", MalformedParameter),

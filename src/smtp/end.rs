@@ -25,10 +25,13 @@ pub(super) enum End {
     /// The client gave more bad commands than allowed.
     #[error("too many bad commands")]
     TooManyBadCommands,
+    /// The client, as it was announced, has too many sessions already.
+    #[error("too many connections")]
+    TooManySessions,
     /// The client speaks HTTP.
     #[error("client speaks HTTP")]
     Http,
-    /// The next hop greeted us with this, which is no 2yz.
+    /// The next hop greeted us, or the client that we announced, with this, which is no 2yz.
     #[error("next hop refuses the session: {0}")]
     Refused(Reply),
     /// The next hop said this 421 while we waited for the client.
@@ -56,6 +59,7 @@ impl End {
             Self::Quit | Self::ClientGone | Self::FarewellSaid => None,
             Self::ClientTimeout => own("4.4.2 timed out, closing connection"),
             Self::TooManyBadCommands => own("4.7.0 too many bad commands, closing connection"),
+            Self::TooManySessions => own("4.7.0 too many connections"),
             Self::Http => own("4.7.0 this is SMTP, closing connection"),
             Self::Refused(reply) | Self::Farewell(reply) => Some(reply.clone()),
             // Not 451, whatever happened: unasked, only a 421 is not taken for the next command's reply.
@@ -74,6 +78,7 @@ impl End {
             }
             Self::ClientTimeout
             | Self::TooManyBadCommands
+            | Self::TooManySessions
             | Self::Http
             | Self::Farewell(_)
             | Self::Shutdown => {
@@ -93,6 +98,7 @@ impl End {
             Self::ClientGone
             | Self::ClientTimeout
             | Self::TooManyBadCommands
+            | Self::TooManySessions
             | Self::Http
             | Self::Refused(_)
             | Self::Shutdown => true,
@@ -124,6 +130,9 @@ impl From<&RelayError> for Reply {
             RelayError::Timeout => Self::new(421, "4.4.2 mail server timed out, try again later"),
             RelayError::Closed | RelayError::Io(_) => {
                 Self::new(421, "4.4.2 connection to mail server lost, try again later")
+            }
+            RelayError::NoXclient | RelayError::XclientRefused(_) => {
+                Self::new(421, "4.3.0 mail server not available, try again later")
             }
             RelayError::MalformedReply(_) | RelayError::OutOfTurn | RelayError::UnexpectedReply(_) => {
                 Self::new(451, "4.3.0 mail server error, try again later")

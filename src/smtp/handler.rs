@@ -65,7 +65,7 @@ pub struct SessionInfo {
     pub id: SessionId,
     /// The listener's name.
     pub listener: String,
-    /// The client's address.
+    /// The client's address: as it was announced, if we believe who did, else the other end of the connection.
     pub client: SocketAddr,
     /// What the client said in EHLO or HELO, unchecked; empty before that.
     pub helo: String,

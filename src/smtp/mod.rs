@@ -1,8 +1,9 @@
 //! The SMTP side (RFC 5321): a lockstep proxy between one client and one next hop that holds each message back
 //! until it is complete and somebody has decided what becomes of it.
 //!
-//! Without a socket: [`command`], [`reply`], [`data`], [`transaction`], [`capabilities`]. With one: [`connection`],
-//! [`next_hop`], [`session`], [`server`]. What decides about a message implements [`handler::MessageHandler`].
+//! Without a socket: [`command`], [`reply`], [`data`], [`transaction`], [`capabilities`], [`identity`],
+//! [`proxy_header`]. With one: [`connection`], [`next_hop`], [`session`], [`server`]. What decides about a message
+//! implements [`handler::MessageHandler`].
 
 pub mod admission;
 pub mod capabilities;
@@ -11,9 +12,12 @@ pub mod connection;
 pub mod data;
 mod end;
 pub mod handler;
+pub mod identity;
+mod introduction;
 pub mod memory;
 mod message;
 pub mod next_hop;
+pub mod proxy_header;
 pub mod reply;
 pub mod server;
 pub mod session;
@@ -24,4 +28,4 @@ pub use data::BareLineEnds;
 pub use handler::{Decision, MessageHandler, SessionInfo, Watch};
 pub use reply::Reply;
 pub use server::{Resources, serve};
-pub use settings::Settings;
+pub use settings::{Introduction, Settings};

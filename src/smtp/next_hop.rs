@@ -49,6 +49,12 @@ pub enum RelayError {
     /// It gave a reply that makes no sense here, such as 250 to DATA.
     #[error("unexpected reply from the next hop: {0}")]
     UnexpectedReply(Reply),
+    /// It does not offer XCLIENT with ADDR, and would take the client for us.
+    #[error("the next hop does not offer XCLIENT, so it cannot be told who the client is")]
+    NoXclient,
+    /// It offers XCLIENT but answered ours with this.
+    #[error("the next hop refuses XCLIENT: {0}")]
+    XclientRefused(Reply),
 }
 
 /// How the next hop took a message.
@@ -61,15 +67,22 @@ pub enum Relayed {
 }
 
 impl NextHop {
-    /// Connects to `address` (`host:port`) and waits for the greeting, which may be a refusal.
-    pub async fn connect(address: &str, reply_timeout: Duration) -> Result<(Self, Reply), RelayError> {
+    /// Connects to `address` (`host:port`), says `header` if there is one, and waits for the greeting, which may be
+    /// a refusal.
+    pub async fn connect(
+        address: &str,
+        header: Option<&str>,
+        reply_timeout: Duration,
+    ) -> Result<(Self, Reply), RelayError> {
         let deadline = Instant::now() + reply_timeout.min(MAX_CONNECT_TIMEOUT);
         let stream = timeout_at(deadline, TcpStream::connect(address))
             .await
             .map_err(|_| RelayError::Timeout)?
             .map_err(RelayError::Connect)?;
         stream.set_nodelay(true).map_err(RelayError::Io)?;
-        let connection = Connection::new(stream, reply_timeout);
+        let mut connection = Connection::new(stream, reply_timeout);
+        connection.queue(header.unwrap_or_default().as_bytes());
+        connection.flush().await?;
         let mut next_hop = Self { connection, timeout: reply_timeout };
         let greeting = next_hop.read_reply(deadline).await?;
         Ok((next_hop, greeting))

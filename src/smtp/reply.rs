@@ -7,6 +7,7 @@ use thiserror::Error;
 
 use crate::smtp::command::ParseCommandError;
 use crate::smtp::data::DataError;
+use crate::smtp::identity::ParseXclientError;
 
 /// Most lines of one reply.
 pub const MAX_LINES: usize = 128;
@@ -108,6 +109,18 @@ impl From<&ParseCommandError> for Reply {
             | ParseCommandError::MalformedPath
             | ParseCommandError::MalformedParameter
             | ParseCommandError::NotUtf8 => Self::new(501, &format!("5.5.4 syntax: {error}")),
+        }
+    }
+}
+
+impl From<ParseXclientError> for Reply {
+    fn from(error: ParseXclientError) -> Self {
+        match error {
+            ParseXclientError::Missing
+            | ParseXclientError::NoValue
+            | ParseXclientError::UnknownAttribute
+            | ParseXclientError::Repeated
+            | ParseXclientError::MalformedValue => Self::new(501, &format!("5.5.4 syntax: {error}")),
         }
     }
 }

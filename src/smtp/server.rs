@@ -8,24 +8,30 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use thiserror::Error;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{sleep, timeout};
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
-use crate::smtp::admission::{Admission, Permit};
-use crate::smtp::connection::Connection;
+use crate::smtp::admission::Admission;
+use crate::smtp::connection::{Connection, ConnectionError};
 use crate::smtp::handler::MessageHandler;
+use crate::smtp::identity::Identity;
 use crate::smtp::memory::MemoryBudget;
+use crate::smtp::proxy_header::{self, Origin, ParseProxyHeaderError};
 use crate::smtp::reply::Reply;
-use crate::smtp::session::{Session, Surroundings, stopped};
-use crate::smtp::settings::Settings;
+use crate::smtp::session::{Caller, Session, Surroundings, stopped};
+use crate::smtp::settings::{Settings, holds};
 
 /// How long to wait after a failure to accept, such as having no file descriptor left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 /// How long a client that is not let in may take to be told so.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a proxy may take for its header, which it has at hand when it connects.
+const PROXY_HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What all listeners share: places for sessions and memory for messages.
 #[derive(Clone, Debug, Default)]
@@ -65,7 +71,7 @@ pub async fn serve<H: MessageHandler>(
                     memory: Arc::clone(&resources.memory),
                     shutdown: shutdown.clone(),
                 };
-                receive_client(client, address, around, &resources.admission, &mut sessions);
+                sessions.spawn(receive_client(client, address, around, Arc::clone(&resources.admission)));
             }
             // The client was gone before we took it up.
             Err(error)
@@ -94,50 +100,112 @@ fn report(ended: Result<(), JoinError>) {
     }
 }
 
-fn receive_client<H: MessageHandler>(
+async fn receive_client<H: MessageHandler>(
     client: TcpStream,
-    address: SocketAddr,
-    around: Surroundings<H>,
-    admission: &Arc<Admission>,
-    sessions: &mut JoinSet<()>,
+    peer: SocketAddr,
+    mut around: Surroundings<H>,
+    admission: Arc<Admission>,
 ) {
-    let address = SocketAddr::new(address.ip().to_canonical(), address.port());
-    let settings = &around.settings;
-    if !settings.admits(address.ip()) {
-        info!(client = %address, listener = settings.listener, "client not listed");
+    let settings = Arc::clone(&around.settings);
+    let listener = &settings.listener;
+    let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+    let destination = match client.set_nodelay(true).and_then(|()| client.local_addr()) {
+        Ok(destination) => destination,
+        Err(error) => return info!(client = %peer, %error, "client gone"),
+    };
+    let mut client = Connection::new(client, settings.limits.data_timeout);
+    let origin = tokio::select! {
+        biased;
+        origin = Box::pin(origin(&mut client, peer, destination, &settings)) => origin,
+        () = stopped(&mut around.shutdown) => return,
+    };
+    let (address, destination) = match origin {
+        Ok(origin) => origin,
+        Err(error) => return error.log(peer, listener),
+    };
+    if !holds(&settings.clients, address.ip()) {
+        info!(client = %address, peer = %peer.ip(), listener, "client not listed");
         let reply = Reply::new(554, &format!("5.7.1 {} no access from here", settings.hostname));
-        sessions.spawn(refuse(client, reply));
-        return;
+        return Box::pin(refuse(client, reply)).await;
     }
-    match admission.admit(address.ip(), &settings.limits) {
-        Ok(permit) => {
-            sessions.spawn(run_session(client, address, around, permit));
+    let Ok(permit) = admission.admit(address.ip(), &settings.limits) else {
+        info!(client = %address, peer = %peer.ip(), listener, "too many connections");
+        let reply = Reply::new(421, &format!("4.7.0 {} too many connections", settings.hostname));
+        return Box::pin(refuse(client, reply)).await;
+    };
+    let identity = Identity::connected(address, destination);
+    run_session(client, Caller { peer: peer.ip(), speaker: address.ip(), identity, permit }, around).await;
+}
+
+/// Whom a connection is for, and where it was made to: as its PROXY header says, if it must begin with one.
+async fn origin(
+    client: &mut Connection<TcpStream>,
+    peer: SocketAddr,
+    destination: SocketAddr,
+    settings: &Settings,
+) -> Result<(SocketAddr, SocketAddr), ProxyHeaderError> {
+    if !holds(&settings.proxy_header_from, peer.ip()) {
+        return Ok((peer, destination));
+    }
+    let patience = settings.limits.command_timeout.min(PROXY_HEADER_TIMEOUT);
+    match timeout(patience, read_proxy_header(client))
+        .await
+        .unwrap_or(Err(ConnectionError::Timeout.into()))?
+    {
+        Origin::Client { source, destination } => Ok((source, destination)),
+        Origin::Peer => Ok((peer, destination)),
+    }
+}
+
+/// Takes a PROXY header off the front; what stands behind it is the client's.
+async fn read_proxy_header(client: &mut Connection<TcpStream>) -> Result<Origin, ProxyHeaderError> {
+    loop {
+        if let Some((origin, length)) = proxy_header::parse(client.buffered())? {
+            client.take(length);
+            return Ok(origin);
         }
-        Err(_) => {
-            info!(client = %address, listener = settings.listener, "too many connections");
-            let reply = Reply::new(421, &format!("4.7.0 {} too many connections", settings.hostname));
-            sessions.spawn(refuse(client, reply));
+        client.fill().await?;
+    }
+}
+
+/// Why a connection that must begin with a PROXY header is dropped.
+#[derive(Debug, Error)]
+enum ProxyHeaderError {
+    /// There was none in time, or the peer was gone before its end.
+    #[error("waiting for a PROXY header: {0}")]
+    Connection(#[from] ConnectionError),
+    /// There is something else.
+    #[error(transparent)]
+    Malformed(#[from] ParseProxyHeaderError),
+}
+
+impl ProxyHeaderError {
+    fn log(&self, peer: SocketAddr, listener: &str) {
+        match self {
+            // So it looks when a balancer checks whether we are alive.
+            Self::Connection(ConnectionError::Closed | ConnectionError::Io(_)) => {
+                debug!(%peer, listener, "connection dropped: {self}");
+            }
+            Self::Connection(ConnectionError::Timeout) | Self::Malformed(_) => {
+                warn!(%peer, listener, "connection dropped: {self}");
+            }
         }
     }
 }
 
-async fn refuse(client: TcpStream, reply: Reply) {
-    let mut client = Connection::new(client, REFUSAL_TIMEOUT);
+async fn refuse(mut client: Connection<TcpStream>, reply: Reply) {
     client.queue(reply.octets());
-    client.close().await;
+    // One that does not listen will not hear why.
+    let _ = timeout(REFUSAL_TIMEOUT, client.close()).await;
 }
 
 async fn run_session<H: MessageHandler>(
-    client: TcpStream,
-    address: SocketAddr,
+    client: Connection<TcpStream>,
+    caller: Caller,
     around: Surroundings<H>,
-    _permit: Permit,
 ) {
-    if let Err(error) = client.set_nodelay(true) {
-        info!(client = %address, %error, "client gone");
-        return;
-    }
-    let Some(mut session) = Box::pin(Session::open(client, address, around)).await else { return };
+    let address = caller.address();
+    let Some(mut session) = Box::pin(Session::open(client, caller, around)).await else { return };
     match catch_panic(session.run()).await {
         Some(end) => Box::pin(session.close(&end)).await,
         None => {

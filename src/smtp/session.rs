@@ -1,8 +1,8 @@
 //! One session: the client's commands go to the next hop in lockstep, its replies come back to the letter.
-//! What a message goes through is in `message.rs`; here is all else.
+//! What a message goes through is in `message.rs`, who the client is in `introduction.rs`; here is all else.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,15 +12,18 @@ use tokio::time::{Instant, timeout};
 use tracing::debug;
 
 use crate::envelope::{ForwardPath, Parameter, ReversePath};
+use crate::smtp::admission::Permit;
 use crate::smtp::capabilities::{self, Offer};
 use crate::smtp::command::{self, Command};
 use crate::smtp::connection::{BadLine, Connection, MAX_AUTH_LINE, MAX_COMMAND_LINE};
 use crate::smtp::end::End;
 use crate::smtp::handler::{MessageHandler, SessionId, SessionInfo};
+use crate::smtp::identity::{Identity, Protocol};
 use crate::smtp::memory::MemoryBudget;
 use crate::smtp::next_hop::{NextHop, RelayError};
+use crate::smtp::proxy_header;
 use crate::smtp::reply::Reply;
-use crate::smtp::settings::Settings;
+use crate::smtp::settings::{Introduction, Settings};
 use crate::smtp::transaction::Transaction;
 
 /// How long the reply to one command may be kept back so that one write takes the next one's along.
@@ -35,16 +38,40 @@ pub(super) struct Surroundings<H> {
     pub(super) shutdown: watch::Receiver<bool>,
 }
 
+/// Who connected, for whom, and the place that it takes.
+#[derive(Debug)]
+pub(super) struct Caller {
+    /// The other end of the connection.
+    pub(super) peer: IpAddr,
+    /// Who says what comes: the peer, or whom its PROXY header names. Whether XCLIENT and XFORWARD count depends on
+    /// this alone, not on whom XCLIENT announced.
+    pub(super) speaker: IpAddr,
+    pub(super) identity: Identity,
+    pub(super) permit: Permit,
+}
+
+impl Caller {
+    /// The client's address, for the log and for limits.
+    pub(super) fn address(&self) -> SocketAddr {
+        SocketAddr::new(self.identity.address.unwrap_or(self.speaker), self.identity.port.unwrap_or(0))
+    }
+}
+
 /// A session with both connections open.
 #[derive(Debug)]
 pub(super) struct Session<H> {
     pub(super) around: Surroundings<H>,
     pub(super) info: SessionInfo,
+    pub(super) caller: Caller,
+    /// Whether the next hop has been told who the client is, or need not be.
+    pub(super) introduced: bool,
     pub(super) client: Connection<TcpStream>,
     pub(super) next_hop: NextHop,
     pub(super) transaction: Transaction,
     /// Whether EHLO offered AUTH to this client.
-    offers_auth: bool,
+    pub(super) offers_auth: bool,
+    /// Whether EHLO offered it XFORWARD.
+    pub(super) offers_xforward: bool,
     bad_commands: usize,
     /// The client's last reply was a 421: the next hop's hanging up needs no further word.
     pub(super) took_leave: bool,
@@ -58,20 +85,26 @@ pub(super) async fn stopped(shutdown: &mut watch::Receiver<bool>) {
 impl<H: MessageHandler> Session<H> {
     /// Connects to the next hop and greets the client. Without a next hop the client is told so, and that was it.
     pub(super) async fn open(
-        client: TcpStream,
-        address: SocketAddr,
+        client: Connection<TcpStream>,
+        caller: Caller,
         mut around: Surroundings<H>,
     ) -> Option<Self> {
         let settings = &around.settings;
         let info = SessionInfo {
             id: SessionId::next(),
             listener: settings.listener.clone(),
-            client: address,
+            client: caller.address(),
             helo: String::new(),
         };
-        let mut client = Connection::new(client, settings.limits.data_timeout);
+        let header = match settings.introduction {
+            Introduction::ProxyHeader => {
+                caller.identity.destination.map(|destination| proxy_header::written(info.client, destination))
+            }
+            Introduction::Nothing | Introduction::Xclient => None,
+        };
+        let timeout = settings.limits.next_hop_timeout;
         let connected = tokio::select! {
-            connected = NextHop::connect(&settings.next_hop, settings.limits.next_hop_timeout) => connected,
+            connected = NextHop::connect(&settings.next_hop, header.as_deref(), timeout) => connected,
             () = stopped(&mut around.shutdown) => {
                 say_farewell(&info, client, None, &End::Shutdown).await;
                 return None;
@@ -79,9 +112,11 @@ impl<H: MessageHandler> Session<H> {
         };
         match connected {
             Ok((next_hop, greeting)) if greeting.is_positive() => {
-                client.queue(Reply::new(220, &format!("{} ESMTP", settings.hostname)).octets());
-                debug!(session = %info.id, client = %address, listener = info.listener, "session begins");
-                return Some(Self::new(around, info, client, next_hop));
+                debug!(session = %info.id, client = %info.client, peer = %caller.peer, listener = info.listener,
+                    "session begins");
+                let mut session = Self::new(around, info, caller, client, next_hop);
+                session.greet();
+                return Some(session);
             }
             Ok((next_hop, greeting)) => {
                 say_farewell(&info, client, Some(next_hop), &End::Refused(greeting)).await;
@@ -94,19 +129,29 @@ impl<H: MessageHandler> Session<H> {
     fn new(
         around: Surroundings<H>,
         info: SessionInfo,
+        caller: Caller,
         client: Connection<TcpStream>,
         next_hop: NextHop,
     ) -> Self {
         Self {
+            introduced: around.settings.introduction != Introduction::Xclient,
             around,
             info,
+            caller,
             client,
             next_hop,
             transaction: Transaction::default(),
             offers_auth: false,
+            offers_xforward: false,
             bad_commands: 0,
             took_leave: false,
         }
+    }
+
+    /// Queues our greeting.
+    pub(super) fn greet(&mut self) {
+        let greeting = Reply::new(220, &format!("{} ESMTP", self.around.settings.hostname));
+        self.client.queue(greeting.octets());
     }
 
     /// Serves the client until the session ends.
@@ -175,23 +220,34 @@ impl<H: MessageHandler> Session<H> {
             Command::Auth | Command::StartTls | Command::Bdat => {
                 self.answer_bad(&Reply::new(502, "5.5.1 command not implemented"))
             }
-            Command::Xclient => self.answer_bad(&Reply::new(550, "5.7.1 insufficient authorization")),
+            Command::Xclient(arguments) => self.xclient(&arguments),
+            Command::Xforward => self.xforward(line).await,
             Command::Unknown => self.answer_bad(&Reply::new(500, "5.5.1 command not recognized")),
             Command::Http => Err(End::Http),
         }
     }
 
     async fn hello(&mut self, name: String, line: &[u8], extended: bool) -> Result<(), End> {
+        self.caller.identity.helo = Some(name.clone());
+        self.caller.identity.protocol = Some(if extended { Protocol::Esmtp } else { Protocol::Smtp });
         let reply = self.ask(line).await?;
         if reply.is_positive() {
             self.transaction.reset();
             self.info.helo = name;
-            self.offers_auth = extended && self.may_auth() && capabilities::offers_auth(&reply);
+            let offers = |keyword| extended && capabilities::offers(&reply, keyword);
+            self.offers_auth = self.may_auth() && offers("AUTH");
+            self.offers_xforward = self.may_xforward() && offers("XFORWARD");
         }
         if extended && reply.code() == 250 {
             let settings = &self.around.settings;
             let (hostname, message_size) = (settings.hostname.as_str(), settings.limits.message_size);
-            let offer = Offer { hostname, message_size, auth: self.offers_auth };
+            let offer = Offer {
+                hostname,
+                message_size,
+                auth: self.offers_auth,
+                xclient: self.may_xclient(),
+                xforward: self.offers_xforward,
+            };
             self.client.queue(offer.reply(&reply).octets());
         } else {
             self.client.queue(reply.octets());
@@ -199,9 +255,9 @@ impl<H: MessageHandler> Session<H> {
         Ok(())
     }
 
-    /// Credentials cross no network in clear through us.
+    /// Credentials cross no network in clear through us, nor on the way to a proxy in front of us.
     fn may_auth(&self) -> bool {
-        self.info.client.ip().to_canonical().is_loopback()
+        [self.caller.peer, self.info.client.ip()].iter().all(|address| address.to_canonical().is_loopback())
     }
 
     async fn mail(&mut self, path: ReversePath, parameters: Vec<Parameter>, line: &[u8]) -> Result<(), End> {
@@ -260,7 +316,7 @@ impl<H: MessageHandler> Session<H> {
     }
 
     /// Sends a line to the next hop and its reply to the client.
-    async fn pass(&mut self, line: &[u8]) -> Result<Reply, End> {
+    pub(super) async fn pass(&mut self, line: &[u8]) -> Result<Reply, End> {
         let reply = self.ask(line).await?;
         self.client.queue(reply.octets());
         Ok(reply)
@@ -268,22 +324,26 @@ impl<H: MessageHandler> Session<H> {
 
     /// Sends a line to the next hop. A 3yz would have it wait for something that the client never sends.
     pub(super) async fn ask(&mut self, line: &[u8]) -> Result<Reply, End> {
-        let Self { client, next_hop, .. } = self;
-        let mut asking = std::pin::pin!(next_hop.command(line));
-        let reply = if client.has_queued() {
-            match timeout(COALESCE_TIMEOUT, &mut asking).await {
-                Ok(reply) => reply?,
-                Err(_) => {
-                    client.flush().await?;
-                    asking.await?
-                }
-            }
-        } else {
-            asking.await?
-        };
+        if !self.introduced {
+            Box::pin(self.introduce()).await?;
+        }
+        let reply = self.exchange(line).await?;
         final_reply(&reply)?;
         self.took_leave = reply.code() == 421;
         Ok(reply)
+    }
+
+    /// Sends a line to the next hop, and meanwhile to the client what waits for it.
+    pub(super) async fn exchange(&mut self, line: &[u8]) -> Result<Reply, End> {
+        let Self { client, next_hop, .. } = self;
+        let mut asking = std::pin::pin!(next_hop.command(line));
+        if client.has_queued() {
+            match timeout(COALESCE_TIMEOUT, &mut asking).await {
+                Ok(reply) => return Ok(reply?),
+                Err(_) => client.flush().await?,
+            }
+        }
+        Ok(asking.await?)
     }
 
     /// Answers a command that we refuse ourselves; too many of those end the session.

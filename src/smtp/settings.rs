@@ -19,16 +19,34 @@ pub struct Settings {
     pub next_hop: String,
     /// Who may connect; nobody else.
     pub clients: Vec<IpNet>,
+    /// How the next hop is told who the client is.
+    pub introduction: Introduction,
+    /// Whose XCLIENT is believed.
+    pub xclient_from: Vec<IpNet>,
+    /// Whose XFORWARD goes through.
+    pub xforward_from: Vec<IpNet>,
+    /// Whose connections begin with a PROXY header.
+    pub proxy_header_from: Vec<IpNet>,
     /// What is done with a message that holds a bare CR or LF.
     pub bare_line_ends: BareLineEnds,
     /// Limits and time-outs.
     pub limits: Limits,
 }
 
-impl Settings {
-    /// Whether this client may connect. An IPv4 address mapped into IPv6 counts as IPv4.
-    pub fn admits(&self, client: IpAddr) -> bool {
-        let client = client.to_canonical();
-        self.clients.iter().any(|network| network.contains(&client))
-    }
+/// How the next hop is told who the client is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Introduction {
+    /// Not at all: it takes every client for us.
+    #[default]
+    Nothing,
+    /// By XCLIENT, before anything of the client's. A next hop that does not take it gets nothing.
+    Xclient,
+    /// By a PROXY header, with which each connection begins.
+    ProxyHeader,
+}
+
+/// Whether one of the networks holds this address. An IPv4 address mapped into IPv6 counts as IPv4.
+pub(super) fn holds(networks: &[IpNet], address: IpAddr) -> bool {
+    let address = address.to_canonical();
+    networks.iter().any(|network| network.contains(&address))
 }

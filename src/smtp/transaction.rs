@@ -33,6 +33,11 @@ impl Transaction {
         self.0 = None;
     }
 
+    /// Whether MAIL was accepted and its message is still to come.
+    pub fn is_open(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// Whether DATA may start.
     pub fn check_ready(&self) -> Result<(), NotReady> {
         match &self.0 {

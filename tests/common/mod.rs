@@ -11,7 +11,9 @@ use tokio::task::JoinHandle;
 use waxseal::edits::Edits;
 use waxseal::envelope::Envelope;
 use waxseal::limits::Limits;
-use waxseal::smtp::{self, BareLineEnds, Decision, MessageHandler, Reply, Resources, SessionInfo, Settings};
+use waxseal::smtp::{
+    self, BareLineEnds, Decision, Introduction, MessageHandler, Reply, Resources, SessionInfo, Settings,
+};
 
 /// Relays every message unchanged, but for what its field `X-Test` asks:
 /// `answer REPLY`, `insert FIELD`, `wait MILLISECONDS`, `panic`.
@@ -55,6 +57,10 @@ pub(crate) fn settings(next_hop: SocketAddr) -> Settings {
         hostname: "gate.example".into(),
         next_hop: next_hop.to_string(),
         clients: vec!["127.0.0.0/8".parse().expect("a network")],
+        introduction: Introduction::Nothing,
+        xclient_from: Vec::new(),
+        xforward_from: Vec::new(),
+        proxy_header_from: Vec::new(),
         bare_line_ends: BareLineEnds::Refuse,
         limits: Limits {
             message_size: 1000,

@@ -141,6 +141,85 @@ fn before_queue_filters() {
     assert!(downgraded.is_ascii() && downgraded.contains("quoted-printable"), "{downgraded}");
 }
 
+/// A client whose address is not that of any program here.
+const CLIENT: &str = "192.0.2.7";
+
+/// The gateway in front: by XCLIENT the Postfix behind it sees the client, knows it for a stranger, and logs it.
+#[test]
+fn the_client_is_known_behind_the_gateway() {
+    let Some(ground) = Ground::new() else { return };
+    let inside = free_port();
+    let server = smtpd(inside, &["smtpd_authorized_xclient_hosts=127.0.0.1", STRANGERS]);
+    let receiver = Postfix::start("mx.partner.example", &mailboxes(), &[server], "");
+    let keys = "xclient = true\nxclient_from = [\"127.0.0.1\"]";
+    let verifying = ground.verifying_with(inside, keys, "");
+
+    let mut client = Client::connect(verifying.address("inbound"));
+    let greeting = client.say(&format!("XCLIENT ADDR={CLIENT} NAME=spike.example.net"));
+    assert!(greeting.starts_with("220 "), "{greeting}");
+    assert_stranger_delivers(&mut client, &receiver);
+    let line = receiver.await_log(&format!("client=spike.example.net[{CLIENT}]"));
+    assert!(line.contains("smtpd"), "{line}");
+    verifying.await_log(&format!("client={CLIENT}:0"));
+}
+
+/// The same by PROXY headers, from a balancer in front of the gateway to the Postfix behind it.
+#[test]
+fn the_client_is_known_by_proxy_headers() {
+    let Some(ground) = Ground::new() else { return };
+    let inside = free_port();
+    let server = smtpd(inside, &["smtpd_upstream_proxy_protocol=haproxy", STRANGERS]);
+    let receiver = Postfix::start("mx.partner.example", &mailboxes(), &[server], "");
+    let keys = "proxy_protocol = true\nproxy_protocol_from = [\"127.0.0.1\"]";
+    let verifying = ground.verifying_with(inside, keys, "");
+
+    let header = format!("PROXY TCP4 {CLIENT} 203.0.113.1 4711 25\r\n");
+    let mut client = Client::connect_saying(verifying.address("inbound"), &header);
+    assert!(client.greeting.starts_with("220 "), "{}", client.greeting);
+    assert_stranger_delivers(&mut client, &receiver);
+    receiver.await_log(&format!("client=unknown[{CLIENT}]"));
+}
+
+/// The gateway as before-queue filter: by XFORWARD both smtpds log the client.
+#[test]
+fn the_client_is_known_behind_the_filter() {
+    let Some(ground) = Ground::new() else { return };
+    let (front, inside) = (free_port(), free_port());
+    let verifying = ground.verifying_with(inside, "xforward = true", "");
+    let filter = format!("smtpd_proxy_filter={}", verifying.address("inbound"));
+    let servers = [
+        smtpd(front, &[&filter, "smtpd_authorized_xclient_hosts=127.0.0.1", STRANGERS]),
+        smtpd(inside, &["smtpd_authorized_xforward_hosts=127.0.0.1", "syslog_name=behind"]),
+    ];
+    let receiver = Postfix::start("mx.partner.example", &mailboxes(), &servers, "");
+
+    let mut client = Client::connect(front);
+    let greeting = client.say(&format!("XCLIENT ADDR={CLIENT} NAME=spike.example.net"));
+    assert!(greeting.starts_with("220 "), "{greeting}");
+    assert_stranger_delivers(&mut client, &receiver);
+    let known = program::wait_for(|| {
+        let log = receiver.log();
+        let of_client = |line: &&str| line.contains("behind/smtpd") && line.contains(CLIENT);
+        log.lines().find(of_client).map(str::to_owned)
+    });
+    assert!(known.is_some(), "the client is not in the second smtpd's log");
+}
+
+/// Loopback may send anywhere, all others to our own domains.
+const STRANGERS: &str = "smtpd_recipient_restrictions=permit_mynetworks,reject_unauth_destination";
+
+/// Mail for us is taken, mail for others is not: the gateway's own address would have been trusted with both.
+fn assert_stranger_delivers(client: &mut Client, receiver: &Postfix) {
+    assert!(client.say("EHLO spike.example.net").starts_with("250"));
+    let relayed = client.open("someone@example.net", "someone@example.com");
+    assert!(relayed.contains("Relay access denied"), "an open relay: {relayed}");
+    assert!(client.say("RSET").starts_with("250"));
+    let message = letter::plain("someone@example.net", "stranger");
+    let reply = client.deliver("someone@example.net", &recipient("stranger"), &message);
+    assert!(reply.starts_with("250"), "{reply}");
+    assert!(receiver.await_mail(&recipient("stranger"), "").is_some());
+}
+
 fn mailboxes() -> Vec<String> {
     SCENES.iter().map(|scene| scene.name).chain(["downgraded"]).map(recipient).collect()
 }
@@ -204,8 +283,12 @@ impl Ground {
     }
 
     fn verifying(&self, next_hop: SocketAddr, policy: &str) -> Gateway {
+        self.verifying_with(next_hop, "", policy)
+    }
+
+    fn verifying_with(&self, next_hop: SocketAddr, keys: &str, policy: &str) -> Gateway {
         Config::new(&self.folder.path().join("verifying"), "mx.partner.example")
-            .listener("inbound", "verify", next_hop, "")
+            .listener("inbound", "verify", next_hop, keys)
             .pinning(&self.record)
             .and(policy)
             .start()

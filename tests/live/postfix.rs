@@ -111,6 +111,12 @@ impl Postfix {
         wait_for(|| is_empty().then_some(())).is_some()
     }
 
+    /// Waits for a line of the log that holds `text`.
+    pub(crate) fn await_log(&self, text: &str) -> String {
+        let line = wait_for(|| self.log().lines().find(|line| line.contains(text)).map(str::to_owned));
+        line.unwrap_or_else(|| panic!("{} did not log `{text}`", self.name))
+    }
+
     /// What it has logged.
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()

@@ -38,9 +38,15 @@ pub(crate) struct Client {
 impl Client {
     /// Connects and takes the greeting.
     pub(crate) fn connect(server: SocketAddr) -> Self {
+        Self::connect_saying(server, "")
+    }
+
+    /// Connects, speaks first, and takes the greeting.
+    pub(crate) fn connect_saying(server: SocketAddr, header: &str) -> Self {
         let stream = TcpStream::connect(server).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let mut client = Self { stream: BufReader::new(stream), greeting: String::new() };
+        client.send(header.as_bytes());
         client.greeting = client.reply();
         client
     }
