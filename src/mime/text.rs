@@ -145,10 +145,7 @@ impl CharsetScan {
     /// For a text declared to be in `charset`.
     pub fn new(charset: Option<&str>) -> Self {
         let charset = charset.unwrap_or("us-ascii").trim().to_ascii_lowercase();
-        let found = matches!(
-            charset.as_str(),
-            "utf-7" | "utf7" | "unicode-1-1-utf-7" | "csunicode11utf7" | "unicode-2-0-utf-7"
-        );
+        let found = matches!(charset.as_str(), "utf-7" | "utf7" | "csunicode11utf7" | "unicode-2-0-utf-7");
         Self { charset, start: Vec::new(), cut: Vec::new(), found }
     }
 
@@ -159,6 +156,8 @@ impl CharsetScan {
         if self.charset.starts_with("iso-2022") || self.charset.starts_with("csiso2022") {
             return;
         }
+        // Exchange's reports name it throughout; without a plus sign it is ASCII to every reader.
+        self.found |= self.charset == "unicode-1-1-utf-7" && memchr::memchr(b'+', text).is_some();
         if !self.cut.is_empty() {
             self.cut.extend_from_slice(&text[..text.len().min(2)]);
             self.found |= self.cut.len() > 2 && is_designation(&self.cut[1..]);
@@ -343,6 +342,8 @@ mod tests {
     #[test]
     fn doubts_charsets_that_hide_text() {
         assert!(doubtful(Some("UTF-7"), b"+AGE-"));
+        assert!(doubtful(Some("unicode-1-1-utf-7"), b"a +AGE-"));
+        assert!(!doubtful(Some("unicode-1-1-utf-7"), b"not delivered"));
         assert!(doubtful(Some("utf-16"), b"a\0b\0"));
         assert!(doubtful(Some("utf-16le"), b"a\0b\0"));
         assert!(doubtful(Some("us-ascii"), b"ab\x1b$B..."));
