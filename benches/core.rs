@@ -4,7 +4,10 @@
 
 #![allow(clippy::unwrap_used, missing_docs, reason = "a benchmark that cannot run has failed")]
 
+use std::fs;
 use std::hint::black_box;
+use std::process::{Command, Stdio};
+use std::thread;
 use std::time::Duration;
 
 use criterion::measurement::WallTime;
@@ -143,6 +146,37 @@ fn honest(criterion: &mut Criterion) {
     }
 }
 
+/// Prints what `waxseal verify` holds in memory at most for a message, the message included.
+fn print_peak_memory(name: &str, message: &[u8]) {
+    let folder = tempfile::tempdir().unwrap();
+    let keys = folder.path().join("keys/example.org");
+    fs::create_dir_all(&keys).unwrap();
+    let record = KeyRecord { key: Some(sealer().key.public()), trial: false };
+    fs::write(keys.join("gate1.txt"), record.to_string()).unwrap();
+    let file = folder.path().join("message.eml");
+    fs::write(&file, message).unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_waxseal"))
+        .args(["verify", "--json", "--keys"])
+        .args([folder.path().join("keys"), file])
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let status = format!("/proc/{}/status", child.id());
+    let mut peak: f64 = 0.0;
+    while child.try_wait().unwrap().is_none() {
+        let text = fs::read_to_string(&status).unwrap_or_default();
+        let kibibytes = text
+            .lines()
+            .find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok());
+        peak = kibibytes.map_or(peak, |kibibytes: f64| peak.max(kibibytes / 1024.0));
+        thread::sleep(Duration::from_micros(500));
+    }
+    println!(
+        "{name}: peak memory {peak:.0} MiB for a message of {:.0} MiB",
+        message.len() as f64 / f64::from(1 << 20)
+    );
+}
+
 /// Messages made to cost as much as they can, sealed as something else and so looked at in full.
 fn hostile(criterion: &mut Criterion) {
     let size = 25 << 20;
@@ -198,6 +232,7 @@ fn hostile(criterion: &mut Criterion) {
             );
         });
         group.finish();
+        print_peak_memory(name, &message);
     }
 }
 
