@@ -1,6 +1,6 @@
 //! Texts: the canonical form that a seal hashes (SEAL.md §5), charsets that can hide text, and files smuggled in text.
 
-use memchr::{memchr, memchr_iter, memmem, memrchr};
+use memchr::{memchr, memchr_iter, memchr2, memmem, memrchr};
 
 use super::decode::has_bare_line_end;
 
@@ -249,18 +249,19 @@ const MAX_HEAD: usize = 1024;
 
 /// A `data:` URL (RFC 2397) that holds something other than an image.
 fn has_data_url(text: &[u8]) -> bool {
-    let mut commas = memchr_iter(b',', text).peekable();
     memchr_iter(b':', text).any(|colon| {
-        while commas.next_if(|comma| *comma < colon).is_some() {}
         let scheme = colon >= 4
             && text[colon - 4..colon].eq_ignore_ascii_case(b"data")
             && !colon.checked_sub(5).is_some_and(|before| text[before].is_ascii_alphanumeric());
-        let head = match commas.peek() {
-            Some(comma) => &text[colon + 1..*comma],
-            // A head so long that its comma is in a later window, or cut off by the end.
-            None => text[colon + 1..].get(..MAX_HEAD).unwrap_or_default(),
-        };
-        scheme && holds_a_file(head)
+        if !scheme {
+            return false;
+        }
+        let rest = &text[colon + 1..text.len().min(colon + 1 + MAX_HEAD)];
+        match memchr2(b':', b',', rest) {
+            Some(end) => rest[end] == b',' && holds_a_file(&rest[..end]),
+            // A head so long that its comma is further on, or cut off by the end.
+            None => rest.len() == MAX_HEAD && holds_a_file(rest),
+        }
     })
 }
 
@@ -272,7 +273,7 @@ const FILE_TYPES: [&[u8]; 8] =
 /// skip white space around it, so `data: text/html,` counts, and the data of a sentence does not.
 fn holds_a_file(head: &[u8]) -> bool {
     let head = head.trim_ascii();
-    if !head.iter().all(|octet| matches!(octet, b' '..=b'~') && !matches!(octet, b':' | b'<' | b'>')) {
+    if !head.iter().all(|octet| matches!(octet, b' '..=b'~') && !matches!(octet, b'<' | b'>')) {
         return false;
     }
     let head = head.to_ascii_lowercase();
