@@ -335,10 +335,14 @@ pub(crate) fn is_one_edit_away(one: &[u8], other: &[u8]) -> bool {
     }
 }
 
+/// Octets of a line that tell whether it reads as a field.
+const MAX_FIELD_START: usize = 1024;
+
 /// Whether a line (a continuation, a line of a body) reads as a structural MIME field with a value of that field's form.
 /// Lists of field names, as in DKIM signatures, do not.
 pub(crate) fn reads_as_mime_field(line: &[u8]) -> bool {
-    let line = trim_blanks(line);
+    // Its start tells; a line may be as long as a message.
+    let line = trim_blanks(&line[..line.len().min(MAX_FIELD_START)]);
     let Some(colon) = memchr(b':', line) else { return false };
     let name = trim_blanks_end(&line[..colon]).to_ascii_lowercase();
     let value = trim_blanks(&line[colon + 1..]).to_ascii_lowercase();
