@@ -49,11 +49,6 @@ impl ReversePath {
         &self.0
     }
 
-    /// Whether this is `<>`.
-    pub fn is_null(&self) -> bool {
-        self.0.is_empty()
-    }
-
     /// What stands behind the last `@` of the mailbox: a domain or an address literal, unchecked.
     pub fn domain(&self) -> Option<&str> {
         domain(&self.0)

@@ -142,3 +142,12 @@ pub fn not_intact(verification: &Verification) -> impl Iterator<Item = String> {
 pub fn printable(text: &str, max: usize) -> String {
     text.chars().map(|c| if matches!(c, ' '..='~') { c } else { '?' }).take(max).collect()
 }
+
+/// Whether a character of a stranger's text may be shown to people: it is neither invisible nor turns the direction of
+/// text, and moves no cursor over our own words.
+pub fn is_plain(c: char) -> bool {
+    let is_deceptive = matches!(c,
+        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}');
+    !c.is_control() && !is_deceptive
+}

@@ -7,7 +7,7 @@ use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table};
 
 use crate::manifest::{Entry, Outcome, Status};
-use crate::report::summary;
+use crate::report::{is_plain, summary};
 use crate::verdict::{State, Verdict, Verification};
 
 /// The result on one message.
@@ -99,11 +99,7 @@ fn colour(status: Status) -> Color {
 
 /// Text from a message, safe for a terminal: a control character could move the cursor over our own words.
 pub(super) fn shown(text: &str) -> String {
-    let is_unsafe = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    text.chars().map(|c| if is_unsafe(c) { '?' } else { c }).collect()
+    text.chars().map(|c| if is_plain(c) { c } else { '?' }).collect()
 }
 
 /// The verdict's word in the colour of its weight, on a terminal.

@@ -2,6 +2,8 @@
 
 use std::fmt::{self, Write as _};
 
+use crate::report::is_plain;
+
 /// Attachments listed of one message.
 const MAX_ATTACHMENTS: usize = 20;
 /// Characters shown of a text that a stranger chose.
@@ -139,13 +141,6 @@ pub(super) fn printable(text: &str) -> String {
         shown.push_str("...");
     }
     shown
-}
-
-fn is_plain(c: char) -> bool {
-    let is_deceptive = matches!(c,
-        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-        | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}');
-    !c.is_control() && !is_deceptive
 }
 
 #[cfg(test)]

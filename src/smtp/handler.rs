@@ -36,12 +36,6 @@ pub trait MessageHandler: Send + Sync + 'static {
         message: Vec<u8>,
         watch: Self::Watch,
     ) -> impl Future<Output = Decision> + Send;
-
-    /// The message is over and the client is being told `reply`: the next hop's, the handler's own, or a 4yz if
-    /// the next hop was lost.
-    fn finished(&self, session: &SessionInfo, envelope: &Envelope, reply: &Reply) {
-        let _ = (session, envelope, reply);
-    }
 }
 
 /// What is done with a message.

@@ -123,7 +123,6 @@ impl<H: MessageHandler> Session<H> {
             next_hop_ms = outcome.next_hop.as_millis(),
             "message done"
         );
-        self.around.handler.finished(&self.info, envelope, &reply);
         self.took_leave = outcome.relayed.is_ok() && reply.code() == 421;
         match outcome.relayed {
             Ok(Relayed::Done(_)) => {
