@@ -68,6 +68,14 @@ impl Edits {
             .filter(|piece| !piece.is_empty())
     }
 
+    /// Octets of a changed message that has so many unchanged.
+    pub fn size_after(&self, size: u64) -> u64 {
+        let (cut, inserted) = self.0.iter().fold((0, 0), |(cut, inserted), edit| {
+            (cut + edit.cut.len() as u64, inserted + edit.insert.len() as u64)
+        });
+        size - cut + inserted
+    }
+
     /// The changed message in one piece.
     pub fn apply(&self, message: &[u8]) -> Vec<u8> {
         self.pieces(message).flatten().copied().collect()
@@ -87,6 +95,7 @@ mod tests {
         edits.insert_top(b"B");
         edits.insert_top(b"A");
         assert_eq!(edits.apply(b"hello"), b"ABhEElo");
+        assert_eq!(edits.size_after(5), 7);
     }
 
     #[test]

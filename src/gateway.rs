@@ -1,17 +1,18 @@
 //! One message from its final dot to the reply: sealed or verified, the policy applied, passed on or answered.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
+use std::io;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 use tokio::task;
-use tracing::{error, info, warn};
+use tracing::error;
 
 use crate::author::Author;
 use crate::authres;
 use crate::config::{Mode, UncleanHeader};
+use crate::domain::{DomainName, Selector};
 use crate::edits::Edits;
 use crate::envelope::Envelope;
 use crate::header::HeaderSection;
@@ -21,17 +22,18 @@ use crate::notify::{Alert, Alerter, Finding, Outcome};
 use crate::policy::Action;
 use crate::report::{printable, summary};
 use crate::seal::body::ArrivingBody;
-use crate::seal::knowledge::Knowledge;
+use crate::seal::format::FIELD;
+use crate::seal::knowledge::{Answer, Knowledge};
 use crate::seal::message::Message;
 use crate::seal::sign::{Moment, SealError, Sealer, seal};
 use crate::seal::verify::verify;
 use crate::setup::Setup;
-use crate::smtp::{Decision, MessageHandler, Reply, SessionInfo, Watch};
+use crate::smtp::{Account, Content, Decision, MessageHandler, Reply, SessionInfo, Watch};
 use crate::store::{Held, Quarantine, StoreError};
 use crate::verdict::Verification;
 
-/// Messages from this size on are worked on by a thread of their own, so that other sessions need not wait.
-const LARGE: usize = 256 << 10;
+/// What is said of mail that is not ours to seal.
+const NOT_OURS: &str = "not sealed: the author's domain is not ours";
 
 /// What serves now: the configuration's parts, and where held mail and alerts go.
 #[derive(Debug)]
@@ -63,36 +65,30 @@ impl<L: LookupKey> Gateway<L> {
         &self,
         running: &Running,
         session: &SessionInfo,
-        message: Vec<u8>,
+        mut message: Content,
         body: ArrivingBody,
     ) -> Decision {
-        let author = Author::of(&HeaderSection::parse(&message));
-        let sealer = match &author {
-            Author::One(domain) => running.setup.sealer(domain),
-            Author::Unclear(_) => None,
+        let origin = Origin::of(&HeaderSection::parse(message.head()));
+        let Some(sealer) = origin.sealer(&running.setup) else {
+            return Decision::relay(message, Edits::none(), origin.account("pass", NOT_OURS));
         };
-        let Some(sealer) = sealer else {
-            info!(session = %session.id, author = %name(&author), "not sealed: the author's domain is not ours");
-            return Decision::Relay { message, edits: Edits::none() };
-        };
-        let (message, sealed) = work(message, move |message| seal_now(message, body, &sealer)).await;
-        match sealed {
-            Ok(edits) => {
-                info!(session = %session.id, author = %name(&author), size = message.len(), "sealed");
-                Decision::Relay { message, edits }
+        match message.examine(move |octets| seal_now(octets, body, &sealer)).await {
+            Ok(Ok(edits)) => Decision::relay(message, edits, origin.account("seal", "sealed")),
+            Ok(Err(SealNowError::Seal(error @ SealError::Unclean(_)))) if self.passes_unclean(running) => {
+                let account = origin.account("pass", &format!("not sealed: {error}"));
+                Decision::relay(message, Edits::none(), account)
             }
-            Err(SealNowError::Seal(error @ SealError::Unclean(_))) if self.passes_unclean(running) => {
-                warn!(session = %session.id, author = %name(&author), %error, "passed on unsealed");
-                Decision::Relay { message, edits: Edits::none() }
+            Ok(Err(SealNowError::Seal(error))) => {
+                let text = format!("message cannot be sealed: {error}");
+                let reply = Reply::new(550, &format!("5.6.0 {text}"));
+                Decision::answer(reply, origin.account("reject", &text))
             }
-            Err(SealNowError::Seal(error)) => {
-                warn!(session = %session.id, author = %name(&author), %error, "refused: cannot be sealed");
-                Decision::Answer(Reply::new(550, &format!("5.6.0 message cannot be sealed: {error}")))
-            }
-            Err(SealNowError::Moment) => {
+            Ok(Err(SealNowError::Moment)) => {
                 error!(session = %session.id, "no clock or no random numbers");
-                Decision::Answer(Reply::new(451, "4.3.0 cannot seal now, try again later"))
+                let reply = Reply::new(451, "4.3.0 cannot seal now, try again later");
+                Decision::answer(reply, origin.account("defer", "no clock or no random numbers"))
             }
+            Err(error) => unreadable(session, &error, origin.account("defer", "cannot be read back")),
         }
     }
 
@@ -106,36 +102,49 @@ impl<L: LookupKey> Gateway<L> {
         running: Arc<Running>,
         session: &SessionInfo,
         envelope: &Envelope,
-        message: Vec<u8>,
+        mut message: Content,
         body: ArrivingBody,
     ) -> Decision {
         let Some(now) = unix_time() else {
             error!(session = %session.id, "the clock stands before 1970");
-            return Decision::Answer(Reply::new(451, "4.3.0 cannot verify now, try again later"));
+            let reply = Reply::new(451, "4.3.0 cannot verify now, try again later");
+            return Decision::answer(reply, Account { action: "defer", ..Account::default() });
         };
-        let answers = look_up(&Message::new(&message), &running.setup, &*self.lookup).await;
+        let answers = look_up(&Message::new(message.head()), &running.setup, &*self.lookup).await;
         let judge = Arc::clone(&running);
-        let (message, judged) = work(message, move |message| {
-            let knowledge = Knowledge { pins: &judge.setup.pins, answers };
-            let parsed = Message::arrived(message, body);
-            let verification = verify(&parsed, &knowledge, now);
-            let action = judge.setup.policy.action(&verification);
-            let edits = verified_edits(parsed.header(), &judge.setup, &verification, action);
-            let message_id = parsed.header().all("Message-ID").next().map(|field| lossy(&field.unfolded()));
-            Judged { author: Author::of(parsed.header()), message_id, verification, action, edits }
-        })
-        .await;
-        log(session, envelope, &judged);
+        let judged =
+            message.examine(move |octets| judge.judge(&Message::arrived(octets, body), answers, now)).await;
+        let judged = match judged {
+            Ok(judged) => judged,
+            Err(error) => {
+                let origin = Origin::of(&HeaderSection::parse(message.head()));
+                return unreadable(session, &error, origin.account("defer", "cannot be read back"));
+            }
+        };
+        let account = judged.account();
+        let summary = summary(&judged.verification);
         match judged.action {
-            Action::Deliver | Action::Mark => Decision::Relay { message, edits: judged.edits },
+            Action::Deliver | Action::Mark => Decision::relay(message, judged.edits, account),
             Action::Quarantine => self.hold(running, session, envelope, message, judged).await,
             Action::Reject => {
                 tell(&running, session.id.to_string(), envelope, &judged, Outcome::Rejected);
-                Decision::Answer(Reply::new(550, &format!("5.7.1 {}", summary(&judged.verification))))
+                Decision::answer(Reply::new(550, &format!("5.7.1 {summary}")), account)
             }
-            Action::Defer => {
-                Decision::Answer(Reply::new(451, &format!("4.7.0 {}", summary(&judged.verification))))
-            }
+            Action::Defer => Decision::answer(Reply::new(451, &format!("4.7.0 {summary}")), account),
+        }
+    }
+
+    /// What is done with an unsealed message from a domain that need not seal depends on its header section alone.
+    async fn wave_unsealed_through(&self, running: &Running, head: &[u8]) -> Option<(Edits, Account)> {
+        let message = Message::new(head);
+        if message.header().all(FIELD).next().is_some() {
+            return None;
+        }
+        let answers = look_up(&message, &running.setup, &*self.lookup).await;
+        let judged = running.judge(&message, answers, unix_time()?);
+        match judged.action {
+            Action::Deliver | Action::Mark => Some((judged.edits.clone(), judged.account())),
+            Action::Quarantine | Action::Reject | Action::Defer => None,
         }
     }
 
@@ -145,7 +154,7 @@ impl<L: LookupKey> Gateway<L> {
         running: Arc<Running>,
         session: &SessionInfo,
         envelope: &Envelope,
-        message: Vec<u8>,
+        message: Content,
         judged: Judged,
     ) -> Decision {
         let held = Held {
@@ -158,36 +167,39 @@ impl<L: LookupKey> Gateway<L> {
             verdict: judged.verification.verdict.as_str().to_owned(),
             reason: judged.verification.verdict.reason().map(|reason| reason.as_str().to_owned()),
             summary: printable(&summary(&judged.verification), 500),
-            message_id: judged.message_id.clone(),
-            size: message.len() as u64,
+            message_id: judged.origin.message_id.clone(),
+            size: message.size(),
         };
         let store = Arc::clone(&running);
         let stored = task::spawn_blocking(move || match &store.quarantine {
-            Some(quarantine) => quarantine.hold(&held, std::iter::once(message.as_slice())).map(Some),
+            Some(quarantine) => quarantine.hold(&held, message.into_reader()).map(Some),
             None => Ok(None),
         })
         .await;
+        let account = judged.account();
         match stored {
             Ok(Ok(Some(id))) => {
-                info!(session = %session.id, %id, "held");
                 tell(&running, id.to_string(), envelope, &judged, Outcome::Quarantined);
-                Decision::Answer(Reply::new(250, &format!("2.0.0 accepted as {id}")))
+                let reply = Reply::new(250, &format!("2.0.0 accepted as {id}"));
+                Decision::answer(reply, Account { held: Some(id.to_string()), ..account })
             }
             Ok(Err(StoreError::NoSpace { path, .. })) => {
                 error!(session = %session.id, path = %path.display(), "no room to hold a message");
-                Decision::Answer(Reply::new(451, "4.3.1 no room to store the message, try again later"))
+                let reply = Reply::new(451, "4.3.1 no room to store the message, try again later");
+                Decision::answer(reply, Account { action: "defer", ..account })
             }
             failure => {
                 error!(session = %session.id, ?failure, "cannot hold a message");
-                Decision::Answer(Reply::new(451, "4.3.0 cannot store the message, try again later"))
+                let reply = Reply::new(451, "4.3.0 cannot store the message, try again later");
+                Decision::answer(reply, Account { action: "defer", ..account })
             }
         }
     }
 }
 
 impl Watch for ArrivingBody {
-    fn see(&mut self, message: &[u8]) {
-        ArrivingBody::see(self, message);
+    fn see(&mut self, octets: &[u8]) {
+        ArrivingBody::see(self, octets);
     }
 }
 
@@ -198,7 +210,7 @@ impl<L: LookupKey> MessageHandler for Gateway<L> {
         &self,
         session: &SessionInfo,
         envelope: &Envelope,
-        message: Vec<u8>,
+        message: Content,
         body: ArrivingBody,
     ) -> Decision {
         let running = self.running.load_full();
@@ -207,23 +219,97 @@ impl<L: LookupKey> MessageHandler for Gateway<L> {
             Mode::Verify => self.verify(running, session, envelope, message, body).await,
         }
     }
+
+    async fn wave_through(
+        &self,
+        _session: &SessionInfo,
+        _envelope: &Envelope,
+        head: &[u8],
+    ) -> Option<(Edits, Account)> {
+        let running = self.running.load_full();
+        match self.mode {
+            Mode::Seal => {
+                let origin = Origin::of(&HeaderSection::parse(head));
+                let is_ours = origin.sealer(&running.setup).is_some();
+                (!is_ours).then(|| (Edits::none(), origin.account("pass", NOT_OURS)))
+            }
+            Mode::Verify => self.wave_unsealed_through(&running, head).await,
+        }
+    }
+}
+
+/// Who a message is from, for the log and for us.
+struct Origin {
+    author: Author,
+    message_id: Option<String>,
+}
+
+impl Origin {
+    fn of(header: &HeaderSection<'_>) -> Self {
+        let message_id = header.all("Message-ID").next();
+        let message_id = message_id.map(|field| String::from_utf8_lossy(&field.unfolded()).into_owned());
+        Self { author: Author::of(header), message_id }
+    }
+
+    /// Who seals for the author, if we do.
+    fn sealer(&self, setup: &Setup) -> Option<Arc<Sealer>> {
+        match &self.author {
+            Author::One(domain) => setup.sealer(domain),
+            Author::Unclear(_) => None,
+        }
+    }
+
+    fn account(&self, action: &'static str, summary: &str) -> Account {
+        Account {
+            summary: printable(summary, 500),
+            action,
+            author: match &self.author {
+                Author::One(domain) => Some(domain.to_string()),
+                Author::Unclear(_) => None,
+            },
+            message_id: self.message_id.as_deref().map(|id| printable(id, 200)),
+            ..Account::default()
+        }
+    }
 }
 
 /// What was found out about a message, and what is done about it.
 struct Judged {
-    author: Author,
-    message_id: Option<String>,
+    origin: Origin,
     verification: Verification,
     action: Action,
     edits: Edits,
 }
 
+impl Judged {
+    fn account(&self) -> Account {
+        let verification = &self.verification;
+        Account {
+            verdict: Some(verification.verdict.as_str()),
+            reason: verification.verdict.reason().map(|reason| reason.as_str()),
+            trust: verification.trust.map(|trust| trust.as_str()),
+            known: verification.known.map(|ground| ground.as_str()),
+            trial: verification.trial,
+            ..self.origin.account(self.action.as_str(), &summary(verification))
+        }
+    }
+}
+
+impl Running {
+    fn judge(&self, message: &Message<'_>, answers: Answers, now: u64) -> Judged {
+        let knowledge = Knowledge { pins: &self.setup.pins, answers };
+        let verification = verify(message, &knowledge, now);
+        let action = self.setup.policy.action(&verification);
+        let edits = verified_edits(message.header(), &self.setup, &verification, action);
+        Judged { origin: Origin::of(message.header()), verification, action, edits }
+    }
+}
+
+/// DNS answers by domain and selector.
+type Answers = HashMap<(DomainName, Selector), Answer>;
+
 /// Looks up the keys that the check of a message may need and no pin covers.
-pub async fn look_up<L: LookupKey>(
-    message: &Message<'_>,
-    setup: &Setup,
-    lookup: &L,
-) -> HashMap<(crate::domain::DomainName, crate::domain::Selector), crate::seal::knowledge::Answer> {
+pub async fn look_up<L: LookupKey>(message: &Message<'_>, setup: &Setup, lookup: &L) -> Answers {
     let mut answers = HashMap::new();
     for (domain, selector) in message.wanted_keys() {
         if !setup.pins.covers(&domain) {
@@ -272,7 +358,7 @@ fn verified_edits(
 
 fn prefix_subject(header: &HeaderSection<'_>, prefix: &str, edits: &mut Edits) {
     match header.all("Subject").next() {
-        Some(field) if lossy(&field.unfolded()).starts_with(prefix.trim_end()) => {}
+        Some(field) if field.unfolded().starts_with(prefix.trim_end().as_bytes()) => {}
         Some(field) => {
             let value = field.end - (field.value.len() + 2).min(field.end - field.start);
             edits.replace(value..value, format!(" {}", prefix.trim_end()).as_bytes());
@@ -281,57 +367,14 @@ fn prefix_subject(header: &HeaderSection<'_>, prefix: &str, edits: &mut Edits) {
     }
 }
 
-/// Works on a message, on a thread of its own where it is large, and gives it back.
-async fn work<T: Send + 'static>(
-    message: Vec<u8>,
-    job: impl FnOnce(&[u8]) -> T + Send + 'static,
-) -> (Vec<u8>, T) {
-    if message.len() < LARGE {
-        let done = job(&message);
-        return (message, done);
-    }
-    let done = task::spawn_blocking(move || {
-        let done = job(&message);
-        (message, done)
-    });
-    match done.await {
-        Ok(done) => done,
-        // A fault in the job ends this session alone, as it would have without the thread.
-        Err(fault) => std::panic::resume_unwind(fault.into_panic()),
-    }
-}
-
 fn unix_time() -> Option<u64> {
     SystemTime::now().duration_since(UNIX_EPOCH).ok().map(|since| since.as_secs())
 }
 
-fn name(author: &Author) -> Cow<'_, str> {
-    match author {
-        Author::One(domain) => Cow::Borrowed(domain.as_str()),
-        Author::Unclear(_) => Cow::Borrowed("unclear"),
-    }
-}
-
-fn lossy(octets: &[u8]) -> String {
-    String::from_utf8_lossy(octets).into_owned()
-}
-
-fn log(session: &SessionInfo, envelope: &Envelope, judged: &Judged) {
-    let verification = &judged.verification;
-    info!(
-        session = %session.id,
-        reverse_path = %envelope.reverse_path,
-        author = %name(&judged.author),
-        message_id = judged.message_id.as_deref().map(|id| printable(id, 200)),
-        verdict = verification.verdict.as_str(),
-        reason = verification.verdict.reason().map(|reason| reason.as_str()),
-        trust = verification.trust.map(|trust| trust.as_str()),
-        known = verification.known.map(|ground| ground.as_str()),
-        action = judged.action.as_str(),
-        trial = verification.trial,
-        "{}",
-        printable(&summary(verification), 500)
-    );
+/// A message whose file cannot be read back stays with the client.
+fn unreadable(session: &SessionInfo, error: &io::Error, account: Account) -> Decision {
+    error!(session = %session.id, %error, "cannot read a large message back from its file");
+    Decision::answer(Reply::new(451, "4.3.0 cannot read the message back, try again later"), account)
 }
 
 fn tell(running: &Running, id: String, envelope: &Envelope, judged: &Judged, outcome: Outcome) {
@@ -352,10 +395,10 @@ fn tell(running: &Running, id: String, envelope: &Envelope, judged: &Judged, out
         verdict: verification.verdict.as_str().to_owned(),
         reason: verification.verdict.reason().map(|reason| reason.as_str().to_owned()),
         outcome,
-        from_domain: judged.author.domains().first().map(ToString::to_string),
+        from_domain: judged.origin.author.domains().first().map(ToString::to_string),
         reverse_path: envelope.reverse_path.as_str().to_owned(),
         recipients: envelope.recipients.len(),
-        message_id: judged.message_id.clone(),
+        message_id: judged.origin.message_id.clone(),
         attachments: changed.map(finding).collect(),
     });
 }

@@ -62,6 +62,51 @@ impl<'a> Field<'a> {
     }
 }
 
+/// Looks for the end of the header section in a message that is still coming in.
+#[derive(Debug, Default)]
+pub struct EndSearch {
+    searched: usize,
+    line: LineSoFar,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+enum LineSoFar {
+    #[default]
+    Empty,
+    Cr,
+    Text,
+}
+
+impl EndSearch {
+    /// Takes the next octets; once the blank line is among them, says where in the message the body starts.
+    pub fn find(&mut self, octets: &[u8]) -> Option<usize> {
+        let mut rest = octets;
+        let start = self.searched;
+        self.searched += octets.len();
+        while let Some(line_feed) = memchr(b'\n', rest) {
+            let (line, behind) = rest.split_at(line_feed + 1);
+            rest = behind;
+            match (std::mem::take(&mut self.line), line) {
+                (LineSoFar::Empty, b"\r\n") | (LineSoFar::Cr, b"\n") => {
+                    return Some(start + octets.len() - rest.len());
+                }
+                _ => {}
+            }
+        }
+        self.line = match (self.line, rest) {
+            (line, []) => line,
+            (LineSoFar::Empty, b"\r") => LineSoFar::Cr,
+            _ => LineSoFar::Text,
+        };
+        None
+    }
+
+    /// Octets that have been taken.
+    pub fn searched(&self) -> usize {
+        self.searched
+    }
+}
+
 /// A line that makes a header section unclean.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fault {

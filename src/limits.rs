@@ -13,7 +13,8 @@ pub struct Limits {
     pub connections: usize,
     /// Most sessions at once from one client address. Default 50.
     pub connections_per_client: usize,
-    /// Octets of messages in flight over all sessions; beyond it clients wait. Default 256 MiB.
+    /// Octets of memory for messages in flight over all sessions; beyond it they go to files. Besides, one large message
+    /// at a time is read back as a whole. Default 32 MiB.
     pub memory: u64,
     /// Longest wait for a client's next command line (RFC 5321 §4.5.3.2.7: 5 minutes). Default 5 minutes.
     pub command_timeout: Duration,
@@ -33,7 +34,7 @@ impl Default for Limits {
             header_size: 1 << 20,
             connections: 500,
             connections_per_client: 50,
-            memory: 256 << 20,
+            memory: 32 << 20,
             command_timeout: Duration::from_secs(300),
             data_timeout: Duration::from_secs(180),
             next_hop_timeout: Duration::from_secs(300),

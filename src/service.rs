@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -64,6 +65,7 @@ pub struct Service<L> {
     sockets: Vec<(String, Mode, TcpListener)>,
     lookup: Arc<L>,
     alerts: JoinSet<()>,
+    spool: PathBuf,
 }
 
 /// Puts another configuration in force.
@@ -87,6 +89,7 @@ impl<L: LookupKey> Service<L> {
         } else {
             None
         };
+        let spool = spool_folder(&setup.config.state);
         let mut alerts = JoinSet::new();
         let alerter = match &setup.config.alerts {
             Some(settings) => {
@@ -97,7 +100,7 @@ impl<L: LookupKey> Service<L> {
             None => None,
         };
         let running = Arc::new(ArcSwap::from_pointee(Running { setup, quarantine, alerter }));
-        Ok(Self { running, sockets, lookup: Arc::new(lookup), alerts })
+        Ok(Self { running, sockets, lookup: Arc::new(lookup), alerts, spool })
     }
 
     /// The addresses that are listened on, by listener: with port 0 in the configuration, what the system chose.
@@ -115,7 +118,7 @@ impl<L: LookupKey> Service<L> {
     /// Serves until `shutdown` turns true; then sessions between messages get 421, and messages under way have
     /// [`GRACE`] to be finished.
     pub async fn run(mut self, shutdown: watch::Receiver<bool>) {
-        let resources = Resources::default();
+        let resources = Resources::new(self.spool);
         let mut serving = JoinSet::new();
         for (name, mode, socket) in self.sockets {
             let running = Arc::clone(&self.running);
@@ -134,6 +137,21 @@ impl<L: LookupKey> Service<L> {
         let told = async { while self.alerts.join_next().await.is_some() {} };
         if timeout(ALERT_GRACE, told).await.is_err() {
             warn!("alerts were still waiting to be sent");
+        }
+    }
+}
+
+/// Where messages have their unnamed files that are too large for memory. A gateway that only seals can do without a
+/// state folder.
+fn spool_folder(state: &Path) -> PathBuf {
+    let usable = std::fs::create_dir_all(state).and_then(|()| tempfile::tempfile_in(state));
+    match usable {
+        Ok(_) => state.to_owned(),
+        Err(error) => {
+            let folder = std::env::temp_dir();
+            warn!(state = %state.display(), instead = %folder.display(), %error,
+                "large messages cannot be spooled to the state folder");
+            folder
         }
     }
 }

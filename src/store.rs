@@ -6,7 +6,7 @@
 
 use std::fmt;
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read};
 use std::net::IpAddr;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -198,18 +198,14 @@ impl Quarantine {
         Ok(quarantine)
     }
 
-    /// Holds the message that `pieces` make together. When this returns `Ok`, it is on disk to stay.
-    pub fn hold<'a>(
-        &self,
-        held: &Held,
-        pieces: impl Iterator<Item = &'a [u8]>,
-    ) -> Result<HeldId, StoreError> {
+    /// Holds the message that `message` reads. When this returns `Ok`, it is on disk to stay.
+    pub fn hold(&self, held: &Held, message: impl Read) -> Result<HeldId, StoreError> {
         let id = HeldId::new(held.received)?;
         let mut unfinished = Unfinished::create(self.tmp().join(id.as_str()))?;
-        let size = write(&unfinished.folder.join(MESSAGE), pieces)?;
+        let size = write(&unfinished.folder.join(MESSAGE), message)?;
         let meta = serde_json::to_vec_pretty(&Held { size, ..held.clone() })
             .map_err(|source| StoreError::Damaged { id: id.clone(), source })?;
-        write(&unfinished.folder.join(META), std::iter::once(meta.as_slice()))?;
+        write(&unfinished.folder.join(META), meta.as_slice())?;
         sync(&unfinished.folder)?;
         unfinished.rename(self.folder.join(id.as_str()))?;
         sync(&self.folder)?;
@@ -307,18 +303,14 @@ impl Drop for Unfinished {
 }
 
 /// Writes a new file through to the disk and says how long it is.
-fn write<'a>(path: &Path, pieces: impl Iterator<Item = &'a [u8]>) -> Result<u64, StoreError> {
+fn write(path: &Path, mut content: impl Read) -> Result<u64, StoreError> {
     let mut file = OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(0o600)
         .open(path)
         .map_err(StoreError::at(path))?;
-    let mut size = 0;
-    for piece in pieces {
-        file.write_all(piece).map_err(StoreError::at(path))?;
-        size += piece.len() as u64;
-    }
+    let size = io::copy(&mut content, &mut file).map_err(StoreError::at(path))?;
     file.sync_all().map_err(StoreError::at(path))?;
     Ok(size)
 }
@@ -360,7 +352,7 @@ mod tests {
     }
 
     fn hold(quarantine: &Quarantine, received: &str, message: &[u8]) -> HeldId {
-        quarantine.hold(&held(received), message.chunks(4)).unwrap()
+        quarantine.hold(&held(received), message).unwrap()
     }
 
     fn entries(folder: &Path) -> Vec<String> {
@@ -462,16 +454,18 @@ mod tests {
     fn a_failure_half_way_leaves_nothing() {
         let (_state, quarantine) = quarantine();
         let tmp = quarantine.tmp();
-        let sabotage = [&b"first "[..], b"second"].into_iter().inspect(|piece| {
-            if piece.starts_with(b"second") {
-                // As if the disk gave out: meta.json cannot be created any more.
-                for entry in fs::read_dir(&tmp).unwrap() {
-                    fs::create_dir(entry.unwrap().path().join(META)).unwrap();
+        // As if the disk gave out behind the message: meta.json cannot be created any more.
+        struct Sabotage<'a>(&'a Path);
+        impl Read for Sabotage<'_> {
+            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+                for entry in fs::read_dir(self.0)? {
+                    fs::create_dir(entry?.path().join(META))?;
                 }
+                Ok(0)
             }
-        });
+        }
         assert!(matches!(
-            quarantine.hold(&held("2026-11-23T06:11:12Z"), sabotage),
+            quarantine.hold(&held("2026-11-23T06:11:12Z"), b"first".chain(Sabotage(&tmp))),
             Err(StoreError::Io { .. })
         ));
         assert_eq!(entries(&quarantine.folder), [TMP]);
@@ -483,7 +477,7 @@ mod tests {
     fn a_full_disk_leaves_nothing() {
         let (_state, quarantine) = quarantine();
         let message = vec![b'x'; 1 << 20];
-        let failure = quarantine.hold(&held("2026-11-23T06:11:12Z"), message.chunks(4096)).unwrap_err();
+        let failure = quarantine.hold(&held("2026-11-23T06:11:12Z"), message.as_slice()).unwrap_err();
         assert!(matches!(failure, StoreError::NoSpace { .. }), "{failure:?}");
         assert_eq!(entries(&quarantine.folder), [TMP]);
         assert!(entries(&quarantine.tmp()).is_empty());
@@ -497,7 +491,7 @@ mod tests {
         fs::write(&file, "").unwrap();
         assert!(matches!(Quarantine::open_and_clean(&file), Err(StoreError::Io { .. })));
         let gone = Quarantine::open(&state.path().join("nowhere"));
-        assert!(gone.hold(&held("2026-11-23T06:11:12Z"), std::iter::empty()).is_err());
+        assert!(gone.hold(&held("2026-11-23T06:11:12Z"), io::empty()).is_err());
     }
 
     #[test]
@@ -509,7 +503,10 @@ mod tests {
         assert!(matches!(error(io::ErrorKind::PermissionDenied), StoreError::Denied { .. }));
         assert!(matches!(error(io::ErrorKind::InvalidData), StoreError::Io { .. }));
 
-        let full = OpenOptions::new().write(true).open("/dev/full").and_then(|mut file| file.write_all(b"x"));
+        let full = OpenOptions::new()
+            .write(true)
+            .open("/dev/full")
+            .and_then(|mut file| io::copy(&mut &b"x"[..], &mut file));
         assert!(matches!(StoreError::at(path)(full.unwrap_err()), StoreError::NoSpace { .. }));
     }
 }

@@ -10,8 +10,10 @@
 //! | `C\| …` | the client sends exactly this, no CR LF added |
 //! | `S: …` | the client gets this line; `*` at its end stands for anything |
 //! | `N> …` | the next hop gets this line |
+//! | `N= …` | the next hop gets exactly this |
 //! | `N< …` | the next hop says this line |
 //! | `N\| …` | the next hop says exactly this |
+//! | `N! broken off` | the gateway hangs up on the next hop before a message's end; it may connect again |
 //! | `C! close`, `N! close` | the client, the next hop hangs up |
 //! | `C! closed`, `N! closed` | the client, the next hop finds that the gateway hung up |
 //! | `wait MILLISECONDS` | nothing happens for a while |
@@ -19,7 +21,7 @@
 //!
 //! `\r`, `\n`, `\\` and `\xHH` stand for octets, `{x*100}` for a hundred `x`. At the end neither peer may have got
 //! anything that the dialog does not list, except that the next hop may get `QUIT`. Each dialog is played twice: as
-//! it is, and with the client's octets one at a time.
+//! it is, and with the client's octets one at a time, unless `set pieces no` says that it is about what comes at once.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot read its dialog has failed")]
 
@@ -148,6 +150,8 @@ async fn play(path: PathBuf, octet_by_octet: bool) -> Result<(), String> {
                 next_hop = None;
                 settings.next_hop = deaf.local_addr().unwrap().to_string();
             }
+            "pieces no" if octet_by_octet => return Ok(()),
+            "pieces no" => {}
             setting => set_one(&mut settings, setting),
         }
     }
@@ -216,6 +220,7 @@ impl Scene {
             "C|" => self.client.send(&octets(rest)).await,
             "S:" => self.client.expect(rest).await,
             "N>" => self.next_hop().await.expect(rest).await,
+            "N=" => self.next_hop().await.expect_exactly(&octets(rest)).await,
             "N<" => self.next_hop().await.send(&line()).await,
             "N|" => self.next_hop().await.send(&octets(rest)).await,
             "C!" if rest == "close" => {
@@ -223,6 +228,12 @@ impl Scene {
                 self.client.hang_up().await
             }
             "C!" if rest == "closed" => self.client.expect_end(&[b""]).await,
+            "N!" if rest == "broken off" => {
+                let mut next_hop = self.next_hop.take().ok_or("nobody to break off with")?;
+                let _ = next_hop.stream.read_to_end(&mut next_hop.input).await;
+                let ended = next_hop.input.windows(5).any(|octets| octets == b"\r\n.\r\n");
+                if ended { Err("the message was ended".into()) } else { Ok(()) }
+            }
             "N!" if rest == "close" => self.next_hop().await.hang_up().await,
             "N!" if rest == "closed" => self.next_hop().await.expect_end(&[b""]).await,
             "wait" => {
@@ -291,6 +302,17 @@ impl Peer {
         if matches { Ok(()) } else { Err(format!("came `{}`", line.escape_ascii())) }
     }
 
+    async fn expect_exactly(&mut self, octets: &[u8]) -> Result<(), String> {
+        while self.input.len() < octets.len() {
+            let read = self.stream.read_buf(&mut self.input).await.map_err(|error| error.to_string())?;
+            if read == 0 {
+                return Err(format!("closed, after {} octets", self.input.len()));
+            }
+        }
+        let came: Vec<u8> = self.input.drain(..octets.len()).collect();
+        if came == octets { Ok(()) } else { Err("something else came".into()) }
+    }
+
     async fn read_line(&mut self) -> Result<Vec<u8>, String> {
         loop {
             if let Some(end) = self.input.windows(2).position(|pair| pair == b"\r\n") {
@@ -318,6 +340,13 @@ impl Peer {
     }
 }
 
+/// `TEXT*COUNT}` and what follows it.
+fn repetition(text: &[u8]) -> Option<(&str, usize, &[u8])> {
+    let end = text.iter().position(|&octet| octet == b'}')?;
+    let (repeated, count) = std::str::from_utf8(&text[..end]).ok()?.rsplit_once('*')?;
+    Some((repeated, count.parse().ok()?, &text[end + 1..]))
+}
+
 /// Text of a dialog to octets.
 fn octets(text: &str) -> Vec<u8> {
     let mut octets = Vec::new();
@@ -338,11 +367,10 @@ fn octets(text: &str) -> Vec<u8> {
                 });
                 rest = behind;
             }
-            (b'{', [repeated, b'*', number @ ..]) => {
-                let end = number.iter().position(|&b| b == b'}').unwrap();
-                let count = std::str::from_utf8(&number[..end]).unwrap().parse().unwrap();
-                octets.extend(std::iter::repeat_n(*repeated, count));
-                rest = &number[end + 1..];
+            (b'{', behind) if repetition(behind).is_some() => {
+                let (repeated, count, behind) = repetition(behind).unwrap();
+                octets.extend(self::octets(repeated).repeat(count));
+                rest = behind;
             }
             _ => octets.push(first),
         }

@@ -20,7 +20,7 @@ const WAITS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs
 /// The limits in force; values out of range are recorded.
 pub(super) fn check(checker: &mut Checker<'_>, raw: &raw::Limits) -> Limits {
     let default = Limits::default();
-    let limits = Limits {
+    Limits {
         message_size: size(checker, "message_size", raw.message_size, default.message_size, KIB..=2 * GIB),
         header_size: size(checker, "header_size", raw.header_size, default.header_size, KIB..=64 * MIB),
         connections: count(checker, "connections", raw.connections, default.connections, 100_000),
@@ -31,21 +31,12 @@ pub(super) fn check(checker: &mut Checker<'_>, raw: &raw::Limits) -> Limits {
             default.connections_per_client,
             100_000,
         ),
-        memory: size(checker, "memory", raw.memory, default.memory, KIB..=1024 * GIB),
+        memory: size(checker, "memory", raw.memory, default.memory, MIB..=1024 * GIB),
         command_timeout: wait(checker, "command_timeout", raw.command_timeout, default.command_timeout),
         data_timeout: wait(checker, "data_timeout", raw.data_timeout, default.data_timeout),
         next_hop_timeout: wait(checker, "next_hop_timeout", raw.next_hop_timeout, default.next_hop_timeout),
         bad_commands: count(checker, "bad_commands", raw.bad_commands, default.bad_commands, 10_000),
-    };
-    if limits.memory < limits.message_size {
-        let (memory, message) = (spoken(limits.memory), spoken(limits.message_size));
-        let key = if raw.memory.is_some() { "limits.memory" } else { "limits.message_size" };
-        checker.wrong(
-            key,
-            format!("a message of {message} (message_size) would never fit into {memory} (memory)"),
-        );
     }
-    limits
 }
 
 fn size(

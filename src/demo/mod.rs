@@ -26,7 +26,8 @@ use crate::lookup::PinsOnly;
 use crate::seal::key::{KeyRecord, SealingKey};
 use crate::service::Service;
 use crate::setup::Setup;
-use crate::smtp::next_hop::{NextHop, Relayed};
+use crate::smtp::Content;
+use crate::smtp::next_hop::{Framing, NextHop};
 use crate::store::Quarantine;
 
 /// How long any one step may take.
@@ -135,10 +136,15 @@ impl Stage {
                 bail!("{line}: {reply}");
             }
         }
-        match server.send_message(message, &Edits::none()).await? {
-            Relayed::Done(reply) if reply.is_positive() => server.quit().await,
-            Relayed::Done(reply) | Relayed::DataRefused(reply) => bail!("the message was answered {reply}"),
+        let message = Content::new(message.to_vec());
+        let reply = match server.send_message(&message, &Edits::none(), Framing::Data).await? {
+            Ok(()) => server.reply_to_message(0).await?,
+            Err(refusal) => refusal,
+        };
+        if !reply.is_positive() {
+            bail!("the message was answered {reply}");
         }
+        server.quit().await;
         Ok(())
     }
 

@@ -51,14 +51,16 @@ async fn converse(mut client: Connection<TcpStream>, mailbox: &Mailbox) -> Resul
             b"DATA" => {
                 client.queue(b"354 go ahead\r\n");
                 client.flush().await?;
-                let mut receiver = Receiver::new(1 << 20, BareLineEnds::Refuse);
-                while !client.receive(&mut receiver, Instant::now() + PATIENCE).await? {}
-                match receiver.finish(1 << 20) {
-                    Ok(message) => {
+                let mut receiver = Receiver::for_data(1 << 20, BareLineEnds::Refuse);
+                let mut message = Vec::new();
+                let deadline = Instant::now() + PATIENCE;
+                while !client.receive(|input| receiver.push(input, &mut message), deadline).await? {}
+                match receiver.error() {
+                    None => {
                         mailbox.put(message);
                         client.queue(b"250 2.0.0 delivered\r\n");
                     }
-                    Err(_) => client.queue(b"550 5.6.0 not this\r\n"),
+                    Some(_) => client.queue(b"550 5.6.0 not this\r\n"),
                 }
             }
             b"QUIT" => {

@@ -13,7 +13,8 @@ use crate::edits::Edits;
 use crate::envelope::Envelope;
 use crate::limits::Limits;
 use crate::smtp::{
-    self, BareLineEnds, Decision, Introduction, MessageHandler, Resources, SessionInfo, Settings,
+    self, Account, BareLineEnds, Content, Decision, Introduction, MessageHandler, Resources, SessionInfo,
+    Settings,
 };
 
 /// What the relay does to a message.
@@ -97,11 +98,14 @@ impl MessageHandler for Relay {
         &self,
         _session: &SessionInfo,
         _envelope: &Envelope,
-        message: Vec<u8>,
+        mut message: Content,
         (): (),
     ) -> Decision {
-        let message = self.work_on(&String::from_utf8_lossy(&message)).into_bytes();
-        Decision::Relay { message, edits: Edits::none() }
+        let message = match message.examine(|octets| String::from_utf8_lossy(octets).into_owned()).await {
+            Ok(text) => Content::new(self.work_on(&text).into_bytes()),
+            Err(_) => message,
+        };
+        Decision::relay(message, Edits::none(), Account::default())
     }
 }
 
@@ -125,7 +129,15 @@ pub(super) async fn serve(
         limits: Limits::default(),
     });
     let grace = Duration::from_secs(1);
-    smtp::serve(socket, move || Arc::clone(&settings), relay, Resources::default(), stopped, grace).await;
+    smtp::serve(
+        socket,
+        move || Arc::clone(&settings),
+        relay,
+        Resources::new(std::env::temp_dir()),
+        stopped,
+        grace,
+    )
+    .await;
 }
 
 /// The seal at the top, and the rest.

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use crate::header::EndSearch;
+
 /// The body with its trailing empty lines reduced to one CR LF, which an empty body has too.
 pub fn canonical(body: &[u8]) -> Cow<'_, [u8]> {
     let end = content_end(body);
@@ -29,53 +31,75 @@ fn content_end(body: &[u8]) -> usize {
 #[derive(Debug, Default)]
 pub struct ArrivingBody {
     hasher: blake3::Hasher,
+    header: EndSearch,
     /// Offset of the body, once the header section is over.
     start: Option<usize>,
-    /// Up to where the end of the header section was looked for.
-    searched: usize,
-    /// Up to where the message is hashed; what follows may yet turn out to be trailing empty lines.
-    hashed: usize,
-    /// Up to where all behind `hashed` is CR and LF.
-    blank: usize,
+    held_back: LineEnds,
 }
 
-/// Octets that must have come in before they are hashed: BLAKE3 is at its best on large pieces.
-const STEP: usize = 128 << 10;
+/// What may yet turn out to be trailing empty lines: so many CR LF, and perhaps one CR more.
+#[derive(Debug, Default)]
+struct LineEnds {
+    whole: usize,
+    cr: bool,
+}
 
 impl ArrivingBody {
-    /// Looks at the message as far as it has come in; each time it begins with what was there before.
-    pub fn see(&mut self, message: &[u8]) {
-        if message.len().saturating_sub(self.hashed.max(self.searched)) < STEP || !self.find_start(message) {
+    /// Takes the next octets of the message. BLAKE3 is at its best if they are many.
+    pub fn see(&mut self, octets: &[u8]) {
+        let mut rest = octets;
+        if self.start.is_none() {
+            self.start = self.header.find(octets);
+            let Some(start) = self.start else { return };
+            rest = &octets[octets.len() - (self.header.searched() - start)..];
+        }
+        rest = self.held_back.take(rest);
+        if rest.is_empty() {
             return;
         }
-        let tail = self.blank.max(self.hashed);
-        match message[tail..].iter().rposition(|octet| !matches!(octet, b'\r' | b'\n')) {
-            Some(last) => {
-                let end = tail + last + 1;
-                self.hasher.update(&message[self.hashed..end]);
-                self.hashed = end;
+        self.held_back.drain(|line_ends| _ = self.hasher.update(line_ends));
+        let cr = usize::from(rest.ends_with(b"\r"));
+        let end = content_end(&rest[..rest.len() - cr]);
+        self.hasher.update(&rest[..end]);
+        self.held_back.take(&rest[end..]);
+    }
+
+    /// The hash, now that the message is complete; `None` if its body turns out to start elsewhere than we thought.
+    pub fn finish(mut self, body_start: usize) -> Option<blake3::Hash> {
+        let started = self.start.unwrap_or(self.header.searched());
+        if self.held_back.cr {
+            self.held_back.drain(|line_ends| _ = self.hasher.update(line_ends));
+        }
+        (started == body_start).then(|| self.hasher.update(b"\r\n").finalize())
+    }
+}
+
+impl LineEnds {
+    /// Takes as many line ends off the front as follow on what is held back.
+    fn take<'a>(&mut self, octets: &'a [u8]) -> &'a [u8] {
+        let mut rest = octets;
+        while let Some((&octet, behind)) = rest.split_first() {
+            match (self.cr, octet) {
+                (false, b'\r') => self.cr = true,
+                (true, b'\n') => *self = Self { whole: self.whole + 1, cr: false },
+                _ => break,
             }
-            None => self.blank = message.len(),
+            rest = behind;
         }
+        rest
     }
 
-    /// The hash, now that the message is complete and its body known to start at `body_start`.
-    pub fn finish(mut self, message: &[u8], body_start: usize) -> blake3::Hash {
-        if self.start != Some(body_start) {
-            return hash(&message[body_start..]);
+    /// Gives all of it out, in order.
+    fn drain(&mut self, mut out: impl FnMut(&[u8])) {
+        const SOME: [[u8; 2]; 512] = [*b"\r\n"; 512];
+        while self.whole > 0 {
+            let some = self.whole.min(SOME.len());
+            out(SOME[..some].as_flattened());
+            self.whole -= some;
         }
-        let rest = &message[self.hashed..];
-        self.hasher.update(&rest[..content_end(rest)]).update(b"\r\n").finalize()
-    }
-
-    fn find_start(&mut self, message: &[u8]) -> bool {
-        if self.start.is_none() {
-            let from = self.searched.saturating_sub(3);
-            self.start = memchr::memmem::find(&message[from..], b"\r\n\r\n").map(|at| from + at + 4);
-            self.searched = message.len();
-            self.hashed = self.start.unwrap_or(0);
+        if std::mem::take(&mut self.cr) {
+            out(b"\r");
         }
-        self.start.is_some()
     }
 }
 
@@ -84,32 +108,35 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn arriving(message: &[u8], pieces: &[usize]) -> blake3::Hash {
+    fn arriving(message: &[u8], pieces: &[usize]) -> Option<blake3::Hash> {
         let mut body = ArrivingBody::default();
-        let mut at = 0;
+        let mut rest = message;
         for piece in pieces.iter().cycle() {
-            at = message.len().min(at + piece);
-            body.see(&message[..at]);
-            if at == message.len() {
+            let (seen, behind) = rest.split_at(rest.len().min(*piece));
+            body.see(seen);
+            rest = behind;
+            if rest.is_empty() {
                 break;
             }
         }
-        body.finish(message, crate::header::HeaderSection::parse(message).body_start)
+        body.finish(crate::header::HeaderSection::parse(message).body_start)
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(60))]
-
         #[test]
         fn is_the_same_while_the_message_arrives(
-            parts in proptest::collection::vec((prop_oneof!["a", "\r\n", "a\r\n", "\r\n\r\n"], 1_usize..90_000), 0..6),
-            pieces in proptest::collection::vec(1_usize..200_000, 1..5),
+            parts in proptest::collection::vec((prop_oneof!["a", "\r\n", "a\r\n", "\r", "\n"], 1_usize..2_000), 0..6),
+            pieces in proptest::collection::vec(prop_oneof![1_usize..4, 1_usize..2_000], 1..5),
             header in prop_oneof!["", "A: b\r\n\r\n", "\r\n", "A: b\r\n"],
         ) {
             let body: String = parts.iter().map(|(text, times)| text.repeat(*times)).collect();
             let message = (header + &body).into_bytes();
             let start = crate::header::HeaderSection::parse(&message).body_start;
-            prop_assert_eq!(arriving(&message, &pieces), hash(&message[start..]));
+            let arrived = arriving(&message, &pieces);
+            // Line ends that SMTP knows no more than a header section does may hide where the body starts.
+            prop_assert!(arrived.is_none_or(|arrived| arrived == hash(&message[start..])));
+            let is_clean = String::from_utf8_lossy(&message).replace("\r\n", "").find(['\r', '\n']).is_none();
+            prop_assert!(arrived.is_some() || !is_clean);
         }
     }
 

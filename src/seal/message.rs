@@ -25,8 +25,7 @@ impl<'a> Message<'a> {
     /// The same, where the body was hashed while it came in.
     pub fn arrived(raw: &'a [u8], body: ArrivingBody) -> Self {
         let message = Self::new(raw);
-        let body_hash = body.finish(raw, message.header.body_start);
-        Self { body_hash: Some(body_hash), ..message }
+        Self { body_hash: body.finish(message.header.body_start), ..message }
     }
 
     /// All of its octets.

@@ -26,8 +26,14 @@ impl Offer<'_> {
             Some(size) => size.min(self.message_size),
             None => self.message_size,
         };
-        // PIPELINING is ours to offer: the client's commands wait in our buffer (RFC 2920 §3.2).
-        let mut lines = vec![self.hostname.to_owned(), "PIPELINING".to_owned(), format!("SIZE {size}")];
+        // Ours to offer: the client's commands wait in our buffer (RFC 2920 §3.2), and chunks become DATA where the next
+        // hop has no CHUNKING (RFC 3030 §2).
+        let mut lines: Vec<String> = [self.hostname, "PIPELINING", "CHUNKING"].map(str::to_owned).into();
+        lines.push(format!("SIZE {size}"));
+        // It cannot become DATA (RFC 3030 §3).
+        lines.extend(
+            (offers(next_hop, "CHUNKING") && offers(next_hop, "BINARYMIME")).then(|| "BINARYMIME".to_owned()),
+        );
         lines.extend(self.xclient.then(|| identity::OFFER.to_owned()));
         lines.extend(keywords(next_hop).filter_map(|line| self.pass(line)));
         Reply::list(&lines)
@@ -94,11 +100,13 @@ mod tests {
     fn passes_what_works_through_us() {
         let next_hop = "250-mail.example greets you\r\n250-PIPELINING\r\n250-SIZE 500\r\n250-VRFY\r\n250-ETRN\r\n\
             250-STARTTLS\r\n250-AUTH PLAIN LOGIN\r\n250-AUTH=PLAIN\r\n250-EnhancedStatusCodes\r\n250-8BITMIME\r\n\
-            250-DSN\r\n250-SMTPUTF8\r\n250-CHUNKING\r\n250-BINARYMIME\r\n250-XCLIENT NAME\r\n250-XFORWARD NAME\r\n\
+            250-DSN\r\n250-SMTPUTF8\r\n250-BINARYMIME\r\n250-XCLIENT NAME\r\n250-XFORWARD NAME\r\n\
             250-BURL\r\n250-REQUIRETLS\r\n250-LIMITS RCPTMAX=1\r\n250-HELP\r\n250 X-NEW\r\n";
-        let ours = "250-gate.example\r\n250-PIPELINING\r\n250-SIZE 500\r\n250-ENHANCEDSTATUSCODES\r\n\
+        let ours = "250-gate.example\r\n250-PIPELINING\r\n250-CHUNKING\r\n250-SIZE 500\r\n250-ENHANCEDSTATUSCODES\r\n\
             250-8BITMIME\r\n250-DSN\r\n250-SMTPUTF8\r\n250 HELP\r\n";
         assert_eq!(filtered(next_hop, false), ours);
+        let with_chunks = next_hop.replace("250-BURL", "250-CHUNKING");
+        assert!(filtered(&with_chunks, false).contains("250-BINARYMIME\r\n"));
         assert!(filtered(next_hop, true).contains("250-AUTH PLAIN LOGIN\r\n"));
         assert!(!filtered(next_hop, true).contains("AUTH=PLAIN"));
     }

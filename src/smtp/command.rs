@@ -12,6 +12,8 @@ pub enum Command {
     Ehlo(String),
     /// HELO with its argument.
     Helo(String),
+    /// LHLO with its argument: the session is LMTP (RFC 2033 §4.1).
+    Lhlo(String),
     /// MAIL FROM with its parameters.
     Mail(ReversePath, Vec<Parameter>),
     /// RCPT TO; its parameters are for the next hop only.
@@ -28,8 +30,13 @@ pub enum Command {
     StartTls,
     /// AUTH, with whatever follows: it holds credentials.
     Auth,
-    /// BDAT.
-    Bdat,
+    /// BDAT (RFC 3030 §2): so many octets follow, and perhaps they are the message's last.
+    Bdat {
+        /// Octets of the chunk.
+        size: u64,
+        /// Whether `LAST` stands behind it.
+        is_last: bool,
+    },
     /// XCLIENT with its arguments.
     Xclient(String),
     /// XFORWARD, with any argument.
@@ -55,6 +62,10 @@ pub enum ParseCommandError {
     /// A parameter of MAIL or RCPT is malformed, or SIZE is no number.
     #[error("a parameter is malformed")]
     MalformedParameter,
+    /// BDAT without a number of octets, or with something but LAST behind it. What follows on the wire is anybody's
+    /// guess.
+    #[error("the size of the chunk is malformed")]
+    MalformedChunk,
     /// Neither ASCII nor UTF-8 (RFC 6531 §3.3).
     #[error("the line is not UTF-8")]
     NotUtf8,
@@ -72,6 +83,7 @@ pub fn parse(line: &[u8]) -> Result<Command, ParseCommandError> {
     match verb.to_ascii_uppercase().as_slice() {
         b"EHLO" => Ok(Command::Ehlo(name(argument)?)),
         b"HELO" => Ok(Command::Helo(name(argument)?)),
+        b"LHLO" => Ok(Command::Lhlo(name(argument)?)),
         b"MAIL" => mail(argument),
         b"RCPT" => rcpt(argument),
         b"DATA" => alone(Command::Data),
@@ -80,7 +92,7 @@ pub fn parse(line: &[u8]) -> Result<Command, ParseCommandError> {
         b"STARTTLS" => alone(Command::StartTls),
         b"NOOP" | b"VRFY" | b"EXPN" | b"HELP" => Ok(Command::Query),
         b"AUTH" => Ok(Command::Auth),
-        b"BDAT" => Ok(Command::Bdat),
+        b"BDAT" => bdat(argument),
         b"XCLIENT" => Ok(Command::Xclient(utf8(argument)?.to_owned())),
         b"XFORWARD" => Ok(Command::Xforward),
         b"GET" | b"POST" | b"PUT" | b"HEAD" | b"DELETE" | b"CONNECT" | b"OPTIONS" | b"PATCH" | b"TRACE" => {
@@ -114,6 +126,18 @@ fn rcpt(argument: &[u8]) -> Result<Command, ParseCommandError> {
     let (path, parameters) = path_and_parameters(b"TO:", argument)?;
     let path = ForwardPath::new(path).ok_or(ParseCommandError::MalformedPath)?;
     Ok(Command::Rcpt(path, parameters))
+}
+
+fn bdat(argument: &[u8]) -> Result<Command, ParseCommandError> {
+    let mut words = argument.split(|&octet| is_blank(octet)).filter(|word| !word.is_empty());
+    let is_number = |word: &&[u8]| (1..=18).contains(&word.len()) && word.iter().all(u8::is_ascii_digit);
+    let size = words.next().filter(is_number).ok_or(ParseCommandError::MalformedChunk)?;
+    let size = size.iter().fold(0, |size, digit| size * 10 + u64::from(digit - b'0'));
+    match (words.next(), words.next()) {
+        (None, _) => Ok(Command::Bdat { size, is_last: false }),
+        (Some(last), None) if last.eq_ignore_ascii_case(b"LAST") => Ok(Command::Bdat { size, is_last: true }),
+        _ => Err(ParseCommandError::MalformedChunk),
+    }
 }
 
 /// `FROM:<path> parameters`; a blank after the colon, and a path without its brackets, are let through.
@@ -201,7 +225,9 @@ mod tests {
             ("NOOP whatever", Command::Query),
             ("vrfy <a@b>", Command::Query),
             ("AUTH PLAIN AGEAYg==", Command::Auth),
-            ("BDAT 10 LAST", Command::Bdat),
+            ("BDAT 10", Command::Bdat { size: 10, is_last: false }),
+            ("bdat  0  last ", Command::Bdat { size: 0, is_last: true }),
+            ("LHLO desk.example", Command::Lhlo("desk.example".into())),
             ("XFORWARD NAME=a", Command::Xforward),
             ("xclient  ADDR=192.0.2.1 ", Command::Xclient("ADDR=192.0.2.1".into())),
             ("GET / HTTP/1.1", Command::Http),

@@ -13,8 +13,6 @@ use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::smtp::data::Receiver;
-
 /// Most octets of a command line, CR LF included. RFC 5321 §4.5.3.1.4 wants 512; extensions need more.
 pub const MAX_COMMAND_LINE: usize = 2048;
 /// Most octets of a line in an AUTH exchange, CR LF included (RFC 4954 §4).
@@ -153,23 +151,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         .await
     }
 
-    /// Hands octets of a message to `receiver`, what was read ahead first; true once the message is complete.
+    /// Hands octets of a message to `push`, what was read ahead first, and says whether they complete it. What `push`
+    /// leaves stays to be read.
     pub async fn receive(
         &mut self,
-        receiver: &mut Receiver,
+        push: impl FnOnce(&mut &[u8]) -> bool,
         deadline: Instant,
     ) -> Result<bool, ConnectionError> {
         if !self.buffered().is_empty() {
             let mut rest = self.buffered();
-            let complete = receiver.push(&mut rest);
+            let complete = push(&mut rest);
             let taken = self.buffered().len() - rest.len();
             self.take(taken);
             return Ok(complete);
         }
         let Self { stream, input, .. } = self;
+        let mut push = Some(push);
         let read = poll_fn(|cx| {
             poll_read::<_, DATA_CHUNK, _>(stream, cx, |mut octets| {
-                let complete = receiver.push(&mut octets);
+                let complete = push.take().is_some_and(|push| push(&mut octets));
                 input.extend_from_slice(octets);
                 complete
             })
@@ -224,6 +224,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
         }
         Ok(())
+    }
+
+    /// Hangs up at once; nothing more can be written.
+    pub async fn hang_up(&mut self) {
+        // One that is gone already need not be told.
+        let _ = timeout(CLOSE_TIMEOUT, self.stream.shutdown()).await;
     }
 
     /// Writes what is queued and hangs up. The peer gets a moment to do so as well: closing with octets of it

@@ -1,5 +1,6 @@
-//! The octets between DATA and the final dot (RFC 5321 §4.5.2), both ways. Only CR LF . CR LF ends a message;
-//! taking anything else for the end, or letting a bare CR or LF through, lets one message smuggle a second.
+//! The octets of a message on the wire, both ways: between DATA and the final dot (RFC 5321 §4.5.2), or in the chunks
+//! of BDAT (RFC 3030). Only CR LF . CR LF ends the former; taking anything else for the end, or letting a bare CR or LF
+//! through, lets one message smuggle a second.
 
 use memchr::{memchr2, memmem};
 use thiserror::Error;
@@ -12,6 +13,8 @@ pub enum BareLineEnds {
     Refuse,
     /// Each bare CR or LF becomes CR LF.
     Normalize,
+    /// They stay: the client declared `BODY=BINARYMIME`, and no line ends count (RFC 3030 §3). By BDAT only.
+    Keep,
 }
 
 /// Why a message that was received to its end is not taken.
@@ -29,13 +32,18 @@ pub enum DataError {
     /// There was no memory for it in time.
     #[error("not enough memory for the message")]
     OutOfMemory,
+    /// The file for a message that is too large for memory could not be made or written.
+    #[error("no room on disk for the message")]
+    OutOfSpace,
 }
 
-/// Takes a message off the wire: undoes dot-stuffing and finds the end, however the octets are cut up.
+/// Takes a message off the wire, however the octets are cut up: undoes dot-stuffing and finds the end, or goes by the
+/// sizes of chunks. It keeps nothing: the octets of the message go where the caller says.
 #[derive(Debug)]
 pub struct Receiver {
     state: State,
-    message: Vec<u8>,
+    /// Whether a dot at the start of a line means anything.
+    dots: bool,
     size: u64,
     max_size: u64,
     bare_line_ends: BareLineEnds,
@@ -59,22 +67,37 @@ enum State {
 }
 
 impl Receiver {
-    /// Expects the first octet behind our 354. `max_size` counts octets as they stand after unstuffing.
-    pub fn new(max_size: u64, bare_line_ends: BareLineEnds) -> Self {
-        let (state, message, size, error) = (State::LineStart, Vec::new(), 0, None);
-        Self { state, message, size, max_size, bare_line_ends, error }
+    /// For DATA: expects the first octet behind our 354. `max_size` counts octets as they stand after unstuffing.
+    pub fn for_data(max_size: u64, bare_line_ends: BareLineEnds) -> Self {
+        Self { state: State::LineStart, dots: true, size: 0, max_size, bare_line_ends, error: None }
     }
 
-    /// Takes octets off the front of `input`; true once the message is complete. What follows the final dot
-    /// stays in `input`: it is the client's next command.
-    pub fn push(&mut self, input: &mut &[u8]) -> bool {
+    /// For BDAT: expects the octets of the chunks, one after the other.
+    pub fn for_chunks(max_size: u64, bare_line_ends: BareLineEnds) -> Self {
+        Self { dots: false, ..Self::for_data(max_size, bare_line_ends) }
+    }
+
+    /// Takes octets off the front of `input` and adds those of the message to `message`; true once it is complete,
+    /// which only DATA can tell. What follows the final dot stays in `input`: it is the client's next command.
+    pub fn push(&mut self, input: &mut &[u8], message: &mut Vec<u8>) -> bool {
+        if self.bare_line_ends == BareLineEnds::Keep {
+            self.store(std::mem::take(input), message);
+        }
         while self.state != State::End && !input.is_empty() {
             match self.state {
-                State::Text => *input = self.push_text(input),
-                _ => self.push_line_end(input),
+                State::Text => *input = self.push_text(input, message),
+                _ => self.push_line_end(input, message),
             }
         }
         self.state == State::End
+    }
+
+    /// The last chunk is over: a CR at its end stays without its LF.
+    pub fn end_chunks(&mut self, message: &mut Vec<u8>) {
+        if self.state == State::Cr {
+            self.bare_line_end(message);
+        }
+        self.state = State::End;
     }
 
     /// Octets of the message so far, whether they were kept or not.
@@ -82,71 +105,61 @@ impl Receiver {
         self.size
     }
 
-    /// Whether nothing is kept any more.
-    pub fn is_discarding(&self) -> bool {
-        self.error.is_some()
+    /// Why the message will not be taken; from then on nothing of it goes anywhere.
+    pub fn error(&self) -> Option<DataError> {
+        self.error
     }
 
-    /// The message as far as it has come in.
-    pub fn message(&self) -> &[u8] {
-        &self.message
-    }
-
-    /// Throws away what there is; the rest is read to its end but not kept.
+    /// Reads the rest to its end but keeps nothing of it.
     pub fn discard(&mut self, error: DataError) {
         self.error.get_or_insert(error);
-        self.message = Vec::new();
-    }
-
-    /// The complete message, or why it is not taken.
-    pub fn finish(self, max_header_size: u64) -> Result<Vec<u8>, DataError> {
-        match self.error {
-            Some(error) => Err(error),
-            None if !header_fits(&self.message, max_header_size) => Err(DataError::HeaderTooLarge),
-            None => Ok(self.message),
-        }
     }
 
     /// Takes text up to a line end that matters: whole lines at once, as long as no dot begins one.
-    fn push_text<'a>(&mut self, input: &'a [u8]) -> &'a [u8] {
+    fn push_text<'a>(&mut self, input: &'a [u8], message: &mut Vec<u8>) -> &'a [u8] {
         let mut at = 0;
         while let Some(offset) = memchr2(b'\r', b'\n', &input[at..]) {
             let end = at + offset;
             match &input[end..] {
-                [b'\r', b'\n', b'.', ..] | [b'\r', b'\n'] => {
-                    self.store(&input[..end + 2]);
+                [b'\r', b'\n'] => {
+                    self.store(input, message);
+                    self.state = State::LineStart;
+                    return &[];
+                }
+                [b'\r', b'\n', b'.', ..] if self.dots => {
+                    self.store(&input[..end + 2], message);
                     self.state = State::LineStart;
                     return &input[end + 2..];
                 }
                 [b'\r', b'\n', ..] => at = end + 2,
                 [b'\r', ..] => {
-                    self.store(&input[..end]);
+                    self.store(&input[..end], message);
                     self.state = State::Cr;
                     return &input[end + 1..];
                 }
                 _ => {
-                    self.store(&input[..end]);
-                    self.bare_line_end();
+                    self.store(&input[..end], message);
+                    self.bare_line_end(message);
                     return &input[end + 1..];
                 }
             }
         }
-        self.store(input);
+        self.store(input, message);
         &[]
     }
 
     /// Steps over one octet, or leaves it to the state that follows.
-    fn push_line_end(&mut self, input: &mut &[u8]) {
+    fn push_line_end(&mut self, input: &mut &[u8], message: &mut Vec<u8>) {
         let (next, taken) = match (self.state, input[0]) {
-            (State::LineStart, b'.') => (State::Dot, true),
+            (State::LineStart, b'.') if self.dots => (State::Dot, true),
             (State::Dot, b'\r') => (State::DotCr, true),
             (State::DotCr, b'\n') => (State::End, true),
             (State::Cr, b'\n') => {
-                self.store(b"\r\n");
+                self.store(b"\r\n", message);
                 (State::LineStart, true)
             }
             (State::DotCr | State::Cr, _) => {
-                self.bare_line_end();
+                self.bare_line_end(message);
                 (State::Text, false)
             }
             (state, _) => (if state == State::End { State::End } else { State::Text }, false),
@@ -155,39 +168,64 @@ impl Receiver {
         *input = &input[usize::from(taken)..];
     }
 
-    fn bare_line_end(&mut self) {
+    fn bare_line_end(&mut self, message: &mut Vec<u8>) {
         match self.bare_line_ends {
             BareLineEnds::Refuse => self.discard(DataError::BareLineEnd),
             // What follows is no line start on the wire: a dot there is text, and is stuffed on its way out.
-            BareLineEnds::Normalize => self.store(b"\r\n"),
+            BareLineEnds::Normalize | BareLineEnds::Keep => self.store(b"\r\n", message),
         }
     }
 
-    fn store(&mut self, text: &[u8]) {
+    fn store(&mut self, text: &[u8], message: &mut Vec<u8>) {
         self.size += text.len() as u64;
         if self.size > self.max_size {
             self.discard(DataError::MessageTooLarge);
         }
         if self.error.is_none() {
-            self.message.extend_from_slice(text);
+            message.extend_from_slice(text);
         }
     }
 }
 
-/// Whether the empty line that ends the header section comes in time, or the whole message is that short.
-fn header_fits(message: &[u8], max_size: u64) -> bool {
-    let max_size = usize::try_from(max_size).unwrap_or(usize::MAX);
-    message.len() <= max_size
-        || message.starts_with(b"\r\n")
-        || memmem::find(&message[..message.len().min(max_size.saturating_add(2))], b"\r\n\r\n").is_some()
+/// Stuffs the dots of a message on its way out, piece by piece.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Stuffer {
+    line: Line,
 }
 
-/// A message as it goes over the wire: dots stuffed, a missing last CR LF added, the final dot at the end.
-/// The slices are the message's own octets but for what is added; none is empty.
-pub fn stuffed<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> impl Iterator<Item = &'a [u8]> {
+/// Where a stuffed line stands on the way out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Line {
+    #[default]
+    Start,
+    Text,
+    Cr,
+}
+
+/// Pieces of a message as they go over the wire. The slices are the message's own octets but for the dots; none is
+/// empty.
+pub fn stuffed<'a>(
+    stuffer: &mut Stuffer,
+    pieces: impl Iterator<Item = &'a [u8]>,
+) -> impl Iterator<Item = &'a [u8]> {
     let mut pieces = pieces;
     let mut rest: &[u8] = b"";
-    let mut line = Line::Start;
+    std::iter::from_fn(move || {
+        while rest.is_empty() {
+            rest = pieces.next()?;
+        }
+        Some(stuffer.next_slice(&mut rest))
+    })
+}
+
+/// The same for the last pieces, with what ends the message: the final dot, and before it the CR LF that the last line
+/// may lack.
+pub fn stuffed_to_end<'a>(
+    stuffer: &mut Stuffer,
+    pieces: impl Iterator<Item = &'a [u8]>,
+) -> impl Iterator<Item = &'a [u8]> {
+    let mut pieces = pieces;
+    let mut rest: &[u8] = b"";
     let mut done = false;
     std::iter::from_fn(move || {
         while rest.is_empty() {
@@ -196,27 +234,26 @@ pub fn stuffed<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> impl Iterator<Item
                 None if done => return None,
                 None => {
                     done = true;
-                    return Some(if line == Line::Start { &b".\r\n"[..] } else { b"\r\n.\r\n" });
+                    return Some(if stuffer.line == Line::Start { &b".\r\n"[..] } else { b"\r\n.\r\n" });
                 }
             }
         }
-        if line == Line::Start && rest[0] == b'.' {
-            line = Line::Text;
-            return Some(b".");
-        }
-        let (slice, behind) = rest.split_at(next_stuffing(line, rest));
-        rest = behind;
-        line = line.after(slice);
-        Some(slice)
+        Some(stuffer.next_slice(&mut rest))
     })
 }
 
-/// Where a stuffed line stands on the way out.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Line {
-    Start,
-    Text,
-    Cr,
+impl Stuffer {
+    /// Takes the next slice off the front of `rest`, which is not empty, or a dot that must come first.
+    fn next_slice<'a>(&mut self, rest: &mut &'a [u8]) -> &'a [u8] {
+        if self.line == Line::Start && rest[0] == b'.' {
+            self.line = Line::Text;
+            return b".";
+        }
+        let (slice, behind) = rest.split_at(next_stuffing(self.line, rest));
+        *rest = behind;
+        self.line = self.line.after(slice);
+        slice
+    }
 }
 
 impl Line {
@@ -244,14 +281,26 @@ mod tests {
     use super::*;
 
     fn receive(wire: &[u8], cut: usize, ends: BareLineEnds) -> (Option<Result<Vec<u8>, DataError>>, Vec<u8>) {
-        let mut receiver = Receiver::new(1 << 20, ends);
+        let mut receiver = Receiver::for_data(1 << 20, ends);
+        let mut message = Vec::new();
         for mut part in wire.chunks(cut.max(1)) {
-            if receiver.push(&mut part) {
+            if receiver.push(&mut part, &mut message) {
                 let rest = wire[part.as_ptr() as usize - wire.as_ptr() as usize..].to_vec();
-                return (Some(receiver.finish(1 << 20)), rest);
+                return (Some(receiver.error().map_or(Ok(message), Err)), rest);
             }
         }
         (None, Vec::new())
+    }
+
+    fn receive_chunks(wire: &[u8], cut: usize, ends: BareLineEnds) -> Result<Vec<u8>, DataError> {
+        let mut receiver = Receiver::for_chunks(1 << 20, ends);
+        let mut message = Vec::new();
+        for mut part in wire.chunks(cut.max(1)) {
+            assert!(!receiver.push(&mut part, &mut message));
+            assert_eq!(part, b"");
+        }
+        receiver.end_chunks(&mut message);
+        receiver.error().map_or(Ok(message), Err)
     }
 
     /// RFC 5321 §4.5.2 said naively: split at CR LF, end at `.`, take one leading dot off.
@@ -271,7 +320,11 @@ mod tests {
     }
 
     fn send(message: &[u8], cut: usize) -> Vec<u8> {
-        stuffed(message.chunks(cut.max(1))).flatten().copied().collect()
+        let mut stuffer = Stuffer::default();
+        let (start, end) = message.split_at(message.len() / 2);
+        let mut wire: Vec<u8> = stuffed(&mut stuffer, start.chunks(cut.max(1))).flatten().copied().collect();
+        wire.extend(stuffed_to_end(&mut stuffer, end.chunks(cut.max(1))).flatten());
+        wire
     }
 
     #[test]
@@ -326,23 +379,36 @@ mod tests {
 
     #[test]
     fn reads_an_oversized_message_to_its_end() {
-        let mut receiver = Receiver::new(4, BareLineEnds::Refuse);
+        let mut receiver = Receiver::for_data(4, BareLineEnds::Refuse);
         let mut wire = &b"abc\r\ndef\r\n.\r\nNOOP\r\n"[..];
-        assert!(receiver.push(&mut wire));
-        assert_eq!((wire, receiver.size(), receiver.message().len()), (&b"NOOP\r\n"[..], 10, 0));
-        assert_eq!(receiver.finish(100), Err(DataError::MessageTooLarge));
+        let mut message = Vec::new();
+        assert!(receiver.push(&mut wire, &mut message));
+        assert_eq!((wire, receiver.size(), message.len()), (&b"NOOP\r\n"[..], 10, 0));
+        assert_eq!(receiver.error(), Some(DataError::MessageTooLarge));
     }
 
     #[test]
-    fn measures_the_header_section() {
-        for (message, max_size, fits) in [
-            ("a: b\r\n\r\nbody", 6, true),
-            ("a: b\r\n\r\nbody", 5, false),
-            ("\r\nbody", 0, true),
-            ("a: b\r\n", 6, true),
-            ("a: b\r\nc: d\r\n", 6, false),
+    fn a_dot_is_nothing_in_a_chunk() {
+        let text = b".\r\n..\r\n.\r\nQUIT\r\n";
+        for cut in 1..text.len() {
+            assert_eq!(receive_chunks(text, cut, BareLineEnds::Refuse).as_deref(), Ok(&text[..]));
+        }
+    }
+
+    #[test]
+    fn line_ends_count_in_chunks_too() {
+        for (wire, normal) in [
+            (&b"a\rb"[..], &b"a\r\nb"[..]),
+            (b"a\nb", b"a\r\nb"),
+            (b"\n", b"\r\n"),
+            (b"a\r", b"a\r\n"),
+            (b"a\r\r\n", b"a\r\n\r\n"),
         ] {
-            assert_eq!(header_fits(message.as_bytes(), max_size), fits, "{message:?} {max_size}");
+            for cut in 1..=wire.len() {
+                assert_eq!(receive_chunks(wire, cut, BareLineEnds::Refuse), Err(DataError::BareLineEnd));
+                assert_eq!(receive_chunks(wire, cut, BareLineEnds::Normalize).as_deref(), Ok(normal));
+                assert_eq!(receive_chunks(wire, cut, BareLineEnds::Keep).as_deref(), Ok(wire));
+            }
         }
     }
 

@@ -31,6 +31,9 @@ pub(super) enum End {
     /// The client speaks HTTP.
     #[error("client speaks HTTP")]
     Http,
+    /// A chunk of BDAT came without its size: nobody knows where the next command begins.
+    #[error("chunk without a size")]
+    ChunkWithoutSize,
     /// The next hop greeted us, or the client that we announced, with this, which is no 2yz.
     #[error("next hop refuses the session: {0}")]
     Refused(Reply),
@@ -46,6 +49,9 @@ pub(super) enum End {
     /// The next hop is of no use any more.
     #[error(transparent)]
     NextHop(#[from] RelayError),
+    /// A message was refused whose start the next hop had got, and no new session with it can take this one's place.
+    #[error("message broken off")]
+    MessageBrokenOff,
     /// The gateway is being stopped.
     #[error("shutting down")]
     Shutdown,
@@ -61,10 +67,12 @@ impl End {
             Self::TooManyBadCommands => own("4.7.0 too many bad commands, closing connection"),
             Self::TooManySessions => own("4.7.0 too many connections"),
             Self::Http => own("4.7.0 this is SMTP, closing connection"),
+            Self::ChunkWithoutSize => own("4.5.4 closing connection"),
             Self::Refused(reply) | Self::Farewell(reply) => Some(reply.clone()),
             // Not 451, whatever happened: unasked, only a 421 is not taken for the next command's reply.
             Self::LostWhileIdle(_) => own("4.4.2 connection to mail server lost, try again later"),
             Self::NextHop(error) => Some(error.into()),
+            Self::MessageBrokenOff => own("4.3.0 message broken off, closing connection"),
             Self::Shutdown => own("4.3.2 service shutting down, closing connection"),
         }
     }
@@ -80,7 +88,9 @@ impl End {
             | Self::TooManyBadCommands
             | Self::TooManySessions
             | Self::Http
+            | Self::ChunkWithoutSize
             | Self::Farewell(_)
+            | Self::MessageBrokenOff
             | Self::Shutdown => {
                 info!(%session, %client, "session ends: {self}");
             }
@@ -100,12 +110,14 @@ impl End {
             | Self::TooManyBadCommands
             | Self::TooManySessions
             | Self::Http
+            | Self::ChunkWithoutSize
             | Self::Refused(_)
             | Self::Shutdown => true,
             Self::Quit
             | Self::Farewell(_)
             | Self::FarewellSaid
             | Self::LostWhileIdle(_)
+            | Self::MessageBrokenOff
             | Self::NextHop(_) => false,
         }
     }
@@ -134,6 +146,7 @@ impl From<&RelayError> for Reply {
             RelayError::NoXclient | RelayError::XclientRefused(_) => {
                 Self::new(421, "4.3.0 mail server not available, try again later")
             }
+            RelayError::Spool(_) => Self::new(451, "4.3.0 cannot read the message back, try again later"),
             RelayError::MalformedReply(_) | RelayError::OutOfTurn | RelayError::UnexpectedReply(_) => {
                 Self::new(451, "4.3.0 mail server error, try again later")
             }

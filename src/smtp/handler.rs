@@ -9,47 +9,106 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::edits::Edits;
 use crate::envelope::Envelope;
+use crate::smtp::content::Content;
 use crate::smtp::reply::Reply;
 
 /// Works on a message while it is still coming in.
 pub trait Watch: Default + Send {
-    /// Looks at what has come in so far, dots unstuffed; each time it begins with what was there before.
-    fn see(&mut self, message: &[u8]);
+    /// Looks at the next octets, dots unstuffed; no octet of the message is left out.
+    fn see(&mut self, octets: &[u8]);
 }
 
 /// Waits for the end.
 impl Watch for () {
-    fn see(&mut self, _message: &[u8]) {}
+    fn see(&mut self, _octets: &[u8]) {}
 }
 
-/// Decides what is done with one complete message.
+/// Decides what is done with messages.
 pub trait MessageHandler: Send + Sync + 'static {
     /// What looks at each message as it comes in.
     type Watch: Watch;
 
-    /// Takes a message as it was received, dots unstuffed, every line ending in CR LF. The client waits for the
-    /// reply to its final dot, and its patience is 10 minutes (RFC 5321 §4.5.3.2.6).
+    /// Takes one complete message. The client waits for the reply to its final dot, and its patience is 10 minutes
+    /// (RFC 5321 §4.5.3.2.6).
     fn handle(
         &self,
         session: &SessionInfo,
         envelope: &Envelope,
-        message: Vec<u8>,
+        message: Content,
         watch: Self::Watch,
     ) -> impl Future<Output = Decision> + Send;
+
+    /// Looks at the header section (with its blank line) of a message so large that the rest would need a file. If
+    /// nothing in the body can change the decision, and it is to relay: the decision. The message then goes straight
+    /// through while it arrives, and [`Self::handle`] never sees it.
+    fn wave_through(
+        &self,
+        _session: &SessionInfo,
+        _envelope: &Envelope,
+        _head: &[u8],
+    ) -> impl Future<Output = Option<(Edits, Account)>> + Send {
+        async { None }
+    }
+}
+
+/// What is done with a message, and what the log says about it.
+#[derive(Debug)]
+pub struct Decision {
+    /// What is done.
+    pub disposal: Disposal,
+    /// What is said of it.
+    pub account: Account,
 }
 
 /// What is done with a message.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Decision {
+#[derive(Debug)]
+pub enum Disposal {
     /// It goes to the next hop, with these changes; the client gets the next hop's reply.
     Relay {
         /// The message, as it was received.
-        message: Vec<u8>,
-        /// Our changes to it.
+        message: Content,
+        /// Our changes to its header section.
         edits: Edits,
     },
     /// The final dot is answered with this and nothing goes to the next hop. The session goes on.
     Answer(Reply),
+}
+
+impl Decision {
+    /// Relays the message with these changes.
+    pub fn relay(message: Content, edits: Edits, account: Account) -> Self {
+        Self { disposal: Disposal::Relay { message, edits }, account }
+    }
+
+    /// Answers the final dot with this.
+    pub fn answer(reply: Reply, account: Account) -> Self {
+        Self { disposal: Disposal::Answer(reply), account }
+    }
+}
+
+/// What the log says about a message besides what the session knows: words only, nothing of its content.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Account {
+    /// One line for people; printable.
+    pub summary: String,
+    /// What was done, such as `deliver` or `seal`.
+    pub action: &'static str,
+    /// The domain of its author.
+    pub author: Option<String>,
+    /// The value of its Message-ID field; printable.
+    pub message_id: Option<String>,
+    /// SEAL.md's word.
+    pub verdict: Option<&'static str>,
+    /// SEAL.md's reason, where the verdict has one.
+    pub reason: Option<&'static str>,
+    /// How the key was proved.
+    pub trust: Option<&'static str>,
+    /// How the author's domain is known to seal.
+    pub known: Option<&'static str>,
+    /// Whether the key is on trial (`t=y`).
+    pub trial: bool,
+    /// Its id in the quarantine.
+    pub held: Option<String>,
 }
 
 /// What a message handler may know about a session.

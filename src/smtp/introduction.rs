@@ -7,7 +7,7 @@ use crate::smtp::end::End;
 use crate::smtp::handler::MessageHandler;
 use crate::smtp::next_hop::RelayError;
 use crate::smtp::reply::Reply;
-use crate::smtp::session::Session;
+use crate::smtp::session::{NextHopOffers, Session};
 use crate::smtp::settings::{Introduction, holds};
 
 impl<H: MessageHandler> Session<H> {
@@ -41,6 +41,7 @@ impl<H: MessageHandler> Session<H> {
         counted.map_err(|_| End::TooManySessions)?;
         self.introduced = self.around.settings.introduction != Introduction::Xclient;
         (self.offers_auth, self.offers_xforward) = (false, false);
+        (self.hello, self.next_hop_offers) = (None, NextHopOffers::default());
         self.greet();
         Ok(())
     }
@@ -55,8 +56,9 @@ impl<H: MessageHandler> Session<H> {
 
     /// Tells the next hop by XCLIENT who the client is, before anything of the client's goes there. One that does
     /// not take it must not have the client's commands: to it they would be ours, and it may trust us.
-    pub(super) async fn introduce(&mut self) -> Result<(), End> {
-        let hello = format!("EHLO {}", self.around.settings.hostname);
+    pub(super) async fn introduce(&mut self, is_lmtp: bool) -> Result<(), End> {
+        let verb = if is_lmtp { "LHLO" } else { "EHLO" };
+        let hello = format!("{verb} {}", self.around.settings.hostname);
         let offer = self.exchange(hello.as_bytes()).await?;
         if offer.code() == 421 {
             return Err(End::Refused(offer));

@@ -1,5 +1,5 @@
-//! The memory that messages in flight may take, over all sessions. A client whose message does not fit waits:
-//! we stop reading, and TCP tells it to slow down.
+//! The memory that messages in flight may take, over all sessions. A message that does not fit leaves for a file; where
+//! it cannot yet, its client waits: we stop reading, and TCP tells it to slow down.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -10,8 +10,8 @@ const STEP: u64 = 64 << 10;
 
 /// Counts what messages in flight take.
 ///
-/// Design note: messages grow while they hold memory, so all of them could end up waiting for each other. One at
-/// a time may therefore overdraw the budget until it is done. At most the limit and one largest message are taken.
+/// Design note: header sections grow while they hold memory, so all of them could end up waiting for each other. One at
+/// a time may therefore overdraw the budget until it is done. At most the limit and one largest header section are taken.
 #[derive(Debug, Default)]
 pub struct MemoryBudget {
     taken: Mutex<Taken>,
@@ -44,42 +44,49 @@ impl MemoryBudget {
 }
 
 impl Reservation {
-    /// Waits until there is room for so many octets within `limit`.
+    /// Takes room for so many octets within `limit`, if there is any now.
+    pub fn try_grow_to(&mut self, octets: u64, limit: u64) -> bool {
+        let more = octets.next_multiple_of(STEP).saturating_sub(self.octets);
+        if more == 0 || self.overdraws {
+            return true;
+        }
+        let mut taken = self.budget.lock();
+        let fits = taken.octets + more <= limit;
+        if fits {
+            taken.octets += more;
+            self.octets += more;
+        }
+        fits
+    }
+
+    /// Waits until there is room for so many octets within `limit`, or until it is our turn to overdraw.
     pub async fn grow_to(&mut self, octets: u64, limit: u64) {
         let budget = Arc::clone(&self.budget);
         loop {
             let mut freed = std::pin::pin!(budget.freed.notified());
             // Before looking: what is freed between looking and waiting must not be missed.
             freed.as_mut().enable();
-            if self.try_grow_to(octets, limit) {
+            if self.try_grow_to(octets, limit) || self.may_overdraw() {
                 return;
             }
             freed.await;
         }
     }
 
-    fn try_grow_to(&mut self, octets: u64, limit: u64) -> bool {
-        let more = octets.next_multiple_of(STEP).saturating_sub(self.octets);
-        if more == 0 || self.overdraws {
-            return true;
-        }
-        let mut taken = self.budget.lock();
-        if taken.octets + more <= limit {
-            taken.octets += more;
-            self.octets += more;
-            return true;
-        }
-        self.overdraws = !std::mem::replace(&mut taken.overdrawn, true);
+    fn may_overdraw(&mut self) -> bool {
+        self.overdraws = !std::mem::replace(&mut self.budget.lock().overdrawn, true);
         self.overdraws
     }
 
-    /// Gives everything back.
-    pub fn release(&mut self) {
-        if self.octets == 0 && !self.overdraws {
+    /// Gives back all but so many octets.
+    pub fn shrink_to(&mut self, octets: u64) {
+        let less = self.octets.saturating_sub(octets.next_multiple_of(STEP));
+        if less == 0 && !self.overdraws {
             return;
         }
         let mut taken = self.budget.lock();
-        taken.octets -= std::mem::take(&mut self.octets);
+        taken.octets -= less;
+        self.octets -= less;
         taken.overdrawn &= !std::mem::take(&mut self.overdraws);
         drop(taken);
         self.budget.freed.notify_waiters();
@@ -88,7 +95,7 @@ impl Reservation {
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        self.release();
+        self.shrink_to(0);
     }
 }
 
@@ -103,11 +110,13 @@ mod tests {
         let limit = 2 * STEP;
         assert!(a.try_grow_to(STEP, limit));
         assert!(b.try_grow_to(1, limit));
-        assert!(a.try_grow_to(100 * STEP, limit), "the first to need more gets it");
-        assert!(!b.try_grow_to(2 * STEP, limit));
+        assert!(!a.try_grow_to(2 * STEP, limit));
+        assert!(a.may_overdraw() && a.try_grow_to(100 * STEP, limit), "the first to ask for more gets it");
+        assert!(!b.try_grow_to(2 * STEP, limit) && !b.may_overdraw());
         assert!(!c.try_grow_to(1, limit));
         drop(a);
         assert!(b.try_grow_to(2 * STEP, limit));
+        b.shrink_to(1);
         assert!(c.try_grow_to(1, limit));
         drop((b, c));
         let taken = budget.lock();

@@ -1,30 +1,46 @@
-//! One message of a session, from DATA to the reply to its final dot. The next hop hears nothing of it before it
-//! is complete and decided upon; the client hears no 250 before the next hop has said so, or the handler.
+//! One message of a session, from DATA or BDAT to the reply at its end. The client hears no 250 before the next hop has
+//! said so, or the handler. The next hop sees the end of no message that we did not get whole.
 
-use std::time::Duration;
+use std::time::{Duration, Instant as Clock};
 
-use tokio::time::{Instant, timeout};
-use tracing::info;
+use tracing::{error, info};
 
 use crate::envelope::Envelope;
-use crate::smtp::connection::DATA_CHUNK;
-use crate::smtp::data::{DataError, Receiver};
+use crate::header::HeaderSection;
+use crate::smtp::arrival::{Arrival, Arrived, NoPassage, Room, Through};
+use crate::smtp::content::Content;
+use crate::smtp::data::{BareLineEnds, DataError, Receiver};
 use crate::smtp::end::End;
-use crate::smtp::handler::{Decision, MessageHandler, Watch};
-use crate::smtp::memory::Reservation;
-use crate::smtp::next_hop::{RelayError, Relayed};
+use crate::smtp::handler::{Account, Disposal, MessageHandler};
+use crate::smtp::next_hop::{Framing, RelayError};
 use crate::smtp::reply::Reply;
 use crate::smtp::session::Session;
 use crate::smtp::transaction::NotReady;
 
-/// A client must send at least so many octets a second, `data_timeout` aside. One octet just before each
-/// time-out would hold a place for weeks.
-const MIN_PACE: u64 = 1024;
+/// Most `Received` fields; a message with more goes in circles (RFC 5321 §6.3: at least 100).
+const MAX_RECEIVED: usize = 100;
 
-/// What became of a message, on its way to client and log.
+/// Chunks of a message that have come in by BDAT (RFC 3030).
+#[derive(Debug, Default)]
+pub(super) enum Chunks<W> {
+    /// None.
+    #[default]
+    None,
+    /// These so far.
+    Arriving(Box<Arrival<W>>),
+    /// One of them was refused with this; so are all that follow.
+    Refused(Reply),
+}
+
+/// What became of a message.
 struct Outcome {
-    relayed: Result<Relayed, RelayError>,
-    size: usize,
+    /// The next hop's replies: one, or by LMTP one for each recipient; or our own.
+    replies: Vec<Reply>,
+    /// Why the next hop is lost, if it is.
+    error: Option<RelayError>,
+    /// Whether the next hop still has the mail transaction open.
+    is_open: bool,
+    size: u64,
     own_work: Duration,
     next_hop: Duration,
 }
@@ -32,113 +48,355 @@ struct Outcome {
 impl<H: MessageHandler> Session<H> {
     /// DATA.
     pub(super) async fn data(&mut self) -> Result<(), End> {
-        match self.transaction.check_ready() {
-            Err(NotReady::NoTransaction) => {
-                return self.answer_bad(&Reply::new(503, "5.5.1 need MAIL first"));
-            }
-            Err(NotReady::NoRecipients) => {
-                self.client.queue(Reply::new(554, "5.5.1 no valid recipients").octets());
-                return Ok(());
-            }
-            Ok(()) => {}
+        if let Err(not_ready) = self.check_ready() {
+            return self.answer_not_ready(not_ready);
+        }
+        if !matches!(self.chunks, Chunks::None) || self.transaction.is_binary() {
+            return self.answer_bad(&Reply::new(503, "5.5.1 this message comes by BDAT"));
         }
         self.client.queue(Reply::new(354, "end data with <CR><LF>.<CR><LF>").octets());
         self.client.flush().await?;
+        let settings = &self.around.settings;
+        let receiver = Receiver::for_data(settings.limits.message_size, settings.bare_line_ends);
+        let mut arrival = Arrival::new(receiver, true, self.around.memory.reservation());
+        self.receive(&mut arrival, None).await?;
+        self.end_message(arrival, Framing::Data).await
+    }
 
-        let mut memory = self.around.memory.reservation();
-        let (receiver, watch) = self.receive(&mut memory).await?;
-        let envelope = self.transaction.take();
-        let size = receiver.size();
-        match receiver.finish(self.around.settings.limits.header_size) {
-            Ok(message) => self.deliver(envelope, message, watch).await,
-            Err(error) => {
-                info!(session = %self.info.id, client = %self.info.client, reverse_path = %envelope.reverse_path,
-                    size, "message refused: {error}");
-                self.answer_without_next_hop(&Reply::from(error)).await
+    /// BDAT. The octets of a chunk that is refused are read all the same: none of them is a command.
+    pub(super) async fn bdat(&mut self, size: u64, is_last: bool) -> Result<(), End> {
+        let ready = self.check_ready();
+        let mut arrival = match (ready, std::mem::take(&mut self.chunks)) {
+            (Err(not_ready), _) => {
+                self.skip(size).await?;
+                return self.answer_not_ready(not_ready);
+            }
+            (Ok(()), Chunks::Refused(reply)) => {
+                self.skip(size).await?;
+                self.client.queue(reply.octets());
+                self.chunks = Chunks::Refused(reply);
+                return Ok(());
+            }
+            (Ok(()), Chunks::Arriving(arrival)) => arrival,
+            (Ok(()), Chunks::None) => {
+                let settings = &self.around.settings;
+                let is_binary = self.transaction.is_binary();
+                let ends = if is_binary { BareLineEnds::Keep } else { settings.bare_line_ends };
+                let receiver = Receiver::for_chunks(settings.limits.message_size, ends);
+                // Between the chunks the next hop must be free for other commands: none goes straight through.
+                Box::new(Arrival::new(receiver, false, self.around.memory.reservation()))
+            }
+        };
+        arrival.resume();
+        self.receive(&mut arrival, Some(size)).await?;
+        if is_last {
+            arrival.end_chunks(self.around.settings.limits.header_size);
+            return self.end_message(*arrival, Framing::Chunk).await;
+        }
+        match arrival.error() {
+            Some(error) => {
+                let reply = self.refuse(&arrival, error);
+                self.client.queue(reply.octets());
+                self.chunks = Chunks::Refused(reply);
+            }
+            None => {
+                self.client.queue(Reply::new(250, &format!("2.0.0 {size} octets received")).octets());
+                self.chunks = Chunks::Arriving(arrival);
+            }
+        }
+        Ok(())
+    }
+
+    fn check_ready(&self) -> Result<(), NotReady> {
+        self.transaction.check_ready()
+    }
+
+    fn answer_not_ready(&mut self, not_ready: NotReady) -> Result<(), End> {
+        match not_ready {
+            NotReady::NoTransaction => self.answer_bad(&Reply::new(503, "5.5.1 need MAIL first")),
+            NotReady::NoRecipients => {
+                self.client.queue(Reply::new(554, "5.5.1 no valid recipients").octets());
+                Ok(())
             }
         }
     }
 
-    /// Reads the message to its end, whatever it is like: stopping earlier would make commands of the rest.
-    async fn receive(&mut self, memory: &mut Reservation) -> Result<(Receiver, H::Watch), End> {
-        let mut watch = H::Watch::default();
-        let limits = &self.around.settings.limits;
-        let mut receiver = Receiver::new(limits.message_size, self.around.settings.bare_line_ends);
-        let mut start = Instant::now();
-        loop {
-            if receiver.is_discarding() {
-                memory.release();
-            } else {
-                let before = Instant::now();
-                let room = memory.grow_to((receiver.message().len() + DATA_CHUNK) as u64, limits.memory);
-                if timeout(limits.data_timeout, room).await.is_err() {
-                    receiver.discard(DataError::OutOfMemory);
+    /// Reads octets of the message, so many or up to the final dot, whatever it is like: stopping earlier would make
+    /// commands of the rest.
+    async fn receive(&mut self, arrival: &mut Arrival<H::Watch>, chunk: Option<u64>) -> Result<(), End> {
+        let mut left = chunk.unwrap_or(u64::MAX);
+        while left > 0 {
+            loop {
+                let before = Clock::now();
+                match arrival.make_room(&self.around.settings.limits) {
+                    Room::Enough => break,
+                    Room::Undecided => Box::pin(self.wave_through(arrival)).await,
+                    Room::Full => Box::pin(self.leave_memory(arrival)).await,
                 }
-                // The client is not to blame for this wait.
-                start += before.elapsed();
+                arrival.forgive(before.elapsed());
             }
-            let paced = start + limits.data_timeout + Duration::from_secs(receiver.size() / MIN_PACE);
-            let deadline = paced.min(Instant::now() + limits.data_timeout);
-            let complete = self.client.receive(&mut receiver, deadline).await?;
-            watch.see(receiver.message());
-            if complete {
-                return Ok((receiver, watch));
+            let limits = &self.around.settings.limits;
+            let deadline = arrival.deadline(limits.data_timeout);
+            let push = |input: &mut &[u8]| {
+                let most = usize::try_from(left).unwrap_or(usize::MAX).min(input.len());
+                let mut of_message = &input[..most];
+                let is_complete = arrival.push(&mut of_message, limits.header_size);
+                let taken = most - of_message.len();
+                left -= taken as u64;
+                *input = &input[taken..];
+                is_complete
+            };
+            if self.client.receive(push, deadline).await? {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads a chunk that nobody wants.
+    async fn skip(&mut self, size: u64) -> Result<(), End> {
+        let mut receiver = Receiver::for_chunks(0, BareLineEnds::Keep);
+        receiver.discard(DataError::MessageTooLarge);
+        let mut nobody = Arrival::new(receiver, false, self.around.memory.reservation());
+        self.receive(&mut nobody, Some(size)).await
+    }
+
+    /// Has the message go straight through to the next hop if its body cannot matter.
+    async fn wave_through(&mut self, arrival: &mut Arrival<H::Watch>) {
+        let Some(envelope) = self.transaction.envelope() else { return };
+        let head = arrival.decisive_head();
+        if goes_in_circles(head) {
+            return;
+        }
+        let decision = self.around.handler.wave_through(&self.info, envelope, head).await;
+        let Some((edits, account)) = decision else { return };
+        let start = Clock::now();
+        let passage = match self.next_hop.begin_data().await {
+            Ok(Ok(mut passage)) => {
+                let passed = self.next_hop.pass_on(&mut passage, arrival.pieces(&edits)).await;
+                passed.map(|()| passage).map_err(NoPassage::Lost)
+            }
+            Ok(Err(refusal)) => Err(NoPassage::Refused(refusal)),
+            Err(error) => Err(NoPassage::Lost(error)),
+        };
+        arrival.go_through(account, passage, start.elapsed());
+    }
+
+    /// Has what came in leave memory: to the next hop if it goes straight through, else to a file.
+    async fn leave_memory(&mut self, arrival: &mut Arrival<H::Watch>) {
+        if !arrival.can_leave() {
+            return arrival.wait_for_room(&self.around.settings.limits).await;
+        }
+        if let Some((through, buffer)) = arrival.through() {
+            let start = Clock::now();
+            if let Ok(passage) = &mut through.passage
+                && let Err(error) = self.next_hop.pass_on(passage, std::iter::once(buffer)).await
+            {
+                through.passage = Err(NoPassage::Lost(error));
+            }
+            through.waited += start.elapsed();
+            return arrival.drained();
+        }
+        if let Err(error) = arrival.spool(&self.around.spool).await {
+            error!(session = %self.info.id, %error, "cannot write a large message to a file in the state folder");
+            arrival.discard(DataError::OutOfSpace);
+        }
+    }
+
+    /// The message has come in to its end.
+    async fn end_message(&mut self, arrival: Arrival<H::Watch>, framing: Framing) -> Result<(), End> {
+        if let Some(error) = arrival.error() {
+            let reply = self.refuse(&arrival, error);
+            let is_through = arrival.has_gone_through();
+            let envelope = self.transaction.take();
+            self.queue_for_each(&reply, &envelope);
+            return if is_through { self.replace_next_hop().await } else { self.forget_transaction().await };
+        }
+        let envelope = self.transaction.take();
+        let size = arrival.size();
+        match arrival.finish().await {
+            Ok(Arrived::Whole(message, _)) if goes_in_circles(message.head()) => {
+                let reply = Reply::new(554, "5.4.6 too many hops");
+                info!(session = %self.info.id, client = %self.info.client, reverse_path = %envelope.reverse_path,
+                    size, code = reply.code(), "message refused: it goes in circles");
+                self.queue_for_each(&reply, &envelope);
+                self.forget_transaction().await
+            }
+            Ok(Arrived::Whole(message, watch)) => self.deliver(envelope, message, watch, framing).await,
+            Ok(Arrived::Through(through, rest)) => self.end_passage(envelope, through, &rest, size).await,
+            Err(error) => {
+                error!(session = %self.info.id, %error, "cannot write a large message to a file in the state folder");
+                self.queue_for_each(&DataError::OutOfSpace.into(), &envelope);
+                self.forget_transaction().await
             }
         }
     }
 
-    async fn deliver(&mut self, envelope: Envelope, message: Vec<u8>, watch: H::Watch) -> Result<(), End> {
-        let size = message.len();
-        let start = Instant::now();
+    /// Says in the log that the message is not taken, and gives the reply.
+    fn refuse(&self, arrival: &Arrival<H::Watch>, error: DataError) -> Reply {
+        let reply = Reply::from(error);
+        let reverse_path = self.transaction.envelope().map(|envelope| envelope.reverse_path.as_str());
+        info!(session = %self.info.id, client = %self.info.client, reverse_path, size = arrival.size(),
+            code = reply.code(), "message refused: {error}");
+        reply
+    }
+
+    async fn deliver(
+        &mut self,
+        envelope: Envelope,
+        message: Content,
+        watch: H::Watch,
+        framing: Framing,
+    ) -> Result<(), End> {
+        let size = message.size();
+        let start = Clock::now();
         let decision = self.around.handler.handle(&self.info, &envelope, message, watch).await;
         let own_work = start.elapsed();
-        match decision {
-            Decision::Answer(reply) => {
-                let relayed = Ok(Relayed::DataRefused(reply));
-                self.conclude(&envelope, Outcome { relayed, size, own_work, next_hop: Duration::ZERO }).await
+        let blank = Outcome {
+            replies: Vec::new(),
+            error: None,
+            is_open: true,
+            size,
+            own_work,
+            next_hop: Duration::ZERO,
+        };
+        let outcome = match decision.disposal {
+            Disposal::Answer(reply) => Outcome { replies: vec![reply], ..blank },
+            Disposal::Relay { message, edits } => {
+                let framing = if self.next_hop_offers.chunking { framing } else { Framing::Data };
+                let outcome = match self.next_hop.send_message(&message, &edits, framing).await {
+                    Ok(Ok(())) => self.replies_to_message(&envelope, blank).await,
+                    Ok(Err(refusal)) => Outcome { replies: vec![refusal], ..blank },
+                    Err(error) => Outcome { error: Some(error), ..blank },
+                };
+                Outcome { next_hop: start.elapsed() - own_work, ..outcome }
             }
-            Decision::Relay { message, edits } => {
-                let relayed = self.next_hop.send_message(&message, &edits).await;
-                let next_hop = start.elapsed() - own_work;
-                self.conclude(&envelope, Outcome { relayed, size, own_work, next_hop }).await
+        };
+        self.conclude(&envelope, decision.account, outcome).await
+    }
+
+    /// The end of a message whose start has gone through.
+    async fn end_passage(
+        &mut self,
+        envelope: Envelope,
+        through: Through,
+        rest: &[u8],
+        size: u64,
+    ) -> Result<(), End> {
+        let start = Clock::now();
+        let blank = Outcome {
+            replies: Vec::new(),
+            error: None,
+            is_open: true,
+            size,
+            own_work: Duration::ZERO,
+            next_hop: through.waited,
+        };
+        let outcome = match through.passage {
+            Ok(passage) => match self.next_hop.end_data(passage, std::iter::once(rest)).await {
+                Ok(()) => self.replies_to_message(&envelope, blank).await,
+                Err(error) => Outcome { error: Some(error), ..blank },
+            },
+            Err(NoPassage::Refused(reply)) => Outcome { replies: vec![reply], ..blank },
+            Err(NoPassage::Lost(error)) => Outcome { error: Some(error), ..blank },
+        };
+        let next_hop = outcome.next_hop + start.elapsed();
+        self.conclude(&envelope, through.account, Outcome { next_hop, ..outcome }).await
+    }
+
+    /// What the next hop says to a message that it has got.
+    async fn replies_to_message(&mut self, envelope: &Envelope, blank: Outcome) -> Outcome {
+        let count = self.replies_per_message(envelope);
+        let mut outcome = Outcome { is_open: false, ..blank };
+        while outcome.replies.len() < count {
+            match self.next_hop.reply_to_message(count - outcome.replies.len() - 1).await {
+                Ok(reply) => outcome.replies.push(reply),
+                Err(error) => {
+                    outcome.error = Some(error);
+                    break;
+                }
             }
+        }
+        outcome
+    }
+
+    /// By LMTP every recipient gets its own (RFC 2033 §4.2).
+    fn replies_per_message(&self, envelope: &Envelope) -> usize {
+        if self.is_lmtp { envelope.recipients.len() } else { 1 }
+    }
+
+    fn queue_for_each(&mut self, reply: &Reply, envelope: &Envelope) {
+        for _ in 0..self.replies_per_message(envelope) {
+            self.client.queue(reply.octets());
         }
     }
 
-    /// Tells client, handler and log what became of the message.
-    async fn conclude(&mut self, envelope: &Envelope, outcome: Outcome) -> Result<(), End> {
-        let reply = match &outcome.relayed {
-            Ok(Relayed::Done(reply) | Relayed::DataRefused(reply)) => reply.clone(),
-            Err(error) => Reply::from(error),
-        };
+    /// Tells client and log what became of the message.
+    async fn conclude(&mut self, envelope: &Envelope, account: Account, outcome: Outcome) -> Result<(), End> {
+        let lost = outcome.error.as_ref().map(Reply::from);
+        let last = lost.as_ref().or(outcome.replies.last());
+        let Some(last) = last.cloned() else { return Ok(()) };
         info!(
             session = %self.info.id,
+            listener = self.info.listener,
             client = %self.info.client,
             reverse_path = %envelope.reverse_path,
             recipients = envelope.recipients.len(),
+            author = account.author,
+            message_id = account.message_id,
             size = outcome.size,
-            code = reply.code(),
-            %reply,
+            verdict = account.verdict,
+            reason = account.reason,
+            trust = account.trust,
+            known = account.known,
+            trial = account.trial.then_some(true),
+            action = account.action,
+            held = account.held,
+            code = last.code(),
+            queue_id = last.queue_id(),
+            reply = %last,
             own_ms = outcome.own_work.as_millis(),
             next_hop_ms = outcome.next_hop.as_millis(),
-            "message done"
+            "{}",
+            account.summary
         );
-        self.took_leave = outcome.relayed.is_ok() && reply.code() == 421;
-        match outcome.relayed {
-            Ok(Relayed::Done(_)) => {
-                self.client.queue(reply.octets());
+        match outcome.error {
+            None if outcome.is_open => {
+                self.took_leave = last.code() == 421;
+                self.queue_for_each(&last, envelope);
+                self.forget_transaction().await
+            }
+            None => {
+                self.took_leave = last.code() == 421;
+                for reply in &outcome.replies {
+                    self.client.queue(reply.octets());
+                }
                 Ok(())
             }
-            Ok(Relayed::DataRefused(_)) => self.answer_without_next_hop(&reply).await,
-            Err(error) => Err(error.into()),
+            Some(error) => {
+                // Only LMTP gets here with replies: the recipients that are left get the error, all but one of them
+                // here, the last as the session's last words.
+                for reply in &outcome.replies {
+                    self.client.queue(reply.octets());
+                }
+                let told = outcome.replies.len() + 1;
+                for _ in told..self.replies_per_message(envelope) {
+                    self.client.queue(last.octets());
+                }
+                Err(error.into())
+            }
         }
     }
 
-    /// Answers the final dot where the next hop still waits for DATA: it must forget the mail transaction.
-    async fn answer_without_next_hop(&mut self, reply: &Reply) -> Result<(), End> {
-        self.client.queue(reply.octets());
+    /// The next hop still waits for the message: it must forget the mail transaction.
+    async fn forget_transaction(&mut self) -> Result<(), End> {
         self.client.flush().await?;
         let reset = self.ask(b"RSET").await?;
         if reset.is_positive() { Ok(()) } else { Err(RelayError::UnexpectedReply(reset).into()) }
     }
+}
+
+/// Whether the message has passed through more servers than any honest one.
+fn goes_in_circles(head: &[u8]) -> bool {
+    HeaderSection::parse(head).all("Received").nth(MAX_RECEIVED).is_some()
 }

@@ -6,9 +6,11 @@
 //! implements [`handler::MessageHandler`].
 
 pub mod admission;
+mod arrival;
 pub mod capabilities;
 pub mod command;
 pub mod connection;
+pub mod content;
 pub mod data;
 mod end;
 pub mod handler;
@@ -22,10 +24,12 @@ pub mod reply;
 pub mod server;
 pub mod session;
 pub mod settings;
+pub mod spool;
 pub mod transaction;
 
+pub use content::Content;
 pub use data::BareLineEnds;
-pub use handler::{Decision, MessageHandler, SessionInfo, Watch};
+pub use handler::{Account, Decision, Disposal, MessageHandler, SessionInfo, Watch};
 pub use reply::Reply;
 pub use server::{Resources, serve};
 pub use settings::{Introduction, Settings};

@@ -10,7 +10,8 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::edits::Edits;
 use crate::smtp::connection::{Connection, ConnectionError};
-use crate::smtp::data;
+use crate::smtp::content::Content;
+use crate::smtp::data::{self, Stuffer};
 use crate::smtp::reply::{ParseReplyError, Reply, ReplyParser};
 
 /// Longest wait for a connection and its greeting: the client waits for ours meanwhile.
@@ -46,6 +47,9 @@ pub enum RelayError {
     /// It spoke when it was not asked.
     #[error("the next hop spoke out of turn")]
     OutOfTurn,
+    /// Our own copy of the message cannot be read back from its file.
+    #[error("cannot read a message back from its file")]
+    Spool(#[source] io::Error),
     /// It gave a reply that makes no sense here, such as 250 to DATA.
     #[error("unexpected reply from the next hop: {0}")]
     UnexpectedReply(Reply),
@@ -57,13 +61,19 @@ pub enum RelayError {
     XclientRefused(Reply),
 }
 
-/// How the next hop took a message.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Relayed {
-    /// DATA was refused with this. Its mail transaction is still open.
-    DataRefused(Reply),
-    /// The final dot was answered with this: taken or refused. Its mail transaction is over.
-    Done(Reply),
+/// How a message goes over the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// DATA, dots stuffed (RFC 5321 §4.1.1.4).
+    Data,
+    /// One chunk of BDAT, as it is (RFC 3030).
+    Chunk,
+}
+
+/// Where a message under way after the next hop's 354 has got to.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Passage {
+    stuffer: Stuffer,
 }
 
 impl NextHop {
@@ -100,17 +110,113 @@ impl NextHop {
         self.read_reply(Instant::now() + self.timeout).await
     }
 
-    /// Sends DATA and the message with its edits. Nothing of the message goes out before the next hop's 354.
-    pub async fn send_message(&mut self, message: &[u8], edits: &Edits) -> Result<Relayed, RelayError> {
+    /// Sends command lines at once and reads a reply to each (RFC 2920). What was replied before the connection was lost
+    /// is lost with it: the client learns of the loss instead.
+    pub async fn commands(&mut self, lines: &[Vec<u8>]) -> Result<Vec<Reply>, RelayError> {
+        if self.connection.has_input().await? {
+            return Ok(vec![self.farewell().await?]);
+        }
+        for line in lines {
+            self.connection.queue(line);
+            self.connection.queue(b"\r\n");
+        }
+        self.connection.flush().await?;
+        let mut replies = Vec::with_capacity(lines.len());
+        while replies.len() < lines.len() {
+            let more = lines.len() - replies.len() - 1;
+            let reply = self.read_reply_before(more, Instant::now() + self.timeout).await?;
+            let is_farewell = reply.code() == 421;
+            replies.push(reply);
+            if is_farewell {
+                break;
+            }
+        }
+        Ok(replies)
+    }
+
+    /// Says DATA. A refusal leaves the mail transaction open.
+    pub async fn begin_data(&mut self) -> Result<Result<Passage, Reply>, RelayError> {
         let go_ahead = self.command(b"DATA").await?;
         match go_ahead.code() {
-            354 => {}
-            400.. => return Ok(Relayed::DataRefused(go_ahead)),
-            _ => return Err(RelayError::UnexpectedReply(go_ahead)),
+            354 => Ok(Ok(Passage::default())),
+            400.. => Ok(Err(go_ahead)),
+            _ => Err(RelayError::UnexpectedReply(go_ahead)),
         }
-        self.connection.write_slices(data::stuffed(edits.pieces(message))).await?;
-        let reply = self.read_reply(Instant::now() + self.timeout).await?;
-        if reply.is_final() { Ok(Relayed::Done(reply)) } else { Err(RelayError::UnexpectedReply(reply)) }
+    }
+
+    /// Sends the next pieces of a message.
+    pub async fn pass_on<'a>(
+        &mut self,
+        passage: &mut Passage,
+        pieces: impl Iterator<Item = &'a [u8]>,
+    ) -> Result<(), RelayError> {
+        self.check_silence().await?;
+        let stuffed = data::stuffed(&mut passage.stuffer, pieces);
+        Ok(self.connection.write_slices(stuffed).await?)
+    }
+
+    /// Sends the last pieces of a message and the final dot, all in one.
+    pub async fn end_data<'a>(
+        &mut self,
+        mut passage: Passage,
+        pieces: impl Iterator<Item = &'a [u8]>,
+    ) -> Result<(), RelayError> {
+        self.check_silence().await?;
+        let stuffed = data::stuffed_to_end(&mut passage.stuffer, pieces);
+        Ok(self.connection.write_slices(stuffed).await?)
+    }
+
+    /// In the middle of a message there is nothing to say for the next hop; it may have hung up, though.
+    async fn check_silence(&mut self) -> Result<(), RelayError> {
+        if self.connection.has_input().await? { Err(RelayError::OutOfTurn) } else { Ok(()) }
+    }
+
+    /// Hangs up where a message must not reach its end.
+    pub async fn break_off(&mut self) {
+        self.connection.hang_up().await;
+    }
+
+    /// Sends a message with its edits; what follows are the replies to it. Nothing of it goes out before the next
+    /// hop's 354, if there is one to wait for; a refusal of DATA is given back, and leaves the mail transaction open.
+    pub async fn send_message(
+        &mut self,
+        message: &Content,
+        edits: &Edits,
+        framing: Framing,
+    ) -> Result<Result<(), Reply>, RelayError> {
+        match framing {
+            Framing::Data => {
+                let mut passage = match self.begin_data().await? {
+                    Ok(passage) => passage,
+                    Err(refusal) => return Ok(Err(refusal)),
+                };
+                let Some(mut rest) = message.rest() else {
+                    return self.end_data(passage, message.start(edits)).await.map(Ok);
+                };
+                self.pass_on(&mut passage, message.start(edits)).await?;
+                while let Some(block) = rest.next().await.map_err(RelayError::Spool)? {
+                    self.pass_on(&mut passage, std::iter::once(block)).await?;
+                }
+                self.end_data(passage, std::iter::empty()).await.map(Ok)
+            }
+            Framing::Chunk => {
+                let size = edits.size_after(message.size());
+                self.connection.queue(format!("BDAT {size} LAST\r\n").as_bytes());
+                self.connection.write_slices(message.start(edits)).await?;
+                if let Some(mut rest) = message.rest() {
+                    while let Some(block) = rest.next().await.map_err(RelayError::Spool)? {
+                        self.connection.write_slices(std::iter::once(block)).await?;
+                    }
+                }
+                Ok(Ok(()))
+            }
+        }
+    }
+
+    /// The reply to a message's end, with so many more to follow (LMTP has one for each recipient, RFC 2033 §4.2).
+    pub async fn reply_to_message(&mut self, more: usize) -> Result<Reply, RelayError> {
+        let reply = self.read_reply_before(more, Instant::now() + self.timeout).await?;
+        if reply.is_final() { Ok(reply) } else { Err(RelayError::UnexpectedReply(reply)) }
     }
 
     /// Resolves when the next hop speaks or hangs up without being asked. Nothing is lost if it is dropped.
@@ -133,6 +239,11 @@ impl NextHop {
     }
 
     async fn read_reply(&mut self, deadline: Instant) -> Result<Reply, RelayError> {
+        self.read_reply_before(0, deadline).await
+    }
+
+    /// Reads a reply that so many more are to follow.
+    async fn read_reply_before(&mut self, more: usize, deadline: Instant) -> Result<Reply, RelayError> {
         let mut parser = ReplyParser::default();
         loop {
             if self.connection.buffered().is_empty() {
@@ -143,7 +254,10 @@ impl NextHop {
             let taken = self.connection.buffered().len() - rest.len();
             self.connection.take(taken);
             if let Some(reply) = reply {
-                return self.check_turn().map(|()| reply);
+                if more == 0 {
+                    self.check_turn()?;
+                }
+                return Ok(reply);
             }
         }
     }

@@ -60,6 +60,24 @@ impl Reply {
         body.split(|&octet| octet == b'\n').map(|line| line.get(4..).unwrap_or_default().trim_ascii_end())
     }
 
+    /// The name that the next hop has given a message in its queue, if this reply tells one: the word behind `queued as`
+    /// (Postfix), behind `id=` (Exim), or before `Message accepted` (Sendmail).
+    pub fn queue_id(&self) -> Option<String> {
+        if !self.is_positive() {
+            return None;
+        }
+        let text = String::from_utf8_lossy(&self.octets);
+        let behind = |mark: &str| text.find(mark).map(|at| &text[at + mark.len()..]);
+        let before = |mark: &str| {
+            text.find(mark).map(|at| text[..at].trim_end().rsplit(' ').next().unwrap_or_default())
+        };
+        let word = behind("queued as ").or_else(|| behind(" id=")).or_else(|| before(" Message accepted"))?;
+        let id: String =
+            word.chars().take_while(|c| c.is_ascii_alphanumeric() || "-_.".contains(*c)).collect();
+        let id = id.trim_end_matches('.');
+        (1..=64).contains(&id.len()).then(|| id.to_owned())
+    }
+
     /// 2yz: done.
     pub fn is_positive(&self) -> bool {
         self.code / 100 == 2
@@ -103,6 +121,7 @@ impl From<&ParseCommandError> for Reply {
             | ParseCommandError::UnexpectedArgument
             | ParseCommandError::MalformedPath
             | ParseCommandError::MalformedParameter
+            | ParseCommandError::MalformedChunk
             | ParseCommandError::NotUtf8 => Self::new(501, &format!("5.5.4 syntax: {error}")),
         }
     }
@@ -127,6 +146,7 @@ impl From<DataError> for Reply {
             DataError::MessageTooLarge => Self::new(552, "5.3.4 message size exceeds limit"),
             DataError::HeaderTooLarge => Self::new(552, "5.3.4 header section of message exceeds limit"),
             DataError::OutOfMemory => Self::new(451, "4.3.1 not enough memory now, try again later"),
+            DataError::OutOfSpace => Self::new(451, "4.3.1 no room for the message now, try again later"),
         }
     }
 }
@@ -224,6 +244,22 @@ mod tests {
             let mut parser = ReplyParser::default();
             assert_eq!(parser.push(&mut &reply[..at]), Ok(None));
             assert_eq!(parser.push(&mut &reply[at..]), Ok(Some(whole.clone())));
+        }
+    }
+
+    #[test]
+    fn finds_the_queue_id() {
+        for (reply, id) in [
+            ("250 2.0.0 Ok: queued as 4XyZ12abcdz3\r\n", Some("4XyZ12abcdz3")),
+            ("250 2.0.0 from MTA(smtp:[127.0.0.1]:10025): 250 2.0.0 Ok: queued as 7D1.\r\n", Some("7D1")),
+            ("250 OK id=1tEXPl-000000003Jq-2Wk6\r\n", Some("1tEXPl-000000003Jq-2Wk6")),
+            ("250 2.0.0 4AN6bJ3i012345 Message accepted for delivery\r\n", Some("4AN6bJ3i012345")),
+            ("250 2.0.0 Ok\r\n", None),
+            ("250 2.0.0 Ok: queued as \r\n", None),
+            ("451 4.3.0 not queued as 123\r\n", None),
+        ] {
+            let reply = parse(reply.as_bytes()).unwrap().unwrap();
+            assert_eq!(reply.queue_id().as_deref(), id, "{reply}");
         }
     }
 

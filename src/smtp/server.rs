@@ -4,6 +4,7 @@ use std::future::{Future, poll_fn};
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -24,6 +25,7 @@ use crate::smtp::proxy_header::{self, Origin, ParseProxyHeaderError};
 use crate::smtp::reply::Reply;
 use crate::smtp::session::{Caller, Session, Surroundings, stopped};
 use crate::smtp::settings::{Settings, holds};
+use crate::smtp::spool::Spool;
 
 /// How long to wait after a failure to accept, such as having no file descriptor left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
@@ -33,11 +35,19 @@ const REFUSAL_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a proxy may take for its header, which it has at hand when it connects.
 const PROXY_HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What all listeners share: places for sessions and memory for messages.
-#[derive(Clone, Debug, Default)]
+/// What all listeners share: places for sessions, memory for messages, and files for those too large for memory.
+#[derive(Clone, Debug)]
 pub struct Resources {
     admission: Arc<Admission>,
     memory: Arc<MemoryBudget>,
+    spool: Arc<Spool>,
+}
+
+impl Resources {
+    /// `folder` is in whose file system large messages have their unnamed files.
+    pub fn new(folder: PathBuf) -> Self {
+        Self { admission: Arc::default(), memory: Arc::default(), spool: Arc::new(Spool::new(folder)) }
+    }
 }
 
 /// Serves the clients of one listening socket. A listener with several addresses has one call for each.
@@ -69,6 +79,7 @@ pub async fn serve<H: MessageHandler>(
                     settings: settings(),
                     handler: Arc::clone(&handler),
                     memory: Arc::clone(&resources.memory),
+                    spool: Arc::clone(&resources.spool),
                     shutdown: shutdown.clone(),
                 };
                 sessions.spawn(receive_client(client, address, around, Arc::clone(&resources.admission)));

@@ -2,6 +2,7 @@
 //! What a message goes through is in `message.rs`, who the client is in `introduction.rs`; here is all else.
 
 use std::convert::Infallible;
+use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,23 +12,28 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use tracing::debug;
 
-use crate::envelope::{ForwardPath, Parameter, ReversePath};
+use crate::envelope::Parameter;
 use crate::smtp::admission::Permit;
 use crate::smtp::capabilities::{self, Offer};
-use crate::smtp::command::{self, Command};
+use crate::smtp::command::{self, Command, ParseCommandError};
 use crate::smtp::connection::{BadLine, Connection, MAX_AUTH_LINE, MAX_COMMAND_LINE};
 use crate::smtp::end::End;
 use crate::smtp::handler::{MessageHandler, SessionId, SessionInfo};
 use crate::smtp::identity::{Identity, Protocol};
 use crate::smtp::memory::MemoryBudget;
+use crate::smtp::message::Chunks;
 use crate::smtp::next_hop::{NextHop, RelayError};
 use crate::smtp::proxy_header;
 use crate::smtp::reply::Reply;
 use crate::smtp::settings::{Introduction, Settings};
+use crate::smtp::spool::Spool;
 use crate::smtp::transaction::Transaction;
 
 /// How long the reply to one command may be kept back so that one write takes the next one's along.
 const COALESCE_TIMEOUT: Duration = Duration::from_millis(50);
+
+/// Most commands that go to the next hop at once; its replies must fit into what the network holds.
+const MAX_BATCH: usize = 50;
 
 /// What a session is given by the server.
 #[derive(Debug)]
@@ -35,6 +41,7 @@ pub(super) struct Surroundings<H> {
     pub(super) settings: Arc<Settings>,
     pub(super) handler: Arc<H>,
     pub(super) memory: Arc<MemoryBudget>,
+    pub(super) spool: Arc<Spool>,
     pub(super) shutdown: watch::Receiver<bool>,
 }
 
@@ -59,7 +66,7 @@ impl Caller {
 
 /// A session with both connections open.
 #[derive(Debug)]
-pub(super) struct Session<H> {
+pub(super) struct Session<H: MessageHandler> {
     pub(super) around: Surroundings<H>,
     pub(super) info: SessionInfo,
     pub(super) caller: Caller,
@@ -68,6 +75,15 @@ pub(super) struct Session<H> {
     pub(super) client: Connection<TcpStream>,
     pub(super) next_hop: NextHop,
     pub(super) transaction: Transaction,
+    /// What of the message has come in by BDAT.
+    pub(super) chunks: Chunks<H::Watch>,
+    /// The client's EHLO, HELO or LHLO that the next hop has accepted.
+    pub(super) hello: Option<Vec<u8>>,
+    /// Whether it was LHLO.
+    pub(super) is_lmtp: bool,
+    pub(super) next_hop_offers: NextHopOffers,
+    /// Whether the client has given credentials: the next hop knows something that we cannot tell another.
+    has_authenticated: bool,
     /// Whether EHLO offered AUTH to this client.
     pub(super) offers_auth: bool,
     /// Whether EHLO offered it XFORWARD.
@@ -75,6 +91,13 @@ pub(super) struct Session<H> {
     bad_commands: usize,
     /// The client's last reply was a 421: the next hop's hanging up needs no further word.
     pub(super) took_leave: bool,
+}
+
+/// What the next hop offers that is between it and us.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct NextHopOffers {
+    pub(super) pipelining: bool,
+    pub(super) chunking: bool,
 }
 
 /// Resolves when the gateway is to stop; also when nobody is left to say so.
@@ -96,15 +119,8 @@ impl<H: MessageHandler> Session<H> {
             client: caller.address(),
             helo: String::new(),
         };
-        let header = match settings.introduction {
-            Introduction::ProxyHeader => {
-                caller.identity.destination.map(|destination| proxy_header::written(info.client, destination))
-            }
-            Introduction::Nothing | Introduction::Xclient => None,
-        };
-        let timeout = settings.limits.next_hop_timeout;
         let connected = tokio::select! {
-            connected = NextHop::connect(&settings.next_hop, header.as_deref(), timeout) => connected,
+            connected = connect(settings, &caller, info.client) => connected,
             () = stopped(&mut around.shutdown) => {
                 say_farewell(&info, client, None, &End::Shutdown).await;
                 return None;
@@ -141,6 +157,11 @@ impl<H: MessageHandler> Session<H> {
             client,
             next_hop,
             transaction: Transaction::default(),
+            chunks: Chunks::None,
+            hello: None,
+            is_lmtp: false,
+            next_hop_offers: NextHopOffers::default(),
+            has_authenticated: false,
             offers_auth: false,
             offers_xforward: false,
             bad_commands: 0,
@@ -181,11 +202,74 @@ impl<H: MessageHandler> Session<H> {
         loop {
             match self.next_line(MAX_COMMAND_LINE).await? {
                 Ok(line) => match command::parse(&line) {
+                    Ok(command) if self.can_batch(&command) => self.obey_batch(command, line).await?,
                     Ok(command) => self.obey(command, &line).await?,
-                    Err(error) => self.answer_bad(&Reply::from(&error))?,
+                    Err(error) => self.answer_malformed(&error)?,
                 },
                 Err(bad) => self.answer_bad(&Reply::new(500, &format!("5.5.2 {bad}")))?,
             }
+        }
+    }
+
+    fn answer_malformed(&mut self, error: &ParseCommandError) -> Result<(), End> {
+        self.answer_bad(&Reply::from(error))?;
+        match error {
+            ParseCommandError::MalformedChunk => Err(End::ChunkWithoutSize),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether a command may go to the next hop together with others (RFC 2920 §3.1): it changes nothing but the mail
+    /// transaction, and nobody but the next hop has a say in it.
+    fn can_batch(&self, command: &Command) -> bool {
+        let is_ours = match command {
+            Command::Mail(_, parameters) => self.refusal_of_mail(parameters).is_some(),
+            Command::Rcpt(..) => self.refusal_of_rcpt().is_some(),
+            _ => true,
+        };
+        !is_ours && self.introduced && self.next_hop_offers.pipelining
+    }
+
+    /// Sends the commands of a pipelining client that are here already all at once.
+    async fn obey_batch(&mut self, command: Command, line: Vec<u8>) -> Result<(), End> {
+        let (mut commands, mut lines) = (vec![command], vec![line]);
+        let mut next = None;
+        while self.client.has_line() && lines.len() < MAX_BATCH && next.is_none() {
+            let line = self.next_line(MAX_COMMAND_LINE).await?;
+            match line.as_deref().ok().and_then(|line| command::parse(line).ok()) {
+                Some(command) if self.can_batch(&command) => {
+                    commands.push(command);
+                    lines.extend(line);
+                }
+                _ => next = Some(line),
+            }
+        }
+        let replies = self.exchange_all(&lines).await?;
+        for (command, reply) in commands.into_iter().zip(replies) {
+            self.client.queue(final_reply(&reply)?);
+            if reply.code() == 421 {
+                return Err(End::FarewellSaid);
+            }
+            self.note(command, &reply);
+        }
+        match next {
+            None => Ok(()),
+            Some(Err(bad)) => self.answer_bad(&Reply::new(500, &format!("5.5.2 {bad}"))),
+            Some(Ok(line)) => match command::parse(&line) {
+                Ok(command) => self.obey(command, &line).await,
+                Err(error) => self.answer_malformed(&error),
+            },
+        }
+    }
+
+    /// The next hop's reply to MAIL or RCPT makes the mail transaction what it is.
+    fn note(&mut self, command: Command, reply: &Reply) {
+        match command {
+            Command::Mail(path, parameters) if reply.is_positive() => {
+                self.transaction.begin(path, parameters)
+            }
+            Command::Rcpt(path, _) if reply.is_positive() => self.transaction.add_recipient(path),
+            _ => {}
         }
     }
 
@@ -207,17 +291,18 @@ impl<H: MessageHandler> Session<H> {
 
     async fn obey(&mut self, command: Command, line: &[u8]) -> Result<(), End> {
         match command {
-            Command::Ehlo(name) => self.hello(name, line, true).await,
-            Command::Helo(name) => self.hello(name, line, false).await,
-            Command::Mail(path, parameters) => self.mail(path, parameters, line).await,
-            Command::Rcpt(path, _) => self.rcpt(path, line).await,
+            Command::Ehlo(ref name) | Command::Helo(ref name) | Command::Lhlo(ref name) => {
+                self.hello(name, &command, line).await
+            }
+            Command::Mail(..) | Command::Rcpt(..) => self.mail_or_rcpt(command, line).await,
             // Boxed, so that a session without a message stays small.
             Command::Data => Box::pin(self.data()).await,
+            Command::Bdat { size, is_last } => Box::pin(self.bdat(size, is_last)).await,
             Command::Rset => self.rset(line).await,
             Command::Query => self.pass(line).await.map(drop),
             Command::Quit => self.quit(line).await,
             Command::Auth if self.offers_auth => self.auth(line).await,
-            Command::Auth | Command::StartTls | Command::Bdat => {
+            Command::Auth | Command::StartTls => {
                 self.answer_bad(&Reply::new(502, "5.5.1 command not implemented"))
             }
             Command::Xclient(arguments) => self.xclient(&arguments),
@@ -227,14 +312,20 @@ impl<H: MessageHandler> Session<H> {
         }
     }
 
-    async fn hello(&mut self, name: String, line: &[u8], extended: bool) -> Result<(), End> {
-        self.caller.identity.helo = Some(name.clone());
+    async fn hello(&mut self, name: &str, command: &Command, line: &[u8]) -> Result<(), End> {
+        let extended = !matches!(command, Command::Helo(_));
+        let is_lmtp = matches!(command, Command::Lhlo(_));
+        self.caller.identity.helo = Some(name.to_owned());
         self.caller.identity.protocol = Some(if extended { Protocol::Esmtp } else { Protocol::Smtp });
-        let reply = self.ask(line).await?;
+        let reply = self.ask_as(line, is_lmtp).await?;
         if reply.is_positive() {
-            self.transaction.reset();
-            self.info.helo = name;
+            self.reset();
+            self.info.helo = name.to_owned();
+            self.hello = Some(line.to_owned());
+            self.is_lmtp = is_lmtp;
             let offers = |keyword| extended && capabilities::offers(&reply, keyword);
+            self.next_hop_offers =
+                NextHopOffers { pipelining: offers("PIPELINING"), chunking: offers("CHUNKING") };
             self.offers_auth = self.may_auth() && offers("AUTH");
             self.offers_xforward = self.may_xforward() && offers("XFORWARD");
         }
@@ -255,33 +346,48 @@ impl<H: MessageHandler> Session<H> {
         Ok(())
     }
 
+    /// The mail transaction is over.
+    pub(super) fn reset(&mut self) {
+        self.transaction.reset();
+        self.chunks = Chunks::None;
+    }
+
     /// Credentials cross no network in clear through us, nor on the way to a proxy in front of us.
     fn may_auth(&self) -> bool {
         [self.caller.peer, self.info.client.ip()].iter().all(|address| address.to_canonical().is_loopback())
     }
 
-    async fn mail(&mut self, path: ReversePath, parameters: Vec<Parameter>, line: &[u8]) -> Result<(), End> {
-        let max = self.around.settings.limits.message_size;
-        if command::declared_size(&parameters).is_some_and(|size| size > max) {
-            self.client.queue(Reply::new(552, "5.3.4 message size exceeds limit").octets());
-            return Ok(());
-        }
-        if self.pass(line).await?.is_positive() {
-            self.transaction.begin(path, parameters);
+    async fn mail_or_rcpt(&mut self, command: Command, line: &[u8]) -> Result<(), End> {
+        let refusal = match &command {
+            Command::Mail(_, parameters) => self.refusal_of_mail(parameters),
+            _ => self.refusal_of_rcpt(),
+        };
+        match refusal {
+            Some(reply) => self.client.queue(reply.octets()),
+            None => {
+                let reply = self.pass(line).await?;
+                self.note(command, &reply);
+            }
         }
         Ok(())
     }
 
-    async fn rcpt(&mut self, path: ForwardPath, line: &[u8]) -> Result<(), End> {
-        if self.pass(line).await?.is_positive() {
-            self.transaction.add_recipient(path);
-        }
-        Ok(())
+    /// Why MAIL does not go to the next hop.
+    fn refusal_of_mail(&self, parameters: &[Parameter]) -> Option<Reply> {
+        let max = self.around.settings.limits.message_size;
+        let too_large = command::declared_size(parameters).is_some_and(|size| size > max);
+        too_large.then(|| Reply::new(552, "5.3.4 message size exceeds limit"))
+    }
+
+    /// Why RCPT does not go there: the message has begun to come in for those who were named before.
+    fn refusal_of_rcpt(&self) -> Option<Reply> {
+        let has_begun = !matches!(self.chunks, Chunks::None);
+        has_begun.then(|| Reply::new(503, "5.5.1 the message has begun"))
     }
 
     async fn rset(&mut self, line: &[u8]) -> Result<(), End> {
         if self.pass(line).await?.is_positive() {
-            self.transaction.reset();
+            self.reset();
         }
         Ok(())
     }
@@ -312,6 +418,7 @@ impl<H: MessageHandler> Session<H> {
         }
         self.client.queue(final_reply(&reply)?);
         self.took_leave = reply.code() == 421;
+        self.has_authenticated |= reply.is_positive();
         Ok(())
     }
 
@@ -324,8 +431,12 @@ impl<H: MessageHandler> Session<H> {
 
     /// Sends a line to the next hop. A 3yz would have it wait for something that the client never sends.
     pub(super) async fn ask(&mut self, line: &[u8]) -> Result<Reply, End> {
+        self.ask_as(line, self.is_lmtp).await
+    }
+
+    async fn ask_as(&mut self, line: &[u8], is_lmtp: bool) -> Result<Reply, End> {
         if !self.introduced {
-            Box::pin(self.introduce()).await?;
+            Box::pin(self.introduce(is_lmtp)).await?;
         }
         let reply = self.exchange(line).await?;
         final_reply(&reply)?;
@@ -336,14 +447,35 @@ impl<H: MessageHandler> Session<H> {
     /// Sends a line to the next hop, and meanwhile to the client what waits for it.
     pub(super) async fn exchange(&mut self, line: &[u8]) -> Result<Reply, End> {
         let Self { client, next_hop, .. } = self;
-        let mut asking = std::pin::pin!(next_hop.command(line));
-        if client.has_queued() {
-            match timeout(COALESCE_TIMEOUT, &mut asking).await {
-                Ok(reply) => return Ok(reply?),
-                Err(_) => client.flush().await?,
+        meanwhile_flushing(client, next_hop.command(line)).await
+    }
+
+    /// The same for several lines, with a reply to each up to a 421.
+    async fn exchange_all(&mut self, lines: &[Vec<u8>]) -> Result<Vec<Reply>, End> {
+        let Self { client, next_hop, .. } = self;
+        meanwhile_flushing(client, next_hop.commands(lines)).await
+    }
+
+    /// Leaves a next hop that has got part of a message, by hanging up before its end, and goes on with a new connection:
+    /// to the client nothing has happened but the refusal of that message.
+    pub(super) async fn replace_next_hop(&mut self) -> Result<(), End> {
+        self.next_hop.break_off().await;
+        if self.has_authenticated {
+            return Err(End::MessageBrokenOff);
+        }
+        let (next_hop, greeting) = connect(&self.around.settings, &self.caller, self.info.client).await?;
+        self.next_hop = next_hop;
+        if !greeting.is_positive() {
+            return Err(End::Refused(greeting));
+        }
+        self.introduced = self.around.settings.introduction != Introduction::Xclient;
+        if let Some(hello) = self.hello.clone() {
+            let reply = self.ask(&hello).await?;
+            if !reply.is_positive() {
+                return Err(RelayError::UnexpectedReply(reply).into());
             }
         }
-        Ok(asking.await?)
+        Ok(())
     }
 
     /// Answers a command that we refuse ourselves; too many of those end the session.
@@ -355,6 +487,36 @@ impl<H: MessageHandler> Session<H> {
         self.client.queue(reply.octets());
         Ok(())
     }
+}
+
+/// Waits for the next hop, and meanwhile sends the client what waits for it.
+async fn meanwhile_flushing<T>(
+    client: &mut Connection<TcpStream>,
+    asking: impl Future<Output = Result<T, RelayError>>,
+) -> Result<T, End> {
+    let mut asking = std::pin::pin!(asking);
+    if client.has_queued() {
+        match timeout(COALESCE_TIMEOUT, &mut asking).await {
+            Ok(answer) => return Ok(answer?),
+            Err(_) => client.flush().await?,
+        }
+    }
+    Ok(asking.await?)
+}
+
+/// Connects to the next hop, and tells it by a PROXY header for whom if it wants to know.
+async fn connect(
+    settings: &Settings,
+    caller: &Caller,
+    client: SocketAddr,
+) -> Result<(NextHop, Reply), RelayError> {
+    let header = match settings.introduction {
+        Introduction::ProxyHeader => {
+            caller.identity.destination.map(|destination| proxy_header::written(client, destination))
+        }
+        Introduction::Nothing | Introduction::Xclient => None,
+    };
+    NextHop::connect(&settings.next_hop, header.as_deref(), settings.limits.next_hop_timeout).await
 }
 
 fn final_reply(reply: &Reply) -> Result<&[u8], RelayError> {

@@ -38,6 +38,18 @@ impl Transaction {
         self.0.is_some()
     }
 
+    /// The envelope so far.
+    pub fn envelope(&self) -> Option<&Envelope> {
+        self.0.as_ref()
+    }
+
+    /// Whether MAIL declared `BODY=BINARYMIME` (RFC 3030 §3): by BDAT only, and line ends mean nothing.
+    pub fn is_binary(&self) -> bool {
+        let body = self.0.as_ref().and_then(|envelope| envelope.mail_parameter("BODY"));
+        body.and_then(|body| body.value.as_ref())
+            .is_some_and(|value| value.eq_ignore_ascii_case("BINARYMIME"))
+    }
+
     /// Whether DATA may start.
     pub fn check_ready(&self) -> Result<(), NotReady> {
         match &self.0 {

@@ -12,11 +12,12 @@ use waxseal::edits::Edits;
 use waxseal::envelope::Envelope;
 use waxseal::limits::Limits;
 use waxseal::smtp::{
-    self, BareLineEnds, Decision, Introduction, MessageHandler, Reply, Resources, SessionInfo, Settings,
+    self, Account, BareLineEnds, Content, Decision, Introduction, MessageHandler, Reply, Resources,
+    SessionInfo, Settings,
 };
 
 /// Relays every message unchanged, but for what its field `X-Test` asks:
-/// `answer REPLY`, `insert FIELD`, `wait MILLISECONDS`, `panic`.
+/// `answer REPLY`, `insert FIELD`, `wait MILLISECONDS`, `panic`; `through` waves it through if it is large.
 pub(crate) struct Obliging;
 
 impl MessageHandler for Obliging {
@@ -26,17 +27,17 @@ impl MessageHandler for Obliging {
         &self,
         _session: &SessionInfo,
         _envelope: &Envelope,
-        message: Vec<u8>,
+        message: Content,
         (): (),
     ) -> Decision {
-        let text = String::from_utf8_lossy(&message).into_owned();
-        let wish = text.lines().find_map(|line| line.strip_prefix("X-Test: ")).unwrap_or_default();
-        let (verb, argument) = wish.split_once(' ').unwrap_or((wish, ""));
+        let head = String::from_utf8_lossy(message.head()).into_owned();
+        let (verb, argument) = wish(&head);
         let mut edits = Edits::none();
         match verb {
             "answer" => {
                 let (code, text) = argument.split_once(' ').expect("a code and a text");
-                return Decision::Answer(Reply::new(code.parse().expect("a code"), text));
+                let reply = Reply::new(code.parse().expect("a code"), text);
+                return Decision::answer(reply, Account::default());
             }
             "insert" => edits.insert_top(format!("{argument}\r\n").as_bytes()),
             "wait" => {
@@ -45,8 +46,25 @@ impl MessageHandler for Obliging {
             "panic" => panic!("the message asked for it"),
             _ => {}
         }
-        Decision::Relay { message, edits }
+        Decision::relay(message, edits, Account::default())
     }
+
+    async fn wave_through(
+        &self,
+        _session: &SessionInfo,
+        _envelope: &Envelope,
+        head: &[u8],
+    ) -> Option<(Edits, Account)> {
+        let head = String::from_utf8_lossy(head).into_owned();
+        let mut edits = Edits::none();
+        edits.insert_top(b"X-Through: yes\r\n");
+        (wish(&head).0 == "through").then(|| (edits, Account::default()))
+    }
+}
+
+fn wish(head: &str) -> (&str, &str) {
+    let wish = head.lines().find_map(|line| line.strip_prefix("X-Test: ")).unwrap_or_default();
+    wish.split_once(' ').unwrap_or((wish, ""))
 }
 
 /// Settings that let loopback in and wait for nothing longer than a test may take.
@@ -90,7 +108,7 @@ impl Gateway {
             listener,
             move || Arc::clone(&settings),
             Arc::new(Obliging),
-            Resources::default(),
+            Resources::new(std::env::temp_dir()),
             stopped,
             Duration::from_secs(3),
         ));

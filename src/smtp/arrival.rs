@@ -1,0 +1,304 @@
+//! A message on its way in: in memory as long as there is room, else in a file, or straight through to the next hop.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout};
+
+use crate::edits::Edits;
+use crate::header::EndSearch;
+use crate::limits::Limits;
+use crate::smtp::connection::DATA_CHUNK;
+use crate::smtp::content::Content;
+use crate::smtp::data::{DataError, Receiver};
+use crate::smtp::handler::{Account, Watch};
+use crate::smtp::memory::Reservation;
+use crate::smtp::next_hop::{Passage, RelayError};
+use crate::smtp::reply::Reply;
+use crate::smtp::spool::{BLOCK, Spool, SpoolFile};
+
+/// A client must send at least so many octets a second, `data_timeout` aside. One octet just before each
+/// time-out would hold a place for weeks.
+const MIN_PACE: u64 = 1024;
+
+/// The part of the memory for all messages that one message may take before it leaves for a file.
+const SHARE: u64 = 16;
+
+/// A message that is coming in.
+#[derive(Debug)]
+pub(super) struct Arrival<W> {
+    receiver: Receiver,
+    watch: W,
+    /// What has come in and is nowhere else yet.
+    buffer: Vec<u8>,
+    /// Octets of `buffer` that the watch has seen.
+    seen: usize,
+    reservation: Reservation,
+    end_search: EndSearch,
+    header_end: Option<usize>,
+    outlet: Outlet,
+    /// Whether it may yet go straight through.
+    is_undecided: bool,
+    /// When the client began to send, and what we made it wait.
+    pace_start: Instant,
+}
+
+#[derive(Debug)]
+enum Outlet {
+    Memory,
+    Spool { head: Vec<u8>, file: SpoolFile },
+    Through(Through),
+}
+
+/// A message that goes straight through.
+#[derive(Debug)]
+pub(super) struct Through {
+    /// Where it has got to.
+    pub(super) passage: Result<Passage, NoPassage>,
+    /// What is said of it in the log.
+    pub(super) account: Account,
+    /// Time spent waiting for the next hop.
+    pub(super) waited: Duration,
+}
+
+/// Why nothing more of a message goes through.
+#[derive(Debug)]
+pub(super) enum NoPassage {
+    /// DATA was refused.
+    Refused(Reply),
+    /// The next hop was lost on the way.
+    Lost(RelayError),
+}
+
+/// What must happen before more can come in.
+pub(super) enum Room {
+    /// Nothing.
+    Enough,
+    /// It must be decided whether the message, large as it is, goes straight through.
+    Undecided,
+    /// The message must leave memory.
+    Full,
+}
+
+/// A message that has come in.
+pub(super) enum Arrived<W> {
+    /// All of it is here.
+    Whole(Content, W),
+    /// All but the end, which is in the buffer, has gone through.
+    Through(Through, Vec<u8>),
+}
+
+impl<W: Watch> Arrival<W> {
+    /// `may_pass` is whether it may go straight through.
+    pub(super) fn new(receiver: Receiver, may_pass: bool, reservation: Reservation) -> Self {
+        Self {
+            receiver,
+            watch: W::default(),
+            buffer: Vec::new(),
+            seen: 0,
+            reservation,
+            end_search: EndSearch::default(),
+            header_end: None,
+            outlet: Outlet::Memory,
+            is_undecided: may_pass,
+            pace_start: Instant::now(),
+        }
+    }
+
+    /// Octets of the message so far.
+    pub(super) fn size(&self) -> u64 {
+        self.receiver.size()
+    }
+
+    /// Why the message will not be taken.
+    pub(super) fn error(&self) -> Option<DataError> {
+        self.receiver.error()
+    }
+
+    /// Gives up what there is; the rest is read to its end but not kept.
+    pub(super) fn discard(&mut self, error: DataError) {
+        self.receiver.discard(error);
+        self.give_up();
+    }
+
+    /// Takes octets off the front of `input`; true at the final dot.
+    pub(super) fn push(&mut self, input: &mut &[u8], max_header: u64) -> bool {
+        let before = self.buffer.len();
+        let complete = self.receiver.push(input, &mut self.buffer);
+        self.look(before, max_header);
+        complete
+    }
+
+    /// The last chunk of BDAT is over.
+    pub(super) fn end_chunks(&mut self, max_header: u64) {
+        let before = self.buffer.len();
+        self.receiver.end_chunks(&mut self.buffer);
+        self.look(before, max_header);
+    }
+
+    /// Looks for the end of the header section in what has come in behind `from`.
+    fn look(&mut self, from: usize, max_header: u64) {
+        if self.receiver.error().is_some() {
+            return self.give_up();
+        }
+        if self.header_end.is_none() {
+            self.header_end = self.end_search.find(&self.buffer[from..]);
+            let header = self.header_end.unwrap_or(self.end_search.searched());
+            if header as u64 > max_header {
+                return self.discard(DataError::HeaderTooLarge);
+            }
+        }
+        if self.buffer.len() - self.seen >= BLOCK {
+            self.show();
+        }
+    }
+
+    fn show(&mut self) {
+        self.watch.see(&self.buffer[self.seen..]);
+        self.seen = self.buffer.len();
+    }
+
+    fn give_up(&mut self) {
+        self.buffer = Vec::new();
+        self.seen = 0;
+        if !matches!(self.outlet, Outlet::Through(_)) {
+            self.outlet = Outlet::Memory;
+        }
+        self.reservation.shrink_to(0);
+    }
+
+    /// Makes room for what comes next where that takes no waiting.
+    pub(super) fn make_room(&mut self, limits: &Limits) -> Room {
+        if self.error().is_some() || self.buffer.capacity() - self.buffer.len() >= DATA_CHUNK {
+            return Room::Enough;
+        }
+        let max = match self.outlet {
+            Outlet::Memory => (limits.memory / SHARE).max(BLOCK as u64),
+            Outlet::Spool { .. } | Outlet::Through(_) => BLOCK as u64,
+        };
+        let wanted = (2 * self.buffer.capacity()).max(DATA_CHUNK);
+        if wanted > BLOCK && self.is_undecided && self.header_end.is_some() {
+            return Room::Undecided;
+        }
+        if wanted as u64 <= max && self.reservation.try_grow_to(wanted as u64, self.limit(limits)) {
+            self.buffer.reserve_exact(wanted - self.buffer.len());
+            return Room::Enough;
+        }
+        Room::Full
+    }
+
+    /// Half of the memory is for the first octets of messages: whoever holds much cannot keep all others waiting.
+    fn limit(&self, limits: &Limits) -> u64 {
+        if self.buffer.capacity() == 0 { limits.memory } else { limits.memory / 2 }
+    }
+
+    /// Waits for room in memory: the header section is not complete, so the message cannot leave.
+    pub(super) async fn wait_for_room(&mut self, limits: &Limits) {
+        let wanted = self.buffer.len() + DATA_CHUNK;
+        let limit = self.limit(limits);
+        let room = self.reservation.grow_to(wanted as u64, limit);
+        match timeout(limits.data_timeout, room).await {
+            Ok(()) => self.buffer.reserve_exact(DATA_CHUNK),
+            Err(_) => self.discard(DataError::OutOfMemory),
+        }
+    }
+
+    /// The header section, which decides whether the message goes straight through; it is asked for once.
+    pub(super) fn decisive_head(&mut self) -> &[u8] {
+        self.is_undecided = false;
+        &self.buffer[..self.header_end.unwrap_or_default()]
+    }
+
+    /// Whether the message can leave memory: what edits are about must have come in whole.
+    pub(super) fn can_leave(&self) -> bool {
+        self.header_end.is_some()
+    }
+
+    /// Sends the message straight through from here on.
+    pub(super) fn go_through(
+        &mut self,
+        account: Account,
+        passage: Result<Passage, NoPassage>,
+        waited: Duration,
+    ) {
+        self.outlet = Outlet::Through(Through { passage, account, waited });
+        self.drained();
+    }
+
+    /// The message in memory, with these changes.
+    pub(super) fn pieces<'a>(&'a self, edits: &'a Edits) -> impl Iterator<Item = &'a [u8]> {
+        edits.pieces(&self.buffer)
+    }
+
+    /// What is to go through, and where it goes.
+    pub(super) fn through(&mut self) -> Option<(&mut Through, &[u8])> {
+        match &mut self.outlet {
+            Outlet::Through(through) => Some((through, &self.buffer)),
+            Outlet::Memory | Outlet::Spool { .. } => None,
+        }
+    }
+
+    /// What was in the buffer is elsewhere now; the buffer is used again.
+    pub(super) fn drained(&mut self) {
+        self.buffer.clear();
+        self.seen = 0;
+        if self.buffer.capacity() > BLOCK {
+            self.buffer = Vec::new();
+        }
+        self.reservation.shrink_to(self.buffer.capacity() as u64);
+    }
+
+    /// Moves what is in memory to the file, which is made first if there is none.
+    pub(super) async fn spool(&mut self, spool: &Arc<Spool>) -> io::Result<()> {
+        self.show();
+        if let Outlet::Memory = self.outlet {
+            let head = self.buffer[..self.header_end.unwrap_or_default()].to_vec();
+            self.outlet = Outlet::Spool { head, file: spool.create().await? };
+        }
+        if let Outlet::Spool { file, .. } = &mut self.outlet {
+            self.buffer = file.append(std::mem::take(&mut self.buffer)).await?;
+        }
+        self.drained();
+        Ok(())
+    }
+
+    /// Whether part of the message is with the next hop.
+    pub(super) fn has_gone_through(&self) -> bool {
+        matches!(&self.outlet, Outlet::Through(Through { passage: Ok(_) | Err(NoPassage::Lost(_)), .. }))
+    }
+
+    /// Another chunk begins: the time since the last one does not count.
+    pub(super) fn resume(&mut self) {
+        self.pace_start = Instant::now();
+    }
+
+    /// Time that the client had to wait for us does not count against it.
+    pub(super) fn forgive(&mut self, waited: Duration) {
+        self.pace_start += waited;
+    }
+
+    /// By when the client must have sent something more.
+    pub(super) fn deadline(&self, data_timeout: Duration) -> Instant {
+        let paced = self.pace_start + data_timeout + Duration::from_secs(self.receiver.size() / MIN_PACE);
+        paced.min(Instant::now() + data_timeout)
+    }
+
+    /// The message, now that it is complete and no error was found.
+    pub(super) async fn finish(mut self) -> io::Result<Arrived<W>> {
+        if let Outlet::Through(through) = self.outlet {
+            return Ok(Arrived::Through(through, self.buffer));
+        }
+        self.show();
+        Ok(match self.outlet {
+            Outlet::Spool { head, mut file } => {
+                file.append(self.buffer).await?;
+                Arrived::Whole(Content::spooled(head, file), self.watch)
+            }
+            _ => {
+                let content = Content::in_memory(self.buffer, self.header_end, self.reservation);
+                Arrived::Whole(content, self.watch)
+            }
+        })
+    }
+}

@@ -1,0 +1,111 @@
+//! A message that has come in: in memory, or in an unnamed file where it is too large for that.
+
+use std::io::{self, Read};
+
+use crate::edits::Edits;
+use crate::smtp::memory::Reservation;
+use crate::smtp::spool::{Blocks, SpoolFile, blocking};
+
+/// Messages from this size on are worked on by a thread of their own, so that other sessions need not wait.
+const LARGE: usize = 256 << 10;
+
+/// One complete message, dots unstuffed.
+#[derive(Debug)]
+pub struct Content {
+    place: Place,
+    header_end: usize,
+}
+
+#[derive(Debug)]
+enum Place {
+    Memory {
+        octets: Vec<u8>,
+        /// Given back with the message.
+        _reservation: Option<Reservation>,
+    },
+    Spooled {
+        /// The header section: what edits are about.
+        head: Vec<u8>,
+        /// All of the message.
+        file: SpoolFile,
+    },
+}
+
+impl Content {
+    /// A message in memory.
+    pub fn new(octets: Vec<u8>) -> Self {
+        let header_end = crate::header::EndSearch::default().find(&octets).unwrap_or(octets.len());
+        Self { place: Place::Memory { octets, _reservation: None }, header_end }
+    }
+
+    pub(super) fn in_memory(octets: Vec<u8>, header_end: Option<usize>, reservation: Reservation) -> Self {
+        let header_end = header_end.unwrap_or(octets.len());
+        Self { place: Place::Memory { octets, _reservation: Some(reservation) }, header_end }
+    }
+
+    pub(super) fn spooled(head: Vec<u8>, file: SpoolFile) -> Self {
+        Self { header_end: head.len(), place: Place::Spooled { head, file } }
+    }
+
+    /// Octets of the message.
+    pub fn size(&self) -> u64 {
+        match &self.place {
+            Place::Memory { octets, .. } => octets.len() as u64,
+            Place::Spooled { file, .. } => file.size(),
+        }
+    }
+
+    /// The header section with the blank line that ends it; all of a message that has no body.
+    pub fn head(&self) -> &[u8] {
+        match &self.place {
+            Place::Memory { octets, .. } => &octets[..self.header_end],
+            Place::Spooled { head, .. } => head,
+        }
+    }
+
+    /// Has `job` look at the whole message, on a thread of its own if it is large. A large one may have to wait for
+    /// its turn.
+    pub async fn examine<T: Send + 'static>(
+        &mut self,
+        job: impl FnOnce(&[u8]) -> T + Send + 'static,
+    ) -> io::Result<T> {
+        match &mut self.place {
+            Place::Memory { octets, .. } if octets.len() < LARGE => Ok(job(octets)),
+            Place::Memory { octets, .. } => {
+                let message = std::mem::take(octets);
+                let (message, done) = blocking(move || {
+                    let done = job(&message);
+                    Ok((message, done))
+                })
+                .await?;
+                *octets = message;
+                Ok(done)
+            }
+            Place::Spooled { file, .. } => file.examine(job).await,
+        }
+    }
+
+    /// Takes the message for one who reads it on a thread where waiting holds nobody up.
+    pub fn into_reader(self) -> Box<dyn Read + Send> {
+        match self.place {
+            Place::Memory { octets, .. } => Box::new(io::Cursor::new(octets)),
+            Place::Spooled { file, .. } => Box::new(file.reader()),
+        }
+    }
+
+    /// The changed message as far as it is in memory, in slices; [`Self::rest`] is what follows.
+    pub(super) fn start<'a>(&'a self, edits: &'a Edits) -> impl Iterator<Item = &'a [u8]> {
+        match &self.place {
+            Place::Memory { octets, .. } => edits.pieces(octets),
+            Place::Spooled { head, .. } => edits.pieces(head),
+        }
+    }
+
+    /// What is not in memory; edits don't reach there.
+    pub(super) fn rest(&self) -> Option<Blocks> {
+        match &self.place {
+            Place::Memory { .. } => None,
+            Place::Spooled { head, file } => Some(file.blocks(head.len() as u64)),
+        }
+    }
+}

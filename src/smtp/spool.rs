@@ -1,0 +1,184 @@
+//! Unnamed files for messages that are too large for memory. They are gone as soon as they are closed, whatever
+//! happens to us, and nobody else can open them.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::sync::Mutex;
+use tokio::task;
+
+/// Octets read or written at once.
+pub(super) const BLOCK: usize = 256 << 10;
+
+/// Where such files are made, and the one place in memory where they are examined.
+#[derive(Debug)]
+pub struct Spool {
+    folder: PathBuf,
+    /// One message at a time is looked at as a whole: its memory is used again for the next, and two large messages
+    /// never take twice of it.
+    workspace: Arc<Mutex<Vec<u8>>>,
+    waiting: AtomicUsize,
+}
+
+/// One spooled message.
+#[derive(Debug)]
+pub(super) struct SpoolFile {
+    file: Arc<File>,
+    size: u64,
+    spool: Arc<Spool>,
+}
+
+impl Spool {
+    /// Files are made in this folder's file system.
+    pub fn new(folder: PathBuf) -> Self {
+        Self { folder, workspace: Arc::default(), waiting: AtomicUsize::new(0) }
+    }
+
+    /// Makes an empty file.
+    pub(super) async fn create(self: &Arc<Self>) -> io::Result<SpoolFile> {
+        let folder = self.folder.clone();
+        let file = blocking(move || tempfile::tempfile_in(folder)).await?;
+        Ok(SpoolFile { file: Arc::new(file), size: 0, spool: Arc::clone(self) })
+    }
+}
+
+impl SpoolFile {
+    /// Octets written so far.
+    pub(super) fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Writes `octets` at the end and gives the buffer back, empty.
+    pub(super) async fn append(&mut self, octets: Vec<u8>) -> io::Result<Vec<u8>> {
+        let (file, at) = (Arc::clone(&self.file), self.size);
+        self.size += octets.len() as u64;
+        blocking(move || {
+            let mut octets = octets;
+            file.write_all_at(&octets, at)?;
+            octets.clear();
+            Ok(octets)
+        })
+        .await
+    }
+
+    /// Reads the whole into memory, once it is its turn, and has `job` look at it.
+    pub(super) async fn examine<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&[u8]) -> T + Send + 'static,
+    ) -> io::Result<T> {
+        self.spool.waiting.fetch_add(1, Ordering::Relaxed);
+        let mut workspace = Arc::clone(&self.spool.workspace).lock_owned().await;
+        let is_last = self.spool.waiting.fetch_sub(1, Ordering::Relaxed) == 1;
+        let file = Arc::clone(&self.file);
+        let size = usize::try_from(self.size).map_err(io::Error::other)?;
+        blocking(move || {
+            if workspace.len() < size {
+                workspace.resize(size, 0);
+            }
+            let message = &mut workspace[..size];
+            let done = file.read_exact_at(message, 0).map(|()| job(message));
+            if is_last {
+                *workspace = Vec::new();
+            }
+            done
+        })
+        .await
+    }
+
+    /// What the file holds from `at` on, block by block.
+    pub(super) fn blocks(&self, at: u64) -> Blocks {
+        Blocks { file: Arc::clone(&self.file), at, end: self.size, block: Vec::new() }
+    }
+
+    /// What the file holds, for one who reads it on a thread of its own.
+    pub(super) fn reader(&self) -> impl io::Read + Send + 'static {
+        Reader { file: Arc::clone(&self.file), at: 0 }
+    }
+}
+
+/// Reads a spooled message block by block.
+#[derive(Debug)]
+pub(super) struct Blocks {
+    file: Arc<File>,
+    at: u64,
+    end: u64,
+    block: Vec<u8>,
+}
+
+impl Blocks {
+    /// The next block; `None` at the end.
+    pub(super) async fn next(&mut self) -> io::Result<Option<&[u8]>> {
+        let left = usize::try_from(self.end - self.at).unwrap_or(usize::MAX).min(BLOCK);
+        if left == 0 {
+            return Ok(None);
+        }
+        let (file, at, mut block) = (Arc::clone(&self.file), self.at, std::mem::take(&mut self.block));
+        self.block = blocking(move || {
+            block.resize(left, 0);
+            file.read_exact_at(&mut block, at).map(|()| block)
+        })
+        .await?;
+        self.at += left as u64;
+        Ok(Some(&self.block))
+    }
+}
+
+struct Reader {
+    file: Arc<File>,
+    at: u64,
+}
+
+impl io::Read for Reader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read_at(buffer, self.at)?;
+        self.at += read as u64;
+        Ok(read)
+    }
+}
+
+/// Runs on a thread where waiting for the disk, or for a long computation, holds nobody up.
+pub(super) async fn blocking<T: Send + 'static>(
+    job: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    match task::spawn_blocking(job).await {
+        Ok(done) => done,
+        // A fault in the job ends this session alone, as it would have without the thread.
+        Err(fault) => match fault.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(cancelled) => Err(io::Error::other(cancelled)),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn gives_back_what_was_written() {
+        let spool = Arc::new(Spool::new(std::env::temp_dir()));
+        let mut file = spool.create().await.unwrap();
+        let message: Vec<u8> = (0..3 * BLOCK + 7).map(|n| (n % 251) as u8).collect();
+        for piece in message.chunks(100_000) {
+            assert!(file.append(piece.to_vec()).await.unwrap().is_empty());
+        }
+        assert_eq!(file.size(), message.len() as u64);
+        assert_eq!(file.examine(<[u8]>::to_vec).await.unwrap(), message);
+
+        let (mut blocks, mut read) = (file.blocks(7), Vec::new());
+        while let Some(block) = blocks.next().await.unwrap() {
+            read.extend_from_slice(block);
+        }
+        assert_eq!(read, &message[7..]);
+
+        let mut whole = Vec::new();
+        file.reader().read_to_end(&mut whole).unwrap();
+        assert_eq!(whole, message);
+    }
+}
