@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::config::{self, Alerts, Mode};
 use crate::gateway::{Gateway, Running};
@@ -165,7 +165,11 @@ impl<L: LookupKey> Service<L> {
             );
             serving.spawn(serve);
         }
-        while serving.join_next().await.is_some() {}
+        while let Some(ended) = serving.join_next().await {
+            if let Err(fault) = ended {
+                error!(%fault, "a listener was ended by a fault in this program");
+            }
+        }
         // The last handles to the alerter go with what runs; its task then sends what waits, and ends.
         drop(self.running);
         let told = async { while self.alerts.join_next().await.is_some() {} };

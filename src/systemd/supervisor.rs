@@ -48,9 +48,12 @@ impl<F: Fn() -> usize> Supervisor<F> {
         self.tell(&[NotifyState::Stopping]).await;
     }
 
-    /// Says again and again that we are alive, twice in the watchdog's time; never returns. Where
-    /// tasks are not run any more, this one isn't either, and systemd starts us anew.
+    /// Says again and again that we are alive, twice in the watchdog's time; returns only where there
+    /// is nobody to tell. Where tasks are not run any more, this one isn't either, and systemd starts us anew.
     pub async fn keep_alive(&self) {
+        if !is_supervised() {
+            return;
+        }
         let watchdog = sd_notify::watchdog_enabled().filter(|period| !period.is_zero());
         let mut beats = interval(watchdog.map_or(STATUS_INTERVAL, |period| period / 2));
         beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -84,9 +87,13 @@ impl<F: Fn() -> usize> Supervisor<F> {
     }
 }
 
+fn is_supervised() -> bool {
+    env::var_os("NOTIFY_SOCKET").is_some()
+}
+
 /// In a thread apart: with a systemd that is stuck, sending waits, and no session may wait with it.
 async fn send(message: String) {
-    if env::var_os("NOTIFY_SOCKET").is_none() {
+    if !is_supervised() {
         return;
     }
     let sent = spawn_blocking(move || sd_notify::notify(&[NotifyState::Custom(&message)]));
