@@ -5,8 +5,8 @@
 //! | part | modules | rule |
 //! |---|---|---|
 //! | core | [`author`], [`authres`], [`domain`], [`doubt`], [`edits`], [`envelope`], [`header`], [`limits`], [`manifest`], [`mime`], [`policy`], [`report`], [`seal`], [`stored`], [`verdict`] | no tokio, sockets, files, environment or clock |
-//! | edges | [`smtp`], [`config`], [`keyfile`], [`lookup`], [`store`], [`notify`] | each speaks one outside language; edges don't import each other |
-//! | centre | [`setup`], [`gateway`], [`service`], [`demo`], [`commands`] | where core and edges meet |
+//! | edges | [`smtp`], [`config`], [`keyfile`], [`lookup`], [`store`], [`notify`], [`systemd`], [`open_files`] | each speaks one outside language; edges don't import each other |
+//! | centre | [`setup`], [`gateway`], [`service`], [`log`], [`demo`], [`commands`] | where core and edges meet |
 
 pub mod author;
 pub mod authres;
@@ -21,10 +21,12 @@ pub mod gateway;
 pub mod header;
 pub mod keyfile;
 pub mod limits;
+pub mod log;
 pub mod lookup;
 pub mod manifest;
 pub mod mime;
 pub mod notify;
+pub mod open_files;
 pub mod policy;
 pub mod report;
 pub mod seal;
@@ -33,4 +35,5 @@ pub mod setup;
 pub mod smtp;
 pub mod store;
 pub mod stored;
+pub mod systemd;
 pub mod verdict;

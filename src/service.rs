@@ -12,15 +12,16 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
-use crate::config::{Alerts, Mode};
+use crate::config::{self, Alerts, Mode};
 use crate::gateway::{Gateway, Running};
 use crate::lookup::LookupKey;
 use crate::notify::{self, Alerter};
 use crate::setup::Setup;
 use crate::smtp::{self, Resources};
 use crate::store::{Quarantine, StoreError};
+use crate::systemd::{HandedOver, Socket};
 
 /// How long deliveries may take to finish once the gateway is told to stop.
 pub const GRACE: Duration = Duration::from_secs(30);
@@ -38,6 +39,33 @@ pub enum StartError {
         listener: String,
         /// The address.
         address: SocketAddr,
+        /// Why.
+        error: io::Error,
+    },
+    /// A socket handed over is no listener's.
+    #[error(
+        "a socket is handed over as `{name}`, and no listener has that name: write FileDescriptorName= with one \
+         of {listeners} into its .socket unit"
+    )]
+    NobodysSocket {
+        /// The socket's name.
+        name: String,
+        /// The listeners' names.
+        listeners: String,
+    },
+    /// A socket handed over is of a kind that is not served.
+    #[error(
+        "listener `{listener}`: the socket handed over is a UNIX socket; write an address and a port into ListenStream="
+    )]
+    UnixSocket {
+        /// Whose socket it is.
+        listener: String,
+    },
+    /// A socket handed over cannot be used.
+    #[error("listener `{listener}`: the socket handed over cannot be used: {error}")]
+    HandedOver {
+        /// Whose socket it is.
+        listener: String,
         /// Why.
         error: io::Error,
     },
@@ -65,7 +93,7 @@ pub struct Service<L> {
     sockets: Vec<(String, Mode, TcpListener)>,
     lookup: Arc<L>,
     alerts: JoinSet<()>,
-    spool: PathBuf,
+    resources: Resources,
 }
 
 /// Puts another configuration in force.
@@ -75,13 +103,10 @@ pub struct Reloader {
 }
 
 impl<L: LookupKey> Service<L> {
-    /// Binds every address of the configuration and opens the quarantine. Needs a Tokio runtime.
-    pub async fn bind(setup: Setup, lookup: L) -> Result<Self, StartError> {
-        let mut sockets = Vec::new();
-        for (name, mode, address) in setup.addresses() {
-            let failed = |error| StartError::Listen { listener: name.clone(), address, error };
-            sockets.push((name.clone(), mode, TcpListener::bind(address).await.map_err(failed)?));
-        }
+    /// Binds every address of the configuration and opens the quarantine. Needs a Tokio runtime. A listener for
+    /// which a socket is handed over, or several, has those instead of its addresses.
+    pub async fn bind(setup: Setup, handed_over: HandedOver, lookup: L) -> Result<Self, StartError> {
+        let sockets = bind_all(&setup, handed_over).await?;
         let quarantine = if sockets.iter().any(|(_, mode, _)| *mode == Mode::Verify) {
             let folder = &setup.config.state;
             let failed = |error| StartError::Quarantine { folder: folder.display().to_string(), error };
@@ -100,14 +125,21 @@ impl<L: LookupKey> Service<L> {
             None => None,
         };
         let running = Arc::new(ArcSwap::from_pointee(Running { setup, quarantine, alerter }));
-        Ok(Self { running, sockets, lookup: Arc::new(lookup), alerts, spool })
+        let resources = Resources::new(spool);
+        Ok(Self { running, sockets, lookup: Arc::new(lookup), alerts, resources })
     }
 
-    /// The addresses that are listened on, by listener: with port 0 in the configuration, what the system chose.
+    /// The addresses that are listened on, by listener: as the sockets have them, so with port 0 in the configuration
+    /// what the system chose.
     pub fn addresses(&self) -> Vec<(String, SocketAddr)> {
         let address =
             |(name, _, socket): &(String, Mode, TcpListener)| Some((name.clone(), socket.local_addr().ok()?));
         self.sockets.iter().filter_map(address).collect()
+    }
+
+    /// What all sessions share.
+    pub fn resources(&self) -> Resources {
+        self.resources.clone()
     }
 
     /// What a reload goes through.
@@ -118,7 +150,6 @@ impl<L: LookupKey> Service<L> {
     /// Serves until `shutdown` turns true; then sessions between messages get 421, and messages under way have
     /// [`GRACE`] to be finished.
     pub async fn run(mut self, shutdown: watch::Receiver<bool>) {
-        let resources = Resources::new(self.spool);
         let mut serving = JoinSet::new();
         for (name, mode, socket) in self.sockets {
             let running = Arc::clone(&self.running);
@@ -127,17 +158,64 @@ impl<L: LookupKey> Service<L> {
             let Some(first) = running.load().setup.smtp_settings(&name) else { continue };
             let settings =
                 move || running.load().setup.smtp_settings(&name).unwrap_or_else(|| Arc::clone(&first));
-            let serve =
-                smtp::serve(socket, settings, Arc::new(gateway), resources.clone(), shutdown.clone(), GRACE);
+            let serve = smtp::serve(
+                socket,
+                settings,
+                Arc::new(gateway),
+                self.resources.clone(),
+                shutdown.clone(),
+                GRACE,
+            );
             serving.spawn(serve);
         }
-        while serving.join_next().await.is_some() {}
+        while let Some(ended) = serving.join_next().await {
+            if let Err(fault) = ended {
+                error!(%fault, "a listener was ended by a fault in this program");
+            }
+        }
         // The last handles to the alerter go with what runs; its task then sends what waits, and ends.
         drop(self.running);
         let told = async { while self.alerts.join_next().await.is_some() {} };
         if timeout(ALERT_GRACE, told).await.is_err() {
             warn!("alerts were still waiting to be sent");
         }
+    }
+}
+
+async fn bind_all(
+    setup: &Setup,
+    mut handed_over: HandedOver,
+) -> Result<Vec<(String, Mode, TcpListener)>, StartError> {
+    let mut sockets = Vec::new();
+    for config::Listener { name, mode, listen, .. } in &setup.config.listeners {
+        let given = handed_over.take(name);
+        if !given.is_empty() {
+            info!(listener = name, sockets = given.len(), "sockets handed over, `listen` is not used");
+        }
+        let addresses = if given.is_empty() { listen.as_slice() } else { &[] };
+        for socket in given {
+            sockets.push((name.clone(), *mode, adopt(name, socket)?));
+        }
+        for &address in addresses {
+            let failed = |error| StartError::Listen { listener: name.clone(), address, error };
+            sockets.push((name.clone(), *mode, TcpListener::bind(address).await.map_err(failed)?));
+        }
+    }
+    match handed_over.left_over() {
+        None => Ok(sockets),
+        Some(name) => {
+            let listeners: Vec<_> =
+                setup.config.listeners.iter().map(|listener| format!("`{}`", listener.name)).collect();
+            Err(StartError::NobodysSocket { name: name.to_owned(), listeners: listeners.join(", ") })
+        }
+    }
+}
+
+fn adopt(listener: &str, socket: Socket) -> Result<TcpListener, StartError> {
+    match socket {
+        Socket::Tcp(socket) => TcpListener::from_std(socket)
+            .map_err(|error| StartError::HandedOver { listener: listener.to_owned(), error }),
+        Socket::Unix(_) => Err(StartError::UnixSocket { listener: listener.to_owned() }),
     }
 }
 

@@ -426,6 +426,34 @@ fn check_config_says_every_mistake() {
 }
 
 #[test]
+fn check_config_warns_of_what_is_only_dangerous() {
+    let folder = program::folder();
+    let config = Config::new(folder.path(), "mx.example.org");
+    let config = config.listener("inbound", "verify", closed_port(), "").write();
+    let ended = waxseal(&["check-config", "--config", word(&config)]);
+    assert_eq!(ended.status, 0, "{ended:?}");
+    assert!(ended.text().contains(": good"), "{}", ended.text());
+    let warning = format!("warning: {}:7: listener[inbound].next_hop: ", config.display());
+    assert!(ended.stderr.starts_with(&warning), "{}", ended.stderr);
+    assert!(ended.stderr.contains("set xclient = true here, or have it trust nobody"), "{}", ended.stderr);
+}
+
+#[test]
+fn run_does_not_listen_with_an_open_relay() {
+    let folder = program::folder();
+    let key = folder.path().join("gate1.pem");
+    program::keygen(&key);
+    let config = Config::new(folder.path(), "mx.example.org")
+        .listener("outbound", "seal", closed_port(), "clients = [\"0.0.0.0/0\"]")
+        .sealing_with(&key);
+    for command in ["run", "check-config"] {
+        let ended = waxseal(&[command, "--config", word(&config.write())]);
+        assert_eq!(ended.status, 1, "{ended:?}");
+        assert!(ended.stderr.contains("listener[outbound].clients: `0.0.0.0/0` lets strangers"), "{ended:?}");
+    }
+}
+
+#[test]
 fn run_does_not_listen_with_a_wrong_configuration() {
     let folder = program::folder();
     // Whoever connects to the port would be served by us, not by the gateway.

@@ -9,55 +9,9 @@ use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use program::site::{RECIPIENT, SENDER, Site, plain};
 use program::smtp::{Client, Server, closed_port};
-use program::{Config, Gateway, letter, skipped, waxseal_reading, word};
-use tempfile::TempDir;
-
-const SENDER: &str = "office@example.org";
-const RECIPIENT: &str = "desk@partner.example";
-
-/// A site with a key of its own, and a server behind its gateway.
-struct Site {
-    folder: TempDir,
-    key: PathBuf,
-    record: String,
-    next_hop: Server,
-}
-
-impl Site {
-    fn new() -> Self {
-        let folder = program::folder();
-        let key = folder.path().join("gate1.pem");
-        let record = program::keygen(&key);
-        Self { folder, key, record, next_hop: Server::taking_all() }
-    }
-
-    /// A gateway that verifies mail from example.org; `more` is for the listener's other keys.
-    fn verifying(&self, more: &str) -> Config {
-        self.config().listener("inbound", "verify", self.next_hop.address, more).pinning(&self.record)
-    }
-
-    fn config(&self) -> Config {
-        Config::new(self.folder.path(), "mx.partner.example")
-    }
-
-    /// Sealed, and its attachment swapped on the way.
-    fn swapped(&self, subject: &str) -> Vec<u8> {
-        self.changed(&letter::with_attachments(subject), letter::swapped)
-    }
-
-    /// Sealed, and then changed.
-    fn changed(&self, message: &[u8], change: impl Fn(&str) -> String) -> Vec<u8> {
-        let key = ["--key", word(&self.key), "--domain", "example.org", "--selector", "gate1"];
-        let sealed = waxseal_reading(message, &[&["seal"], &key[..]].concat());
-        assert_eq!(sealed.status, 0, "{sealed:?}");
-        change(sealed.text()).into_bytes()
-    }
-}
-
-fn plain(subject: &str) -> Vec<u8> {
-    letter::plain("someone@example.net", subject)
-}
+use program::{Gateway, letter, skipped};
 
 #[test]
 fn sigterm_ends_idle_sessions_and_finishes_messages() {
@@ -91,6 +45,26 @@ fn sigint_is_as_good_as_sigterm() {
     let mut gateway = site.verifying("").start();
     gateway.signal("INT");
     assert_eq!(gateway.wait().code(), Some(0));
+}
+
+#[test]
+fn a_second_signal_ends_at_once() {
+    let site = Site::new();
+    for (first, second) in [("TERM", "TERM"), ("INT", "TERM"), ("TERM", "INT")] {
+        let mut gateway = site.verifying("").start();
+        let mut busy = Client::hello(gateway.address("inbound"));
+        assert!(busy.open(SENDER, RECIPIENT).starts_with("354"));
+        busy.send(b"Subject: under way\r\n");
+        gateway.signal(first);
+        gateway.await_log("messages under way are finished first");
+        // While it stops there is nothing to read again.
+        gateway.signal("HUP");
+        gateway.signal(second);
+        assert_eq!(gateway.wait().code(), Some(1));
+        gateway.await_log("stopped at once");
+        assert!(busy.hears_nothing_more(), "the client must not think that it was delivered");
+    }
+    assert!(site.next_hop.received().is_empty());
 }
 
 #[test]
@@ -357,7 +331,7 @@ fn the_log_says_what_became_of_a_message_and_why() {
     let mut client = Client::hello(gateway.address("inbound"));
     assert!(client.deliver(SENDER, RECIPIENT, &site.swapped("log")).starts_with("250"));
     let line = gateway.await_log("verdict=\"fail\"");
-    for fact in ["action=\"quarantine\"", "author=example.org", "altered Agenda.pdf"] {
+    for fact in ["action=\"quarantine\"", "author=\"example.org\"", "altered Agenda.pdf"] {
         assert!(line.contains(fact), "{line}");
     }
 }

@@ -1,4 +1,4 @@
-//! `waxseal check-config`: every mistake of the configuration, with file, key and reason.
+//! `waxseal check-config`: every mistake and danger of the configuration, with file, key and reason.
 
 use std::process::ExitCode;
 
@@ -8,7 +8,8 @@ use crate::setup::Setup;
 
 /// Arguments of `check-config`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Exit status: 0 the configuration is good, keys included; 1 it is not.")]
+#[command(after_help = "Exit status: 0 the configuration is good, keys included; 1 it is not. Warnings, on \
+                        stderr, do not count.")]
 pub(super) struct Args {
     #[command(flatten)]
     config: ConfigArg,
@@ -17,6 +18,9 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args) -> ExitCode {
     match config::load(&args.config.config).and_then(Setup::read) {
         Ok(setup) => {
+            for warning in &setup.config.warnings {
+                eprintln!("warning: {warning}");
+            }
             println!("{}: good", args.config.config.display());
             for sealer in &setup.sealers {
                 println!("  seals for {} ({})", sealer.domain, sealer.selector);

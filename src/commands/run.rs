@@ -1,29 +1,43 @@
-//! `waxseal run`: the gateway itself, with its log and its signals.
+//! `waxseal run`: the gateway itself, with its log, its signals and its service manager.
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
-use tracing::{error, info};
-use tracing_subscriber::EnvFilter;
+use tracing::{error, info, warn};
 
 use super::{ConfigArg, check_config, fail};
-use crate::config::{self, Log, LogFormat};
+use crate::config::{self, Config};
 use crate::lookup::PinsOnly;
 use crate::service::{Reloader, Service};
 use crate::setup::Setup;
+use crate::systemd::{HandedOver, Supervisor};
+use crate::{log, open_files};
 
 /// Arguments of `run`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "SIGTERM: no new connections, deliveries finished within 30 s, exit 0.\nSIGHUP: the \
-                        configuration and every key is read again; a wrong one leaves the old in force.")]
+#[command(
+    after_help = "SIGTERM, SIGINT: no new connections, deliveries finished within 30 s, exit 0. A second one \
+                        ends at once, exit 1.\nSIGHUP: the configuration and every key is read again; a wrong one \
+                        leaves the old in force.\nsystemd: READY, RELOADING, STOPPING, STATUS and WATCHDOG are told \
+                        (Type=notify-reload). A socket that it hands over serves the listener whose name is its \
+                        FileDescriptorName, in place of that listener's `listen`."
+)]
 pub(super) struct Args {
     #[command(flatten)]
     config: ConfigArg,
 }
 
+/// The exit status of a gateway that was told twice to stop, and cut sessions off.
+const CUT_OFF: u8 = 1;
+
 pub(super) fn run(args: &Args) -> ExitCode {
+    let sockets = match HandedOver::receive() {
+        Ok(sockets) => sockets,
+        Err(error) => return fail(error),
+    };
     let path = &args.config.config;
     let setup = match config::load(path).and_then(Setup::read) {
         Ok(setup) => setup,
@@ -32,34 +46,68 @@ pub(super) fn run(args: &Args) -> ExitCode {
             return ExitCode::from(1);
         }
     };
-    if let Err(error) = start_log(&setup.config.log) {
+    if let Err(error) = log::start(&setup.config.log) {
         return fail(format!("log.level: {error}"));
     }
+    prepare(&setup.config);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(format!("cannot start: {error}")),
     };
-    runtime.block_on(serve(setup, path))
+    let status = runtime.block_on(serve(setup, sockets, path));
+    // Whoever was worth waiting for has been waited for.
+    runtime.shutdown_background();
+    status
 }
 
-async fn serve(setup: Setup, path: &Path) -> ExitCode {
-    let service = match Service::bind(setup, PinsOnly).await {
-        Ok(service) => service,
-        Err(error) => return fail(error),
-    };
-    for (listener, address) in service.addresses() {
-        info!(listener, %address, "listening");
+/// What each new configuration asks of the process and of its administrator.
+fn prepare(config: &Config) {
+    for warning in &config.warnings {
+        warn!("{warning}");
     }
-    let (stop, shutdown) = watch::channel(false);
+    open_files::make_room(config.limits.connections);
+}
+
+async fn serve(setup: Setup, sockets: HandedOver, path: &Path) -> ExitCode {
+    // First, so that no signal finds the system's own answer to it, which is to end this process.
     let signals = match Signals::new() {
         Ok(signals) => signals,
         Err(error) => return fail(format!("cannot receive signals: {error}")),
     };
-    let obey = tokio::spawn(signals.obey(service.reloader(), path.to_owned(), stop));
-    service.run(shutdown).await;
-    obey.abort();
-    info!("stopped");
-    ExitCode::SUCCESS
+    let service = match Service::bind(setup, sockets, PinsOnly).await {
+        Ok(service) => service,
+        Err(error) => return fail(error),
+    };
+    let mut headline = "listening:".to_owned();
+    for (listener, address) in service.addresses() {
+        info!(listener, %address, "listening");
+        headline.push_str(&format!(" {listener} {address}"));
+    }
+    let resources = service.resources();
+    let supervisor = Arc::new(Supervisor::new(move || resources.sessions()));
+    supervisor.ready(headline.clone()).await;
+    // On the runtime, as sessions are: what keeps them from going on stops the watchdog's signals as well.
+    let alive = Arc::clone(&supervisor);
+    tokio::spawn(async move { alive.keep_alive().await });
+    let (stop, shutdown) = watch::channel(false);
+    let reloader = service.reloader();
+    tokio::select! {
+        () = service.run(shutdown) => {
+            info!("stopped");
+            ExitCode::SUCCESS
+        }
+        () = signals.obey(&reloader, path, &supervisor, &headline, &stop) => {
+            warn!("stopped at once, sessions under way are cut off");
+            ExitCode::from(CUT_OFF)
+        }
+    }
+}
+
+/// What a signal asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Order {
+    Reload,
+    Stop,
 }
 
 struct Signals {
@@ -77,39 +125,49 @@ impl Signals {
         })
     }
 
-    async fn obey(mut self, reloader: Reloader, path: std::path::PathBuf, stop: watch::Sender<bool>) {
-        loop {
-            tokio::select! {
-                _ = self.hangup.recv() => reload(&reloader, &path),
-                _ = self.terminate.recv() => break,
-                _ = self.interrupt.recv() => break,
-            }
+    /// Returns when it was said twice that the gateway is to stop. The first time is for `stop`.
+    async fn obey<F: Fn() -> usize>(
+        mut self,
+        reloader: &Reloader,
+        path: &Path,
+        supervisor: &Supervisor<F>,
+        headline: &str,
+        stop: &watch::Sender<bool>,
+    ) {
+        while self.next().await == Order::Reload {
+            supervisor.reloading().await;
+            let outcome = reload(reloader, path);
+            supervisor.ready(format!("{outcome}{headline}")).await;
         }
         info!("stopping: messages under way are finished first");
-        // Dropping the sender would mean the same; a closed channel here means that all have gone already.
-        _ = stop.send(true);
-        stop.closed().await;
+        supervisor.stopping("stopping, messages under way have 30 s".to_owned()).await;
+        stop.send_replace(true);
+        while self.next().await == Order::Reload {}
+    }
+
+    async fn next(&mut self) -> Order {
+        tokio::select! {
+            _ = self.hangup.recv() => Order::Reload,
+            _ = self.terminate.recv() => Order::Stop,
+            _ = self.interrupt.recv() => Order::Stop,
+        }
     }
 }
 
-fn reload(reloader: &Reloader, path: &Path) {
+/// What the status line says of it, if it went wrong.
+fn reload(reloader: &Reloader, path: &Path) -> &'static str {
     match config::load(path).and_then(Setup::read) {
-        Ok(setup) => reloader.reload(setup),
+        Ok(setup) => {
+            prepare(&setup.config);
+            reloader.reload(setup);
+            ""
+        }
         Err(mistakes) => {
             for mistake in &mistakes {
                 error!("{mistake}");
             }
             error!("the configuration is wrong; the old one stays in force");
+            "NEW CONFIGURATION REFUSED, the old one is in force; "
         }
     }
-}
-
-fn start_log(log: &Log) -> Result<(), tracing_subscriber::filter::ParseError> {
-    let filter = EnvFilter::try_new(&log.level)?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    match log.format {
-        LogFormat::Text => builder.with_ansi(false).init(),
-        LogFormat::Json => builder.json().flatten_event(true).init(),
-    }
-    Ok(())
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::layers::Layers;
 use super::limits;
 use super::listeners;
-use super::mistake::{Located, Mistake};
+use super::mistake::{Located, Mistake, Warning};
 use super::places::Places;
 use super::quantity::{Seconds, spoken};
 use super::{Alerts, Config, Correspondent, Log, SealingDomain, raw};
@@ -18,10 +18,11 @@ use crate::policy::{Action, Policy};
 const HOUR: Duration = Duration::from_secs(3_600);
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// Collects mistakes while the parts of the configuration are put together.
+/// Collects mistakes and warnings while the parts of the configuration are put together.
 pub(super) struct Checker<'a> {
     pub(super) places: Places,
     pub(super) mistakes: Vec<Mistake>,
+    warnings: Vec<Warning>,
     folder: &'a Path,
 }
 
@@ -29,11 +30,14 @@ pub(super) struct Checker<'a> {
 /// Relative paths start at `folder`.
 pub(super) fn check(layers: Layers, folder: &Path) -> Result<Config, Vec<Mistake>> {
     let Layers { raw, places, mistakes } = layers;
-    let mut checker = Checker { places, mistakes, folder };
+    let mut checker = Checker { places, mistakes, warnings: Vec::new(), folder };
     let config = checker.config(raw);
-    let mut mistakes = checker.mistakes;
+    let (mut mistakes, mut warnings) = (checker.mistakes, checker.warnings);
     match config {
-        Some(config) if mistakes.is_empty() => Ok(config),
+        Some(config) if mistakes.is_empty() => {
+            warnings.sort();
+            Ok(Config { warnings, ..config })
+        }
         _ => {
             mistakes.sort_by(|a, b| (a.place.file.is_none(), a).cmp(&(b.place.file.is_none(), b)));
             mistakes.dedup();
@@ -77,6 +81,7 @@ impl Checker<'_> {
             limits,
             alerts,
             log,
+            warnings: Vec::new(),
         })
     }
 
@@ -84,6 +89,11 @@ impl Checker<'_> {
     pub(super) fn wrong(&mut self, path: &str, reason: impl Into<String>) {
         let mistake = self.places.mistake(path, reason);
         self.mistakes.push(mistake);
+    }
+
+    /// Records what works and should be thought about all the same.
+    pub(super) fn warn(&mut self, path: &str, advice: impl Into<String>) {
+        self.warnings.push(Warning { place: self.places.of(path), advice: advice.into() });
     }
 
     /// A value that must be there.

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use super::address::ClientNet;
 use super::check::Checker;
+use super::open_relay;
 use super::parsed::Parsed;
 use super::{Clients, Introduction, Listener, Mode, raw};
 
@@ -72,7 +73,7 @@ fn listener(checker: &mut Checker<'_>, index: usize, raw: raw::Listener) -> Opti
     if !xclient_from.networks().is_empty() && !xclient_from.overlaps(&clients) {
         checker.wrong(&at("xclient_from"), "none of these may connect; add them to `clients`");
     }
-    Some(Listener {
+    let listener = Listener {
         name: name?,
         mode,
         listen: listen?.into_iter().map(|address| address.0.0).collect(),
@@ -84,7 +85,9 @@ fn listener(checker: &mut Checker<'_>, index: usize, raw: raw::Listener) -> Opti
         xclient_from,
         xforward_from,
         proxy_protocol_from: raw.proxy_protocol_from.map(networks).unwrap_or_default(),
-    })
+    };
+    open_relay::check(checker, index, &listener);
+    Some(listener)
 }
 
 fn networks(nets: Vec<Parsed<ClientNet>>) -> Clients {

@@ -1,4 +1,4 @@
-//! What is wrong with a configuration, and where it stands.
+//! What is wrong with a configuration, or only dangerous in it, and where it stands.
 
 use std::fmt::{self, Write as _};
 use std::path::PathBuf;
@@ -42,13 +42,31 @@ pub struct Mistake {
 
 impl fmt::Display for Mistake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let separator = if self.place.key.is_empty() { " " } else { ": " };
-        let line = format!("{}{separator}{}", self.place, self.reason);
-        // Reasons quote the file, which may hold anything; a report stays one line a mistake.
-        line.chars().try_for_each(|c| {
-            if c.is_control() { write!(f, "{}", c.escape_default()) } else { f.write_char(c) }
-        })
+        write_line(f, &self.place, &self.reason)
     }
+}
+
+/// What a configuration may say and its administrator should think about: where, and what to do about it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Warning {
+    /// Where it is.
+    pub place: Place,
+    /// What may come of it, and how to prevent that, in one line.
+    pub advice: String,
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_line(f, &self.place, &self.advice)
+    }
+}
+
+/// Texts quote the file, which may hold anything; a report stays one line each.
+fn write_line(f: &mut fmt::Formatter<'_>, place: &Place, text: &str) -> fmt::Result {
+    let separator = if place.key.is_empty() { " " } else { ": " };
+    format!("{place}{separator}{text}")
+        .chars()
+        .try_for_each(|c| if c.is_control() { write!(f, "{}", c.escape_default()) } else { f.write_char(c) })
 }
 
 /// A value whose meaning is checked elsewhere, with its place, so that whoever checks it can say where it stands.

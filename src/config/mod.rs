@@ -2,7 +2,7 @@
 //!
 //! Everything is checked here except what needs the disk or the seal's own formats (key files, key records):
 //! those come out as [`Located`], so that whoever reads them can say where they were written.
-//! A wrong configuration gives every [`Mistake`] at once.
+//! A wrong configuration gives every [`Mistake`] at once; a right one comes with [`Warning`]s where it is dangerous.
 
 mod address;
 mod check;
@@ -11,6 +11,7 @@ mod layers;
 mod limits;
 mod listeners;
 mod mistake;
+mod open_relay;
 mod parsed;
 mod places;
 mod quantity;
@@ -26,7 +27,7 @@ use thiserror::Error;
 
 pub use self::address::{ClientNet, Clients, Host, NextHop, ParseAddressError};
 pub use self::keys::{Section, keys};
-pub use self::mistake::{Located, Mistake, Place};
+pub use self::mistake::{Located, Mistake, Place, Warning};
 use crate::domain::{DomainName, Selector};
 use crate::limits::Limits;
 use crate::policy::Policy;
@@ -52,6 +53,8 @@ pub struct Config {
     pub alerts: Option<Alerts>,
     /// How to log.
     pub log: Log,
+    /// What works and should be thought about all the same, in the file's order.
+    pub warnings: Vec<Warning>,
 }
 
 impl Config {

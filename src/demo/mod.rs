@@ -29,6 +29,7 @@ use crate::setup::Setup;
 use crate::smtp::Content;
 use crate::smtp::next_hop::{Framing, NextHop};
 use crate::store::Quarantine;
+use crate::systemd::HandedOver;
 
 /// How long any one step may take.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -178,7 +179,7 @@ async fn bind() -> Result<(TcpListener, SocketAddr)> {
 async fn service(folder: &Path, text: &str) -> Result<Service<PinsOnly>> {
     let setup = config::parse(text, &folder.join("demo.toml"), std::iter::empty()).and_then(Setup::read);
     match setup {
-        Ok(setup) => Ok(Service::bind(setup, PinsOnly).await?),
+        Ok(setup) => Ok(Service::bind(setup, HandedOver::default(), PinsOnly).await?),
         Err(mistakes) => bail!("{}", mistakes.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")),
     }
 }

@@ -41,6 +41,11 @@ impl Admission {
         Ok(Permit { admission: Arc::clone(self), client })
     }
 
+    /// How many sessions there are.
+    pub fn total(&self) -> usize {
+        self.lock().total
+    }
+
     fn lock(&self) -> MutexGuard<'_, Counts> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

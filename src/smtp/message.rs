@@ -354,7 +354,7 @@ impl<H: MessageHandler> Session<H> {
             held = account.held,
             code = last.code(),
             queue_id = last.queue_id(),
-            reply = %last,
+            reply = last.to_string(),
             own_ms = outcome.own_work.as_millis(),
             next_hop_ms = outcome.next_hop.as_millis(),
             "{}",

@@ -29,6 +29,8 @@ use crate::smtp::spool::Spool;
 
 /// How long to wait after a failure to accept, such as having no file descriptor left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+/// More cannot wait for us: the length of the queue that Tokio asks the system for.
+const MAX_WAITING: usize = 1024;
 /// How long a client that is not let in may take to be told so.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -48,13 +50,18 @@ impl Resources {
     pub fn new(folder: PathBuf) -> Self {
         Self { admission: Arc::default(), memory: Arc::default(), spool: Arc::new(Spool::new(folder)) }
     }
+
+    /// How many sessions there are, over all listeners.
+    pub fn sessions(&self) -> usize {
+        self.admission.total()
+    }
 }
 
 /// Serves the clients of one listening socket. A listener with several addresses has one call for each.
 ///
-/// `settings` is asked for each new session. When `shutdown` turns true, or its sender is dropped, no client is
-/// accepted any more, those between messages get 421, and messages under way have `grace` to be finished;
-/// then this returns.
+/// `settings` is asked for each new session. When `shutdown` turns true, or its sender is dropped, the socket is
+/// closed. Clients that had connected by then, and those between messages, get 421; messages under way have `grace`
+/// to be finished; then this returns.
 pub async fn serve<H: MessageHandler>(
     listener: TcpListener,
     settings: impl Fn() -> Arc<Settings>,
@@ -64,6 +71,17 @@ pub async fn serve<H: MessageHandler>(
     grace: Duration,
 ) {
     let mut sessions = JoinSet::new();
+    let stop = shutdown.clone();
+    let receive = |client, address| {
+        let around = Surroundings {
+            settings: settings(),
+            handler: Arc::clone(&handler),
+            memory: Arc::clone(&resources.memory),
+            spool: Arc::clone(&resources.spool),
+            shutdown: stop.clone(),
+        };
+        receive_client(client, address, around, Arc::clone(&resources.admission))
+    };
     loop {
         let accepted = tokio::select! {
             () = stopped(&mut shutdown) => break,
@@ -74,16 +92,7 @@ pub async fn serve<H: MessageHandler>(
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((client, address)) => {
-                let around = Surroundings {
-                    settings: settings(),
-                    handler: Arc::clone(&handler),
-                    memory: Arc::clone(&resources.memory),
-                    spool: Arc::clone(&resources.spool),
-                    shutdown: shutdown.clone(),
-                };
-                sessions.spawn(receive_client(client, address, around, Arc::clone(&resources.admission)));
-            }
+            Ok((client, address)) => _ = sessions.spawn(receive(client, address)),
             // The client was gone before we took it up.
             Err(error)
                 if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset) => {}
@@ -93,7 +102,9 @@ pub async fn serve<H: MessageHandler>(
             }
         }
     }
-    drop(listener);
+    for (client, address) in waiting(listener) {
+        sessions.spawn(receive(client, address));
+    }
     let drained = async {
         while let Some(ended) = sessions.join_next().await {
             report(ended);
@@ -103,6 +114,19 @@ pub async fn serve<H: MessageHandler>(
         warn!(sessions = sessions.len(), "sessions cut off by shutdown");
         sessions.shutdown().await;
     }
+}
+
+/// Closes the socket and gives those who had connected to it and not been accepted: the system would cut them off
+/// without a word.
+fn waiting(listener: TcpListener) -> Vec<(TcpStream, SocketAddr)> {
+    let accept = |listener: &std::net::TcpListener| {
+        let (client, address) = listener.accept()?;
+        client.set_nonblocking(true)?;
+        std::io::Result::Ok((TcpStream::from_std(client)?, address))
+    };
+    // Not by way of the runtime, which may not know of them yet; the socket does not block.
+    let Ok(listener) = listener.into_std() else { return Vec::new() };
+    std::iter::from_fn(|| accept(&listener).ok()).take(MAX_WAITING).collect()
 }
 
 fn report(ended: Result<(), JoinError>) {

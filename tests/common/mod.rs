@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use waxseal::edits::Edits;
@@ -89,6 +90,31 @@ pub(crate) fn settings(next_hop: SocketAddr) -> Settings {
             ..Limits::default()
         },
     }
+}
+
+/// A next hop that greets, says yes to every command, and takes no message.
+#[allow(dead_code, reason = "dialogs play their own")]
+pub(crate) async fn next_hop() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("an address");
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            tokio::spawn(say_yes(client));
+        }
+    });
+    address
+}
+
+async fn say_yes(client: TcpStream) -> std::io::Result<()> {
+    let mut client = BufReader::new(client);
+    client.write_all(b"220 next.example\r\n").await?;
+    let mut line = String::new();
+    while client.read_line(&mut line).await? > 0 {
+        let reply = if line.starts_with("DATA") { "354 go on\r\n" } else { "250 ok\r\n" };
+        client.write_all(reply.as_bytes()).await?;
+        line.clear();
+    }
+    Ok(())
 }
 
 /// A gateway that runs.

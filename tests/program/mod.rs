@@ -5,6 +5,7 @@
 #![allow(dead_code, reason = "each test file uses a part of this")]
 
 pub(crate) mod letter;
+pub(crate) mod site;
 pub(crate) mod smtp;
 
 use std::fs;
@@ -198,14 +199,36 @@ impl Config {
         Gateway::start(command(), &self.write())
     }
 
+    /// Writes the file and starts the gateway with these variables in its environment.
+    pub(crate) fn start_with(&self, environment: &[(&str, &str)]) -> Gateway {
+        let mut command = command();
+        command.envs(environment.iter().copied());
+        Gateway::start(command, &self.write())
+    }
+
     /// Writes the file and starts the gateway so that no file of its may grow over `blocks` of 512 octets.
     pub(crate) fn start_with_file_limit(&self, blocks: u32) -> Gateway {
-        let mut shell = Command::new("sh");
         // The signal ignored, writing too much is an error like that of a full disk.
-        let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" \"$@\"");
-        shell.env_clear().stdin(Stdio::null()).args(["-c", &script, env!("CARGO_BIN_EXE_waxseal")]);
-        Gateway::start(shell, &self.write())
+        self.start_from_shell(&format!("trap '' XFSZ; ulimit -f {blocks}"), Stdio::null())
     }
+
+    /// Writes the file and starts the gateway in the place of a shell that has run `script`.
+    pub(crate) fn start_from_shell(&self, script: &str, stdin: impl Into<Stdio>) -> Gateway {
+        Gateway::start(shell(script, stdin), &self.write())
+    }
+
+    /// As [`Config::start_from_shell`], for a gateway that ends by itself.
+    pub(crate) fn run_from_shell(&self, script: &str, stdin: impl Into<Stdio>) -> Ended {
+        ended(shell(script, stdin).args(["run", "--config", word(&self.write())]))
+    }
+}
+
+/// `waxseal` in the place, and so with the process id, of a shell that has run `script`.
+fn shell(script: &str, stdin: impl Into<Stdio>) -> Command {
+    let mut shell = Command::new("sh");
+    let script = format!("{script}; exec \"$0\" \"$@\"");
+    shell.env_clear().stdin(stdin).args(["-c", &script, env!("CARGO_BIN_EXE_waxseal")]);
+    shell
 }
 
 /// `waxseal run`, killed when dropped.
@@ -230,8 +253,8 @@ impl Gateway {
         });
         let gateway = Self { child, log, config: config.to_owned() };
         let listeners = fs::read_to_string(config).unwrap().matches("[[listener]]").count();
-        let is_ready =
-            || gateway.log().iter().filter(|line| line.contains(" listening ")).count() == listeners;
+        let is_listening = |line: &&String| line.contains(" listening ") || line.contains("\"listening\"");
+        let is_ready = || gateway.log().iter().filter(is_listening).count() == listeners;
         assert!(wait_for(|| is_ready().then_some(())).is_some(), "not listening: {:#?}", gateway.log());
         gateway
     }
@@ -252,6 +275,11 @@ impl Gateway {
     pub(crate) fn await_log(&self, text: &str) -> String {
         let line = wait_for(|| self.log().into_iter().find(|line| line.contains(text)));
         line.unwrap_or_else(|| panic!("`{text}` was not logged: {:#?}", self.log()))
+    }
+
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Sends it a signal, such as `TERM`.

@@ -88,6 +88,14 @@ impl Client {
         self.stream.read(&mut [0]).unwrap() == 0
     }
 
+    /// Whether the server hangs up, in whatever way, having said nothing more.
+    pub(crate) fn hears_nothing_more(&mut self) -> bool {
+        match self.stream.read(&mut [0]) {
+            Ok(length) => length == 0,
+            Err(error) => error.kind() == std::io::ErrorKind::ConnectionReset,
+        }
+    }
+
     /// MAIL, RCPT and DATA, up to where the message goes.
     pub(crate) fn open(&mut self, from: &str, to: &str) -> String {
         for line in [format!("MAIL FROM:<{from}>"), format!("RCPT TO:<{to}>")] {
@@ -185,7 +193,7 @@ fn serve(
         };
         let reply = match line.to_ascii_uppercase().split([' ', '\r']).next() {
             Some("EHLO") => {
-                "250-mail.partner.example\r\n250-SIZE 50000000\r\n250-ENHANCEDSTATUSCODES\r\n250 8BITMIME"
+                "250-mail.partner.example\r\n250-SIZE 50000000\r\n250-ENHANCEDSTATUSCODES\r\n250-AUTH PLAIN\r\n250 8BITMIME"
                     .to_owned()
             }
             Some("MAIL") => {
@@ -205,6 +213,14 @@ fn serve(
                 let reply = handle(&message);
                 received.lock().unwrap().push(message);
                 reply
+            }
+            Some("AUTH") => {
+                if line.split_whitespace().count() == 2 {
+                    client.get_mut().write_all(b"334 \r\n")?;
+                    line.clear();
+                    client.read_line(&mut line)?;
+                }
+                "235 2.7.0 welcome".to_owned()
             }
             Some("QUIT") => {
                 client.get_mut().write_all(b"221 2.0.0 bye\r\n")?;

@@ -1,0 +1,62 @@
+//! The log: on stderr, in the configured format, panics included. No line of it holds credentials or what a
+//! message says.
+
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::panic::PanicHookInfo;
+
+use tracing::error;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::ParseError;
+
+use crate::config::{Log, LogFormat};
+
+/// Starts the log of this process. Once only.
+pub fn start(log: &Log) -> Result<(), ParseError> {
+    let filter = EnvFilter::try_new(&log.level)?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match log.format {
+        LogFormat::Text => builder.with_ansi(false).init(),
+        LogFormat::Json => builder.json().flatten_event(true).init(),
+    }
+    std::panic::set_hook(Box::new(report_panic));
+    Ok(())
+}
+
+/// A panic as a line of the log; the standard hook's text on stderr would be none.
+pub fn report_panic(panic: &PanicHookInfo<'_>) {
+    let reason = without_quotation(panic.payload_as_str().unwrap_or("without a message"));
+    let location = panic.location().map(ToString::to_string).unwrap_or_default();
+    let backtrace = Backtrace::capture();
+    if backtrace.status() == BacktraceStatus::Captured {
+        error!(%location, ?reason, %backtrace, "panic");
+    } else {
+        error!(%location, ?reason, "panic");
+    }
+}
+
+/// A text that is cut where it cannot be is quoted in the message of that panic, and it may be a stranger's letter.
+fn without_quotation(reason: &str) -> &str {
+    [" of `", " slicing `"]
+        .iter()
+        .filter_map(|quotation| reason.find(quotation))
+        .min()
+        .map_or(reason, |end| &reason[..end])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quotes_no_text() {
+        let text = "\u{e4} `secret` of `all` of them";
+        for (start, end) in [(0, 1), (900, 901), (4, 3)] {
+            let panic = std::panic::catch_unwind(|| text[start..end].len()).unwrap_err();
+            let reason = panic.downcast_ref::<String>().map(String::as_str).unwrap();
+            assert!(reason.contains("secret"), "there is nothing to take out: {reason}");
+            let reason = without_quotation(reason);
+            assert!(reason.len() > 20 && !reason.contains("secret"), "{reason}");
+        }
+        assert_eq!(without_quotation("index out of bounds: 1"), "index out of bounds: 1");
+    }
+}
