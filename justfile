@@ -16,6 +16,10 @@ test *arguments:
 demo:
     cargo run --quiet -- demo
 
+# The gateway under load, beside other relays
+load *arguments:
+    benches/relay/run {{arguments}}
+
 # Formatting, as CI wants it
 format:
     cargo fmt --all
