@@ -56,14 +56,16 @@ class Peer:
         return letter.file
 
     def stop(self) -> None:
+        """Ends the whole family: not every program's first process tells the others."""
         family = processes.tree(self.pid)
-        self.process.terminate()
-        try:
-            self.process.wait(10)
-        except subprocess.TimeoutExpired:
-            for pid in family:
-                os.kill(pid, signal.SIGKILL)
-            self.process.wait()
+        for ask in (signal.SIGTERM, signal.SIGKILL):
+            processes.signal_all(family, ask)
+            try:
+                self.process.wait(10)
+            except subprocess.TimeoutExpired:
+                continue
+            if processes.await_end(family):
+                return
 
 
 class Haproxy(Peer):

@@ -73,6 +73,23 @@ def _kilobytes(root: int, file: str, field: str) -> Iterator[int]:
             yield int(match[1]) * 1024
 
 
+def signal_all(pids: list[int], signal: int) -> None:
+    for pid in pids:
+        try:
+            os.kill(pid, signal)
+        except ProcessLookupError:
+            pass
+
+
+def await_end(pids: list[int]) -> bool:
+    """Whether all of them end within some seconds."""
+    for _ in range(100):
+        if not any(_read(pid, "cmdline") for pid in pids):
+            return True
+        time.sleep(0.05)
+    return False
+
+
 def await_listening(port: int) -> None:
     """Waits until somebody listens on this port of loopback."""
     for _ in range(200):
