@@ -1,0 +1,204 @@
+//! Programs that send mail on somebody's behalf: swaks, msmtp, curl, nodemailer, and Python's smtplib.
+
+use std::fs::File;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use crate::passage::{Letter, Passage, assert_sent};
+use crate::program::word;
+use crate::{are_there, works};
+
+/// What a program does when one recipient of many is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum OneRefused {
+    /// Sends the message to the others.
+    GoesOn,
+    /// Sends it to nobody, and reports failure.
+    GivesUp,
+}
+
+/// What a program does with addresses that are no ASCII (RFC 6531).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Utf8 {
+    /// It does not take them.
+    Refuses,
+    /// Sends them as they are, with no word of warning to the server.
+    Sends,
+    /// Says SMTPUTF8 to MAIL.
+    Announces,
+}
+
+/// A program, how it is told to send a letter's file to an address, and what it can do.
+struct Program {
+    name: &'static str,
+    send: fn(SocketAddr, &Path, &Letter) -> Output,
+    is_there: fn() -> bool,
+    utf8: Utf8,
+    one_refused: OneRefused,
+}
+
+impl Program {
+    fn play(&self) {
+        if !are_there(&format!("mail from {}", self.name), &[(self.name, (self.is_there)())]) {
+            return;
+        }
+        let passage = Passage::new();
+        let name = |scene: &str| format!("{scene}.{}", self.name);
+        let mut letters = vec![
+            Letter::new(&name("plain")),
+            Letter::bulky(&name("bulky")),
+            Letter::with_null_reverse_path(&name("null")),
+        ];
+        if self.utf8 != Utf8::Refuses {
+            letters.push(Letter::international(&name("international")));
+        }
+        let send = |letter: &Letter| (self.send)(passage.door(), &passage.file(letter), letter);
+        for letter in &letters {
+            assert_sent(letter, &send(letter));
+            let taken = passage.assert_arrived(letter);
+            let is_announced = letter.name.starts_with("international") && self.utf8 == Utf8::Announces;
+            assert_eq!(taken.mail.contains("SMTPUTF8"), is_announced, "{}", taken.mail);
+        }
+
+        let many = Letter::to_many(&name("many"));
+        let output = send(&many);
+        match self.one_refused {
+            OneRefused::GoesOn => _ = passage.assert_arrived(&many),
+            OneRefused::GivesUp => {
+                assert!(!output.status.success(), "{output:?}");
+                passage.assert_not_arrived(&many);
+            }
+        }
+    }
+}
+
+/// Sends its commands in one go (RFC 2920), where others wait for each reply.
+#[test]
+fn swaks() {
+    Program {
+        name: "swaks",
+        send: |server, file, letter| {
+            // It ends the last line itself, whether or not that has an end.
+            let message = letter.message.strip_suffix(b"\r\n").unwrap();
+            std::fs::write(file, message).unwrap();
+            Command::new("swaks")
+                .args(["--server", &server.to_string(), "--ehlo", "client.example.org", "--pipeline"])
+                .args(["--from", if letter.from.is_empty() { "<>" } else { letter.from }])
+                .args(["--to", &letter.to.join(","), "--data", &format!("@{}", word(file))])
+                .output()
+                .unwrap()
+        },
+        is_there: || works("swaks", &["--version"]),
+        utf8: Utf8::Refuses,
+        one_refused: OneRefused::GoesOn,
+    }
+    .play();
+}
+
+#[test]
+fn msmtp() {
+    Program {
+        name: "msmtp",
+        send: |server, file, letter| {
+            Command::new("msmtp")
+                .args(["--file=/dev/null", "--auth=off", "--tls=off", "--domain=client.example.org"])
+                .args([format!("--host={}", server.ip()), format!("--port={}", server.port())])
+                .arg(format!("--from={}", letter.from))
+                .arg("--")
+                .args(&letter.to)
+                .stdin(File::open(file).unwrap())
+                .output()
+                .unwrap()
+        },
+        is_there: || works("msmtp", &["--version"]),
+        utf8: Utf8::Sends,
+        one_refused: OneRefused::GivesUp,
+    }
+    .play();
+}
+
+#[test]
+fn curl() {
+    Program {
+        name: "curl",
+        send: |server, file, letter| {
+            let recipients = letter.to.iter().flat_map(|to| ["--mail-rcpt", to]);
+            Command::new("curl")
+                .args(["--silent", "--show-error", "--mail-rcpt-allowfails", "--mail-from", letter.from])
+                .args(recipients)
+                .args(["--upload-file", word(file)])
+                .arg(format!("smtp://{}/client.example.org", server))
+                .output()
+                .unwrap()
+        },
+        is_there: || works("curl", &["--version"]),
+        utf8: Utf8::Announces,
+        one_refused: OneRefused::GoesOn,
+    }
+    .play();
+}
+
+const NODEMAILER: &str = r#"
+const [address, from, to, file] = process.argv.slice(1);
+const [host, port] = address.split(":");
+const transport = require("nodemailer").createTransport({host, port, name: "client.example.org", ignoreTLS: true});
+const envelope = {from: from || false, to: to.split(","), use8BitMime: true};
+transport.sendMail({envelope, raw: {path: file}}).catch((error) => { console.error(error); process.exit(1); });
+"#;
+
+#[test]
+fn nodemailer() {
+    /// Where Debian has the libraries that are no part of Node.js.
+    fn node() -> Command {
+        let mut node = Command::new("node");
+        node.env("NODE_PATH", "/usr/share/nodejs");
+        node
+    }
+    Program {
+        name: "nodemailer",
+        send: |server, file, letter| {
+            node()
+                .args(["-e", NODEMAILER, "--", &server.to_string(), letter.from, &letter.to.join(",")])
+                .arg(file)
+                .output()
+                .unwrap()
+        },
+        is_there: || {
+            let loaded = node().args(["-e", "require('nodemailer')"]).output();
+            loaded.is_ok_and(|output| output.status.success())
+        },
+        utf8: Utf8::Announces,
+        one_refused: OneRefused::GoesOn,
+    }
+    .play();
+}
+
+const SMTPLIB: &str = r#"
+import smtplib, sys
+address, sender, recipients, file = sys.argv[1:]
+options = ["BODY=8BITMIME"] + (["SMTPUTF8"] if not (sender + recipients).isascii() else [])
+with smtplib.SMTP(*address.split(":"), local_hostname="client.example.org") as server:
+    server.sendmail(sender, recipients.split(","), open(file, "rb").read(), options)
+"#;
+
+/// Python's way.
+pub(crate) fn smtplib(server: SocketAddr, file: &Path, letter: &Letter) -> Output {
+    Command::new("python3")
+        .args(["-c", SMTPLIB, &server.to_string(), letter.from, &letter.to.join(",")])
+        .arg(file)
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn python() {
+    Program {
+        name: "python3",
+        send: smtplib,
+        is_there: || works("python3", &["--version"]),
+        utf8: Utf8::Announces,
+        one_refused: OneRefused::GoesOn,
+    }
+    .play();
+}
