@@ -1,18 +1,22 @@
 //! Who said what: the clients' side of each attempt, and what the next hop took.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 
 /// The field that tells attempts apart. It stands on top of each message that a client sends.
 const ATTEMPT: &str = "X-Attempt: ";
 
-/// Which listener an attempt goes to, and what is to become of the message.
+/// What is to become of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
     /// To be sealed, and delivered.
     Sealed,
+    /// Not ours to seal: to be delivered as it is, while it arrives if it is large.
+    Untouched,
     /// To be verified, and delivered.
     Passed,
+    /// No seal, and none to be expected: to be delivered, while it arrives if it is large.
+    Unsealed,
     /// To be verified, and held: somebody renamed its attachment.
     Held,
 }
@@ -44,13 +48,13 @@ pub(crate) fn labelled(attempt: &str, message: &[u8]) -> Vec<u8> {
     [ATTEMPT.as_bytes(), attempt.as_bytes(), b"\r\n", message].concat()
 }
 
-/// Which attempt a message is of.
-pub(crate) fn label(message: &[u8]) -> &str {
+/// Which attempt a message is of; `None` if no client sent it so.
+pub(crate) fn label(message: &[u8]) -> Option<&str> {
     let head = &message[..message.len().min(4096)];
-    let start = head.windows(ATTEMPT.len()).position(|window| window == ATTEMPT.as_bytes());
-    let rest = &head[start.expect("every message names its attempt") + ATTEMPT.len()..];
-    let end = rest.iter().position(|&octet| octet == b'\r').expect("the field ends");
-    std::str::from_utf8(&rest[..end]).unwrap()
+    let start = head.windows(ATTEMPT.len()).position(|window| window == ATTEMPT.as_bytes())?;
+    let rest = &head[start + ATTEMPT.len()..];
+    let end = rest.iter().position(|&octet| octet == b'\r')?;
+    std::str::from_utf8(&rest[..end]).ok()
 }
 
 /// All attempts, and all that the next hop took. It outlives every kill, as a disk would.
@@ -78,7 +82,8 @@ impl Ledger {
 
     /// Right before the next hop's 250.
     pub(crate) fn deliver(&self, message: Vec<u8>) {
-        let id = label(&message).to_owned();
+        // What has no label is no attempt's, and will be missed, or found to be too much.
+        let id = label(&message).unwrap_or("none").to_owned();
         self.delivered.lock().unwrap().entry(id).or_default().push(message);
     }
 
@@ -92,8 +97,8 @@ impl Ledger {
         self.attempts.lock().unwrap().values().cloned().collect()
     }
 
-    /// How many attempts the next hop took something of.
-    pub(crate) fn deliveries(&self) -> usize {
-        self.delivered.lock().unwrap().len()
+    /// The attempts that the next hop took something of.
+    pub(crate) fn taken(&self) -> HashSet<String> {
+        self.delivered.lock().unwrap().keys().cloned().collect()
     }
 }

@@ -35,9 +35,10 @@ enum Mishap {
 
 impl Mishap {
     fn any(chance: &mut Chance) -> Option<Self> {
+        let midway = if chance.percent(80) { chance.below(8_000) } else { chance.below(400_000) };
         let all = [
             Self::BeforeGoAhead,
-            Self::Midway(chance.below(8000)),
+            Self::Midway(midway),
             Self::Forgetful,
             Self::Mute,
             Self::Stammering,
