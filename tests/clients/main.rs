@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
 mod exim;
+mod lmtp;
 mod passage;
 #[path = "../live/postfix.rs"]
 #[allow(dead_code, reason = "each test uses a part of this")]

@@ -76,9 +76,10 @@ impl Letter {
         Self { to, ..Self::new(name) }
     }
 
-    /// The recipients who exist.
+    /// The recipients who exist, and have room for it.
     pub(crate) fn readers(&self) -> Vec<&str> {
-        self.to.iter().map(String::as_str).filter(|to| !to.starts_with("nobody@")).collect()
+        let reads = |to: &&str| !to.starts_with("nobody@") && !to.starts_with("full@");
+        self.to.iter().map(String::as_str).filter(reads).collect()
     }
 
     /// The field by which the letter is found.

@@ -98,24 +98,40 @@ fn swaks() {
 
 #[test]
 fn msmtp() {
+    Program { name: "msmtp", send: |server, file, letter| by_msmtp("smtp", server, file, letter), ..MSMTP }
+        .play();
+}
+
+/// By LMTP (RFC 2033) each recipient gets a reply of its own at the end.
+#[test]
+fn msmtp_by_lmtp() {
     Program {
-        name: "msmtp",
-        send: |server, file, letter| {
-            Command::new("msmtp")
-                .args(["--file=/dev/null", "--auth=off", "--tls=off", "--domain=client.example.org"])
-                .args([format!("--host={}", server.ip()), format!("--port={}", server.port())])
-                .arg(format!("--from={}", letter.from))
-                .arg("--")
-                .args(&letter.to)
-                .stdin(File::open(file).unwrap())
-                .output()
-                .unwrap()
-        },
-        is_there: || works("msmtp", &["--version"]),
-        utf8: Utf8::Sends,
-        one_refused: OneRefused::GivesUp,
+        name: "msmtp.lmtp",
+        send: |server, file, letter| by_msmtp("lmtp", server, file, letter),
+        ..MSMTP
     }
     .play();
+}
+
+const MSMTP: Program = Program {
+    name: "msmtp",
+    send: |_, _, _| unreachable!("it is told which protocol to speak"),
+    is_there: || works("msmtp", &["--version"]),
+    utf8: Utf8::Sends,
+    one_refused: OneRefused::GivesUp,
+};
+
+fn by_msmtp(protocol: &str, server: SocketAddr, file: &Path, letter: &Letter) -> Output {
+    Command::new("msmtp")
+        .arg(format!("--protocol={protocol}"))
+        .args(["--file=/dev/null", "--auth=off", "--tls=off", "--domain=client.example.org"])
+        .args([format!("--host={}", server.ip()), format!("--port={}", server.port())])
+        .arg(format!("--from={}", letter.from))
+        .arg("--")
+        .args(&letter.to)
+        .stdin(File::open(file).unwrap())
+        .output()
+        .unwrap()
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! A mail server that offers all that waxseal can pass on (RFC 5321, 1870, 3030, 6152, 6531), or speaks LMTP
-//! (RFC 2033), and remembers what it took. Recipients called `nobody` it refuses.
+//! (RFC 2033), and remembers what it took. Recipients called `nobody` it refuses, and by LMTP it has no room for those
+//! called `full`.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -141,9 +142,15 @@ impl<'a> Session<'a> {
 
     /// Takes the message: one reply, or with LMTP one for each recipient (RFC 2033 §4.2).
     fn take(&mut self) -> std::io::Result<()> {
-        let taken = std::mem::take(&mut self.open);
-        let replies = if self.is_lmtp { taken.recipients.len() } else { 1 };
+        let mut taken = std::mem::take(&mut self.open);
+        let mut replies = "250 2.0.0 taken\r\n".to_owned();
+        if self.is_lmtp {
+            let has_room = |to: &String| !to.starts_with("full@");
+            let reply = |to| if has_room(to) { "250 2.0.0 taken\r\n" } else { "452 4.2.2 no room\r\n" };
+            replies = taken.recipients.iter().map(reply).collect();
+            taken.recipients.retain(has_room);
+        }
         self.all.lock().unwrap().push(taken);
-        self.say(&"250 2.0.0 taken\r\n".repeat(replies))
+        self.say(&replies)
     }
 }

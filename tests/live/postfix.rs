@@ -22,7 +22,7 @@ pub(crate) struct Postfix {
     keeper: Child,
 }
 
-/// What Postfix needs to run at all. `smtp` delivers to other servers, `virtual` to the mailboxes; `old` delivers as
+/// What Postfix needs to run at all. `smtp` and `lmtp` deliver to other servers, `virtual` to the mailboxes; `old` delivers as
 /// an old server would, which makes quoted-printable of 8bit.
 const SERVICES: &str = "\
 postlog unix-dgram n - n - 1 postlogd
@@ -37,6 +37,7 @@ verify unix - - n - 1 verify
 flush unix n - n 1000? 0 flush
 proxymap unix - - n - - proxymap
 smtp unix - - n - - smtp
+lmtp unix - - n - - lmtp
 old unix - - n - - smtp -o smtp_discard_ehlo_keywords=8bitmime,smtputf8
 error unix - - n - - error
 retry unix - - n - - error
