@@ -78,6 +78,11 @@ impl<L: LookupKey> Gateway<L> {
                 let account = origin.account("pass", &format!("not sealed: {error}"));
                 Decision::relay(message, Edits::none(), account)
             }
+            Ok(Err(SealNowError::Seal(SealError::NotDelegated(error)))) => {
+                error!(session = %session.id, %error, "cannot seal");
+                let reply = Reply::new(451, "4.3.0 cannot seal now, try again later");
+                Decision::answer(reply, origin.account("defer", &error.to_string()))
+            }
             Ok(Err(SealNowError::Seal(error))) => {
                 let text = format!("message cannot be sealed: {error}");
                 let reply = Reply::new(550, &format!("5.6.0 {text}"));

@@ -15,6 +15,7 @@ use tokio::time::timeout;
 use tracing::{error, info, warn};
 
 use crate::config::{self, Alerts, Mode};
+use crate::expiry;
 use crate::gateway::{Gateway, Running};
 use crate::lookup::LookupKey;
 use crate::notify::{self, Alerter};
@@ -168,11 +169,15 @@ impl<L: LookupKey> Service<L> {
             );
             serving.spawn(serve);
         }
+        let expiry = tokio::spawn(expiry::watch(Arc::clone(&self.running), shutdown));
         while let Some(ended) = serving.join_next().await {
             if let Err(fault) = ended {
                 error!(%fault, "a listener was ended by a fault in this program");
             }
         }
+        expiry.abort();
+        // Waits until it has let go of what runs.
+        let _ = expiry.await;
         // The last handles to the alerter go with what runs; its task then sends what waits, and ends.
         drop(self.running);
         let told = async { while self.alerts.join_next().await.is_some() {} };
@@ -255,6 +260,7 @@ impl Reloader {
             }
         }
         let running = Running { setup, quarantine: old.quarantine.clone(), alerter: old.alerter.clone() };
+        expiry::say(&running, true);
         self.running.store(Arc::new(running));
         info!("configuration reloaded");
     }

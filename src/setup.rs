@@ -2,13 +2,15 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::config::{self, Config, Located, Mistake};
 use crate::domain::DomainName;
 use crate::keyfile;
 use crate::policy::Policy;
-use crate::seal::key::{Delegation, KeyRecord, PublicKey};
+use crate::seal::delegation::{Delegation, Delegations};
+use crate::seal::key::{KeyRecord, PublicKey, SealingKey};
 use crate::seal::knowledge::{Pin, PinnedKey, Pins};
 use crate::seal::sign::Sealer;
 use crate::smtp;
@@ -107,25 +109,43 @@ fn smtp_settings(config: &Config, listener: &config::Listener) -> Arc<smtp::Sett
 
 fn sealer(domain: &config::SealingDomain, mistakes: &mut Vec<Mistake>) -> Option<Arc<Sealer>> {
     let key = note(keyfile::read_sealing_key(&domain.key.value), &domain.key, mistakes)?;
-    let delegation = match &domain.delegation {
-        Some(path) => {
-            let text = note(keyfile::read_text(&path.value), path, mistakes)?.trim().to_owned();
-            let parsed = note(Delegation::parse(&text, &domain.name, &domain.selector), path, mistakes)?;
-            if parsed.key != key.public() {
-                mistakes.push(path.mistake("the delegation is for another key"));
-                return None;
-            }
-            Some(text)
-        }
-        None => None,
+    let delegations = match &domain.delegation {
+        Some(path) => delegations(domain, path, &key, mistakes)?,
+        None => Delegations::default(),
     };
     Some(Arc::new(Sealer {
         domain: domain.name.clone(),
         selector: domain.selector.clone(),
         key,
         lifetime: domain.lifetime.as_secs(),
-        delegation,
+        delegations,
     }))
+}
+
+/// Those of the file or folder that are for the key. One that has ended is no mistake: the gateway starts, seals nothing
+/// for the domain, and says why.
+fn delegations(
+    domain: &config::SealingDomain,
+    path: &Located<PathBuf>,
+    key: &SealingKey,
+    mistakes: &mut Vec<Mistake>,
+) -> Option<Delegations> {
+    let found = note(keyfile::read_delegations(&path.value, &domain.name, &domain.selector), path, mistakes)?;
+    let own: Vec<Delegation> =
+        found.iter().filter(|delegation| delegation.key == key.public()).cloned().collect();
+    if own.is_empty() {
+        let reason =
+            if found.is_empty() { "holds no delegation" } else { "the delegation is for another key" };
+        mistakes.push(path.mistake(reason));
+        return None;
+    }
+    if !own.iter().all(Delegation::is_signed) {
+        let (domain, selector) = (&domain.name, &domain.selector);
+        let reason = format!("the root's signature is not for {domain} and {selector}, or is damaged");
+        mistakes.push(path.mistake(reason));
+        return None;
+    }
+    Some(Delegations::new(own))
 }
 
 fn pin(correspondent: &config::Correspondent, pins: &mut Pins, mistakes: &mut Vec<Mistake>) {

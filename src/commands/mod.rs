@@ -5,14 +5,18 @@ mod demo;
 mod dns_record;
 mod judge;
 mod keygen;
+mod keys;
 mod quarantine;
+mod root;
 mod run;
 mod scan;
 mod seal;
 mod table;
 mod verify;
 
-use std::path::PathBuf;
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -43,6 +47,10 @@ enum Command {
     Keygen(keygen::Args),
     /// Print the DNS record of a sealing key
     DnsRecord(dns_record::Args),
+    /// Make a domain's offline root key, and vouch for sealing keys with it
+    Root(root::Args),
+    /// What is known of correspondents' keys
+    Keys(keys::Args),
     /// Seal one message: message in, sealed message out
     Seal(seal::Args),
     /// Check stored messages, one by one
@@ -63,6 +71,8 @@ impl Cli {
             Command::Demo(args) => demo::run(&args),
             Command::Keygen(args) => keygen::run(&args),
             Command::DnsRecord(args) => dns_record::run(&args),
+            Command::Root(args) => root::run(&args),
+            Command::Keys(args) => keys::run(&args),
             Command::Seal(args) => seal::run(&args),
             Command::Verify(args) => verify::run(&args),
             Command::Scan(args) => scan::run(&args),
@@ -107,4 +117,15 @@ fn fail(reason: impl std::fmt::Display) -> ExitCode {
 fn complain(reason: impl std::fmt::Display) {
     let line = reason.to_string().replace(['\n', '\r'], " ");
     eprintln!("waxseal: {line}");
+}
+
+/// Writes a new file; an existing one stays as it is.
+fn write_new(path: &Path, content: &[u8]) -> Result<(), String> {
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(path)
+        .map_err(|error| format!("{}: {error}", path.display()))?;
+    let written = file.write_all(content).and_then(|()| file.sync_all());
+    written.map_err(|error| format!("{}: {error}", path.display()))
 }

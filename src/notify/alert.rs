@@ -65,6 +65,26 @@ pub struct Finding {
     pub name: String,
 }
 
+/// Something that the administrator should know of and that is no message's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// One line, in our own words.
+    pub subject: String,
+    /// What to do about it, in our own words.
+    pub text: String,
+}
+
+impl Notice {
+    pub(super) fn subject(&self) -> String {
+        let text = format!("[waxseal] {}", self.subject);
+        text.chars().map(|c| if matches!(c, ' '..='~') { c } else { '?' }).collect()
+    }
+
+    pub(super) fn body(&self) -> String {
+        format!("{}\r\n", self.text.replace('\n', "\r\n"))
+    }
+}
+
 /// ASCII on one line, whatever the message held.
 pub(super) fn subject(batch: &[Alert]) -> String {
     let text = match batch {

@@ -3,8 +3,9 @@
 
 use std::collections::HashMap;
 
+use super::delegation::Delegation;
 use super::format::Seal;
-use super::key::{Delegation, KeyRecord, PublicKey};
+use super::key::{KeyRecord, PublicKey};
 use crate::domain::{DomainName, Selector};
 use crate::verdict::{Ground, Trust};
 
