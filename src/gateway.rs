@@ -20,16 +20,18 @@ use crate::lookup::LookupKey;
 use crate::manifest::Status;
 use crate::notify::{Alert, Alerter, Finding, Outcome};
 use crate::policy::Action;
-use crate::report::{printable, summary};
+use crate::report::{not_intact, printable, summary};
 use crate::seal::body::ArrivingBody;
 use crate::seal::format::FIELD;
-use crate::seal::knowledge::{Answer, Knowledge};
+use crate::seal::knowledge::{Answer, Knowledge, Pins};
 use crate::seal::message::Message;
+use crate::seal::remembered::Observation;
 use crate::seal::sign::{Moment, SealError, Sealer, seal};
 use crate::seal::verify::verify;
 use crate::setup::Setup;
 use crate::smtp::{Account, Content, Decision, MessageHandler, Reply, SessionInfo, Watch};
-use crate::store::{Held, Quarantine, StoreError};
+use crate::standing::{CurrentPins, Standing};
+use crate::store::{self, Held, Quarantine, Recorder, StoreError};
 use crate::verdict::Verification;
 
 /// What is said of mail that is not ours to seal.
@@ -40,8 +42,12 @@ const NOT_OURS: &str = "not sealed: the author's domain is not ours";
 pub struct Running {
     /// Keys, pins, policy.
     pub setup: Setup,
+    /// Pins, those made by command included.
+    pub pins: Arc<CurrentPins>,
     /// Where held mail goes; verifying listeners have one.
     pub quarantine: Option<Quarantine>,
+    /// What is remembered; verifying listeners have it, unless its database cannot be used.
+    pub recorder: Option<Recorder>,
     /// Whom to tell.
     pub alerter: Option<Alerter>,
 }
@@ -115,10 +121,10 @@ impl<L: LookupKey> Gateway<L> {
             let reply = Reply::new(451, "4.3.0 cannot verify now, try again later");
             return Decision::answer(reply, Account { action: "defer", ..Account::default() });
         };
-        let answers = look_up(&Message::new(message.head()), &running.setup, &*self.lookup).await;
+        let known = self.look_up(&running, &Message::new(message.head()), now).await;
         let judge = Arc::clone(&running);
         let judged =
-            message.examine(move |octets| judge.judge(&Message::arrived(octets, body), answers, now)).await;
+            message.examine(move |octets| judge.judge(&Message::arrived(octets, body), known, now)).await;
         let judged = match judged {
             Ok(judged) => judged,
             Err(error) => {
@@ -126,6 +132,7 @@ impl<L: LookupKey> Gateway<L> {
                 return unreadable(session, &error, origin.account("defer", "cannot be read back"));
             }
         };
+        running.record(session, envelope, &judged, now);
         let account = judged.account();
         let summary = summary(&judged.verification);
         match judged.action {
@@ -140,17 +147,34 @@ impl<L: LookupKey> Gateway<L> {
     }
 
     /// What is done with an unsealed message from a domain that need not seal depends on its header section alone.
-    async fn wave_unsealed_through(&self, running: &Running, head: &[u8]) -> Option<(Edits, Account)> {
+    async fn wave_unsealed_through(
+        &self,
+        running: &Running,
+        session: &SessionInfo,
+        envelope: &Envelope,
+        head: &[u8],
+    ) -> Option<(Edits, Account)> {
         let message = Message::new(head);
         if message.header().all(FIELD).next().is_some() {
             return None;
         }
-        let answers = look_up(&message, &running.setup, &*self.lookup).await;
-        let judged = running.judge(&message, answers, unix_time()?);
+        let now = unix_time()?;
+        let known = self.look_up(running, &message, now).await;
+        let judged = running.judge(&message, known, now);
         match judged.action {
-            Action::Deliver | Action::Mark => Some((judged.edits.clone(), judged.account())),
+            Action::Deliver | Action::Mark => {
+                running.record(session, envelope, &judged, now);
+                Some((judged.edits.clone(), judged.account()))
+            }
             Action::Quarantine | Action::Reject | Action::Defer => None,
         }
+    }
+
+    /// What is known of those whom a message names: pins, memory, and what DNS says of the keys that no pin settles.
+    async fn look_up(&self, running: &Running, message: &Message<'_>, now: u64) -> Known {
+        let standing = Standing::of(message, &running.pins, running.recorder.as_ref(), now).await;
+        let answers = look_up(message, &standing.pins, &*self.lookup).await;
+        Known { standing, answers }
     }
 
     /// Holds the message as it was received; 250 only once it is safely on disk.
@@ -227,8 +251,8 @@ impl<L: LookupKey> MessageHandler for Gateway<L> {
 
     async fn wave_through(
         &self,
-        _session: &SessionInfo,
-        _envelope: &Envelope,
+        session: &SessionInfo,
+        envelope: &Envelope,
         head: &[u8],
     ) -> Option<(Edits, Account)> {
         let running = self.running.load_full();
@@ -238,7 +262,7 @@ impl<L: LookupKey> MessageHandler for Gateway<L> {
                 let is_ours = origin.sealer(&running.setup).is_some();
                 (!is_ours).then(|| (Edits::none(), origin.account("pass", NOT_OURS)))
             }
-            Mode::Verify => self.wave_unsealed_through(&running, head).await,
+            Mode::Verify => self.wave_unsealed_through(&running, session, envelope, head).await,
         }
     }
 }
@@ -301,23 +325,72 @@ impl Judged {
 }
 
 impl Running {
-    fn judge(&self, message: &Message<'_>, answers: Answers, now: u64) -> Judged {
-        let knowledge = Knowledge { pins: &self.setup.pins, answers };
+    fn judge(&self, message: &Message<'_>, known: Known, now: u64) -> Judged {
+        let Known { standing: Standing { pins, memory }, answers } = known;
+        let knowledge = Knowledge { pins: &pins, answers, memory };
         let verification = verify(message, &knowledge, now);
         let action = self.setup.policy.action(&verification);
         let edits = verified_edits(message.header(), &self.setup, &verification, action);
         Judged { origin: Origin::of(message.header()), verification, action, edits }
     }
+
+    /// Has the result written down, for memory and for `waxseal report`.
+    fn record(&self, session: &SessionInfo, envelope: &Envelope, judged: &Judged, now: u64) {
+        let Some(recorder) = &self.recorder else { return };
+        let verification = &judged.verification;
+        let author = match &judged.origin.author {
+            Author::One(domain) => Some(domain),
+            Author::Unclear(_) => None,
+        };
+        let action = judged.action.as_str();
+        recorder.record(store::Entry {
+            observation: Observation::of(verification, author, now),
+            judged: store::Judged {
+                at: now,
+                session: session.id.to_string(),
+                verdict: verification.verdict.as_str().to_owned(),
+                reason: verification.verdict.reason().map(|reason| reason.as_str().to_owned()),
+                known: verification.known.map(|ground| ground.as_str().to_owned()),
+                trust: verification.trust.map(|trust| trust.as_str().to_owned()),
+                asked: action.to_owned(),
+                done: action.to_owned(),
+                from_domain: author.map(ToString::to_string),
+                domain: verification.domain.as_ref().map(ToString::to_string),
+                reverse_path: start(envelope.reverse_path.as_str()),
+                recipients: envelope.recipients.len(),
+                message_id: judged.origin.message_id.as_deref().map(start),
+                attachments: not_intact(verification)
+                    .take(MAX_ATTACHMENTS)
+                    .map(|text| start(&text))
+                    .collect(),
+                summary: start(&summary(verification)),
+            },
+        });
+    }
+}
+
+/// Attachments that are written down of one message.
+const MAX_ATTACHMENTS: usize = 20;
+
+/// As much of a stranger's text as is written down.
+fn start(text: &str) -> String {
+    text.chars().take(250).collect()
+}
+
+/// What is known when a message is judged.
+struct Known {
+    standing: Standing,
+    answers: Answers,
 }
 
 /// DNS answers by domain and selector.
 type Answers = HashMap<(DomainName, Selector), Answer>;
 
 /// Looks up the keys that the check of a message may need and no pin covers.
-pub async fn look_up<L: LookupKey>(message: &Message<'_>, setup: &Setup, lookup: &L) -> Answers {
+pub async fn look_up<L: LookupKey>(message: &Message<'_>, pins: &Pins, lookup: &L) -> Answers {
     let mut answers = HashMap::new();
     for (domain, selector) in message.wanted_keys() {
-        if !setup.pins.covers(&domain) {
+        if !pins.need_no_lookup(&domain) {
             let answer = lookup.lookup(&domain, &selector).await;
             answers.insert((domain, selector), answer);
         }

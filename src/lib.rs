@@ -6,7 +6,7 @@
 //! |---|---|---|
 //! | core | [`author`], [`authres`], [`domain`], [`doubt`], [`edits`], [`envelope`], [`header`], [`limits`], [`manifest`], [`mime`], [`policy`], [`report`], [`seal`], [`stored`], [`verdict`] | no tokio, sockets, files, environment or clock |
 //! | edges | [`smtp`], [`config`], [`keyfile`], [`lookup`], [`store`], [`notify`], [`systemd`], [`open_files`] | each speaks one outside language; edges don't import each other |
-//! | centre | [`setup`], [`gateway`], [`expiry`], [`service`], [`log`], [`demo`], [`commands`] | where core and edges meet |
+//! | centre | [`setup`], [`standing`], [`gateway`], [`expiry`], [`service`], [`log`], [`demo`], [`commands`] | where core and edges meet |
 
 pub mod author;
 pub mod authres;
@@ -34,6 +34,7 @@ pub mod seal;
 pub mod service;
 pub mod setup;
 pub mod smtp;
+pub mod standing;
 pub mod store;
 pub mod stored;
 pub mod systemd;

@@ -8,5 +8,6 @@ pub mod key;
 pub mod knowledge;
 pub mod message;
 pub mod published;
+pub mod remembered;
 pub mod sign;
 pub mod verify;

@@ -1,7 +1,7 @@
 //! Checking a message, step by step as SEAL.md §6 has them. Pure: keys and time are given.
 
 use super::format::{FIELD, Seal};
-use super::knowledge::{Keys, Knowledge, ProvenKey};
+use super::knowledge::{Keys, Knowledge, ProvenKey, delegation};
 use super::message::{MAX_SEALS, Message};
 use crate::author::Author;
 use crate::domain::DomainName;
@@ -90,6 +90,10 @@ impl Check<'_> {
                 return Err(Box::new(Verification { trial, ..*revoked }));
             }
             Keys::Failed => return Err(identified(Verdict::Temperror)),
+            Keys::Contradicting(key) => {
+                let changed = identified(Verdict::KeyChanged);
+                return Err(Box::new(Verification { key, ..*changed }));
+            }
         };
         match keys.iter().find(|key| key.key.verifies(&seal.signed, &seal.signature)) {
             Some(&key) => Ok(Signed { seal, key }),
@@ -106,6 +110,8 @@ impl Check<'_> {
         let result = |verdict| Verification {
             trust: Some(signed.key.trust),
             trial: signed.key.trial,
+            key: Some(signed.key.key),
+            root: delegation(&signed.seal).map(|delegation| delegation.root),
             ..identify(Verification::new(verdict, known), &signed.seal)
         };
 
