@@ -39,8 +39,8 @@ impl Setup {
         let sealers: Vec<_> =
             config.domains.iter().filter_map(|domain| sealer(domain, &mut mistakes)).collect();
         let mut pins = Pins::default();
-        for correspondent in &config.correspondents {
-            pin(correspondent, &mut pins, &mut mistakes);
+        for (domain, pin) in read_pins(&config, &mut mistakes) {
+            pins.add(domain, pin);
         }
         if !mistakes.is_empty() {
             return Err(mistakes);
@@ -56,6 +56,13 @@ impl Setup {
             smtp,
             config,
         })
+    }
+
+    /// Reads what the configuration pins, and nothing else.
+    pub fn read_pins(config: &Config) -> Result<Vec<(DomainName, Pin)>, Vec<Mistake>> {
+        let mut mistakes = Vec::new();
+        let pins = read_pins(config, &mut mistakes);
+        if mistakes.is_empty() { Ok(pins) } else { Err(mistakes) }
     }
 
     /// Who seals for mail from `author`, if we do.
@@ -148,7 +155,12 @@ fn delegations(
     Some(Delegations::new(own))
 }
 
-fn pin(correspondent: &config::Correspondent, pins: &mut Pins, mistakes: &mut Vec<Mistake>) {
+fn read_pins(config: &Config, mistakes: &mut Vec<Mistake>) -> Vec<(DomainName, Pin)> {
+    let pins = config.correspondents.iter();
+    pins.map(|correspondent| (correspondent.domain.clone(), pin(correspondent, mistakes))).collect()
+}
+
+fn pin(correspondent: &config::Correspondent, mistakes: &mut Vec<Mistake>) -> Pin {
     let mut pin = Pin { subdomains: correspondent.subdomains, ..Pin::default() };
     for text in &correspondent.keys {
         if let Some(record) = note(KeyRecord::parse(&text.value), text, mistakes) {
@@ -173,7 +185,7 @@ fn pin(correspondent: &config::Correspondent, pins: &mut Pins, mistakes: &mut Ve
             None => mistakes.push(folder.mistake(format!("holds no folder {}", correspondent.domain))),
         }
     }
-    pins.add(correspondent.domain.clone(), pin);
+    pin
 }
 
 /// The value, or `None` and a mistake at the place that named it.
