@@ -193,6 +193,12 @@ impl<L: LookupKey> Gateway<L> {
             reverse_path: envelope.reverse_path.as_str().to_owned(),
             mail_parameters: envelope.mail_parameters.iter().map(ToString::to_string).collect(),
             recipients: envelope.recipients.iter().map(|path| path.as_str().to_owned()).collect(),
+            recipient_parameters: envelope
+                .recipient_parameters
+                .iter()
+                .map(|parameters| parameters.iter().map(ToString::to_string).collect())
+                .collect(),
+            result: Some(authres::field(&running.setup.hostname, &judged.verification)),
             verdict: judged.verification.verdict.as_str().to_owned(),
             reason: judged.verification.verdict.reason().map(|reason| reason.as_str().to_owned()),
             summary: printable(&summary(&judged.verification), 500),

@@ -6,7 +6,7 @@
 //! |---|---|---|
 //! | core | [`author`], [`authres`], [`domain`], [`doubt`], [`edits`], [`envelope`], [`header`], [`limits`], [`manifest`], [`mime`], [`policy`], [`report`], [`seal`], [`stored`], [`verdict`] | no tokio, sockets, files, environment or clock |
 //! | edges | [`smtp`], [`config`], [`keyfile`], [`lookup`], [`store`], [`notify`], [`systemd`], [`open_files`] | each speaks one outside language; edges don't import each other |
-//! | centre | [`setup`], [`standing`], [`gateway`], [`expiry`], [`service`], [`log`], [`demo`], [`commands`] | where core and edges meet |
+//! | centre | [`setup`], [`standing`], [`gateway`], [`release`], [`expiry`], [`service`], [`log`], [`demo`], [`commands`] | where core and edges meet |
 
 pub mod author;
 pub mod authres;
@@ -29,6 +29,7 @@ pub mod mime;
 pub mod notify;
 pub mod open_files;
 pub mod policy;
+pub mod release;
 pub mod report;
 pub mod seal;
 pub mod service;

@@ -92,7 +92,8 @@ impl Setup {
     }
 }
 
-fn smtp_settings(config: &Config, listener: &config::Listener) -> Arc<smtp::Settings> {
+/// What the SMTP side needs to know of a listener, from its configuration alone: no key is read.
+pub fn smtp_settings(config: &Config, listener: &config::Listener) -> Arc<smtp::Settings> {
     Arc::new(smtp::Settings {
         listener: listener.name.clone(),
         hostname: config.hostname.to_string(),

@@ -79,7 +79,7 @@ impl Site {
             let runtime = tokio::runtime::Runtime::new().unwrap();
             runtime.block_on(async {
                 let setup = config::load(&config).and_then(Setup::read).unwrap();
-                let service = Service::bind(setup, dns).await.unwrap();
+                let service = Service::bind(setup, Default::default(), dns).await.unwrap();
                 tell.send((service.addresses()[0].1, service.reloader())).unwrap();
                 service.run(stopped).await;
             });

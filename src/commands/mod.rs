@@ -59,7 +59,7 @@ enum Command {
     Scan(scan::Args),
     /// Read the configuration and say every mistake
     CheckConfig(check_config::Args),
-    /// List, show, export and delete held mail
+    /// List, show, export, release and delete held mail
     Quarantine(quarantine::Args),
 }
 

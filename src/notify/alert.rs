@@ -125,7 +125,7 @@ pub(super) fn body(batch: &[Alert], more: u64) -> String {
             writeln!(text, "{more} more alerts came in too fast to be told here; the log has them all.\n");
     }
     if batch.iter().any(|alert| alert.outcome == Outcome::Quarantined) {
-        text.push_str("Held mail: waxseal quarantine show ID, then export ID or delete ID.\n");
+        text.push_str("Held mail: waxseal quarantine show ID, then export ID, release ID or delete ID.\n");
     }
     text.replace('\n', "\r\n")
 }

@@ -3,11 +3,13 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, chown};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+
+use super::own_like;
 
 use crate::domain::DomainName;
 use crate::seal::fingerprint::Told;
@@ -161,7 +163,7 @@ impl PinFile {
         let lock = self.folder.join(LOCK);
         let options = |file: &mut OpenOptions| file.mode(0o600).write(true).clone();
         let held = options(OpenOptions::new().create(true)).open(&lock).map_err(at(&lock))?;
-        self.give_to_owner(&lock).map_err(at(&lock))?;
+        own_like(&self.folder, &lock).map_err(at(&lock))?;
         held.lock().map_err(at(&lock))?;
 
         let mut said = self.read()?;
@@ -174,25 +176,10 @@ impl PinFile {
         let mut file =
             options(OpenOptions::new().create(true).truncate(true)).open(&new).map_err(at(&new))?;
         file.write_all(&text).and_then(|()| file.sync_all()).map_err(at(&new))?;
-        self.give_to_owner(&new).map_err(at(&new))?;
+        own_like(&self.folder, &new).map_err(at(&new))?;
         fs::rename(&new, self.path()).map_err(at(&self.path()))?;
         File::open(&self.folder).and_then(|folder| folder.sync_all()).map_err(at(&self.folder))?;
         Ok(result)
-    }
-
-    /// What root writes must be readable by the gateway's user, who owns the folder.
-    fn give_to_owner(&self, path: &Path) -> io::Result<()> {
-        let (folder, file) = (fs::metadata(&self.folder)?, fs::metadata(path)?);
-        if (folder.uid(), folder.gid()) == (file.uid(), file.gid()) {
-            return Ok(());
-        }
-        match chown(path, Some(folder.uid()), Some(folder.gid())) {
-            // A member of a group that may write here, and the gateway's own user, can do no more.
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied && file.uid() == folder.uid() => {
-                Ok(())
-            }
-            result => result,
-        }
     }
 }
 
