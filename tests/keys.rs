@@ -214,9 +214,12 @@ fn another_key_is_held_until_it_is_approved() {
     assert_eq!(site.held(&site.sealed("b.pem", "gate3", "no record")), "key-changed");
 
     let memory = site.remembered(|memory| memory["keys"].as_array().unwrap().len() == 2);
-    assert_eq!(memory["keys"][0]["state"], json!("offered"));
-    let fingerprint = memory["keys"][0]["fingerprint"].as_str().unwrap();
-    let wrong = memory["keys"][1]["fingerprint"].as_str().unwrap();
+    let fingerprint_of = |state: &str| {
+        let keys = memory["keys"].as_array().unwrap();
+        let key = keys.iter().find(|key| key["state"] == json!(state)).unwrap();
+        key["fingerprint"].as_str().unwrap()
+    };
+    let (fingerprint, wrong) = (fingerprint_of("offered"), fingerprint_of("accepted"));
     site.command(&["keys", "approve", "example.org", "--fingerprint", wrong])
         .assert_failed("no key of example.org");
     let approved = site.done(&["keys", "approve", "example.org", "--fingerprint", fingerprint]);
@@ -345,6 +348,47 @@ fn a_broken_memory_holds_no_mail_up() {
     assert_eq!(site.delivered(&site.sealed("a.pem", "gate1", "first")), "pass");
     assert_eq!(site.delivered(&letter::plain(SENDER, "unsealed")), "none");
     assert_eq!(site.command(&["keys", "list"]).status, 2);
+}
+
+#[test]
+fn a_report_says_what_was_held_and_why() {
+    let mut site = Site::new("");
+    let record = site.key("a.pem");
+    site.done(&["keys", "pin", "example.org", "--key", &record]);
+    let swapped = letter::swapped(&String::from_utf8(site.sealed("a.pem", "gate1", "swapped")).unwrap());
+    assert_eq!(site.held(swapped.as_bytes()), "fail");
+    assert_eq!(site.delivered(&site.sealed("a.pem", "gate1", "intact")), "pass");
+    site.stop();
+    let report = site.done(&["report", "--json"]).json().remove(0);
+    let counts: Vec<_> = report["counts"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|count| (&count["verdict"], &count["count"]))
+        .collect();
+    assert_eq!(counts, [(&json!("fail"), &json!(1)), (&json!("pass"), &json!(1))]);
+    let message = &report["messages"][0];
+    assert_eq!(report["messages"].as_array().unwrap().len(), 1);
+    for (member, value) in [
+        ("verdict", json!("fail")),
+        ("reason", json!("attachments")),
+        ("known", json!("pinned")),
+        ("asked", json!("quarantine")),
+        ("done", json!("quarantine")),
+        ("from_domain", json!("example.org")),
+        ("reverse_path", json!(SENDER)),
+        ("recipients", json!(1)),
+        ("message_id", json!("<swapped@example.org>")),
+        ("attachments", json!(["altered Agenda.pdf"])),
+    ] {
+        assert_eq!(message[member], value, "{member}");
+    }
+    let text = site.done(&["report", "--days", "1"]);
+    for words in
+        ["2 messages were judged", "Were kept from their readers: 1", "attachment altered Agenda.pdf"]
+    {
+        assert!(text.text().contains(words), "{}", text.text());
+    }
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod judge;
 mod keygen;
 mod keys;
 mod quarantine;
+mod report;
 mod root;
 mod run;
 mod scan;
@@ -49,6 +50,8 @@ enum Command {
     DnsRecord(dns_record::Args),
     /// Make a domain's offline root key, and vouch for sealing keys with it
     Root(root::Args),
+    /// What was judged in the last days, and what of it was held or would have been
+    Report(report::Args),
     /// What is known of correspondents' keys
     Keys(keys::Args),
     /// Seal one message: message in, sealed message out
@@ -72,6 +75,7 @@ impl Cli {
             Command::Keygen(args) => keygen::run(&args),
             Command::DnsRecord(args) => dns_record::run(&args),
             Command::Root(args) => root::run(&args),
+            Command::Report(args) => report::run(&args),
             Command::Keys(args) => keys::run(&args),
             Command::Seal(args) => seal::run(&args),
             Command::Verify(args) => verify::run(&args),

@@ -342,7 +342,8 @@ impl Memories {
     /// The keys of a domain, the newest first.
     pub fn keys(&self, domain: &DomainName) -> Result<Vec<KeyRecord>, DatabaseError> {
         let mut statement = self.0.prepare(
-            "SELECT key, selector, state, first_seen, last_seen FROM key WHERE domain = ?1 ORDER BY last_seen DESC",
+            "SELECT key, selector, state, first_seen, last_seen FROM key WHERE domain = ?1
+             ORDER BY last_seen DESC, state DESC, key",
         )?;
         let mut rows = statement.query([domain.as_str()])?;
         let mut keys = Vec::new();
