@@ -32,7 +32,7 @@ use crate::setup::Setup;
 use crate::smtp::{Account, Content, Decision, MessageHandler, Reply, SessionInfo, Watch};
 use crate::standing::{CurrentPins, Standing};
 use crate::store::{self, Held, Quarantine, Recorder, StoreError};
-use crate::verdict::Verification;
+use crate::verdict::{Ground, Verdict, Verification};
 
 /// What is said of mail that is not ours to seal.
 const NOT_OURS: &str = "not sealed: the author's domain is not ours";
@@ -136,7 +136,10 @@ impl<L: LookupKey> Gateway<L> {
         let account = judged.account();
         let summary = summary(&judged.verification);
         match judged.action {
-            Action::Deliver | Action::Mark => Decision::relay(message, judged.edits, account),
+            Action::Deliver | Action::Mark => {
+                tell_of_mark(&running, session, envelope, &judged);
+                Decision::relay(message, judged.edits, account)
+            }
             Action::Quarantine => self.hold(running, session, envelope, message, judged).await,
             Action::Reject => {
                 tell(&running, session.id.to_string(), envelope, &judged, Outcome::Rejected);
@@ -164,6 +167,7 @@ impl<L: LookupKey> Gateway<L> {
         match judged.action {
             Action::Deliver | Action::Mark => {
                 running.record(session, envelope, &judged, now);
+                tell_of_mark(running, session, envelope, &judged);
                 Some((judged.edits.clone(), judged.account()))
             }
             Action::Quarantine | Action::Reject | Action::Defer => None,
@@ -459,6 +463,15 @@ fn unix_time() -> Option<u64> {
 fn unreadable(session: &SessionInfo, error: &io::Error, account: Account) -> Decision {
     error!(session = %session.id, %error, "cannot read a large message back from its file");
     Decision::answer(Reply::new(451, "4.3.0 cannot read the message back, try again later"), account)
+}
+
+/// Mail that nothing but memory misses a seal of is delivered, and the administrator is told (SEAL.md §8).
+fn tell_of_mark(running: &Running, session: &SessionInfo, envelope: &Envelope, judged: &Judged) {
+    let verification = &judged.verification;
+    let by_memory = verification.verdict == Verdict::Missing && verification.known == Some(Ground::Memory);
+    if by_memory && judged.action == Action::Mark {
+        tell(running, session.id.to_string(), envelope, judged, Outcome::Marked);
+    }
 }
 
 fn tell(running: &Running, id: String, envelope: &Envelope, judged: &Judged, outcome: Outcome) {

@@ -169,7 +169,9 @@ impl Drop for Site {
 
 #[test]
 fn a_domain_that_sealed_three_times_is_missed() {
-    let mut site = Site::new("");
+    let admin = Server::taking_all();
+    let alerts = format!("[alerts]\nto = \"postmaster@partner.example\"\nnext_hop = \"{}\"", admin.address);
+    let mut site = Site::new(&alerts);
     site.dns.publish("gate1", &site.key("a.pem"), false);
     let unsealed = letter::plain(SENDER, "unsealed");
     assert_eq!(site.delivered(&unsealed), "none");
@@ -180,8 +182,9 @@ fn a_domain_that_sealed_three_times_is_missed() {
     assert_eq!(memory["seals"], json!(true));
     assert_eq!(memory["keys"][0]["state"], json!("accepted"));
 
-    // Memory alone marks, and survives a restart.
+    // Memory alone marks and alerts, and survives a restart.
     assert_eq!(site.delivered(&unsealed), "missing");
+    admin.await_message("Subject: [waxseal] mail from example.org marked: missing");
     let text = String::from_utf8(site.next_hop.received().pop().unwrap().message).unwrap();
     assert!(text.contains("X-Attachment-Seal-Warning: missing;"), "{text}");
     site.stop();
@@ -226,6 +229,42 @@ fn another_key_is_held_until_it_is_approved() {
     assert!(approved.text().contains(fingerprint), "{approved:?}");
     assert_eq!(site.delivered(&site.sealed("b.pem", "gate1", "approved")), "pass");
     site.command(&["keys", "approve", "example.org"]).assert_failed("no key of example.org waits");
+}
+
+#[test]
+fn an_earlier_key_vouches_for_the_next() {
+    let site = Site::new("");
+    site.dns.publish("gate1", &site.key("a.pem"), false);
+    site.delivered(&site.sealed("a.pem", "gate1", "first"));
+    site.await_passes(1);
+
+    // The correspondent's gateway has the next key, and the earlier key's word for it.
+    let sender = program::folder();
+    let path = |name: &str| sender.path().join(name);
+    let key = ["keygen", "--domain", "example.org", "--selector", "gate2", "--out"];
+    let made = waxseal(&[&key[..], &[word(&path("gate2.pem"))]].concat());
+    std::fs::write(path("gate2.txt"), &made.stdout).unwrap();
+    let (old, new, delegation) = (site.path("a.pem"), path("gate2.txt"), path("gate2.delegation"));
+    let begin = ["root", "delegate", "--key", word(&old), "--days", "30"];
+    let delegated = waxseal(&[&begin[..], &["--out", word(&delegation), word(&new)]].concat());
+    assert_eq!(delegated.status, 0, "{delegated:?}");
+    let relay = Server::taking_all();
+    let gateway = Config::new(sender.path(), "mx.example.org")
+        .listener("outbound", "seal", relay.address, "")
+        .and(&format!(
+            "[[domain]]\nname = \"example.org\"\nselector = \"gate2\"\nkey = \"gate2.pem\"\ndelegation = \"{}\"",
+            delegation.display()
+        ))
+        .start();
+    Client::hello(gateway.address("outbound")).deliver(
+        SENDER,
+        RECIPIENT,
+        &letter::with_attachments("second"),
+    );
+    let sealed = relay.await_message("Subject: second").message;
+    let text = |site: &Site| String::from_utf8(site.next_hop.received().pop().unwrap().message).unwrap();
+    assert_eq!(site.delivered(&sealed), "pass", "{}", text(&site));
+    assert_eq!(site.await_passes(2)["keys"].as_array().unwrap().len(), 2);
 }
 
 #[test]
