@@ -142,7 +142,9 @@ impl Writer {
         if is_time {
             let forgotten = memory::forget_old(&transaction, now)?;
             judged::forget_old(&transaction, now)?;
-            info!(domains = forgotten, "memory: what was not seen for 400 days is forgotten");
+            if forgotten > 0 {
+                info!(domains = forgotten, "memory: what was not seen for 400 days is forgotten");
+            }
         }
         transaction.commit()?;
         if is_time {
