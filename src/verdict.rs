@@ -177,7 +177,7 @@ pub struct Verification {
     pub trust: Option<Trust>,
     /// Its key: the one that it was checked with, or that contradicts what is known. Not part of reports.
     pub key: Option<PublicKey>,
-    /// The root that its delegation names, whether or not that proved anything. Not part of reports.
+    /// The root that vouched for the key, where that was the proof. Not part of reports.
     pub root: Option<PublicKey>,
     /// When it was made, in Unix seconds.
     pub sealed_at: Option<u64>,

@@ -122,6 +122,8 @@ pub struct ProvenKey {
     pub key: PublicKey,
     /// How it was proved.
     pub trust: Trust,
+    /// The root that vouched for it, where that was the proof.
+    pub root: Option<PublicKey>,
     /// Whether its record says `t=y`.
     pub trial: bool,
 }
@@ -177,7 +179,7 @@ impl<'a> Knowledge<'a> {
         match self.answer(seal) {
             Some(Answer::Found { record: KeyRecord { key: Some(key), trial }, secure }) => {
                 let trust = if *secure { Trust::Dnssec } else { Trust::Dns };
-                Keys::Found(vec![ProvenKey { key: *key, trust, trial: *trial }])
+                Keys::Found(vec![ProvenKey { key: *key, trust, root: None, trial: *trial }])
             }
             Some(Answer::Found { record: KeyRecord { key: None, trial }, .. }) => {
                 Keys::Revoked { trial: *trial }
@@ -191,16 +193,16 @@ impl<'a> Knowledge<'a> {
     /// sealing key. Whether DNS has more to say of the key, such as that it is on trial, is not believed.
     fn told_keys(&self, pin: &Pin, seal: &Seal) -> Keys {
         let is_told = |key: &PublicKey| pin.fingerprints.iter().any(|told| told.is(&key.fingerprint()));
-        let proven = |key, trust| ProvenKey { key, trust, trial: false };
+        let proven = |key, trust, root| ProvenKey { key, trust, root, trial: false };
         let mut found = Vec::new();
         if let Some(Answer::Found { record: KeyRecord { key: Some(key), .. }, .. }) = self.answer(seal) {
-            found.extend(is_told(key).then(|| proven(*key, Trust::Pinned)));
+            found.extend(is_told(key).then(|| proven(*key, Trust::Pinned, None)));
         }
         if let Some(delegation) = delegation(seal) {
             if is_told(&delegation.key) {
-                found.push(proven(delegation.key, Trust::Pinned));
+                found.push(proven(delegation.key, Trust::Pinned, None));
             } else if is_told(&delegation.root) && delegation.holds_for(seal) {
-                found.push(proven(delegation.key, Trust::Root));
+                found.push(proven(delegation.key, Trust::Root, Some(delegation.root)));
             }
         }
         match self.answer(seal) {
@@ -225,20 +227,18 @@ fn pinned_keys(pin: &Pin, seal: &Seal) -> Keys {
     if let Some(revoked) = records().find(|record| record.key.is_none()) {
         return Keys::Revoked { trial: revoked.trial };
     }
-    let pinned = records()
-        .filter_map(|record| Some(ProvenKey { key: record.key?, trust: Trust::Pinned, trial: record.trial }));
-    let delegated = delegated_key(pin, seal).map(|key| ProvenKey { key, trust: Trust::Root, trial: false });
+    let pinned = records().filter_map(|record| {
+        Some(ProvenKey { key: record.key?, trust: Trust::Pinned, root: None, trial: record.trial })
+    });
+    let delegated = delegation(seal)
+        .filter(|delegation| pin.roots.contains(&delegation.root) && delegation.holds_for(seal))
+        .map(|by| ProvenKey { key: by.key, trust: Trust::Root, root: Some(by.root), trial: false });
     let found: Vec<ProvenKey> = pinned.chain(delegated).collect();
     if found.is_empty() { Keys::NotFound } else { Keys::Found(found) }
 }
 
-/// A delegation that does not hold, or is not of its form, is as if it were not there.
-fn delegated_key(pin: &Pin, seal: &Seal) -> Option<PublicKey> {
-    let delegation = delegation(seal)?;
-    (pin.roots.contains(&delegation.root) && delegation.holds_for(seal)).then_some(delegation.key)
-}
-
-/// What a seal says of who vouches for its key.
+/// What a seal says of who vouches for its key. A delegation that is not of its form, or does not hold, is as if it were not
+/// there.
 pub(super) fn delegation(seal: &Seal) -> Option<Delegation> {
     let statement = &seal.statement;
     Delegation::parse(statement.delegation.as_deref()?, &statement.domain, &statement.selector).ok()

@@ -38,6 +38,8 @@ pub struct Remembered {
 pub struct RememberedKey {
     /// The key.
     pub key: PublicKey,
+    /// Whether it is a root, rather than a key that seals.
+    pub is_root: bool,
     /// When it was last seen, in Unix seconds.
     pub last_seen: u64,
     /// Whether it was seen revoked since.
@@ -88,8 +90,11 @@ impl Memory {
         let vouches = |known: &RememberedKey| {
             known.key == delegation.root && !known.revoked && self.is_recent(known.last_seen)
         };
-        let holds = !is_revoked && keys.iter().any(vouches) && delegation.holds_for(seal);
-        holds.then_some(ProvenKey { key: delegation.key, trust: Trust::Remembered, trial: false })
+        let by = keys.iter().find(|known| vouches(known))?;
+        // Seen is a root by vouching, and a sealing key by sealing: else an old one could vouch for ever.
+        let root = by.is_root.then_some(by.key);
+        let holds = !is_revoked && delegation.holds_for(seal);
+        holds.then_some(ProvenKey { key: delegation.key, trust: Trust::Remembered, root, trial: false })
     }
 
     fn is_recent(&self, at: u64) -> bool {
@@ -133,7 +138,7 @@ pub enum Lesson {
         selector: Selector,
         /// The key.
         key: PublicKey,
-        /// The root that vouched for the key, where that is how it was proved.
+        /// The root that vouched for the key, where that was the proof; it is remembered as well.
         root: Option<PublicKey>,
         /// Whether the message passed.
         passed: bool,
@@ -181,7 +186,7 @@ impl Observation {
                     domain: domain.clone(),
                     selector: selector.clone(),
                     key,
-                    root: verification.root.filter(|_| verification.trust == Some(Trust::Root)),
+                    root: verification.root,
                     passed: verification.verdict == Verdict::Pass,
                     pinned: verification.known == Some(crate::verdict::Ground::Pinned),
                 }
@@ -240,15 +245,19 @@ mod tests {
     }
 
     fn remembering(known: &[(u8, u64, bool)], passes: &[u64]) -> Memory {
-        let remember =
-            |&(seed, last_seen, revoked): &_| RememberedKey { key: key(seed).public(), last_seen, revoked };
+        let remember = |&(seed, last_seen, revoked): &_| RememberedKey {
+            key: key(seed).public(),
+            is_root: false,
+            last_seen,
+            revoked,
+        };
         let keys = known.iter().map(remember).collect();
         let remembered = Remembered { keys, passes: passes.to_vec() };
         Memory { now: NOW, domains: HashMap::from([(domain("example.org"), remembered)]) }
     }
 
     fn found(seed: u8, trust: Trust, trial: bool) -> Keys {
-        Keys::Found(vec![ProvenKey { key: key(seed).public(), trust, trial }])
+        Keys::Found(vec![ProvenKey { key: key(seed).public(), trust, root: None, trial }])
     }
 
     #[test]
@@ -295,6 +304,15 @@ mod tests {
         assert_eq!(judge(&known, Keys::Revoked { trial: false }), Keys::Revoked { trial: false });
         assert_eq!(judge(&known, Keys::Failed), Keys::Failed);
 
+        // A root is seen by vouching, which an old sealing key must not be.
+        let root_of = |memory: &Memory| match judge(memory, Keys::NotFound) {
+            Keys::Found(found) => found[0].root,
+            other => panic!("{other:?}"),
+        };
+        let mut by_root = known.clone();
+        by_root.domains.get_mut(&domain("example.org")).unwrap().keys[0].is_root = true;
+        assert_eq!((root_of(&known), root_of(&by_root)), (None, Some(key(1).public())));
+
         for memory in [
             remembering(&[(1, NOW - RECENT - 1, false)], &[NOW; 3]),
             remembering(&[(1, NOW, true)], &[NOW; 3]),
@@ -336,10 +354,9 @@ mod tests {
             Some(Lesson::Sealed { passed, root, .. }) => Some((passed, root.is_some())),
             _ => None,
         };
-        assert_eq!(sealed(Verdict::Pass, Trust::Dns), Some((true, false)));
-        assert_eq!(sealed(Verdict::Pass, Trust::Root), Some((true, true)));
-        assert_eq!(sealed(Verdict::Expired, Trust::Dns), Some((false, false)));
-        assert_eq!(sealed(Verdict::Fail(Reason::Attachments), Trust::Dns), Some((false, false)));
+        assert_eq!(sealed(Verdict::Pass, Trust::Dns), Some((true, true)));
+        assert_eq!(sealed(Verdict::Expired, Trust::Dns), Some((false, true)));
+        assert_eq!(sealed(Verdict::Fail(Reason::Attachments), Trust::Dns), Some((false, true)));
         assert_eq!(sealed(Verdict::Unaligned, Trust::Dns), None);
         for verdict in
             [Verdict::None, Verdict::Missing, Verdict::Fail(Reason::BadSignature), Verdict::UnknownKey]

@@ -1,7 +1,7 @@
 //! Checking a message, step by step as SEAL.md §6 has them. Pure: keys and time are given.
 
 use super::format::{FIELD, Seal};
-use super::knowledge::{Keys, Knowledge, ProvenKey, delegation};
+use super::knowledge::{Keys, Knowledge, ProvenKey};
 use super::message::{MAX_SEALS, Message};
 use crate::author::Author;
 use crate::domain::DomainName;
@@ -111,7 +111,7 @@ impl Check<'_> {
             trust: Some(signed.key.trust),
             trial: signed.key.trial,
             key: Some(signed.key.key),
-            root: delegation(&signed.seal).map(|delegation| delegation.root),
+            root: signed.key.root,
             ..identify(Verification::new(verdict, known), &signed.seal)
         };
 

@@ -56,6 +56,7 @@ const SCHEMA: &str = "
         key BLOB NOT NULL,
         selector TEXT NOT NULL,
         state TEXT NOT NULL,
+        is_root INTEGER NOT NULL,
         first_seen INTEGER NOT NULL,
         last_seen INTEGER NOT NULL,
         PRIMARY KEY (domain, key)

@@ -4,11 +4,10 @@
 //! and in all, where those seen for days never give way to newcomers.
 
 use std::collections::HashMap;
-use std::path::Path;
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::database::{self, DatabaseError};
+use super::database::DatabaseError;
 use crate::domain::{DomainName, Selector};
 use crate::seal::key::PublicKey;
 use crate::seal::remembered::{Lesson, Memory, Observation, Remembered, RememberedKey};
@@ -28,9 +27,9 @@ const ESTABLISHED: u64 = 3 * 86_400;
 /// A domain that was never pinned and not seen for so many seconds is forgotten: 400 days.
 const FORGOTTEN: u64 = 400 * 86_400;
 
-const ACCEPTED: &str = "accepted";
-const OFFERED: &str = "offered";
-const REVOKED: &str = "revoked";
+pub(super) const ACCEPTED: &str = "accepted";
+pub(super) const OFFERED: &str = "offered";
+pub(super) const REVOKED: &str = "revoked";
 
 /// Limits of what is remembered; smaller in tests.
 #[derive(Clone, Copy, Debug)]
@@ -54,7 +53,7 @@ pub(super) fn recall(
     let mut memory = Memory { now, domains: HashMap::new() };
     let mut passes = connection.prepare("SELECT pass1, pass2, pass3 FROM domain WHERE name = ?1")?;
     let mut keys = connection
-        .prepare("SELECT key, state, last_seen FROM key WHERE domain = ?1 AND state <> 'offered'")?;
+        .prepare("SELECT key, state, last_seen, is_root FROM key WHERE domain = ?1 AND state <> 'offered'")?;
     for domain in domains {
         let times = |row: &Row<'_>| Ok([row.get(0)?, row.get(1)?, row.get(2)?]);
         let found: Option<[Option<u64>; 3]> = passes.query_row([domain.as_str()], times).optional()?;
@@ -67,7 +66,12 @@ pub(super) fn recall(
             // Only keys are written; what is none was damaged, and proves nothing.
             let Ok(key) = PublicKey::from_octets(&key) else { continue };
             let revoked = row.get::<_, String>(1)? == REVOKED;
-            remembered.keys.push(RememberedKey { key, last_seen: row.get(2)?, revoked });
+            remembered.keys.push(RememberedKey {
+                key,
+                is_root: row.get(3)?,
+                last_seen: row.get(2)?,
+                revoked,
+            });
         }
         memory.domains.insert(domain.clone(), remembered);
     }
@@ -94,9 +98,9 @@ pub(super) fn learn(
                     params![domain.as_str(), at],
                 )?;
             }
-            accept(connection, domain, selector, key, *at)?;
+            accept(connection, domain, selector, key, false, *at)?;
             if let Some(root) = root {
-                accept(connection, domain, selector, root, *at)?;
+                accept(connection, domain, selector, root, true, *at)?;
             }
         }
         Lesson::Offered { domain, selector, key } if is_remembered(connection, domain)? => {
@@ -106,7 +110,7 @@ pub(super) fn learn(
         Lesson::Revoked { domain, selector } => {
             count(connection, domain, verdict)?;
             connection.execute(
-                "UPDATE key SET state = ?3 WHERE domain = ?1 AND selector = ?2",
+                "UPDATE key SET state = ?3 WHERE domain = ?1 AND selector = ?2 AND is_root = 0",
                 params![domain.as_str(), selector.as_str(), REVOKED],
             )?;
         }
@@ -191,9 +195,10 @@ fn accept(
     domain: &DomainName,
     selector: &Selector,
     key: &PublicKey,
+    is_root: bool,
     at: u64,
 ) -> rusqlite::Result<()> {
-    put(connection, domain, selector, key, at, ACCEPTED)?;
+    put(connection, domain, selector, key, is_root, at, ACCEPTED)?;
     trim(connection, domain, "state <> 'offered'", MAX_KEYS)
 }
 
@@ -213,7 +218,7 @@ fn offer(
         .optional()?;
     // A revoked key stays one; an administrator may approve it all the same.
     if state.is_none_or(|state| state == OFFERED) {
-        put(connection, domain, selector, key, at, OFFERED)?;
+        put(connection, domain, selector, key, false, at, OFFERED)?;
     }
     trim(connection, domain, "state = 'offered'", MAX_OFFERED)
 }
@@ -223,13 +228,15 @@ fn put(
     domain: &DomainName,
     selector: &Selector,
     key: &PublicKey,
+    is_root: bool,
     at: u64,
     state: &str,
 ) -> rusqlite::Result<()> {
     connection.execute(
-        "INSERT INTO key (domain, key, selector, state, first_seen, last_seen) VALUES (?1, ?2, ?3, ?4, ?5, ?5)
-         ON CONFLICT (domain, key) DO UPDATE SET selector = ?3, state = ?4, last_seen = max(last_seen, ?5)",
-        params![domain.as_str(), key.as_octets(), selector.as_str(), state, at],
+        "INSERT INTO key (domain, key, selector, state, is_root, first_seen, last_seen) VALUES (?1, ?2, ?3, ?4, ?6, ?5, ?5)
+         ON CONFLICT (domain, key) DO UPDATE
+         SET selector = ?3, state = ?4, is_root = max(is_root, ?6), last_seen = max(last_seen, ?5)",
+        params![domain.as_str(), key.as_octets(), selector.as_str(), state, at, is_root],
     )?;
     Ok(())
 }
@@ -252,146 +259,12 @@ pub(super) fn forget_old(connection: &Connection, now: u64) -> rusqlite::Result<
         .execute("DELETE FROM domain WHERE pinned = 0 AND last_seen < ?1", [now.saturating_sub(FORGOTTEN)])
 }
 
-/// What became of a key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum KeyState {
-    /// It was proved, and counts.
-    Accepted,
-    /// It contradicts what is known, and waits for an administrator.
-    Offered,
-    /// It was revoked.
-    Revoked,
-}
-
-impl KeyState {
-    /// The word that the database and lists use.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Accepted => ACCEPTED,
-            Self::Offered => OFFERED,
-            Self::Revoked => REVOKED,
-        }
-    }
-}
-
-/// A key as it is remembered.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KeyRecord {
-    /// The key: one that seals, or a root.
-    pub key: PublicKey,
-    /// The selector of the seal that it was last seen with.
-    pub selector: String,
-    /// What became of it.
-    pub state: KeyState,
-    /// When it was first seen, in Unix seconds.
-    pub first_seen: u64,
-    /// When it was last seen, in Unix seconds.
-    pub last_seen: u64,
-}
-
-/// A domain as it is remembered.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DomainRecord {
-    /// The sealing domain.
-    pub name: DomainName,
-    /// When it was first seen, in Unix seconds.
-    pub first_seen: u64,
-    /// When it was last seen, in Unix seconds.
-    pub last_seen: u64,
-    /// Whether it passed often enough to be known to seal.
-    pub seals: bool,
-    /// Its keys, the newest first.
-    pub keys: Vec<KeyRecord>,
-    /// How many messages got each verdict.
-    pub counts: Vec<(String, u64)>,
-}
-
-/// What is remembered, for commands; the gateway may be running.
-#[derive(Debug)]
-pub struct Memories(Connection);
-
-impl Memories {
-    /// Opens what a gateway has made.
-    pub fn open(state: &Path) -> Result<Self, DatabaseError> {
-        database::open(state).map(Self)
-    }
-
-    /// Everything, in the order of names; or one domain.
-    pub fn list(&self, only: Option<&DomainName>, now: u64) -> Result<Vec<DomainRecord>, DatabaseError> {
-        let mut names = self.0.prepare(
-            "SELECT name, first_seen, last_seen FROM domain WHERE ?1 IS NULL OR name = ?1 ORDER BY name",
-        )?;
-        let mut rows = names.query([only.map(DomainName::as_str)])?;
-        let mut records = Vec::new();
-        while let Some(row) = rows.next()? {
-            let Ok(name) = DomainName::from_canonical(&row.get::<_, String>(0)?) else { continue };
-            let seals = recall(&self.0, std::slice::from_ref(&name), now)?.seals(&name);
-            let (keys, counts) = (self.keys(&name)?, self.counts(&name)?);
-            records.push(DomainRecord {
-                name,
-                first_seen: row.get(1)?,
-                last_seen: row.get(2)?,
-                seals,
-                keys,
-                counts,
-            });
-        }
-        Ok(records)
-    }
-
-    /// The keys of a domain, the newest first.
-    pub fn keys(&self, domain: &DomainName) -> Result<Vec<KeyRecord>, DatabaseError> {
-        let mut statement = self.0.prepare(
-            "SELECT key, selector, state, first_seen, last_seen FROM key WHERE domain = ?1
-             ORDER BY last_seen DESC, state DESC, key",
-        )?;
-        let mut rows = statement.query([domain.as_str()])?;
-        let mut keys = Vec::new();
-        while let Some(row) = rows.next()? {
-            let Ok(key) = PublicKey::from_octets(&row.get::<_, Vec<u8>>(0)?) else { continue };
-            let state = match row.get::<_, String>(2)?.as_str() {
-                OFFERED => KeyState::Offered,
-                REVOKED => KeyState::Revoked,
-                _ => KeyState::Accepted,
-            };
-            keys.push(KeyRecord {
-                key,
-                selector: row.get(1)?,
-                state,
-                first_seen: row.get(3)?,
-                last_seen: row.get(4)?,
-            });
-        }
-        Ok(keys)
-    }
-
-    fn counts(&self, domain: &DomainName) -> Result<Vec<(String, u64)>, DatabaseError> {
-        let mut statement =
-            self.0.prepare("SELECT verdict, count FROM tally WHERE domain = ?1 ORDER BY verdict")?;
-        let counts = statement.query_map([domain.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        Ok(counts.collect::<Result<_, _>>()?)
-    }
-
-    /// Accepts a key that was offered or revoked. Says whether there was such a key.
-    pub fn approve(&self, domain: &DomainName, key: &PublicKey, now: u64) -> Result<bool, DatabaseError> {
-        // As if seen now, so that it may vouch for the next one.
-        let changed = self.0.execute(
-            "UPDATE key SET state = ?3, last_seen = max(last_seen, ?4) WHERE domain = ?1 AND key = ?2 AND state <> ?3",
-            params![domain.as_str(), key.as_octets(), ACCEPTED, now],
-        )?;
-        Ok(changed > 0)
-    }
-
-    /// Forgets a domain, keys and all. Says whether it was remembered.
-    pub fn forget(&self, domain: &DomainName) -> Result<bool, DatabaseError> {
-        Ok(self.0.execute("DELETE FROM domain WHERE name = ?1", [domain.as_str()])? > 0)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use tempfile::TempDir;
 
+    use super::super::database;
+    use super::super::memories::{KeyState, Memories};
     use super::*;
     use crate::seal::key::SealingKey;
 
@@ -410,6 +283,26 @@ mod tests {
 
     fn domain(text: &str) -> DomainName {
         text.parse().unwrap()
+    }
+
+    /// A root is remembered beside the key that it vouched for.
+    #[test]
+    fn remembers_roots_as_such() {
+        let (state, connection) = made();
+        let mut vouched = sealed("a.example", 1, NOW);
+        if let Lesson::Sealed { root, .. } = &mut vouched.lesson {
+            *root = Some(key(2));
+        }
+        learn_all(&connection, &[vouched]);
+        let mut kinds: Vec<_> = recall(&connection, &[domain("a.example")], NOW).unwrap().domains
+            [&domain("a.example")]
+            .keys
+            .iter()
+            .map(|known| (known.is_root, known.key == key(2)))
+            .collect();
+        kinds.sort_unstable();
+        assert_eq!(kinds, [(false, false), (true, true)]);
+        drop(state);
     }
 
     fn sealed(name: &str, seed: u8, at: u64) -> Observation {

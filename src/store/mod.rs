@@ -4,6 +4,7 @@
 mod claim;
 mod database;
 mod judged;
+mod memories;
 mod memory;
 mod pins;
 mod quarantine;
@@ -12,7 +13,7 @@ mod recorder;
 pub use claim::{Claim, Releases};
 pub use database::DatabaseError;
 pub use judged::{Count, Judged, Judgements, Period};
-pub use memory::{DomainRecord, KeyRecord, KeyState, Memories};
+pub use memories::{DomainRecord, KeyRecord, KeyState, Memories};
 pub use pins::{PinFile, PinFileError, Said, SaidKey, SaidPin, Stamp};
 pub use quarantine::{Held, HeldId, Listing, Quarantine, StoreError};
 pub use recorder::{Entry, Recorder};

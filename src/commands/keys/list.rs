@@ -61,6 +61,8 @@ struct MemoryLine {
 
 #[derive(Debug, Serialize)]
 struct KeyLine {
+    /// `key` or `root`.
+    kind: &'static str,
     selector: String,
     state: &'static str,
     first_seen: String,
@@ -159,6 +161,7 @@ impl PinLine {
 impl MemoryLine {
     fn of(record: &DomainRecord) -> Self {
         let keys = record.keys.iter().map(|known| KeyLine {
+            kind: if known.is_root { "root" } else { "key" },
             selector: known.selector.clone(),
             state: known.state.as_str(),
             first_seen: time(known.first_seen),
@@ -202,7 +205,7 @@ fn print(line: &Line) {
         memory.verdicts.iter().map(|(verdict, count)| format!("{count} {verdict}")).collect();
     println!("  messages: {}", counts.join(", "));
     for key in &memory.keys {
-        let KeyLine { selector, state, first_seen, last_seen, fingerprint, .. } = key;
-        println!("  key {} ({state}), seen {first_seen} to {last_seen}: {fingerprint}", shown(selector));
+        let KeyLine { kind, selector, state, first_seen, last_seen, fingerprint, .. } = key;
+        println!("  {kind} {} ({state}), seen {first_seen} to {last_seen}: {fingerprint}", shown(selector));
     }
 }
