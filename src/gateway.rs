@@ -132,21 +132,22 @@ impl<L: LookupKey> Gateway<L> {
                 return unreadable(session, &error, origin.account("defer", "cannot be read back"));
             }
         };
-        running.record(session, envelope, &judged, now);
         let account = judged.account();
         let summary = summary(&judged.verification);
-        match judged.action {
+        let decision = match judged.action {
             Action::Deliver | Action::Mark => {
                 tell_of_mark(&running, session, envelope, &judged);
-                Decision::relay(message, judged.edits, account)
+                Decision::relay(message, judged.edits.clone(), account)
             }
-            Action::Quarantine => self.hold(running, session, envelope, message, judged).await,
+            Action::Quarantine => self.hold(&running, session, envelope, message, &judged).await,
             Action::Reject => {
                 tell(&running, session.id.to_string(), envelope, &judged, Outcome::Rejected);
                 Decision::answer(Reply::new(550, &format!("5.7.1 {summary}")), account)
             }
             Action::Defer => Decision::answer(Reply::new(451, &format!("4.7.0 {summary}")), account),
-        }
+        };
+        running.record(session, envelope, &judged, decision.account.action, now);
+        decision
     }
 
     /// What is done with an unsealed message from a domain that need not seal depends on its header section alone.
@@ -166,7 +167,7 @@ impl<L: LookupKey> Gateway<L> {
         let judged = running.judge(&message, known, now);
         match judged.action {
             Action::Deliver | Action::Mark => {
-                running.record(session, envelope, &judged, now);
+                running.record(session, envelope, &judged, judged.action.as_str(), now);
                 tell_of_mark(running, session, envelope, &judged);
                 Some((judged.edits.clone(), judged.account()))
             }
@@ -184,11 +185,11 @@ impl<L: LookupKey> Gateway<L> {
     /// Holds the message as it was received; 250 only once it is safely on disk.
     async fn hold(
         &self,
-        running: Arc<Running>,
+        running: &Arc<Running>,
         session: &SessionInfo,
         envelope: &Envelope,
         message: Content,
-        judged: Judged,
+        judged: &Judged,
     ) -> Decision {
         let held = Held {
             listener: self.listener.clone(),
@@ -209,7 +210,7 @@ impl<L: LookupKey> Gateway<L> {
             message_id: judged.origin.message_id.clone(),
             size: message.size(),
         };
-        let store = Arc::clone(&running);
+        let store = Arc::clone(running);
         let stored = task::spawn_blocking(move || match &store.quarantine {
             Some(quarantine) => quarantine.hold(&held, message.into_reader()).map(Some),
             None => Ok(None),
@@ -218,7 +219,7 @@ impl<L: LookupKey> Gateway<L> {
         let account = judged.account();
         match stored {
             Ok(Ok(Some(id))) => {
-                tell(&running, id.to_string(), envelope, &judged, Outcome::Quarantined);
+                tell(running, id.to_string(), envelope, judged, Outcome::Quarantined);
                 let reply = Reply::new(250, &format!("2.0.0 accepted as {id}"));
                 Decision::answer(reply, Account { held: Some(id.to_string()), ..account })
             }
@@ -344,15 +345,21 @@ impl Running {
         Judged { origin: Origin::of(message.header()), verification, action, edits }
     }
 
-    /// Has the result written down, for memory and for `waxseal report`.
-    fn record(&self, session: &SessionInfo, envelope: &Envelope, judged: &Judged, now: u64) {
+    /// Has the result and what was done written down, for memory and for `waxseal report`.
+    fn record(
+        &self,
+        session: &SessionInfo,
+        envelope: &Envelope,
+        judged: &Judged,
+        done: &'static str,
+        now: u64,
+    ) {
         let Some(recorder) = &self.recorder else { return };
         let verification = &judged.verification;
         let author = match &judged.origin.author {
             Author::One(domain) => Some(domain),
             Author::Unclear(_) => None,
         };
-        let action = judged.action.as_str();
         recorder.record(store::Entry {
             observation: Observation::of(verification, author, now),
             judged: store::Judged {
@@ -362,8 +369,8 @@ impl Running {
                 reason: verification.verdict.reason().map(|reason| reason.as_str().to_owned()),
                 known: verification.known.map(|ground| ground.as_str().to_owned()),
                 trust: verification.trust.map(|trust| trust.as_str().to_owned()),
-                asked: action.to_owned(),
-                done: action.to_owned(),
+                asked: judged.action.as_str().to_owned(),
+                done: done.to_owned(),
                 from_domain: author.map(ToString::to_string),
                 domain: verification.domain.as_ref().map(ToString::to_string),
                 reverse_path: start(envelope.reverse_path.as_str()),

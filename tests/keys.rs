@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use program::smtp::{Client, Server};
-use program::{Config, Ended, letter, wait_for, waxseal, waxseal_reading, word};
+use program::{Config, Ended, Gateway, letter, wait_for, waxseal, waxseal_reading, word};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::watch;
@@ -231,20 +231,14 @@ fn another_key_is_held_until_it_is_approved() {
     site.command(&["keys", "approve", "example.org"]).assert_failed("no key of example.org waits");
 }
 
-#[test]
-fn an_earlier_key_vouches_for_the_next() {
-    let site = Site::new("");
-    site.dns.publish("gate1", &site.key("a.pem"), false);
-    site.delivered(&site.sealed("a.pem", "gate1", "first"));
-    site.await_passes(1);
-
-    // The correspondent's gateway has the next key, and the earlier key's word for it.
+/// A message sealed with a key of its own, selector gate2, for which the key in this file vouches.
+fn sealed_by_delegate(site: &Site, voucher: &str) -> Vec<u8> {
     let sender = program::folder();
     let path = |name: &str| sender.path().join(name);
     let key = ["keygen", "--domain", "example.org", "--selector", "gate2", "--out"];
     let made = waxseal(&[&key[..], &[word(&path("gate2.pem"))]].concat());
     std::fs::write(path("gate2.txt"), &made.stdout).unwrap();
-    let (old, new, delegation) = (site.path("a.pem"), path("gate2.txt"), path("gate2.delegation"));
+    let (old, new, delegation) = (site.path(voucher), path("gate2.txt"), path("gate2.delegation"));
     let begin = ["root", "delegate", "--key", word(&old), "--days", "30"];
     let delegated = waxseal(&[&begin[..], &["--out", word(&delegation), word(&new)]].concat());
     assert_eq!(delegated.status, 0, "{delegated:?}");
@@ -261,7 +255,18 @@ fn an_earlier_key_vouches_for_the_next() {
         RECIPIENT,
         &letter::with_attachments("second"),
     );
-    let sealed = relay.await_message("Subject: second").message;
+    relay.await_message("Subject: second").message
+}
+
+#[test]
+fn an_earlier_key_vouches_for_the_next() {
+    let site = Site::new("");
+    site.dns.publish("gate1", &site.key("a.pem"), false);
+    site.delivered(&site.sealed("a.pem", "gate1", "first"));
+    site.await_passes(1);
+
+    // The correspondent's gateway has the next key, and the earlier key's word for it.
+    let sealed = sealed_by_delegate(&site, "a.pem");
     let text = |site: &Site| String::from_utf8(site.next_hop.received().pop().unwrap().message).unwrap();
     assert_eq!(site.delivered(&sealed), "pass", "{}", text(&site));
     assert_eq!(site.await_passes(2)["keys"].as_array().unwrap().len(), 2);
@@ -340,6 +345,52 @@ fn a_fingerprint_told_by_telephone_is_enough() {
         site.done(&["keys", "pin", "example.org", "--fingerprint", told]);
         site.dns.withdraw("gate1");
         assert_eq!(site.delivered(&site.sealed("a.pem", "gate1", "no DNS")), "pass");
+    }
+}
+
+#[test]
+fn a_root_told_by_telephone_vouches_for_keys_that_no_dns_names() {
+    let site = Site::new("");
+    site.key("root.pem");
+    let sealed = sealed_by_delegate(&site, "root.pem");
+    assert_eq!(site.delivered(&sealed), "unknown-key");
+    let printed = waxseal(&["keys", "fingerprint", word(&site.path("root.pem"))]);
+    site.done(&[
+        "keys",
+        "pin",
+        "example.org",
+        "--fingerprint",
+        printed.text().lines().nth(2).unwrap().trim(),
+    ]);
+    assert_eq!(site.delivered(&sealed), "pass");
+    let text = String::from_utf8(site.next_hop.received().pop().unwrap().message).unwrap();
+    assert!(text.contains("x-attachment-seal=pass"), "{text}");
+    site.key("other.pem");
+    assert_eq!(site.held(&sealed_by_delegate(&site, "other.pem")), "key-changed");
+}
+
+/// Of domains that are pinned there is memory as well; and what is written is there after a crash.
+#[test]
+fn memory_survives_a_kill() {
+    let folder = program::folder();
+    let record = program::keygen(&folder.path().join("a.pem"));
+    let next_hop = Server::taking_all();
+    let config = Config::new(folder.path(), "mx.partner.example")
+        .listener("inbound", "verify", next_hop.address, "clients = [\"127.0.0.0/8\"]")
+        .pinning(&record);
+    let remembered = |gateway: &Gateway| {
+        let listed = waxseal(&["keys", "list", "--json", "--config", word(&gateway.config)]).json();
+        listed[0]["memory"]["verdicts"]["pass"].as_u64().unwrap_or_default()
+    };
+    for passed in 0..3 {
+        let gateway = config.start();
+        assert_eq!(remembered(&gateway), passed);
+        let key = folder.path().join("a.pem");
+        let seal = ["seal", "--key", word(&key), "--domain", "example.org", "--selector", "gate1"];
+        let sealed = waxseal_reading(&letter::with_attachments("once more"), &seal).stdout;
+        Client::hello(gateway.address("inbound")).deliver(SENDER, RECIPIENT, &sealed);
+        assert!(wait_for(|| (remembered(&gateway) == passed + 1).then_some(())).is_some());
+        // Killed as it is dropped.
     }
 }
 
