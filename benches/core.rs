@@ -36,7 +36,7 @@ fn sealer() -> Sealer {
         selector: "gate1".parse().unwrap(),
         key: SealingKey::from_seed(&[1; 32]),
         lifetime: DEFAULT_LIFETIME,
-        delegation: None,
+        delegations: Default::default(),
     }
 }
 

@@ -36,6 +36,9 @@ pub struct Envelope {
     pub mail_parameters: Vec<Parameter>,
     /// The accepted recipients, in the order in which they were given.
     pub recipients: Vec<ForwardPath>,
+    /// The parameters of each one's RCPT: `NOTIFY`, `ORCPT`.
+    #[serde(default)]
+    pub recipient_parameters: Vec<Vec<Parameter>>,
 }
 
 impl ReversePath {
@@ -155,6 +158,7 @@ mod tests {
             reverse_path: ReversePath::new("\"a b\"@b\u{fc}cher.example"),
             mail_parameters: vec![Parameter { keyword: "smtputf8".into(), value: None }],
             recipients: ForwardPath::new("postmaster").into_iter().collect(),
+            recipient_parameters: vec![Vec::new()],
         };
         let stored = serde_json::to_string(&envelope).unwrap();
         assert_eq!(serde_json::from_str::<Envelope>(&stored).unwrap(), envelope);

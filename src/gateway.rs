@@ -20,17 +20,19 @@ use crate::lookup::LookupKey;
 use crate::manifest::Status;
 use crate::notify::{Alert, Alerter, Finding, Outcome};
 use crate::policy::Action;
-use crate::report::{printable, summary};
+use crate::report::{not_intact, printable, summary};
 use crate::seal::body::ArrivingBody;
 use crate::seal::format::FIELD;
-use crate::seal::knowledge::{Answer, Knowledge};
+use crate::seal::knowledge::{Answer, Knowledge, Pins};
 use crate::seal::message::Message;
+use crate::seal::remembered::Observation;
 use crate::seal::sign::{Moment, SealError, Sealer, seal};
 use crate::seal::verify::verify;
 use crate::setup::Setup;
 use crate::smtp::{Account, Content, Decision, MessageHandler, Reply, SessionInfo, Watch};
-use crate::store::{Held, Quarantine, StoreError};
-use crate::verdict::Verification;
+use crate::standing::{CurrentPins, Standing};
+use crate::store::{self, Held, Quarantine, Recorder, StoreError};
+use crate::verdict::{Ground, Verdict, Verification};
 
 /// What is said of mail that is not ours to seal.
 const NOT_OURS: &str = "not sealed: the author's domain is not ours";
@@ -40,8 +42,12 @@ const NOT_OURS: &str = "not sealed: the author's domain is not ours";
 pub struct Running {
     /// Keys, pins, policy.
     pub setup: Setup,
+    /// Pins, those made by command included.
+    pub pins: Arc<CurrentPins>,
     /// Where held mail goes; verifying listeners have one.
     pub quarantine: Option<Quarantine>,
+    /// What is remembered; verifying listeners have it, unless its database cannot be used.
+    pub recorder: Option<Recorder>,
     /// Whom to tell.
     pub alerter: Option<Alerter>,
 }
@@ -78,6 +84,11 @@ impl<L: LookupKey> Gateway<L> {
                 let account = origin.account("pass", &format!("not sealed: {error}"));
                 Decision::relay(message, Edits::none(), account)
             }
+            Ok(Err(SealNowError::Seal(SealError::NotDelegated(error)))) => {
+                error!(session = %session.id, %error, "cannot seal");
+                let reply = Reply::new(451, "4.3.0 cannot seal now, try again later");
+                Decision::answer(reply, origin.account("defer", &error.to_string()))
+            }
             Ok(Err(SealNowError::Seal(error))) => {
                 let text = format!("message cannot be sealed: {error}");
                 let reply = Reply::new(550, &format!("5.6.0 {text}"));
@@ -110,10 +121,10 @@ impl<L: LookupKey> Gateway<L> {
             let reply = Reply::new(451, "4.3.0 cannot verify now, try again later");
             return Decision::answer(reply, Account { action: "defer", ..Account::default() });
         };
-        let answers = look_up(&Message::new(message.head()), &running.setup, &*self.lookup).await;
+        let known = self.look_up(&running, &Message::new(message.head()), now).await;
         let judge = Arc::clone(&running);
         let judged =
-            message.examine(move |octets| judge.judge(&Message::arrived(octets, body), answers, now)).await;
+            message.examine(move |octets| judge.judge(&Message::arrived(octets, body), known, now)).await;
         let judged = match judged {
             Ok(judged) => judged,
             Err(error) => {
@@ -123,39 +134,62 @@ impl<L: LookupKey> Gateway<L> {
         };
         let account = judged.account();
         let summary = summary(&judged.verification);
-        match judged.action {
-            Action::Deliver | Action::Mark => Decision::relay(message, judged.edits, account),
-            Action::Quarantine => self.hold(running, session, envelope, message, judged).await,
+        let decision = match judged.action {
+            Action::Deliver | Action::Mark => {
+                tell_of_mark(&running, session, envelope, &judged);
+                Decision::relay(message, judged.edits.clone(), account)
+            }
+            Action::Quarantine => self.hold(&running, session, envelope, message, &judged).await,
             Action::Reject => {
                 tell(&running, session.id.to_string(), envelope, &judged, Outcome::Rejected);
                 Decision::answer(Reply::new(550, &format!("5.7.1 {summary}")), account)
             }
             Action::Defer => Decision::answer(Reply::new(451, &format!("4.7.0 {summary}")), account),
-        }
+        };
+        running.record(session, envelope, &judged, decision.account.action, now);
+        decision
     }
 
     /// What is done with an unsealed message from a domain that need not seal depends on its header section alone.
-    async fn wave_unsealed_through(&self, running: &Running, head: &[u8]) -> Option<(Edits, Account)> {
+    async fn wave_unsealed_through(
+        &self,
+        running: &Running,
+        session: &SessionInfo,
+        envelope: &Envelope,
+        head: &[u8],
+    ) -> Option<(Edits, Account)> {
         let message = Message::new(head);
         if message.header().all(FIELD).next().is_some() {
             return None;
         }
-        let answers = look_up(&message, &running.setup, &*self.lookup).await;
-        let judged = running.judge(&message, answers, unix_time()?);
+        let now = unix_time()?;
+        let known = self.look_up(running, &message, now).await;
+        let judged = running.judge(&message, known, now);
         match judged.action {
-            Action::Deliver | Action::Mark => Some((judged.edits.clone(), judged.account())),
+            Action::Deliver | Action::Mark => {
+                running.record(session, envelope, &judged, judged.action.as_str(), now);
+                tell_of_mark(running, session, envelope, &judged);
+                Some((judged.edits.clone(), judged.account()))
+            }
             Action::Quarantine | Action::Reject | Action::Defer => None,
         }
+    }
+
+    /// What is known of those whom a message names: pins, memory, and what DNS says of the keys that no pin settles.
+    async fn look_up(&self, running: &Running, message: &Message<'_>, now: u64) -> Known {
+        let standing = Standing::of(message, &running.pins, running.recorder.as_ref(), now).await;
+        let answers = look_up(message, &standing.pins, &*self.lookup).await;
+        Known { standing, answers }
     }
 
     /// Holds the message as it was received; 250 only once it is safely on disk.
     async fn hold(
         &self,
-        running: Arc<Running>,
+        running: &Arc<Running>,
         session: &SessionInfo,
         envelope: &Envelope,
         message: Content,
-        judged: Judged,
+        judged: &Judged,
     ) -> Decision {
         let held = Held {
             listener: self.listener.clone(),
@@ -164,13 +198,19 @@ impl<L: LookupKey> Gateway<L> {
             reverse_path: envelope.reverse_path.as_str().to_owned(),
             mail_parameters: envelope.mail_parameters.iter().map(ToString::to_string).collect(),
             recipients: envelope.recipients.iter().map(|path| path.as_str().to_owned()).collect(),
+            recipient_parameters: envelope
+                .recipient_parameters
+                .iter()
+                .map(|parameters| parameters.iter().map(ToString::to_string).collect())
+                .collect(),
+            result: Some(authres::field(&running.setup.hostname, &judged.verification)),
             verdict: judged.verification.verdict.as_str().to_owned(),
             reason: judged.verification.verdict.reason().map(|reason| reason.as_str().to_owned()),
             summary: printable(&summary(&judged.verification), 500),
             message_id: judged.origin.message_id.clone(),
             size: message.size(),
         };
-        let store = Arc::clone(&running);
+        let store = Arc::clone(running);
         let stored = task::spawn_blocking(move || match &store.quarantine {
             Some(quarantine) => quarantine.hold(&held, message.into_reader()).map(Some),
             None => Ok(None),
@@ -179,7 +219,7 @@ impl<L: LookupKey> Gateway<L> {
         let account = judged.account();
         match stored {
             Ok(Ok(Some(id))) => {
-                tell(&running, id.to_string(), envelope, &judged, Outcome::Quarantined);
+                tell(running, id.to_string(), envelope, judged, Outcome::Quarantined);
                 let reply = Reply::new(250, &format!("2.0.0 accepted as {id}"));
                 Decision::answer(reply, Account { held: Some(id.to_string()), ..account })
             }
@@ -222,8 +262,8 @@ impl<L: LookupKey> MessageHandler for Gateway<L> {
 
     async fn wave_through(
         &self,
-        _session: &SessionInfo,
-        _envelope: &Envelope,
+        session: &SessionInfo,
+        envelope: &Envelope,
         head: &[u8],
     ) -> Option<(Edits, Account)> {
         let running = self.running.load_full();
@@ -233,7 +273,7 @@ impl<L: LookupKey> MessageHandler for Gateway<L> {
                 let is_ours = origin.sealer(&running.setup).is_some();
                 (!is_ours).then(|| (Edits::none(), origin.account("pass", NOT_OURS)))
             }
-            Mode::Verify => self.wave_unsealed_through(&running, head).await,
+            Mode::Verify => self.wave_unsealed_through(&running, session, envelope, head).await,
         }
     }
 }
@@ -296,23 +336,78 @@ impl Judged {
 }
 
 impl Running {
-    fn judge(&self, message: &Message<'_>, answers: Answers, now: u64) -> Judged {
-        let knowledge = Knowledge { pins: &self.setup.pins, answers };
+    fn judge(&self, message: &Message<'_>, known: Known, now: u64) -> Judged {
+        let Known { standing: Standing { pins, memory }, answers } = known;
+        let knowledge = Knowledge { pins: &pins, answers, memory };
         let verification = verify(message, &knowledge, now);
         let action = self.setup.policy.action(&verification);
         let edits = verified_edits(message.header(), &self.setup, &verification, action);
         Judged { origin: Origin::of(message.header()), verification, action, edits }
     }
+
+    /// Has the result and what was done written down, for memory and for `waxseal report`.
+    fn record(
+        &self,
+        session: &SessionInfo,
+        envelope: &Envelope,
+        judged: &Judged,
+        done: &'static str,
+        now: u64,
+    ) {
+        let Some(recorder) = &self.recorder else { return };
+        let verification = &judged.verification;
+        let author = match &judged.origin.author {
+            Author::One(domain) => Some(domain),
+            Author::Unclear(_) => None,
+        };
+        recorder.record(store::Entry {
+            observation: Observation::of(verification, author, now),
+            judged: store::Judged {
+                at: now,
+                session: session.id.to_string(),
+                verdict: verification.verdict.as_str().to_owned(),
+                reason: verification.verdict.reason().map(|reason| reason.as_str().to_owned()),
+                known: verification.known.map(|ground| ground.as_str().to_owned()),
+                trust: verification.trust.map(|trust| trust.as_str().to_owned()),
+                asked: judged.action.as_str().to_owned(),
+                done: done.to_owned(),
+                from_domain: author.map(ToString::to_string),
+                domain: verification.domain.as_ref().map(ToString::to_string),
+                reverse_path: start(envelope.reverse_path.as_str()),
+                recipients: envelope.recipients.len(),
+                message_id: judged.origin.message_id.as_deref().map(start),
+                attachments: not_intact(verification)
+                    .take(MAX_ATTACHMENTS)
+                    .map(|text| start(&text))
+                    .collect(),
+                summary: start(&summary(verification)),
+            },
+        });
+    }
+}
+
+/// Attachments that are written down of one message.
+const MAX_ATTACHMENTS: usize = 20;
+
+/// As much of a stranger's text as is written down.
+fn start(text: &str) -> String {
+    text.chars().take(250).collect()
+}
+
+/// What is known when a message is judged.
+struct Known {
+    standing: Standing,
+    answers: Answers,
 }
 
 /// DNS answers by domain and selector.
 type Answers = HashMap<(DomainName, Selector), Answer>;
 
 /// Looks up the keys that the check of a message may need and no pin covers.
-pub async fn look_up<L: LookupKey>(message: &Message<'_>, setup: &Setup, lookup: &L) -> Answers {
+pub async fn look_up<L: LookupKey>(message: &Message<'_>, pins: &Pins, lookup: &L) -> Answers {
     let mut answers = HashMap::new();
     for (domain, selector) in message.wanted_keys() {
-        if !setup.pins.covers(&domain) {
+        if !pins.need_no_lookup(&domain) {
             let answer = lookup.lookup(&domain, &selector).await;
             answers.insert((domain, selector), answer);
         }
@@ -375,6 +470,15 @@ fn unix_time() -> Option<u64> {
 fn unreadable(session: &SessionInfo, error: &io::Error, account: Account) -> Decision {
     error!(session = %session.id, %error, "cannot read a large message back from its file");
     Decision::answer(Reply::new(451, "4.3.0 cannot read the message back, try again later"), account)
+}
+
+/// Mail that nothing but memory misses a seal of is delivered, and the administrator is told (SEAL.md §8).
+fn tell_of_mark(running: &Running, session: &SessionInfo, envelope: &Envelope, judged: &Judged) {
+    let verification = &judged.verification;
+    let by_memory = verification.verdict == Verdict::Missing && verification.known == Some(Ground::Memory);
+    if by_memory && judged.action == Action::Mark {
+        tell(running, session.id.to_string(), envelope, judged, Outcome::Marked);
+    }
 }
 
 fn tell(running: &Running, id: String, envelope: &Envelope, judged: &Judged, outcome: Outcome) {

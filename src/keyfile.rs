@@ -1,13 +1,16 @@
 //! Keys on disk: private sealing keys, readable by their owner alone, and folders of correspondents' key records.
 
+use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
+use zeroize::Zeroizing;
 
 use crate::domain::{DomainName, Selector};
+use crate::seal::delegation::Delegation;
 use crate::seal::key::{KeyRecord, ParseKeyError, PublicKey, SealingKey};
 use crate::seal::knowledge::{Pin, PinnedKey};
 
@@ -54,17 +57,46 @@ pub enum KeyFileError {
 /// Longest key file that is read, in octets.
 const MAX_FILE: u64 = 64 << 10;
 
-/// Reads a private key in PKCS#8 PEM, which nobody but its owner may be able to read.
+/// What the path of a private key begins with that is a systemd credential, `credential:gate1`.
+pub const CREDENTIAL: &str = "credential:";
+
+/// Longest private key file that is read, in octets. Read in one piece, so that no copy is left behind.
+const MAX_PEM: usize = 4 << 10;
+
+/// Reads a private key in PKCS#8 PEM, which nobody but its owner may be able to read. `credential:NAME` is the file
+/// that systemd's `LoadCredential=NAME:…` put before us.
 pub fn read_sealing_key(path: &Path) -> Result<SealingKey, KeyFileError> {
+    match path.to_str().and_then(|path| path.strip_prefix(CREDENTIAL)) {
+        Some(name) => {
+            // systemd grants by an ACL, whose mask shows as the group's permission.
+            read_private(&credential(path, name, std::env::var_os("CREDENTIALS_DIRECTORY"))?, 0o007)
+        }
+        None => read_private(path, 0o077),
+    }
+}
+
+fn credential(path: &Path, name: &str, folder: Option<OsString>) -> Result<PathBuf, KeyFileError> {
+    let bad = |reason: &str| KeyFileError::Name { path: path.to_owned(), reason: reason.to_owned() };
+    if name.is_empty() || name.contains('/') || name.starts_with('.') {
+        return Err(bad("write credential:NAME, the NAME of a LoadCredential= line"));
+    }
+    let folder = folder.filter(|folder| !folder.is_empty());
+    let folder =
+        folder.ok_or_else(|| bad("$CREDENTIALS_DIRECTORY is not set: only systemd's service sees it"))?;
+    Ok(Path::new(&folder).join(name))
+}
+
+/// Reads a private key from a file on which nobody has the permissions of `forbidden`.
+fn read_private(path: &Path, forbidden: u32) -> Result<SealingKey, KeyFileError> {
     let io = |error| KeyFileError::Io { path: path.to_owned(), error };
     let file = File::open(path).map_err(io)?;
     let metadata = file.metadata().map_err(io)?;
     let mode = metadata.mode() & 0o777;
-    if metadata.is_file() && mode & 0o077 != 0 {
+    if metadata.is_file() && mode & forbidden != 0 {
         return Err(KeyFileError::Exposed { path: path.to_owned(), mode });
     }
-    let mut text = String::new();
-    file.take(MAX_FILE).read_to_string(&mut text).map_err(io)?;
+    let mut text = Zeroizing::new(String::with_capacity(MAX_PEM));
+    file.take(MAX_PEM as u64).read_to_string(&mut text).map_err(io)?;
     SealingKey::from_pem(&text).map_err(|error| KeyFileError::Content { path: path.to_owned(), error })
 }
 
@@ -84,6 +116,28 @@ pub fn read_text(path: &Path) -> Result<String, KeyFileError> {
     let mut text = String::new();
     File::open(path).map_err(io)?.take(MAX_FILE).read_to_string(&mut text).map_err(io)?;
     Ok(text)
+}
+
+/// Reads the delegations in a file, one a line, or in the `.delegation` files of a folder.
+pub fn read_delegations(
+    path: &Path,
+    domain: &DomainName,
+    selector: &Selector,
+) -> Result<Vec<Delegation>, KeyFileError> {
+    let mut delegations = Vec::new();
+    let files = if path.is_dir() { entries(path)? } else { vec![path.to_owned()] };
+    for file in files.iter().filter(|file| *file == path || file_name(file).ends_with(".delegation")) {
+        for line in lines(&read_text(file)?) {
+            let parsed = Delegation::parse(line, domain, selector);
+            delegations.push(parsed.map_err(|error| KeyFileError::Content { path: file.clone(), error })?);
+        }
+    }
+    Ok(delegations)
+}
+
+/// The lines of a text that hold something, comments excepted.
+fn lines(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with(['#', ';']))
 }
 
 /// Reads a folder of pins: `<domain>/<selector>.txt`, a key record each, and `<domain>/root.txt`, root keys one a line.
@@ -110,8 +164,7 @@ fn read_pin(folder: &Path) -> Result<Pin, KeyFileError> {
         let text = read_text(&path)?;
         let bad = |error| KeyFileError::Content { path: path.clone(), error };
         if stem == "root" {
-            for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'))
-            {
+            for line in lines(&text) {
                 pin.roots.push(PublicKey::from_base64url(line).map_err(bad)?);
             }
         } else {
@@ -159,6 +212,28 @@ mod tests {
         assert!(matches!(write_sealing_key(&path, &key), Err(KeyFileError::Exists(_))));
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
         assert!(matches!(read_sealing_key(&path), Err(KeyFileError::Exposed { mode: 0o640, .. })));
+    }
+
+    #[test]
+    fn a_credential_is_found_where_systemd_puts_it() {
+        let path = |name: &str, folder: Option<&str>| {
+            let whole = format!("{CREDENTIAL}{name}");
+            credential(Path::new(&whole), name, folder.map(OsString::from)).ok()
+        };
+        assert_eq!(path("gate1", Some("/run/c")), Some(PathBuf::from("/run/c/gate1")));
+        for (name, folder) in
+            [("gate1", None), ("gate1", Some("")), ("", Some("/run/c")), ("../x", Some("/run/c"))]
+        {
+            assert_eq!(path(name, folder), None, "{name} {folder:?}");
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("gate1");
+        write_sealing_key(&file, &SealingKey::from_seed(&[4; 32])).unwrap();
+        // As an ACL shows.
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o440)).unwrap();
+        assert!(read_private(&file, 0o007).is_ok());
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o444)).unwrap();
+        assert!(matches!(read_private(&file, 0o007), Err(KeyFileError::Exposed { .. })));
     }
 
     #[test]

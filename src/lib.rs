@@ -6,7 +6,7 @@
 //! |---|---|---|
 //! | core | [`author`], [`authres`], [`domain`], [`doubt`], [`edits`], [`envelope`], [`header`], [`limits`], [`manifest`], [`mime`], [`policy`], [`report`], [`seal`], [`stored`], [`verdict`] | no tokio, sockets, files, environment or clock |
 //! | edges | [`smtp`], [`config`], [`keyfile`], [`lookup`], [`store`], [`notify`], [`systemd`], [`open_files`] | each speaks one outside language; edges don't import each other |
-//! | centre | [`setup`], [`gateway`], [`service`], [`log`], [`demo`], [`commands`] | where core and edges meet |
+//! | centre | [`setup`], [`standing`], [`gateway`], [`release`], [`expiry`], [`service`], [`log`], [`demo`], [`commands`] | where core and edges meet |
 
 pub mod author;
 pub mod authres;
@@ -17,6 +17,7 @@ pub mod domain;
 pub mod doubt;
 pub mod edits;
 pub mod envelope;
+pub mod expiry;
 pub mod gateway;
 pub mod header;
 pub mod keyfile;
@@ -28,11 +29,13 @@ pub mod mime;
 pub mod notify;
 pub mod open_files;
 pub mod policy;
+pub mod release;
 pub mod report;
 pub mod seal;
 pub mod service;
 pub mod setup;
 pub mod smtp;
+pub mod standing;
 pub mod store;
 pub mod stored;
 pub mod systemd;

@@ -4,27 +4,33 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{self, JoinSet};
 use tokio::time::timeout;
 use tracing::{error, info, warn};
 
 use crate::config::{self, Alerts, Mode};
+use crate::expiry;
 use crate::gateway::{Gateway, Running};
 use crate::lookup::LookupKey;
 use crate::notify::{self, Alerter};
 use crate::setup::Setup;
 use crate::smtp::{self, Resources};
-use crate::store::{Quarantine, StoreError};
+use crate::standing::CurrentPins;
+use crate::store::{PinFile, PinFileError, Quarantine, Recorder, StoreError};
 use crate::systemd::{HandedOver, Socket};
 
 /// How long deliveries may take to finish once the gateway is told to stop.
 pub const GRACE: Duration = Duration::from_secs(30);
+
+/// How long the last lines of memory may take to be written.
+const MEMORY_GRACE: Duration = Duration::from_secs(5);
 
 /// How long the last alerts may take to be sent.
 const ALERT_GRACE: Duration = Duration::from_secs(10);
@@ -77,6 +83,9 @@ pub enum StartError {
         /// Why.
         error: StoreError,
     },
+    /// The pins made by command cannot be read; without them mail would be believed that must not be.
+    #[error("pins made by command: {0}")]
+    Pins(#[from] PinFileError),
     /// An address of `[alerts]` is none.
     #[error("alerts: {0}")]
     Alerts(#[from] notify::AddressError),
@@ -94,6 +103,7 @@ pub struct Service<L> {
     lookup: Arc<L>,
     alerts: JoinSet<()>,
     resources: Resources,
+    memory: Option<JoinHandle<()>>,
 }
 
 /// Puts another configuration in force.
@@ -114,6 +124,16 @@ impl<L: LookupKey> Service<L> {
         } else {
             None
         };
+        let (recorder, memory) = match quarantine.as_ref().map(|_| Recorder::start(&setup.config.state)) {
+            Some(Ok((recorder, thread))) => (Some(recorder), Some(thread)),
+            Some(Err(error)) => {
+                // Mail is worth more than memory.
+                error!(%error, "nothing is remembered until the next start");
+                (None, None)
+            }
+            None => (None, None),
+        };
+        let pins = CurrentPins::read(setup.pins.clone(), PinFile::new(&setup.config.state))?;
         let spool = spool_folder(&setup.config.state);
         let mut alerts = JoinSet::new();
         let alerter = match &setup.config.alerts {
@@ -124,9 +144,15 @@ impl<L: LookupKey> Service<L> {
             }
             None => None,
         };
-        let running = Arc::new(ArcSwap::from_pointee(Running { setup, quarantine, alerter }));
+        let running = Arc::new(ArcSwap::from_pointee(Running {
+            setup,
+            pins: Arc::new(pins),
+            quarantine,
+            recorder,
+            alerter,
+        }));
         let resources = Resources::new(spool);
-        Ok(Self { running, sockets, lookup: Arc::new(lookup), alerts, resources })
+        Ok(Self { running, sockets, lookup: Arc::new(lookup), alerts, resources, memory })
     }
 
     /// The addresses that are listened on, by listener: as the sockets have them, so with port 0 in the configuration
@@ -168,16 +194,24 @@ impl<L: LookupKey> Service<L> {
             );
             serving.spawn(serve);
         }
+        let expiry = tokio::spawn(expiry::watch(Arc::clone(&self.running), shutdown));
         while let Some(ended) = serving.join_next().await {
             if let Err(fault) = ended {
                 error!(%fault, "a listener was ended by a fault in this program");
             }
         }
+        expiry.abort();
+        // Waits until it has let go of what runs.
+        let _ = expiry.await;
         // The last handles to the alerter go with what runs; its task then sends what waits, and ends.
         drop(self.running);
         let told = async { while self.alerts.join_next().await.is_some() {} };
         if timeout(ALERT_GRACE, told).await.is_err() {
             warn!("alerts were still waiting to be sent");
+        }
+        let written = task::spawn_blocking(move || self.memory.map(JoinHandle::join));
+        if timeout(MEMORY_GRACE, written).await.is_err() {
+            warn!("memory was still being written");
         }
     }
 }
@@ -254,7 +288,14 @@ impl Reloader {
                 warn!("a change of {what} takes effect at the next restart");
             }
         }
-        let running = Running { setup, quarantine: old.quarantine.clone(), alerter: old.alerter.clone() };
+        let running = Running {
+            pins: Arc::new(old.pins.with(setup.pins.clone())),
+            setup,
+            quarantine: old.quarantine.clone(),
+            recorder: old.recorder.clone(),
+            alerter: old.alerter.clone(),
+        };
+        expiry::say(&running, true);
         self.running.store(Arc::new(running));
         info!("configuration reloaded");
     }

@@ -2,13 +2,15 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::config::{self, Config, Located, Mistake};
 use crate::domain::DomainName;
 use crate::keyfile;
 use crate::policy::Policy;
-use crate::seal::key::{Delegation, KeyRecord, PublicKey};
+use crate::seal::delegation::{Delegation, Delegations};
+use crate::seal::key::{KeyRecord, PublicKey, SealingKey};
 use crate::seal::knowledge::{Pin, PinnedKey, Pins};
 use crate::seal::sign::Sealer;
 use crate::smtp;
@@ -37,8 +39,8 @@ impl Setup {
         let sealers: Vec<_> =
             config.domains.iter().filter_map(|domain| sealer(domain, &mut mistakes)).collect();
         let mut pins = Pins::default();
-        for correspondent in &config.correspondents {
-            pin(correspondent, &mut pins, &mut mistakes);
+        for (domain, pin) in read_pins(&config, &mut mistakes) {
+            pins.add(domain, pin);
         }
         if !mistakes.is_empty() {
             return Err(mistakes);
@@ -54,6 +56,13 @@ impl Setup {
             smtp,
             config,
         })
+    }
+
+    /// Reads what the configuration pins, and nothing else.
+    pub fn read_pins(config: &Config) -> Result<Vec<(DomainName, Pin)>, Vec<Mistake>> {
+        let mut mistakes = Vec::new();
+        let pins = read_pins(config, &mut mistakes);
+        if mistakes.is_empty() { Ok(pins) } else { Err(mistakes) }
     }
 
     /// Who seals for mail from `author`, if we do.
@@ -83,7 +92,8 @@ impl Setup {
     }
 }
 
-fn smtp_settings(config: &Config, listener: &config::Listener) -> Arc<smtp::Settings> {
+/// What the SMTP side needs to know of a listener, from its configuration alone: no key is read.
+pub fn smtp_settings(config: &Config, listener: &config::Listener) -> Arc<smtp::Settings> {
     Arc::new(smtp::Settings {
         listener: listener.name.clone(),
         hostname: config.hostname.to_string(),
@@ -107,28 +117,51 @@ fn smtp_settings(config: &Config, listener: &config::Listener) -> Arc<smtp::Sett
 
 fn sealer(domain: &config::SealingDomain, mistakes: &mut Vec<Mistake>) -> Option<Arc<Sealer>> {
     let key = note(keyfile::read_sealing_key(&domain.key.value), &domain.key, mistakes)?;
-    let delegation = match &domain.delegation {
-        Some(path) => {
-            let text = note(keyfile::read_text(&path.value), path, mistakes)?.trim().to_owned();
-            let parsed = note(Delegation::parse(&text, &domain.name, &domain.selector), path, mistakes)?;
-            if parsed.key != key.public() {
-                mistakes.push(path.mistake("the delegation is for another key"));
-                return None;
-            }
-            Some(text)
-        }
-        None => None,
+    let delegations = match &domain.delegation {
+        Some(path) => delegations(domain, path, &key, mistakes)?,
+        None => Delegations::default(),
     };
     Some(Arc::new(Sealer {
         domain: domain.name.clone(),
         selector: domain.selector.clone(),
         key,
         lifetime: domain.lifetime.as_secs(),
-        delegation,
+        delegations,
     }))
 }
 
-fn pin(correspondent: &config::Correspondent, pins: &mut Pins, mistakes: &mut Vec<Mistake>) {
+/// Those of the file or folder that are for the key. One that has ended is no mistake: the gateway starts, seals nothing
+/// for the domain, and says why.
+fn delegations(
+    domain: &config::SealingDomain,
+    path: &Located<PathBuf>,
+    key: &SealingKey,
+    mistakes: &mut Vec<Mistake>,
+) -> Option<Delegations> {
+    let found = note(keyfile::read_delegations(&path.value, &domain.name, &domain.selector), path, mistakes)?;
+    let own: Vec<Delegation> =
+        found.iter().filter(|delegation| delegation.key == key.public()).cloned().collect();
+    if own.is_empty() {
+        let reason =
+            if found.is_empty() { "holds no delegation" } else { "the delegation is for another key" };
+        mistakes.push(path.mistake(reason));
+        return None;
+    }
+    if !own.iter().all(Delegation::is_signed) {
+        let (domain, selector) = (&domain.name, &domain.selector);
+        let reason = format!("the root's signature is not for {domain} and {selector}, or is damaged");
+        mistakes.push(path.mistake(reason));
+        return None;
+    }
+    Some(Delegations::new(own))
+}
+
+fn read_pins(config: &Config, mistakes: &mut Vec<Mistake>) -> Vec<(DomainName, Pin)> {
+    let pins = config.correspondents.iter();
+    pins.map(|correspondent| (correspondent.domain.clone(), pin(correspondent, mistakes))).collect()
+}
+
+fn pin(correspondent: &config::Correspondent, mistakes: &mut Vec<Mistake>) -> Pin {
     let mut pin = Pin { subdomains: correspondent.subdomains, ..Pin::default() };
     for text in &correspondent.keys {
         if let Some(record) = note(KeyRecord::parse(&text.value), text, mistakes) {
@@ -153,7 +186,7 @@ fn pin(correspondent: &config::Correspondent, pins: &mut Pins, mistakes: &mut Ve
             None => mistakes.push(folder.mistake(format!("holds no folder {}", correspondent.domain))),
         }
     }
-    pins.add(correspondent.domain.clone(), pin);
+    pin
 }
 
 /// The value, or `None` and a mistake at the place that named it.

@@ -3,6 +3,7 @@
 use crate::domain::{DomainName, Selector};
 use crate::doubt::{Doubt, Doubts};
 use crate::manifest::Outcome;
+use crate::seal::key::PublicKey;
 
 /// The verdict on a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -174,6 +175,10 @@ pub struct Verification {
     pub selector: Option<Selector>,
     /// How its key was proved.
     pub trust: Option<Trust>,
+    /// Its key: the one that it was checked with, or that contradicts what is known. Not part of reports.
+    pub key: Option<PublicKey>,
+    /// The root that vouched for the key, where that was the proof. Not part of reports.
+    pub root: Option<PublicKey>,
     /// When it was made, in Unix seconds.
     pub sealed_at: Option<u64>,
     /// Whether the body is octet for octet as sealed.
@@ -200,6 +205,8 @@ impl Verification {
             domain: None,
             selector: None,
             trust: None,
+            key: None,
+            root: None,
             sealed_at: None,
             body: None,
             text: None,

@@ -184,8 +184,9 @@ struct SmallDisk(PathBuf);
 
 impl SmallDisk {
     fn mount(folder: &Path) -> Option<Self> {
+        // The database of what is remembered takes some 200 KiB of it.
         let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", "size=128k", "waxseal-test"]).arg(folder);
+        mount.args(["-t", "tmpfs", "-o", "size=384k", "waxseal-test"]).arg(folder);
         let is_mounted = mount.output().is_ok_and(|output| output.status.success());
         is_mounted.then(|| Self(folder.to_owned()))
     }

@@ -15,6 +15,7 @@ use waxseal::header::HeaderSection;
 use waxseal::manifest::Entry;
 use waxseal::mime::Kind;
 use waxseal::seal::body;
+use waxseal::seal::delegation::{Delegation, Delegations};
 use waxseal::seal::format::{FIELD, Seal};
 use waxseal::seal::key::SealingKey;
 use waxseal::seal::message::Message;
@@ -68,12 +69,14 @@ fn published_key() -> SealingKey {
 /// Seals a vector's message again, as its own seal says it was sealed.
 fn sealed_again(message: &[u8], seal_value: &str) -> Option<String> {
     let statement = Seal::parse(seal_value.as_bytes()).ok()?.statement;
+    let parse = |text: &String| Delegation::parse(text, &statement.domain, &statement.selector).ok();
+    let delegations = Delegations::new(statement.delegation.iter().filter_map(parse).collect());
     let sealer = Sealer {
         domain: statement.domain,
         selector: statement.selector,
         key: published_key(),
         lifetime: statement.expires_at - statement.sealed_at,
-        delegation: statement.delegation,
+        delegations,
     };
     let bare = without_seals(message);
     let edits =
@@ -103,8 +106,13 @@ fn seals_as_the_independent_implementation_does() {
         let name = path.file_stem().unwrap().to_string_lossy().into_owned();
         let is_foreign = !published.verifies(&seal.signed, &seal.signature);
         let is_touched = case["expect"]["body"] == "changed" || !has_the_hashes_of(&seal, &message);
-        // We write no unknown tag.
-        if is_foreign || is_touched || name.contains("extra-tag") {
+        let (domain, selector) = (&seal.statement.domain, &seal.statement.selector);
+        let delegation = seal.statement.delegation.as_ref();
+        let holds = delegation.is_none_or(|text| {
+            Delegation::parse(text, domain, selector).is_ok_and(|delegation| delegation.holds_for(&seal))
+        });
+        // We write no unknown tag, and seal with no delegation that does not hold.
+        if is_foreign || is_touched || !holds || name.contains("extra-tag") {
             continue;
         }
         assert_eq!(sealed_again(&message, original).as_ref(), Some(original), "{name}");

@@ -28,7 +28,7 @@ static SEALED: LazyLock<(Vec<u8>, Pins)> = LazyLock::new(|| {
         selector: "s".parse().expect("a selector"),
         key,
         lifetime: DEFAULT_LIFETIME,
-        delegation: None,
+        delegations: Default::default(),
     };
     let message = format!("{IDENTITY}{CONTENT}");
     let edits = seal(&Message::new(message.as_bytes()), &sealer, Moment { now: NOW, random: [0; 16] }).expect("a seal");

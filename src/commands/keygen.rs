@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use zeroize::Zeroizing;
+
 use super::{dns_record, fail};
 use crate::domain::{DomainName, Selector};
 use crate::keyfile::write_sealing_key;
@@ -27,17 +29,25 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> ExitCode {
-    let mut seed = [0; 32];
-    if let Err(error) = getrandom::fill(&mut seed) {
-        return fail(format!("the system gave no random numbers: {error}"));
-    }
-    let key = SealingKey::from_seed(&seed);
+    let key = match new_key() {
+        Ok(key) => key,
+        Err(error) => return fail(error),
+    };
     let out = args.out.clone().unwrap_or_else(|| format!("{}.pem", args.selector).into());
     if let Err(error) = write_sealing_key(&out, &key) {
         return fail(error);
     }
     println!("; private key: {} (mode 0600)", out.display());
-    println!("; fingerprint: {}", key.public().fingerprint());
+    println!("; fingerprint: {}", key.public().fingerprint().digits());
+    println!("; in words: {}", key.public().fingerprint().words());
     dns_record::print(&args.domain, &args.selector, &key);
     ExitCode::SUCCESS
+}
+
+/// A key that nobody else has.
+pub(super) fn new_key() -> Result<SealingKey, String> {
+    let mut seed = Zeroizing::new([0; 32]);
+    getrandom::fill(seed.as_mut_slice())
+        .map_err(|error| format!("the system gave no random numbers: {error}"))?;
+    Ok(SealingKey::from_seed(&seed))
 }

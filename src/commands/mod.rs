@@ -5,14 +5,19 @@ mod demo;
 mod dns_record;
 mod judge;
 mod keygen;
+mod keys;
 mod quarantine;
+mod report;
+mod root;
 mod run;
 mod scan;
 mod seal;
 mod table;
 mod verify;
 
-use std::path::PathBuf;
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -43,6 +48,12 @@ enum Command {
     Keygen(keygen::Args),
     /// Print the DNS record of a sealing key
     DnsRecord(dns_record::Args),
+    /// Make a domain's offline root key, and vouch for sealing keys with it
+    Root(root::Args),
+    /// What was judged in the last days, and what of it was held or would have been
+    Report(report::Args),
+    /// What is known of correspondents' keys
+    Keys(keys::Args),
     /// Seal one message: message in, sealed message out
     Seal(seal::Args),
     /// Check stored messages, one by one
@@ -51,7 +62,7 @@ enum Command {
     Scan(scan::Args),
     /// Read the configuration and say every mistake
     CheckConfig(check_config::Args),
-    /// List, show, export and delete held mail
+    /// List, show, export, release and delete held mail
     Quarantine(quarantine::Args),
 }
 
@@ -63,6 +74,9 @@ impl Cli {
             Command::Demo(args) => demo::run(&args),
             Command::Keygen(args) => keygen::run(&args),
             Command::DnsRecord(args) => dns_record::run(&args),
+            Command::Root(args) => root::run(&args),
+            Command::Report(args) => report::run(&args),
+            Command::Keys(args) => keys::run(&args),
             Command::Seal(args) => seal::run(&args),
             Command::Verify(args) => verify::run(&args),
             Command::Scan(args) => scan::run(&args),
@@ -107,4 +121,15 @@ fn fail(reason: impl std::fmt::Display) -> ExitCode {
 fn complain(reason: impl std::fmt::Display) {
     let line = reason.to_string().replace(['\n', '\r'], " ");
     eprintln!("waxseal: {line}");
+}
+
+/// Writes a new file; an existing one stays as it is.
+fn write_new(path: &Path, content: &[u8]) -> Result<(), String> {
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(path)
+        .map_err(|error| format!("{}: {error}", path.display()))?;
+    let written = file.write_all(content).and_then(|()| file.sync_all());
+    written.map_err(|error| format!("{}: {error}", path.display()))
 }

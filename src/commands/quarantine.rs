@@ -1,4 +1,4 @@
-//! `waxseal quarantine`: held mail listed, shown, exported, deleted, while the gateway runs.
+//! `waxseal quarantine`: held mail listed, shown, exported, released, deleted, while the gateway runs.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -8,7 +8,8 @@ use serde::Serialize;
 
 use super::table::shown;
 use super::{ConfigArg, FAILED, check_config, complain, fail};
-use crate::config;
+use crate::config::{self, Config};
+use crate::release;
 use crate::store::{Held, HeldId, Quarantine, StoreError};
 
 /// Arguments of `quarantine`.
@@ -45,6 +46,20 @@ enum Command {
         /// The message's id, as `list` prints it
         id: String,
     },
+    /// Send a message to its next hop, with its envelope, once
+    #[command(after_help = RELEASE_HELP)]
+    Release {
+        #[command(flatten)]
+        config: ConfigArg,
+        /// By the next hop of another listener
+        #[arg(long, value_name = "NAME")]
+        listener: Option<String>,
+        /// Also to those who may have it already, because an earlier attempt was cut short
+        #[arg(long)]
+        again: bool,
+        /// The message's id, as `list` prints it
+        id: String,
+    },
     /// Delete messages
     Delete {
         #[command(flatten)]
@@ -60,19 +75,25 @@ pub(super) fn run(args: &Args) -> ExitCode {
         Command::List { config, .. }
         | Command::Show { config, .. }
         | Command::Export { config, .. }
+        | Command::Release { config, .. }
         | Command::Delete { config, .. } => config,
     };
-    let quarantine = match config::load(&config.config) {
-        Ok(config) => Quarantine::open(&config.state),
+    let config = match config::load(&config.config) {
+        Ok(config) => config,
         Err(mistakes) => {
             check_config::print(&mistakes);
             return ExitCode::from(FAILED);
         }
     };
+    let quarantine = Quarantine::open(&config.state);
     let done = match &args.command {
         Command::List { json, .. } => list(&quarantine, *json),
         Command::Show { json, id, .. } => show(&quarantine, id, *json),
         Command::Export { id, .. } => export(&quarantine, id),
+        Command::Release { listener, again, id, .. } => {
+            let options = release::Options { listener: listener.as_deref(), again: *again };
+            return release(&config, &quarantine, id, options).unwrap_or_else(fail);
+        }
         Command::Delete { ids, .. } => delete(&quarantine, ids),
     };
     done.unwrap_or_else(|error| fail(with_source(&error)))
@@ -85,18 +106,42 @@ fn with_source(error: &dyn std::error::Error) -> String {
     }
 }
 
+const RELEASE_HELP: &str = "\
+The message goes as it was held, with our result on top and results that pretend to be ours cut out. It stays held until \
+everybody has it: a recipient whom the next hop refuses can be tried again. Should the next hop be lost between the end of the \
+message and its reply, nobody can know whether it has the message; this is said, and the message is sent again only with --again.
+
+Exit status: 0 delivered to all; 1 not to all, and stdout says to whom; 2 nothing was sent, and stderr says why.";
+
 #[derive(Serialize)]
 struct Line<'a> {
     id: &'a str,
     #[serde(flatten)]
     held: &'a Held,
+    /// Recipients to whom it was released.
+    delivered: Vec<&'a str>,
+    /// Recipients to whom a release that was cut short may have delivered it or not.
+    in_doubt: Vec<&'a str>,
+}
+
+impl<'a> Line<'a> {
+    fn new(quarantine: &Quarantine, id: &'a HeldId, held: &'a Held) -> Self {
+        let releases = quarantine.releases(id);
+        let path = |at: &usize| held.recipients.get(*at).map(String::as_str);
+        Self {
+            id: id.as_str(),
+            held,
+            delivered: releases.delivered.iter().filter_map(path).collect(),
+            in_doubt: releases.in_doubt.keys().filter_map(path).collect(),
+        }
+    }
 }
 
 fn list(quarantine: &Quarantine, json: bool) -> Result<ExitCode, StoreError> {
     let listing = quarantine.list()?;
     for (id, held) in &listing.held {
         let line = if json {
-            to_json(id, held)
+            to_json(&Line::new(quarantine, id, held))
         } else {
             let recipients: Vec<String> = held.recipients.iter().map(|path| format!("<{path}>")).collect();
             let words = [
@@ -117,16 +162,16 @@ fn list(quarantine: &Quarantine, json: bool) -> Result<ExitCode, StoreError> {
     Ok(if listing.damaged.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
 }
 
-fn to_json(id: &HeldId, held: &Held) -> String {
-    serde_json::to_string(&Line { id: id.as_str(), held })
-        .expect("a held message's facts are strings and numbers")
+fn to_json(line: &Line<'_>) -> String {
+    serde_json::to_string(line).expect("a held message's facts are strings and numbers")
 }
 
 fn show(quarantine: &Quarantine, id: &str, json: bool) -> Result<ExitCode, StoreError> {
     let id: HeldId = id.parse()?;
     let held = quarantine.show(&id)?;
+    let line = Line::new(quarantine, &id, &held);
     if json {
-        println!("{}", to_json(&id, &held));
+        println!("{}", to_json(&line));
         return Ok(ExitCode::SUCCESS);
     }
     let reason = held.reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
@@ -139,10 +184,14 @@ fn show(quarantine: &Quarantine, id: &str, json: bool) -> Result<ExitCode, Store
         ("client", held.client.to_string()),
         ("from", format!("<{}>", held.reverse_path)),
         ("to", held.recipients.iter().map(|path| format!("<{path}>")).collect::<Vec<_>>().join(", ")),
+        ("released to", line.delivered.join(", ")),
+        ("in doubt", line.in_doubt.join(", ")),
         ("message-id", held.message_id.clone().unwrap_or_default()),
         ("size", format!("{} octets", held.size)),
     ] {
-        println!("{what:<11} {}", shown(&value));
+        if !(value.is_empty() && matches!(what, "released to" | "in doubt")) {
+            println!("{what:<11} {}", shown(&value));
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -154,6 +203,34 @@ fn export(quarantine: &Quarantine, id: &str) -> Result<ExitCode, StoreError> {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(format!("cannot export: {error}")),
     })
+}
+
+fn release(
+    config: &Config,
+    quarantine: &Quarantine,
+    id: &str,
+    options: release::Options<'_>,
+) -> Result<ExitCode, String> {
+    let id: HeldId = id.parse().map_err(|error: StoreError| error.to_string())?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| format!("cannot start: {error}"))?;
+    let released = runtime
+        .block_on(release::release(config, quarantine, &id, options))
+        .map_err(|error| with_source(&error))?;
+    for path in &released.delivered {
+        println!("{id}: delivered to <{}>", shown(path));
+    }
+    for (path, reply) in &released.refused {
+        println!("{id}: refused for <{}>: {}", shown(path), shown(reply));
+    }
+    for path in &released.in_doubt {
+        println!("{id}: in doubt for <{}>: the next hop was lost before it answered", shown(path));
+    }
+    let is_done = released.refused.is_empty() && released.in_doubt.is_empty();
+    if !is_done {
+        println!("{id}: still held for those who have not got it");
+    }
+    Ok(if is_done { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
 fn delete(quarantine: &Quarantine, ids: &[String]) -> Result<ExitCode, StoreError> {

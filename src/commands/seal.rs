@@ -10,6 +10,7 @@ use super::{SealingKeyArgs, fail};
 use crate::author::Author;
 use crate::header::HeaderSection;
 use crate::keyfile::read_sealing_key;
+use crate::seal::delegation::Delegations;
 use crate::seal::message::Message;
 use crate::seal::sign::{DEFAULT_LIFETIME, Moment, Sealer, seal};
 use crate::stored::{from_wire, to_wire};
@@ -52,7 +53,7 @@ fn sealed(args: &Args) -> Result<Vec<u8>, String> {
         selector: selector.clone(),
         key,
         lifetime: DEFAULT_LIFETIME,
-        delegation: None,
+        delegations: Delegations::default(),
     };
     let now =
         SystemTime::now().duration_since(UNIX_EPOCH).map_err(|_| "the clock stands before 1970")?.as_secs();

@@ -15,6 +15,9 @@ use super::{Alerts, Config, Correspondent, Log, SealingDomain, raw};
 use crate::domain::DomainName;
 use crate::policy::{Action, Policy};
 
+/// What the path of a key begins with that systemd hands over.
+const CREDENTIAL: &str = "credential:";
+
 const HOUR: Duration = Duration::from_secs(3_600);
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -214,7 +217,10 @@ impl Checker<'_> {
             self.wrong(path, "empty; name a file");
             return None;
         }
-        Some(self.places.locate(path, self.folder.join(file)))
+        // systemd's service knows the folder of its credentials; ours has nothing to do with it.
+        let is_credential = file.to_str().is_some_and(|file| file.starts_with(CREDENTIAL));
+        let file = if is_credential { file } else { self.folder.join(file) };
+        Some(self.places.locate(path, file))
     }
 
     fn policy(&mut self, raw: raw::Policy) -> Policy {

@@ -65,6 +65,26 @@ pub struct Finding {
     pub name: String,
 }
 
+/// Something that the administrator should know of and that is no message's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// One line, in our own words.
+    pub subject: String,
+    /// What to do about it, in our own words.
+    pub text: String,
+}
+
+impl Notice {
+    pub(super) fn subject(&self) -> String {
+        let text = format!("[waxseal] {}", self.subject);
+        text.chars().map(|c| if matches!(c, ' '..='~') { c } else { '?' }).collect()
+    }
+
+    pub(super) fn body(&self) -> String {
+        format!("{}\r\n", self.text.replace('\n', "\r\n"))
+    }
+}
+
 /// ASCII on one line, whatever the message held.
 pub(super) fn subject(batch: &[Alert]) -> String {
     let text = match batch {
@@ -105,7 +125,7 @@ pub(super) fn body(batch: &[Alert], more: u64) -> String {
             writeln!(text, "{more} more alerts came in too fast to be told here; the log has them all.\n");
     }
     if batch.iter().any(|alert| alert.outcome == Outcome::Quarantined) {
-        text.push_str("Held mail: waxseal quarantine show ID, then export ID or delete ID.\n");
+        text.push_str("Held mail: waxseal quarantine show ID, then export ID, release ID or delete ID.\n");
     }
     text.replace('\n', "\r\n")
 }

@@ -20,12 +20,14 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::{debug, error, warn};
 
-pub use self::alert::{Alert, Finding, Outcome};
+pub use self::alert::{Alert, Finding, Notice, Outcome};
 use self::alert::{body, printable, subject};
 use crate::domain::DomainName;
 
 /// Alerts that may wait to be sent; the others are counted only.
 const MAX_WAITING: usize = 100;
+/// Notices that may wait.
+const MAX_NOTICES: usize = 16;
 /// The longest that one attempt to send may take.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -72,6 +74,7 @@ pub struct Alerter(Arc<Handle>);
 #[derive(Debug)]
 struct Handle {
     alerts: mpsc::Sender<Alert>,
+    notices: mpsc::Sender<Notice>,
     overflow: Arc<AtomicU64>,
     /// Never written to: closing it tells the task, even in a pause, that it is time to go.
     _open: watch::Sender<()>,
@@ -84,17 +87,26 @@ impl Alerter {
         settings: &Settings,
     ) -> Result<(Self, impl Future<Output = ()> + Send + use<>), AddressError> {
         let (alerts, incoming) = mpsc::channel(MAX_WAITING);
+        let (notices, incoming_notices) = mpsc::channel(MAX_NOTICES);
         let (open, closed) = watch::channel(());
         let overflow = Arc::new(AtomicU64::new(0));
         let task = Task {
             mailer: Mailer::new(settings)?,
             incoming,
+            notices: incoming_notices,
             overflow: overflow.clone(),
             closed,
             gather: settings.gather,
             pauses: settings.pauses.clone(),
         };
-        Ok((Self(Arc::new(Handle { alerts, overflow, _open: open })), task.run()))
+        Ok((Self(Arc::new(Handle { alerts, notices, overflow, _open: open })), task.run()))
+    }
+
+    /// Tells the administrator of something that is no message's. Where too many wait already, the log has to do.
+    pub fn notice(&self, notice: Notice) {
+        if let Err(error) = self.0.notices.try_send(notice) {
+            warn!(%error, "a notice was not sent");
+        }
     }
 
     /// Tells the administrator, soon. Where too many wait already, this one is only counted.
@@ -108,6 +120,7 @@ impl Alerter {
 struct Task {
     mailer: Mailer,
     incoming: mpsc::Receiver<Alert>,
+    notices: mpsc::Receiver<Notice>,
     overflow: Arc<AtomicU64>,
     closed: watch::Receiver<()>,
     gather: Duration,
@@ -116,13 +129,24 @@ struct Task {
 
 impl Task {
     async fn run(mut self) {
-        while let Some(first) = self.incoming.recv().await {
-            let mut batch = vec![first];
-            // After a quiet spell the next alert is a first one again.
-            while !batch.is_empty() {
-                self.deliver(&batch).await;
-                batch = self.gather().await;
+        loop {
+            tokio::select! {
+                biased;
+                Some(notice) = self.notices.recv() => self.deliver(&Mail::Notice(&notice), 1).await,
+                Some(first) = self.incoming.recv() => self.tell(first).await,
+                else => return,
             }
+        }
+    }
+
+    /// The first alert at once, those of the next minute together.
+    async fn tell(&mut self, first: Alert) {
+        let mut batch = vec![first];
+        // After a quiet spell the next alert is a first one again.
+        while !batch.is_empty() {
+            let more = self.overflow.swap(0, Ordering::Relaxed);
+            self.deliver(&Mail::Alerts { batch: &batch, more }, batch.len() as u64 + more).await;
+            batch = self.gather().await;
         }
     }
 
@@ -140,12 +164,11 @@ impl Task {
         batch
     }
 
-    async fn deliver(&mut self, batch: &[Alert]) {
-        let more = self.overflow.swap(0, Ordering::Relaxed);
+    async fn deliver(&mut self, mail: &Mail<'_>, alerts: u64) {
         let mut pauses = self.pauses.clone().into_iter();
         loop {
-            let Err(failure) = self.mailer.send(batch, more).await else {
-                debug!(alerts = batch.len(), "alert sent");
+            let Err(failure) = self.mailer.send(mail).await else {
+                debug!(alerts, "alert sent");
                 return;
             };
             match pauses.next().filter(|_| !failure.is_final()) {
@@ -157,8 +180,7 @@ impl Task {
                     }
                 }
                 None => {
-                    let lost = batch.len() as u64 + more;
-                    error!(error = %failure, lost, "alert dropped");
+                    error!(error = %failure, lost = alerts, "alert dropped");
                     return;
                 }
             }
@@ -195,6 +217,12 @@ impl SendError {
     }
 }
 
+/// What one mail tells.
+enum Mail<'a> {
+    Alerts { batch: &'a [Alert], more: u64 },
+    Notice(&'a Notice),
+}
+
 struct Mailer {
     transport: Transport,
     to: Address,
@@ -214,25 +242,29 @@ impl Mailer {
         Ok(Self { transport, to, from, hostname: settings.hostname.clone() })
     }
 
-    async fn send(&self, batch: &[Alert], more: u64) -> Result<(), SendError> {
-        let message = self.compose(batch, more)?;
+    async fn send(&self, mail: &Mail<'_>) -> Result<(), SendError> {
+        let message = self.compose(mail)?;
         timeout(ATTEMPT_TIMEOUT, self.transport.send(message)).await.map_err(|_| SendError::Timeout)??;
         Ok(())
     }
 
-    fn compose(&self, batch: &[Alert], more: u64) -> Result<Message, lettre::error::Error> {
+    fn compose(&self, mail: &Mail<'_>) -> Result<Message, lettre::error::Error> {
+        let (subject, body) = match mail {
+            Mail::Alerts { batch, more } => (subject(batch), body(batch, *more)),
+            Mail::Notice(notice) => (notice.subject(), notice.body()),
+        };
         // RFC 3834 §5: not to be answered by machines.
         let name = HeaderName::new_from_ascii_str("Auto-Submitted");
         Message::builder()
             .envelope(Envelope::new(None, vec![self.to.clone()])?)
             .from(Mailbox::new(Some("waxseal".to_owned()), self.from.clone()))
             .to(Mailbox::new(None, self.to.clone()))
-            .subject(subject(batch))
+            .subject(subject)
             .date_now()
             .message_id(Some(self.message_id()))
             .raw_header(HeaderValue::new(name, "auto-generated".to_owned()))
             .header(ContentType::TEXT_PLAIN)
-            .body(body(batch, more))
+            .body(body)
     }
 
     fn message_id(&self) -> String {
@@ -338,6 +370,19 @@ mod tests {
         for field in ["Date: ", "Message-ID: <", "From: "] {
             assert!(mail.lines().any(|found| found.starts_with(field)), "{field} in\n{mail}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_notice_is_a_mail_of_its_own() {
+        let (port, mut mails) = receiver(0, "").await;
+        let (alerter, task) = Alerter::start(&settings(port, LONG)).unwrap();
+        tokio::spawn(task);
+        alerter.notice(Notice { subject: "the delegation ends".into(), text: "soon".into() });
+        let mail = mails.recv().await.unwrap();
+        assert!(
+            mail.contains("Subject: [waxseal] the delegation ends\n") && mail.contains("\nsoon\n"),
+            "{mail}"
+        );
     }
 
     #[tokio::test]

@@ -1,12 +1,12 @@
-//! Keys (SEAL.md §7): sealing keys, DNS key records, delegations by an offline root, fingerprints.
+//! Keys (SEAL.md §7): sealing keys and root keys, which are of one kind, and DNS key records.
 
 use ed25519_dalek::pkcs8::{DecodePrivateKey, EncodePrivateKey, KeypairBytes, spki::der::pem::LineEnding};
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 use encodify::base64;
 use thiserror::Error;
+use zeroize::Zeroizing;
 
-use super::format::{Seal, seconds};
-use crate::domain::{DomainName, Selector};
+use super::fingerprint::Fingerprint;
 
 /// A public key that seals, roots and delegations are checked with. Small-order keys are none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,14 +64,9 @@ impl PublicKey {
         self.0.verify_strict(signed, &Signature::from_bytes(signature)).is_ok()
     }
 
-    /// The fingerprint that people compare: BLAKE3 of the key as 12 groups of five digits.
-    pub fn fingerprint(&self) -> String {
-        let hash = blake3::hash(self.0.as_bytes());
-        let groups = hash.as_bytes().chunks_exact(2).take(12);
-        groups
-            .map(|pair| format!("{:05}", u16::from_be_bytes([pair[0], pair[1]])))
-            .collect::<Vec<_>>()
-            .join(" ")
+    /// What people compare.
+    pub fn fingerprint(&self) -> Fingerprint {
+        Fingerprint::of_key(self.0.as_bytes())
     }
 }
 
@@ -89,10 +84,10 @@ impl SealingKey {
         SigningKey::from_pkcs8_pem(text).map(Self).map_err(|_| ParseKeyError::PrivateKey)
     }
 
-    /// PKCS#8 PEM, version 1 without the public key, which every OpenSSL reads.
-    pub fn to_pem(&self) -> String {
+    /// PKCS#8 PEM, version 1 without the public key, which every OpenSSL reads. Wiped when it is dropped.
+    pub fn to_pem(&self) -> Zeroizing<String> {
         let pair = KeypairBytes { secret_key: self.0.to_bytes(), public_key: None };
-        pair.to_pkcs8_pem(LineEnding::LF).map(|pem| pem.to_string()).unwrap_or_default()
+        pair.to_pkcs8_pem(LineEnding::LF).unwrap_or_default()
     }
 
     /// Its public half.
@@ -158,46 +153,6 @@ impl std::fmt::Display for KeyRecord {
     }
 }
 
-/// A root's statement that a sealing key may seal for a while.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Delegation {
-    /// The key that made the statement.
-    pub root: PublicKey,
-    /// The sealing key.
-    pub key: PublicKey,
-    not_before: u64,
-    not_after: u64,
-    signed: Vec<u8>,
-    signature: [u8; 64],
-}
-
-impl Delegation {
-    /// Reads a seal's `c`, a statement for one domain and selector.
-    pub fn parse(text: &str, domain: &DomainName, selector: &Selector) -> Result<Self, ParseKeyError> {
-        let parts: Vec<&str> = text.split('.').collect();
-        let [root, nb, na, key, signature] = parts[..] else { return Err(ParseKeyError::Delegation) };
-        let signature =
-            base64::URL_SAFE_NO_PAD.decode(signature).ok().and_then(|octets| octets.try_into().ok());
-        Ok(Self {
-            root: PublicKey::from_base64url(root)?,
-            key: PublicKey::from_base64url(key)?,
-            not_before: seconds(nb).ok_or(ParseKeyError::Delegation)?,
-            not_after: seconds(na).ok_or(ParseKeyError::Delegation)?,
-            signed: format!("attachment-seal-delegation/1\nd={domain};s={selector};nb={nb};na={na};p={key}")
-                .into_bytes(),
-            signature: signature.ok_or(ParseKeyError::Delegation)?,
-        })
-    }
-
-    /// Whether the statement is its root's, and the seal's whole life lies within it: `nb` ≤ `t` < `x` ≤ `na`, so that a
-    /// stolen sealing key dies with its delegation however its seals are dated.
-    pub fn holds_for(&self, seal: &Seal) -> bool {
-        self.not_before <= seal.statement.sealed_at
-            && seal.statement.expires_at <= self.not_after
-            && self.root.verifies(&self.signed, &self.signature)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -240,11 +195,5 @@ mod tests {
         let key = SealingKey::from_seed(&[2; 32]);
         assert_eq!(SealingKey::from_pem(&key.to_pem()).unwrap().public(), key.public());
         assert!(SealingKey::from_pem("-----BEGIN JUNK-----").is_err());
-    }
-
-    #[test]
-    fn prints_a_fingerprint_of_twelve_groups() {
-        let fingerprint = SealingKey::from_seed(&[3; 32]).public().fingerprint();
-        assert!(fingerprint.split(' ').count() == 12 && fingerprint.split(' ').all(|group| group.len() == 5));
     }
 }

@@ -1,9 +1,13 @@
 //! The seal: its text form, its keys, sealing and checking (SEAL.md, `docs/SPEC.md`).
 
 pub mod body;
+pub mod delegation;
+pub mod fingerprint;
 pub mod format;
 pub mod key;
 pub mod knowledge;
 pub mod message;
+pub mod published;
+pub mod remembered;
 pub mod sign;
 pub mod verify;

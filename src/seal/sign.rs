@@ -2,6 +2,7 @@
 
 use thiserror::Error;
 
+use super::delegation::{Delegations, NotDelegated};
 use super::format::{FIELD, Seal, Statement};
 use super::key::SealingKey;
 use super::message::Message;
@@ -26,8 +27,8 @@ pub struct Sealer {
     pub key: SealingKey,
     /// How long a seal is valid, in seconds.
     pub lifetime: u64,
-    /// A root's delegation to the key, carried in every seal.
-    pub delegation: Option<String>,
+    /// A root's delegations to the key; the newest that holds is carried in every seal.
+    pub delegations: Delegations,
 }
 
 /// A message that cannot be sealed.
@@ -45,6 +46,9 @@ pub enum SealError {
     /// A part's header section is over the limit.
     #[error("the header section of a part is too long")]
     HeaderTooLong,
+    /// No delegation holds now. The message is as good as any; it is we who cannot seal.
+    #[error(transparent)]
+    NotDelegated(#[from] NotDelegated),
 }
 
 /// What sealing takes from outside.
@@ -63,6 +67,7 @@ pub fn seal(message: &Message<'_>, sealer: &Sealer, moment: Moment) -> Result<Ed
     if let Some(&fault) = header.faults.first() {
         return Err(SealError::Unclean(fault));
     }
+    let delegation = sealer.delegations.at(moment.now)?;
     let structure = mime::walk(message.raw(), &header);
     for (doubt, error) in [
         (Doubt::TooManyParts, SealError::TooManyParts),
@@ -90,13 +95,14 @@ pub fn seal(message: &Message<'_>, sealer: &Sealer, moment: Moment) -> Result<Ed
         domain: sealer.domain.clone(),
         selector: sealer.selector.clone(),
         sealed_at: moment.now,
-        expires_at: moment.now + sealer.lifetime,
+        // A seal that outlived its delegation would not be covered by it.
+        expires_at: delegation.map_or(u64::MAX, |own| own.not_after).min(moment.now + sealer.lifetime),
         identity: header.identity_hash(),
         addressing: header.addressing_hash(),
         structure: header.structure_hash(),
         body: message.body_hash(),
         manifest: Manifest { entries },
-        delegation: sealer.delegation.clone(),
+        delegation: delegation.map(|own| own.as_str().to_owned()),
     };
     edits.insert_top(&statement.to_field(&sealer.key.sign(&statement.signed())));
     Ok(edits)

@@ -90,6 +90,10 @@ impl Check<'_> {
                 return Err(Box::new(Verification { trial, ..*revoked }));
             }
             Keys::Failed => return Err(identified(Verdict::Temperror)),
+            Keys::Contradicting(key) => {
+                let changed = identified(Verdict::KeyChanged);
+                return Err(Box::new(Verification { key, ..*changed }));
+            }
         };
         match keys.iter().find(|key| key.key.verifies(&seal.signed, &seal.signature)) {
             Some(&key) => Ok(Signed { seal, key }),
@@ -106,6 +110,8 @@ impl Check<'_> {
         let result = |verdict| Verification {
             trust: Some(signed.key.trust),
             trial: signed.key.trial,
+            key: Some(signed.key.key),
+            root: signed.key.root,
             ..identify(Verification::new(verdict, known), &signed.seal)
         };
 

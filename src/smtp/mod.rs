@@ -13,6 +13,7 @@ pub mod connection;
 pub mod content;
 pub mod data;
 mod end;
+pub mod hand_over;
 pub mod handler;
 pub mod identity;
 mod introduction;

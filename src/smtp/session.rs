@@ -266,9 +266,11 @@ impl<H: MessageHandler> Session<H> {
     fn note(&mut self, command: Command, reply: &Reply) {
         match command {
             Command::Mail(path, parameters) if reply.is_positive() => {
-                self.transaction.begin(path, parameters)
+                self.transaction.begin(path, parameters);
             }
-            Command::Rcpt(path, _) if reply.is_positive() => self.transaction.add_recipient(path),
+            Command::Rcpt(path, parameters) if reply.is_positive() => {
+                self.transaction.add_recipient(path, parameters);
+            }
             _ => {}
         }
     }

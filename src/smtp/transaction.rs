@@ -18,13 +18,14 @@ pub enum NotReady {
 impl Transaction {
     /// The next hop accepted MAIL: a new transaction begins, with nothing left of an earlier one.
     pub fn begin(&mut self, reverse_path: ReversePath, mail_parameters: Vec<Parameter>) {
-        self.0 = Some(Envelope { reverse_path, mail_parameters, recipients: Vec::new() });
+        self.0 = Some(Envelope { reverse_path, mail_parameters, ..Envelope::default() });
     }
 
     /// The next hop accepted RCPT. One that it accepted without MAIL gets no mail through us.
-    pub fn add_recipient(&mut self, recipient: ForwardPath) {
+    pub fn add_recipient(&mut self, recipient: ForwardPath, parameters: Vec<Parameter>) {
         if let Some(envelope) = &mut self.0 {
             envelope.recipients.push(recipient);
+            envelope.recipient_parameters.push(parameters);
         }
     }
 
@@ -76,13 +77,13 @@ mod tests {
     #[test]
     fn is_ready_with_one_accepted_recipient() {
         let mut transaction = Transaction::default();
-        transaction.add_recipient(forward("early@example.org"));
+        transaction.add_recipient(forward("early@example.org"), Vec::new());
         assert_eq!(transaction.check_ready(), Err(NotReady::NoTransaction));
 
         transaction.begin(ReversePath::default(), Vec::new());
         assert_eq!(transaction.check_ready(), Err(NotReady::NoRecipients));
 
-        transaction.add_recipient(forward("a@example.org"));
+        transaction.add_recipient(forward("a@example.org"), Vec::new());
         assert_eq!(transaction.check_ready(), Ok(()));
         assert_eq!(transaction.take().recipients, [forward("a@example.org")]);
         assert_eq!(transaction.check_ready(), Err(NotReady::NoTransaction));
@@ -92,7 +93,7 @@ mod tests {
     fn a_second_mail_keeps_nothing_of_the_first() {
         let mut transaction = Transaction::default();
         transaction.begin(ReversePath::new("a@example.org"), Vec::new());
-        transaction.add_recipient(forward("b@example.org"));
+        transaction.add_recipient(forward("b@example.org"), Vec::new());
         transaction.begin(ReversePath::new("c@example.org"), Vec::new());
         assert_eq!(transaction.check_ready(), Err(NotReady::NoRecipients));
     }

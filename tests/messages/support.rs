@@ -23,7 +23,7 @@ pub(crate) fn sealer() -> Sealer {
         selector: "gate1".parse().unwrap(),
         key: SealingKey::from_seed(&[1; 32]),
         lifetime: 14 * 24 * 3600,
-        delegation: None,
+        delegations: Default::default(),
     }
 }
 

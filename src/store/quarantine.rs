@@ -17,6 +17,8 @@ use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::claim::{self, Claim, Releases};
+
 const MESSAGE: &str = "message.eml";
 const META: &str = "meta.json";
 const TMP: &str = "tmp";
@@ -37,6 +39,9 @@ pub struct Held {
     pub mail_parameters: Vec<String>,
     /// The forward-paths without their brackets.
     pub recipients: Vec<String>,
+    /// RCPT's parameters as they were given, for each of the recipients; messages held by an early version have none.
+    #[serde(default)]
+    pub recipient_parameters: Vec<Vec<String>>,
     /// SEAL.md's word, such as `fail`.
     pub verdict: String,
     /// SEAL.md's reason, where the verdict has one.
@@ -45,6 +50,9 @@ pub struct Held {
     pub summary: String,
     /// The Message-ID field's value, if there is one.
     pub message_id: Option<String>,
+    /// The Authentication-Results field that says so, with its CR LF, for when the message is released.
+    #[serde(default)]
+    pub result: Option<String>,
     /// Octets of the message; [`Quarantine::hold`] sets it to what was written.
     pub size: u64,
 }
@@ -126,6 +134,9 @@ pub enum StoreError {
     /// No such message, or no longer.
     #[error("no message {0} is held")]
     UnknownId(HeldId),
+    /// Somebody else releases or deletes it at the moment.
+    #[error("message {0} is being released or deleted by another process")]
+    Claimed(HeldId),
     /// A message whose `meta.json` makes no sense.
     #[error("{id} is damaged: its {META} cannot be read")]
     Damaged {
@@ -140,7 +151,7 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    fn at(path: &Path) -> impl FnOnce(io::Error) -> Self {
+    pub(super) fn at(path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |source| match source.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
@@ -154,7 +165,7 @@ impl StoreError {
     }
 
     /// As [`StoreError::at`], for a path inside the folder of `id`: if that is not there, there is no such message.
-    fn of(id: &HeldId, path: &Path) -> impl FnOnce(io::Error) -> Self {
+    pub(super) fn of(id: &HeldId, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let (id, path) = (id.clone(), path.to_owned());
         move |error| match error.kind() {
             io::ErrorKind::NotFound if !path.parent().is_some_and(Path::exists) => Self::UnknownId(id),
@@ -252,8 +263,26 @@ impl Quarantine {
         File::open(&path).map_err(StoreError::of(id, &path))
     }
 
+    /// Claims a message, to release or delete it.
+    pub fn claim(&self, id: &HeldId) -> Result<Claim, StoreError> {
+        Claim::on(self, id)
+    }
+
+    /// What is known of attempts to release a message.
+    pub fn releases(&self, id: &HeldId) -> Releases {
+        claim::look(&self.folder_of(id))
+    }
+
     /// Deletes one message for good. Of two who delete it at once, one is told that there is none.
     pub fn delete(&self, id: &HeldId) -> Result<(), StoreError> {
+        self.claim(id)?.delete()
+    }
+
+    pub(super) fn folder_of(&self, id: &HeldId) -> PathBuf {
+        self.folder.join(id.as_str())
+    }
+
+    pub(super) fn remove(&self, id: &HeldId) -> Result<(), StoreError> {
         let (path, gone) = (self.folder.join(id.as_str()), self.tmp().join(id.as_str()));
         fs::rename(&path, &gone).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound if !path.exists() => StoreError::UnknownId(id.clone()),
@@ -316,7 +345,7 @@ fn write(path: &Path, mut content: impl Read) -> Result<u64, StoreError> {
 }
 
 /// Makes a folder's entries durable.
-fn sync(folder: &Path) -> Result<(), StoreError> {
+pub(super) fn sync(folder: &Path) -> Result<(), StoreError> {
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(StoreError::at(folder))
 }
 
@@ -347,6 +376,8 @@ mod tests {
             reason: Some("attachments".into()),
             summary: "1 attachment altered: Agenda \"2026\".pdf".into(),
             message_id: None,
+            recipient_parameters: Vec::new(),
+            result: None,
             size: 0,
         }
     }

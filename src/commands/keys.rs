@@ -1,0 +1,190 @@
+//! `waxseal keys`: what is known of correspondents' keys, and what the administrator says of them. All of it works while
+//! the gateway runs, which sees a change with the next message.
+
+mod fingerprint;
+mod list;
+mod pin;
+
+use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use clap::Subcommand;
+
+use super::table::shown;
+use super::{ConfigArg, FAILED, check_config, complain, fail};
+use crate::config::{self, Config};
+use crate::domain::DomainName;
+use crate::seal::fingerprint::Told;
+use crate::store::{KeyRecord, KeyState, Memories, PinFile};
+
+/// Arguments of `keys`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// What is pinned and what is remembered, domain by domain
+    List(list::Args),
+    /// Pin a correspondent's key or root: nothing else is believed of it, and its unsealed mail is `missing`
+    Pin(pin::Args),
+    /// Accept a key that contradicted what was remembered
+    Approve(Approve),
+    /// Forget what is remembered of a domain, or undo a pin
+    Forget(Forget),
+    /// Note that a domain sends unsealed mail too, so that memory alone misses no seal of it
+    Unsealed(Unsealed),
+    /// Print fingerprints of keys, or of a message's attachments, as digits and as words
+    Fingerprint(fingerprint::Args),
+}
+
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Ask the correspondent first, by telephone: whoever can forge DNS answers can offer a key. Held mail \
+                        is judged no second time; `waxseal quarantine release` delivers it."
+)]
+struct Approve {
+    #[command(flatten)]
+    config: ConfigArg,
+    /// The domain
+    domain: DomainName,
+    /// The key's fingerprint as the correspondent read it to you; needed where several keys wait
+    #[arg(long, value_name = "DIGITS OR WORDS")]
+    fingerprint: Option<Told>,
+}
+
+#[derive(Debug, clap::Args)]
+struct Forget {
+    #[command(flatten)]
+    config: ConfigArg,
+    /// Undo the pin that `keys pin` made, rather than forget what is remembered
+    #[arg(long)]
+    pin: bool,
+    /// The domain
+    domain: DomainName,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Pins and published policies are not touched by it: where they say that all mail is sealed, unsealed \
+                        mail is `missing` still. It is for the domains below as well."
+)]
+struct Unsealed {
+    #[command(flatten)]
+    config: ConfigArg,
+    /// Take the note back
+    #[arg(long)]
+    undo: bool,
+    /// The domain
+    domain: DomainName,
+}
+
+pub(super) fn run(args: &Args) -> ExitCode {
+    let config = match &args.command {
+        Command::Fingerprint(args) => return fingerprint::run(args),
+        Command::List(list::Args { config, .. })
+        | Command::Pin(pin::Args { config, .. })
+        | Command::Approve(Approve { config, .. })
+        | Command::Forget(Forget { config, .. })
+        | Command::Unsealed(Unsealed { config, .. }) => config,
+    };
+    let config = match config::load(&config.config) {
+        Ok(config) => config,
+        Err(mistakes) => {
+            check_config::print(&mistakes);
+            return ExitCode::from(FAILED);
+        }
+    };
+    let done = match &args.command {
+        Command::Fingerprint(_) => Ok(()),
+        Command::List(args) => list::run(args, &config),
+        Command::Pin(args) => pin::run(args, &config),
+        Command::Approve(args) => approve(args, &config),
+        Command::Forget(args) => forget(args, &config),
+        Command::Unsealed(args) => unsealed(args, &config),
+    };
+    done.map_or_else(fail, |()| ExitCode::SUCCESS)
+}
+
+fn approve(args: &Approve, config: &Config) -> Result<(), String> {
+    let domain = &args.domain;
+    let memories = Memories::open(&config.state).map_err(|error| error.to_string())?;
+    let waiting: Vec<KeyRecord> = memories
+        .keys(domain)
+        .map_err(|error| error.to_string())?
+        .into_iter()
+        .filter(|key| key.state != KeyState::Accepted)
+        .collect();
+    let is_meant =
+        |key: &&KeyRecord| args.fingerprint.as_ref().is_none_or(|told| told.is(&key.key.fingerprint()));
+    let meant: Vec<&KeyRecord> = waiting.iter().filter(is_meant).collect();
+    match meant.as_slice() {
+        [] if args.fingerprint.is_some() => Err(format!("no key of {domain} with this fingerprint waits")),
+        [] => Err(format!("no key of {domain} waits to be approved")),
+        [key] => {
+            memories.approve(domain, &key.key, now()).map_err(|error| error.to_string())?;
+            println!("{domain}: accepted the key of {}", shown(&key.selector));
+            println!("  {}\n  {}", key.key.fingerprint().digits(), key.key.fingerprint().words());
+            Ok(())
+        }
+        several => {
+            for key in several {
+                let (digits, state) = (key.key.fingerprint().digits(), key.state.as_str());
+                complain(format!("{} ({state}): {digits}", shown(&key.selector)));
+            }
+            Err(format!("{} keys of {domain} wait: say which by --fingerprint", several.len()))
+        }
+    }
+}
+
+fn forget(args: &Forget, config: &Config) -> Result<(), String> {
+    let domain = &args.domain;
+    let is_configured = config.correspondents.iter().any(|pinned| pinned.domain == *domain);
+    if args.pin {
+        let undone = PinFile::new(&config.state).change(|said| {
+            let before = said.pins.len();
+            said.pins.retain(|pin| pin.domain != domain.as_str());
+            said.pins.len() < before
+        });
+        if undone.map_err(|error| error.to_string())? {
+            println!("{domain}: no longer pinned by command");
+        } else if !is_configured {
+            return Err(format!("{domain} is not pinned"));
+        }
+        if is_configured {
+            return Err(format!(
+                "{domain} is pinned by a [[correspondent]] of the configuration, which stays"
+            ));
+        }
+        return Ok(());
+    }
+    if !Memories::open(&config.state)
+        .and_then(|memories| memories.forget(domain))
+        .map_err(|error| error.to_string())?
+    {
+        return Err(format!("nothing is remembered of {domain}"));
+    }
+    println!("{domain}: forgotten; the next key that DNS gives is accepted as its first");
+    Ok(())
+}
+
+fn unsealed(args: &Unsealed, config: &Config) -> Result<(), String> {
+    let domain = &args.domain;
+    let changed = PinFile::new(&config.state).change(|said| {
+        said.also_unsealed.retain(|noted| noted != domain.as_str());
+        if !args.undo {
+            said.also_unsealed.push(domain.to_string());
+            said.also_unsealed.sort();
+        }
+    });
+    changed.map_err(|error| error.to_string())?;
+    let not = if args.undo { "not " } else { "" };
+    println!("{domain}: {not}noted as a domain that sends unsealed mail too");
+    Ok(())
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}

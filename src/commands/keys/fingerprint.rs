@@ -1,0 +1,105 @@
+//! `waxseal keys fingerprint`: what two people read to each other by telephone.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use super::super::judge::read_input;
+use super::super::table::shown;
+use super::super::{complain, fail};
+use crate::header::HeaderSection;
+use crate::keyfile::{self, read_text};
+use crate::manifest::{Found, Manifest};
+use crate::mime;
+use crate::seal::fingerprint::Fingerprint;
+use crate::seal::published::Published;
+use crate::stored::to_wire;
+
+/// Arguments of `keys fingerprint`.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "A key file may be a private key, a key record, what `keygen` or `root new` printed, a root.txt, or \
+                        a delegation. With --message, what both sides must find equal is the fingerprint of the \
+                        attachments; that of attachments and text differs as soon as a mailing list adds its footer.\n\n\
+                        Exit status: 0 all were read; 1 a message was read, but mail programs could disagree about what \
+                        it holds; 2 something could not be read."
+)]
+pub(in super::super) struct Args {
+    /// The files are messages: compare their attachments
+    #[arg(long)]
+    message: bool,
+    /// Keys, or with --message messages
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+}
+
+pub(super) fn run(args: &Args) -> ExitCode {
+    let mut is_plain = true;
+    for file in &args.files {
+        let printed = if args.message { message(file).map(|plain| is_plain &= plain) } else { keys(file) };
+        if let Err(reason) = printed {
+            return fail(format!("{}: {reason}", file.display()));
+        }
+    }
+    if is_plain { ExitCode::SUCCESS } else { ExitCode::from(1) }
+}
+
+fn keys(file: &Path) -> Result<(), String> {
+    let text = read_text(file).map_err(|error| error.to_string())?;
+    if text.contains("PRIVATE KEY-----") {
+        let key = keyfile::read_sealing_key(file).map_err(|error| error.to_string())?;
+        print(&format!("{}: public half", file.display()), &key.public().fingerprint());
+        return Ok(());
+    }
+    for published in Published::read(&text).map_err(|error| error.to_string())? {
+        let what = match &published {
+            Published::Key { owner: Some((domain, selector)), .. } => format!("{selector} of {domain}"),
+            Published::Key { owner: None, .. } => "sealing key".to_owned(),
+            Published::Root { owner: Some(domain), .. } => format!("root of {domain}"),
+            Published::Root { owner: None, .. } => "root".to_owned(),
+            Published::Delegated { .. } => "root, then the sealing key it vouches for".to_owned(),
+        };
+        for key in published.keys() {
+            print(&format!("{}: {what}", file.display()), &key.fingerprint());
+        }
+    }
+    Ok(())
+}
+
+/// Prints a message's fingerprints, and says whether every mail program sees the same attachments.
+fn message(file: &Path) -> Result<bool, String> {
+    let stored = read_input(Some(file)).map_err(|error| error.to_string())?;
+    let (wire, _) = to_wire(stored);
+    let header = HeaderSection::parse(&wire);
+    let structure = mime::walk(&wire, &header);
+    let found = Found::of(&wire, &structure.leaves);
+    let mut doubts = structure.doubts;
+    doubts.extend(header.doubts());
+    for leaf in &found {
+        doubts.extend(leaf.doubts);
+    }
+    let manifest = Manifest { entries: found.into_iter().map(|found| found.entry).collect() };
+    for entry in manifest.attachments() {
+        println!(
+            "{}: {} [{}], {} octets",
+            file.display(),
+            shown(&entry.name),
+            shown(&entry.media_type),
+            entry.size
+        );
+    }
+    let count = manifest.attachments().count();
+    print(&format!("{}: {count} attachments", file.display()), &Fingerprint::of_attachments(&manifest));
+    print(&format!("{}: attachments and text", file.display()), &Fingerprint::of_manifest(&manifest));
+    for doubt in doubts.iter() {
+        complain(format!(
+            "{}: mail programs could disagree about what it holds: {}",
+            file.display(),
+            doubt.code()
+        ));
+    }
+    Ok(doubts.is_empty())
+}
+
+fn print(what: &str, fingerprint: &Fingerprint) {
+    println!("{what}\n  {}\n  {}", fingerprint.digits(), fingerprint.words());
+}

@@ -1,0 +1,157 @@
+//! `waxseal report`: what was judged in the last days, and what of it was held or would have been.
+
+use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::table::{self, shown};
+use super::{ConfigArg, FAILED, check_config, fail};
+use crate::config;
+use crate::store::{Count, Judged, Judgements, Period};
+
+const DAY: u64 = 86_400;
+
+/// Arguments of `report`.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "A message is named if the policy asked for more than to deliver it. Messages are named for 60 days, \
+                        20,000 of them at most, and counted for 400 days; no content is kept."
+)]
+pub(super) struct Args {
+    #[command(flatten)]
+    config: ConfigArg,
+    /// For how many days, today (UTC) included
+    #[arg(long, default_value_t = 14, value_parser = clap::value_parser!(u64).range(1..=400))]
+    days: u64,
+    /// Name marked messages, too
+    #[arg(long)]
+    all: bool,
+    /// One JSON object: the counts, and every message that is kept
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(args: &Args) -> ExitCode {
+    let config = match config::load(&args.config.config) {
+        Ok(config) => config,
+        Err(mistakes) => {
+            check_config::print(&mistakes);
+            return ExitCode::from(FAILED);
+        }
+    };
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let from = (now / DAY).saturating_sub(args.days - 1) * DAY;
+    let period = match Judgements::open(&config.state).and_then(|judgements| judgements.since(from)) {
+        Ok(period) => period,
+        Err(error) => return fail(error),
+    };
+    if args.json {
+        return match serde_json::to_string(&Report::new(args.days, from, &period)) {
+            Ok(text) => {
+                println!("{text}");
+                ExitCode::SUCCESS
+            }
+            Err(error) => fail(error),
+        };
+    }
+    print(args, from, &period);
+    ExitCode::SUCCESS
+}
+
+#[derive(Serialize)]
+struct Report<'a> {
+    days: u64,
+    from: String,
+    counts: &'a [Count],
+    messages: Vec<Message<'a>>,
+}
+
+#[derive(Serialize)]
+struct Message<'a> {
+    time: String,
+    #[serde(flatten)]
+    judged: &'a Judged,
+}
+
+impl<'a> Report<'a> {
+    fn new(days: u64, from: u64, period: &'a Period) -> Self {
+        let message = |judged: &'a Judged| Message { time: time(judged.at), judged };
+        Self {
+            days,
+            from: time(from),
+            counts: &period.counts,
+            messages: period.messages.iter().map(message).collect(),
+        }
+    }
+}
+
+fn print(args: &Args, from: u64, period: &Period) {
+    let total: u64 = period.counts.iter().map(|count| count.count).sum();
+    println!("{total} messages were judged since {} ({} days).", time(from), args.days);
+    if total > 0 {
+        let mut table = table::new();
+        table.set_header(["verdict", "the policy asked to", "what was done", "messages"]);
+        for Count { verdict, asked, done, count } in &period.counts {
+            table.add_row([verdict.as_str(), asked, done, &count.to_string()]);
+        }
+        println!("{table}");
+    }
+    let (kept, rest): (Vec<_>, Vec<_>) = period.messages.iter().partition(|message| keeps(&message.done));
+    let (would, marked): (Vec<_>, Vec<_>) = rest.into_iter().partition(|message| keeps(&message.asked));
+    chapter("Would have been kept from their readers, had the policy been enforced", &would);
+    chapter("Were kept from their readers", &kept);
+    if args.all {
+        chapter("Were marked, or would have been", &marked);
+    }
+    let notable = |count: &&Count| count.asked != "deliver" || count.done != "deliver";
+    let counted: u64 = period.counts.iter().filter(notable).map(|count| count.count).sum();
+    let unnamed = counted.saturating_sub(period.messages.len() as u64);
+    if unnamed > 0 {
+        println!("\n{unnamed} more are counted above and no longer named.");
+    }
+}
+
+fn chapter(title: &str, messages: &[&Judged]) {
+    if !messages.is_empty() {
+        println!("\n{title}: {}", messages.len());
+        messages.iter().for_each(|message| println!("{}", paragraph(message)));
+    }
+}
+
+/// Whether an action keeps a message from its reader, if only for a while.
+fn keeps(action: &str) -> bool {
+    matches!(action, "quarantine" | "reject" | "defer")
+}
+
+fn paragraph(message: &Judged) -> String {
+    let reason = message.reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
+    let known = message.known.as_ref().map(|known| format!(", known by {known}")).unwrap_or_default();
+    let from = message.from_domain.as_deref().unwrap_or("an unclear author");
+    let recipients = if message.recipients == 1 { "recipient" } else { "recipients" };
+    let mut text = format!(
+        "\n  {} {}{reason}{known}: asked {}, done {}\n    from {}, <{}>, {} {recipients}, session {}\n    {}",
+        time(message.at),
+        message.verdict,
+        message.asked,
+        message.done,
+        shown(from),
+        shown(&message.reverse_path),
+        message.recipients,
+        message.session,
+        shown(&message.summary),
+    );
+    if let Some(id) = &message.message_id {
+        text.push_str(&format!("\n    Message-ID {}", shown(id)));
+    }
+    for attachment in &message.attachments {
+        text.push_str(&format!("\n    attachment {}", shown(attachment)));
+    }
+    text
+}
+
+fn time(seconds: u64) -> String {
+    let time = i64::try_from(seconds).ok().and_then(|seconds| Timestamp::from_second(seconds).ok());
+    time.unwrap_or_default().to_string()
+}

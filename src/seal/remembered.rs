@@ -1,0 +1,372 @@
+//! What is remembered of domains (SEAL.md §8): the keys seen, and whether a domain seals. Here are the rules; what keeps it
+//! from one message to the next is an edge.
+
+use std::collections::HashMap;
+
+use super::format::Seal;
+use super::key::PublicKey;
+use super::knowledge::{Keys, ProvenKey, delegation};
+use crate::domain::{DomainName, Selector};
+use crate::verdict::{Reason, Trust, Verdict, Verification};
+
+/// For how long passes count, and an earlier key may vouch for the next, in seconds: 90 days.
+pub const RECENT: u64 = 90 * 86_400;
+
+/// So many passes within [`RECENT`] make a domain one that is known to seal.
+pub const PASSES: usize = 3;
+
+/// What is remembered of the domains that one message names.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Memory {
+    /// The time at which it was recalled, in Unix seconds.
+    pub now: u64,
+    /// By sealing domain; none that nothing is remembered of.
+    pub domains: HashMap<DomainName, Remembered>,
+}
+
+/// What is remembered of one sealing domain.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Remembered {
+    /// The keys that were accepted, whatever became of them.
+    pub keys: Vec<RememberedKey>,
+    /// When its last messages passed, at most [`PASSES`] of them, in Unix seconds.
+    pub passes: Vec<u64>,
+}
+
+/// A key that was accepted once: one that seals, or a root.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RememberedKey {
+    /// The key.
+    pub key: PublicKey,
+    /// Whether it is a root, rather than a key that seals.
+    pub is_root: bool,
+    /// When it was last seen, in Unix seconds.
+    pub last_seen: u64,
+    /// Whether it was seen revoked since.
+    pub revoked: bool,
+}
+
+impl Memory {
+    /// Whether the domain, or a parent of it not above the organisational domain, passed often enough.
+    pub fn seals(&self, domain: &DomainName) -> bool {
+        domain.self_and_parents().any(|candidate| {
+            let passes =
+                self.domains.get(&candidate).map(|known| known.passes.as_slice()).unwrap_or_default();
+            passes.iter().filter(|at| self.is_recent(**at)).count() >= PASSES
+        })
+    }
+
+    /// What memory makes of the keys that were looked up for a seal. A domain's first key stands as it was proved; any
+    /// further one must be proved by more than an unsigned answer.
+    pub fn judge(&self, seal: &Seal, looked_up: Keys) -> Keys {
+        let domain = &seal.statement.domain;
+        let keys = self.domains.get(domain).map(|known| known.keys.as_slice()).unwrap_or_default();
+        let delegated = || self.delegated(keys, seal).map(|key| vec![key]);
+        match looked_up {
+            // Design note: on trial (`t=y`) nothing is enforced, so whoever forges an unsigned answer would like to say
+            // so. Keys on trial are not remembered; a domain of which a key is has left its trial.
+            Keys::Revoked { .. } if !keys.is_empty() => Keys::Revoked { trial: false },
+            Keys::Found(found) if !keys.is_empty() => {
+                let offered = found.first().map(|first| first.key);
+                let mut accepted: Vec<ProvenKey> =
+                    found.into_iter().filter_map(|found| accepted(found, keys)).collect();
+                accepted.extend(delegated().unwrap_or_default());
+                if accepted.is_empty() { Keys::Contradicting(offered) } else { Keys::Found(accepted) }
+            }
+            Keys::NotFound => match delegated() {
+                Some(found) => Keys::Found(found),
+                // Else changing `s` would be a way out.
+                None if self.seals(domain) => Keys::Contradicting(None),
+                None => Keys::NotFound,
+            },
+            other => other,
+        }
+    }
+
+    /// The key that an earlier one vouches for, for continuity where keys rotate without DNSSEC (SEAL.md §7).
+    fn delegated(&self, keys: &[RememberedKey], seal: &Seal) -> Option<ProvenKey> {
+        let delegation = delegation(seal)?;
+        let is_revoked = keys.iter().any(|known| known.key == delegation.key && known.revoked);
+        let vouches = |known: &RememberedKey| {
+            known.key == delegation.root && !known.revoked && self.is_recent(known.last_seen)
+        };
+        let by = keys.iter().find(|known| vouches(known))?;
+        // Seen is a root by vouching, and a sealing key by sealing: else an old one could vouch for ever.
+        let root = by.is_root.then_some(by.key);
+        let holds = !is_revoked && delegation.holds_for(seal);
+        holds.then_some(ProvenKey { key: delegation.key, trust: Trust::Remembered, root, trial: false })
+    }
+
+    fn is_recent(&self, at: u64) -> bool {
+        at.saturating_add(RECENT) >= self.now
+    }
+}
+
+/// A key that was found, as it stands among those that are remembered.
+fn accepted(found: ProvenKey, keys: &[RememberedKey]) -> Option<ProvenKey> {
+    let known = keys.iter().find(|known| known.key == found.key);
+    match found.trust {
+        Trust::Pinned | Trust::Root | Trust::Dnssec => Some(found),
+        Trust::Dns | Trust::Remembered => known.filter(|known| !known.revoked).map(|_| ProvenKey {
+            trust: Trust::Remembered,
+            trial: false,
+            ..found
+        }),
+    }
+}
+
+/// What one judged message adds to memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Observation {
+    /// When, in Unix seconds.
+    pub at: u64,
+    /// SEAL.md's word.
+    pub verdict: &'static str,
+    /// What it taught.
+    pub lesson: Lesson,
+}
+
+/// What a message taught about a domain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "one for a message, boxed while it waits")]
+pub enum Lesson {
+    /// An aligned seal was valid: the key is the domain's.
+    Sealed {
+        /// The sealing domain.
+        domain: DomainName,
+        /// The selector.
+        selector: Selector,
+        /// The key.
+        key: PublicKey,
+        /// The root that vouched for the key, where that was the proof; it is remembered as well.
+        root: Option<PublicKey>,
+        /// Whether the message passed.
+        passed: bool,
+        /// Whether the key is pinned, or vouched for by a pinned root.
+        pinned: bool,
+    },
+    /// A key was offered that contradicts what is known; an administrator may approve it.
+    Offered {
+        /// The sealing domain.
+        domain: DomainName,
+        /// The selector.
+        selector: Selector,
+        /// The key.
+        key: PublicKey,
+    },
+    /// The key under this selector is revoked.
+    Revoked {
+        /// The sealing domain.
+        domain: DomainName,
+        /// The selector.
+        selector: Selector,
+    },
+    /// Nothing but that there was such a message, counted where the author's domain is remembered already.
+    Counted {
+        /// The author's domain.
+        author: DomainName,
+    },
+}
+
+impl Observation {
+    /// What the result on a message teaches. `author` is the author's domain, where it is clear. Mail on trial teaches
+    /// nothing, and mail that anyone can send, without a valid seal, no more than a number.
+    pub fn of(verification: &Verification, author: Option<&DomainName>, now: u64) -> Option<Self> {
+        if verification.trial {
+            return None;
+        }
+        let lesson = match (&verification.domain, &verification.selector, verification.key) {
+            (Some(domain), Some(selector), Some(key)) if verification.verdict == Verdict::KeyChanged => {
+                Lesson::Offered { domain: domain.clone(), selector: selector.clone(), key }
+            }
+            (Some(domain), Some(selector), Some(key))
+                if verification.trust.is_some() && verification.verdict != Verdict::Unaligned =>
+            {
+                Lesson::Sealed {
+                    domain: domain.clone(),
+                    selector: selector.clone(),
+                    key,
+                    root: verification.root,
+                    passed: verification.verdict == Verdict::Pass,
+                    pinned: verification.known == Some(crate::verdict::Ground::Pinned),
+                }
+            }
+            (Some(domain), Some(selector), _)
+                if verification.verdict == Verdict::Fail(Reason::RevokedKey) =>
+            {
+                Lesson::Revoked { domain: domain.clone(), selector: selector.clone() }
+            }
+            _ => Lesson::Counted { author: author?.clone() },
+        };
+        Some(Self { at: now, verdict: verification.verdict.as_str(), lesson })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::header::HeaderSection;
+    use crate::manifest::Manifest;
+    use crate::seal::delegation::Delegation as Vouched;
+    use crate::seal::format::Statement;
+    use crate::seal::key::SealingKey;
+    use crate::verdict::Ground;
+
+    const NOW: u64 = 1_795_392_000;
+
+    fn key(seed: u8) -> SealingKey {
+        SealingKey::from_seed(&[seed; 32])
+    }
+
+    fn domain(text: &str) -> DomainName {
+        text.parse().unwrap()
+    }
+
+    /// A seal by `key`, for which `root` vouches.
+    fn seal(key: &SealingKey, root: Option<&SealingKey>) -> Seal {
+        let (domain, selector) = (domain("example.org"), "gate2".parse().unwrap());
+        let vouch =
+            |root: &SealingKey| Vouched::new(root, &domain, &selector, key.public(), (NOW - 10, NOW + 10));
+        let nothing = HeaderSection::parse(b"");
+        let statement = Statement {
+            delegation: root.map(|root| vouch(root).as_str().to_owned()),
+            domain,
+            selector,
+            sealed_at: NOW,
+            expires_at: NOW + 10,
+            identity: nothing.identity_hash(),
+            addressing: nothing.addressing_hash(),
+            structure: nothing.structure_hash(),
+            body: blake3::hash(b""),
+            manifest: Manifest::default(),
+        };
+        let field = statement.to_field(&key.sign(&statement.signed()));
+        Seal::parse(&field["Attachment-Seal:".len()..field.len() - 2]).unwrap()
+    }
+
+    fn remembering(known: &[(u8, u64, bool)], passes: &[u64]) -> Memory {
+        let remember = |&(seed, last_seen, revoked): &_| RememberedKey {
+            key: key(seed).public(),
+            is_root: false,
+            last_seen,
+            revoked,
+        };
+        let keys = known.iter().map(remember).collect();
+        let remembered = Remembered { keys, passes: passes.to_vec() };
+        Memory { now: NOW, domains: HashMap::from([(domain("example.org"), remembered)]) }
+    }
+
+    fn found(seed: u8, trust: Trust, trial: bool) -> Keys {
+        Keys::Found(vec![ProvenKey { key: key(seed).public(), trust, root: None, trial }])
+    }
+
+    #[test]
+    fn a_further_key_needs_a_better_proof() {
+        let plain = seal(&key(2), None);
+        let known = remembering(&[(1, NOW, false)], &[]);
+        let revoked = remembering(&[(1, NOW, true)], &[]);
+        let changed = |seed| Keys::Contradicting(Some(key(seed).public()));
+        for (memory, looked_up, expected) in [
+            // Nothing is known: the first key stands as it was proved.
+            (&Memory::default(), found(2, Trust::Dns, false), found(2, Trust::Dns, false)),
+            (&Memory::default(), found(2, Trust::Dns, true), found(2, Trust::Dns, true)),
+            (&Memory::default(), Keys::NotFound, Keys::NotFound),
+            (&Memory::default(), Keys::Revoked { trial: true }, Keys::Revoked { trial: true }),
+            // A key is known.
+            (&known, found(1, Trust::Dns, false), found(1, Trust::Remembered, false)),
+            (&known, found(1, Trust::Dnssec, false), found(1, Trust::Dnssec, false)),
+            (&known, found(2, Trust::Dnssec, false), found(2, Trust::Dnssec, false)),
+            (&known, found(2, Trust::Root, false), found(2, Trust::Root, false)),
+            (&known, found(2, Trust::Dns, false), changed(2)),
+            (&known, Keys::Failed, Keys::Failed),
+            (&known, Keys::NotFound, Keys::NotFound),
+            // Whoever forges an unsigned answer cannot call enforcement off.
+            (&known, found(1, Trust::Dns, true), found(1, Trust::Remembered, false)),
+            (&known, found(2, Trust::Dns, true), changed(2)),
+            (&known, Keys::Revoked { trial: true }, Keys::Revoked { trial: false }),
+            // Once revoked, a key comes back by a better proof alone.
+            (&revoked, found(1, Trust::Dns, false), changed(1)),
+            (&revoked, found(1, Trust::Dnssec, false), found(1, Trust::Dnssec, false)),
+        ] {
+            assert_eq!(memory.judge(&plain, looked_up.clone()), expected, "{looked_up:?}");
+        }
+    }
+
+    #[test]
+    fn an_earlier_key_vouches_for_the_next_for_90_days() {
+        let vouched = seal(&key(2), Some(&key(1)));
+        let by_earlier = found(2, Trust::Remembered, false);
+        let judge = |memory: &Memory, looked_up| memory.judge(&vouched, looked_up);
+        let known = remembering(&[(1, NOW - RECENT, false)], &[NOW; 3]);
+        assert_eq!(judge(&known, Keys::NotFound), by_earlier);
+        assert_eq!(judge(&known, found(2, Trust::Dns, false)), by_earlier);
+        assert_eq!(judge(&known, found(3, Trust::Dns, false)), by_earlier);
+        assert_eq!(judge(&known, Keys::Revoked { trial: false }), Keys::Revoked { trial: false });
+        assert_eq!(judge(&known, Keys::Failed), Keys::Failed);
+
+        // A root is seen by vouching, which an old sealing key must not be.
+        let root_of = |memory: &Memory| match judge(memory, Keys::NotFound) {
+            Keys::Found(found) => found[0].root,
+            other => panic!("{other:?}"),
+        };
+        let mut by_root = known.clone();
+        by_root.domains.get_mut(&domain("example.org")).unwrap().keys[0].is_root = true;
+        assert_eq!((root_of(&known), root_of(&by_root)), (None, Some(key(1).public())));
+
+        for memory in [
+            remembering(&[(1, NOW - RECENT - 1, false)], &[NOW; 3]),
+            remembering(&[(1, NOW, true)], &[NOW; 3]),
+            remembering(&[(3, NOW, false)], &[NOW; 3]),
+            remembering(&[(1, NOW, false), (2, NOW, true)], &[NOW; 3]),
+        ] {
+            assert_eq!(judge(&memory, Keys::NotFound), Keys::Contradicting(None));
+        }
+    }
+
+    #[test]
+    fn three_passes_in_90_days_make_a_sealer() {
+        let seals = |passes: &[u64], name: &str| remembering(&[], passes).seals(&domain(name));
+        assert!(seals(&[NOW, NOW - 1, NOW - RECENT], "example.org"));
+        assert!(seals(&[NOW; 3], "sales.example.org"), "a parent that seals speaks for the domains below");
+        assert!(!seals(&[NOW; 3], "example.net"));
+        assert!(!seals(&[NOW; 2], "example.org"));
+        assert!(!seals(&[NOW, NOW, NOW - RECENT - 1], "example.org"));
+        // A changed selector is no way out.
+        let plain = seal(&key(2), None);
+        assert_eq!(remembering(&[], &[NOW; 3]).judge(&plain, Keys::NotFound), Keys::Contradicting(None));
+    }
+
+    #[test]
+    fn only_valid_aligned_seals_teach() {
+        let result = |verdict, trust| Verification {
+            domain: Some(domain("example.org")),
+            selector: "gate1".parse().ok(),
+            key: Some(key(1).public()),
+            root: Some(key(9).public()),
+            trust,
+            ..Verification::new(verdict, Some(Ground::Memory))
+        };
+        let author = domain("example.org");
+        let lesson = |verification: Verification| {
+            Observation::of(&verification, Some(&author), NOW).map(|observation| observation.lesson)
+        };
+        let sealed = |verdict, trust| match lesson(result(verdict, Some(trust))) {
+            Some(Lesson::Sealed { passed, root, .. }) => Some((passed, root.is_some())),
+            _ => None,
+        };
+        assert_eq!(sealed(Verdict::Pass, Trust::Dns), Some((true, true)));
+        assert_eq!(sealed(Verdict::Expired, Trust::Dns), Some((false, true)));
+        assert_eq!(sealed(Verdict::Fail(Reason::Attachments), Trust::Dns), Some((false, true)));
+        assert_eq!(sealed(Verdict::Unaligned, Trust::Dns), None);
+        for verdict in
+            [Verdict::None, Verdict::Missing, Verdict::Fail(Reason::BadSignature), Verdict::UnknownKey]
+        {
+            assert!(matches!(lesson(result(verdict, None)), Some(Lesson::Counted { .. })), "{verdict:?}");
+        }
+        assert!(matches!(lesson(result(Verdict::KeyChanged, None)), Some(Lesson::Offered { .. })));
+        let revoked = result(Verdict::Fail(Reason::RevokedKey), None);
+        assert!(matches!(lesson(revoked), Some(Lesson::Revoked { .. })));
+        let on_trial = Verification { trial: true, ..result(Verdict::Pass, Some(Trust::Dns)) };
+        assert_eq!(lesson(on_trial), None);
+    }
+}

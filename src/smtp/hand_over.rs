@@ -1,0 +1,277 @@
+//! Hands one stored message to a next hop, with the envelope that it came with: what a session does for a client, done
+//! once, for nobody. Parameters of MAIL and RCPT are given only where the next hop offers what they belong to.
+
+use std::net::{IpAddr, SocketAddr};
+
+use thiserror::Error;
+
+use crate::edits::Edits;
+use crate::smtp::capabilities;
+use crate::smtp::content::Content;
+use crate::smtp::identity::Identity;
+use crate::smtp::next_hop::{Framing, NextHop, RelayError};
+use crate::smtp::proxy_header;
+use crate::smtp::reply::Reply;
+use crate::smtp::settings::{Introduction, Settings};
+
+/// A stored message and its envelope.
+#[derive(Clone, Copy, Debug)]
+pub struct Letter<'a> {
+    /// The client that it came from; it is whom the next hop is told of, if it is told of anyone.
+    pub client: IpAddr,
+    /// The reverse-path without its brackets.
+    pub reverse_path: &'a str,
+    /// MAIL's parameters as they were given.
+    pub mail_parameters: &'a [String],
+    /// The recipients that it is for now.
+    pub recipients: &'a [Recipient<'a>],
+    /// The message.
+    pub message: &'a [u8],
+    /// Our changes to it.
+    pub edits: &'a Edits,
+}
+
+/// One recipient.
+#[derive(Clone, Copy, Debug)]
+pub struct Recipient<'a> {
+    /// The forward-path without its brackets.
+    pub path: &'a str,
+    /// RCPT's parameters as they were given.
+    pub parameters: &'a [String],
+}
+
+/// What became of a message for one recipient.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// The next hop took it.
+    Delivered(Reply),
+    /// The next hop refused it.
+    Refused(Reply),
+    /// The next hop was lost between the message's end and the reply to it, so it may have it or not.
+    InDoubt,
+}
+
+/// Why nothing was sent: the next hop has no part of the message, or none that has an end.
+#[derive(Debug, Error)]
+pub enum HandOverError {
+    /// The next hop is of no use.
+    #[error(transparent)]
+    Relay(#[from] RelayError),
+    /// It refuses everybody or everything.
+    #[error("the next hop says {reply} to {command}")]
+    Refused {
+        /// Which command.
+        command: &'static str,
+        /// What it said.
+        reply: Reply,
+    },
+    /// The message cannot go without something that the next hop does not offer.
+    #[error("the message needs {0}, which the next hop does not offer")]
+    NotOffered(&'static str),
+    /// What must be noted before the message's end could not be.
+    #[error("{0}")]
+    NotNoted(String),
+}
+
+/// Hands a message over, and says what became of it for each recipient, in their order. `before_end` is called when all
+/// of the message but its end is with the next hop, for the recipients that it took (by their places): what cannot be
+/// known afterwards begins there, so it is noted before.
+pub async fn hand_over(
+    settings: &Settings,
+    letter: &Letter<'_>,
+    before_end: impl FnOnce(&[usize]) -> Result<(), String>,
+) -> Result<Vec<Fate>, HandOverError> {
+    let mut hop = Hop::open(settings, letter.client).await?;
+    let mail = hop.mail_line(letter)?;
+    hop.ask("MAIL", &mail).await?;
+    let mut fates = vec![None; letter.recipients.len()];
+    let mut accepted = Vec::new();
+    for (at, recipient) in letter.recipients.iter().enumerate() {
+        let reply = hop.next_hop.command(hop.rcpt_line(recipient).as_bytes()).await?;
+        match reply.code() {
+            421 => return Err(HandOverError::Refused { command: "RCPT", reply }),
+            _ if reply.is_positive() => accepted.push(at),
+            _ => fates[at] = Some(Fate::Refused(reply)),
+        }
+    }
+    if !accepted.is_empty() {
+        let sent = hop.send(letter, || before_end(&accepted), accepted.len()).await?;
+        for (at, fate) in accepted.into_iter().zip(sent) {
+            fates[at] = Some(fate);
+        }
+    }
+    // Taken or not, there is nothing more to say; one that is lost has nothing to hear it with.
+    let is_lost = fates.contains(&Some(Fate::InDoubt));
+    if !is_lost {
+        hop.next_hop.quit().await;
+    }
+    Ok(fates.into_iter().flatten().collect())
+}
+
+/// A next hop that was greeted and knows who the client is.
+struct Hop {
+    next_hop: NextHop,
+    offer: Reply,
+    is_lmtp: bool,
+}
+
+impl Hop {
+    async fn open(settings: &Settings, client: IpAddr) -> Result<Self, HandOverError> {
+        let client = SocketAddr::new(client, 0);
+        let header = match settings.introduction {
+            Introduction::ProxyHeader => Some(proxy_header::written(client, destination(client))),
+            Introduction::Nothing | Introduction::Xclient => None,
+        };
+        let timeout = settings.limits.next_hop_timeout;
+        let (next_hop, greeting) = NextHop::connect(&settings.next_hop, header.as_deref(), timeout).await?;
+        if !greeting.is_positive() {
+            return Err(HandOverError::Refused { command: "our connection", reply: greeting });
+        }
+        let nothing = Reply::new(250, "");
+        let mut hop = Self { next_hop, offer: nothing, is_lmtp: false };
+        hop.hello(settings).await?;
+        if settings.introduction == Introduction::Xclient {
+            let offered = capabilities::xclient_attributes(&hop.offer);
+            let identity = Identity { port: None, destination: None, ..Identity::connected(client, client) };
+            let xclient = identity.xclient(&offered).ok_or(RelayError::NoXclient)?;
+            let greeting = hop.next_hop.command(xclient.as_bytes()).await?;
+            if !greeting.is_positive() {
+                return Err(RelayError::XclientRefused(greeting).into());
+            }
+            hop.hello(settings).await?;
+        }
+        Ok(hop)
+    }
+
+    /// EHLO, and to a next hop that does not know it LHLO (RFC 2033 §4.1).
+    async fn hello(&mut self, settings: &Settings) -> Result<(), HandOverError> {
+        let hello = |verb: &str| format!("{verb} {}", settings.hostname);
+        self.offer = self.next_hop.command(hello("EHLO").as_bytes()).await?;
+        self.is_lmtp = matches!(self.offer.code(), 500..=504);
+        if self.is_lmtp {
+            self.offer = self.next_hop.command(hello("LHLO").as_bytes()).await?;
+        }
+        if self.offer.is_positive() {
+            return Ok(());
+        }
+        Err(HandOverError::Refused { command: "EHLO", reply: self.offer.clone() })
+    }
+
+    async fn ask(&mut self, command: &'static str, line: &str) -> Result<(), HandOverError> {
+        let reply = self.next_hop.command(line.as_bytes()).await?;
+        if reply.is_positive() { Ok(()) } else { Err(HandOverError::Refused { command, reply }) }
+    }
+
+    fn offers(&self, keyword: &str) -> bool {
+        capabilities::offers(&self.offer, keyword)
+    }
+
+    /// Sends the message. What is refused before its end is refused for all.
+    async fn send(
+        &mut self,
+        letter: &Letter<'_>,
+        before_end: impl FnOnce() -> Result<(), String>,
+        recipients: usize,
+    ) -> Result<Vec<Fate>, HandOverError> {
+        let before_end = || before_end().map_err(HandOverError::NotNoted);
+        let ended = if is_binary(letter) {
+            before_end()?;
+            // Lent for the one call that takes it so.
+            let content = Content::new(letter.message.to_vec());
+            self.next_hop.send_message(&content, letter.edits, Framing::Chunk).await.map(drop)
+        } else {
+            let mut passage = match self.next_hop.begin_data().await? {
+                Ok(passage) => passage,
+                Err(refusal) => return Ok(vec![Fate::Refused(refusal); recipients]),
+            };
+            self.next_hop.pass_on(&mut passage, letter.edits.pieces(letter.message)).await?;
+            if let Err(error) = before_end() {
+                self.next_hop.break_off().await;
+                return Err(error);
+            }
+            self.next_hop.end_data(passage, std::iter::empty()).await
+        };
+        if ended.is_err() {
+            return Ok(vec![Fate::InDoubt; recipients]);
+        }
+        // LMTP has a reply for each recipient (RFC 2033 §4.2).
+        let replies = if self.is_lmtp { recipients } else { 1 };
+        let mut fates = Vec::new();
+        for more in (0..replies).rev() {
+            match self.next_hop.reply_to_message(more).await {
+                Ok(reply) if reply.is_positive() => fates.push(Fate::Delivered(reply)),
+                Ok(reply) => fates.push(Fate::Refused(reply)),
+                Err(_) => break,
+            }
+        }
+        let last = if self.is_lmtp { Fate::InDoubt } else { fates.first().cloned().unwrap_or(Fate::InDoubt) };
+        fates.resize(recipients, last);
+        Ok(fates)
+    }
+
+    /// MAIL with those of the parameters that the next hop offers; what cannot be left out without harm must be offered.
+    fn mail_line(&self, letter: &Letter<'_>) -> Result<String, HandOverError> {
+        let needs = |keyword: &'static str| {
+            if self.offers(keyword) { Ok(()) } else { Err(HandOverError::NotOffered(keyword)) }
+        };
+        let mut line = format!("MAIL FROM:<{}>", letter.reverse_path);
+        if self.offers("SIZE") {
+            line.push_str(&format!(" SIZE={}", letter.edits.size_after(letter.message.len() as u64)));
+        }
+        let is_ascii_envelope = letter.reverse_path.is_ascii()
+            && letter.recipients.iter().all(|recipient| recipient.path.is_ascii());
+        let mut is_utf8 = !is_ascii_envelope;
+        for parameter in letter.mail_parameters {
+            let (keyword, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+            match keyword.to_ascii_uppercase().as_str() {
+                "BODY" if value.eq_ignore_ascii_case("BINARYMIME") => {
+                    needs("CHUNKING").and_then(|()| needs("BINARYMIME"))?;
+                    line.push_str(" BODY=BINARYMIME");
+                }
+                "BODY" if self.offers("8BITMIME") => line.push_str(&format!(" {parameter}")),
+                "BODY" if !letter.message.is_ascii() => needs("8BITMIME")?,
+                "SMTPUTF8" => {
+                    is_utf8 |= self.offers("SMTPUTF8") || !header_section(letter.message).is_ascii();
+                }
+                "REQUIRETLS" => return Err(HandOverError::NotOffered("REQUIRETLS")),
+                "RET" | "ENVID" if self.offers("DSN") => line.push_str(&format!(" {parameter}")),
+                // SIZE was said already, AUTH was another session's, and what we never offered means nothing here.
+                _ => {}
+            }
+        }
+        if is_utf8 {
+            needs("SMTPUTF8")?;
+            line.push_str(" SMTPUTF8");
+        }
+        Ok(line)
+    }
+
+    fn rcpt_line(&self, recipient: &Recipient<'_>) -> String {
+        let mut line = format!("RCPT TO:<{}>", recipient.path);
+        for parameter in recipient.parameters {
+            let keyword = parameter.split_once('=').map_or(parameter.as_str(), |(keyword, _)| keyword);
+            let is_dsn = ["NOTIFY", "ORCPT"].iter().any(|known| keyword.eq_ignore_ascii_case(known));
+            if is_dsn && self.offers("DSN") {
+                line.push_str(&format!(" {parameter}"));
+            }
+        }
+        line
+    }
+}
+
+/// An address of ours in the client's family, which is all that a PROXY header needs to be well-formed.
+fn destination(client: SocketAddr) -> SocketAddr {
+    match client.ip().to_canonical() {
+        IpAddr::V4(_) => SocketAddr::from(([127, 0, 0, 1], 25)),
+        IpAddr::V6(_) => SocketAddr::new(std::net::Ipv6Addr::LOCALHOST.into(), 25),
+    }
+}
+
+fn is_binary(letter: &Letter<'_>) -> bool {
+    letter.mail_parameters.iter().any(|parameter| parameter.eq_ignore_ascii_case("BODY=BINARYMIME"))
+}
+
+fn header_section(message: &[u8]) -> &[u8] {
+    let end = memchr::memmem::find(message, b"\r\n\r\n").unwrap_or(message.len());
+    &message[..end]
+}

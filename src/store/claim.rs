@@ -1,0 +1,205 @@
+//! A claim on a held message: of all who want to release or delete it, one may at a time. What was handed to the next hop
+//! is noted beside the message before its end goes out and again when the reply is there, so that whoever comes after a
+//! crash knows for whom it was delivered, and for whom that cannot be known.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::own_like;
+use super::quarantine::{HeldId, Quarantine, StoreError, sync};
+
+const LOG: &str = "release.jsonl";
+
+/// One line of the log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "lowercase")]
+enum Event {
+    /// The end of the message goes out to these recipients, by their places.
+    Sending { at: Timestamp, recipients: Vec<usize> },
+    /// The next hop answered: delivered to these, refused to those.
+    Answered { at: Timestamp, delivered: Vec<usize>, refused: Vec<usize> },
+}
+
+/// What is known of earlier attempts to release a message, by the recipients' places.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Releases {
+    /// Those to whom it was delivered.
+    pub delivered: BTreeSet<usize>,
+    /// Those to whom it may have been delivered or not, and when that was.
+    pub in_doubt: BTreeMap<usize, Timestamp>,
+}
+
+impl Releases {
+    fn take(&mut self, event: Event) {
+        match event {
+            Event::Sending { at, recipients } => {
+                self.in_doubt.extend(recipients.into_iter().map(|recipient| (recipient, at)));
+            }
+            Event::Answered { delivered, refused, .. } => {
+                for recipient in delivered.iter().chain(&refused) {
+                    self.in_doubt.remove(recipient);
+                }
+                self.delivered.extend(delivered);
+            }
+        }
+    }
+
+    /// The log's lines; one that was not finished was not acted upon.
+    fn read(text: &[u8]) -> (Self, u64) {
+        let mut releases = Self::default();
+        let whole = text.iter().rposition(|octet| *octet == b'\n').map_or(0, |at| at + 1);
+        for line in text[..whole].split(|octet| *octet == b'\n').filter(|line| !line.is_empty()) {
+            if let Ok(event) = serde_json::from_slice(line) {
+                releases.take(event);
+            }
+        }
+        (releases, whole as u64)
+    }
+}
+
+/// The right to release or delete one message; it ends with this value, or with the process.
+#[derive(Debug)]
+pub struct Claim {
+    quarantine: Quarantine,
+    id: HeldId,
+    path: PathBuf,
+    log: File,
+    releases: Releases,
+}
+
+impl Claim {
+    pub(super) fn on(quarantine: &Quarantine, id: &HeldId) -> Result<Self, StoreError> {
+        let folder = quarantine.folder_of(id);
+        let path = folder.join(LOG);
+        let is_new = !path.exists();
+        let mut log = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)
+            .map_err(StoreError::of(id, &path))?;
+        if is_new {
+            own_like(&folder, &path).and_then(|()| sync_folder(&folder)).map_err(StoreError::at(&path))?;
+        }
+        match log.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(StoreError::Claimed(id.clone())),
+            Err(TryLockError::Error(error)) => return Err(StoreError::at(&path)(error)),
+        }
+        // Whoever had it before may have released it while we opened the log.
+        let is_here = match (fs::metadata(&path), log.metadata()) {
+            (Ok(there), Ok(ours)) => there.ino() == ours.ino(),
+            _ => false,
+        };
+        if !is_here {
+            return Err(StoreError::UnknownId(id.clone()));
+        }
+        let mut text = Vec::new();
+        log.read_to_end(&mut text).map_err(StoreError::at(&path))?;
+        let (releases, whole) = Releases::read(&text);
+        log.set_len(whole).map_err(StoreError::at(&path))?;
+        log.seek(SeekFrom::End(0)).map_err(StoreError::at(&path))?;
+        Ok(Self { quarantine: quarantine.clone(), id: id.clone(), path, log, releases })
+    }
+
+    /// What is known of earlier attempts, and of this one.
+    pub fn releases(&self) -> &Releases {
+        &self.releases
+    }
+
+    /// Notes that the end of the message goes out to these recipients now.
+    pub fn sending(&mut self, recipients: &[usize]) -> Result<(), StoreError> {
+        self.note(Event::Sending { at: Timestamp::now(), recipients: recipients.to_vec() })
+    }
+
+    /// Notes what the next hop answered.
+    pub fn answered(&mut self, delivered: &[usize], refused: &[usize]) -> Result<(), StoreError> {
+        let (delivered, refused) = (delivered.to_vec(), refused.to_vec());
+        self.note(Event::Answered { at: Timestamp::now(), delivered, refused })
+    }
+
+    fn note(&mut self, event: Event) -> Result<(), StoreError> {
+        let mut line = serde_json::to_vec(&event)
+            .map_err(|source| StoreError::Damaged { id: self.id.clone(), source })?;
+        line.push(b'\n');
+        let written = self.log.write_all(&line).and_then(|()| self.log.sync_all());
+        written.map_err(StoreError::at(&self.path))?;
+        self.releases.take(event);
+        Ok(())
+    }
+
+    /// Deletes the message for good.
+    pub fn delete(self) -> Result<(), StoreError> {
+        self.quarantine.remove(&self.id)
+    }
+}
+
+/// What is known of attempts to release a message, for those who only look.
+pub(super) fn look(folder: &Path) -> Releases {
+    fs::read(folder.join(LOG)).map(|text| Releases::read(&text).0).unwrap_or_default()
+}
+
+fn sync_folder(folder: &Path) -> std::io::Result<()> {
+    sync(folder).map_err(|error| std::io::Error::other(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::quarantine::Held;
+    use super::*;
+
+    fn held(quarantine: &Quarantine) -> HeldId {
+        let held: Held = serde_json::from_str(
+            r#"{"listener": "inbound", "received": "2026-11-23T06:11:12Z", "client": "192.0.2.1", "reverse_path": "",
+                "recipients": ["a@example.org", "b@example.org", "c@example.org"], "verdict": "fail", "reason": null,
+                "summary": "", "message_id": null, "size": 0}"#,
+        )
+        .unwrap();
+        quarantine.hold(&held, &b"x"[..]).unwrap()
+    }
+
+    #[test]
+    fn one_at_a_time() {
+        let state = tempfile::tempdir().unwrap();
+        let quarantine = Quarantine::open_and_clean(state.path()).unwrap();
+        let id = held(&quarantine);
+        let claim = quarantine.claim(&id).unwrap();
+        assert!(matches!(quarantine.claim(&id), Err(StoreError::Claimed(_))));
+        assert!(matches!(quarantine.delete(&id), Err(StoreError::Claimed(_))));
+        drop(claim);
+        quarantine.claim(&id).unwrap().delete().unwrap();
+        assert!(matches!(quarantine.claim(&id), Err(StoreError::UnknownId(_))));
+    }
+
+    #[test]
+    fn what_cannot_be_known_is_in_doubt_after_a_crash() {
+        let state = tempfile::tempdir().unwrap();
+        let quarantine = Quarantine::open_and_clean(state.path()).unwrap();
+        let id = held(&quarantine);
+        let releases = |quarantine: &Quarantine| {
+            let claim = quarantine.claim(&id).unwrap();
+            let releases = claim.releases();
+            let in_doubt: Vec<usize> = releases.in_doubt.keys().copied().collect();
+            (releases.delivered.iter().copied().collect::<Vec<_>>(), in_doubt)
+        };
+        assert_eq!(releases(&quarantine), (vec![], vec![]));
+        quarantine.claim(&id).unwrap().sending(&[0, 1, 2]).unwrap();
+        assert_eq!(releases(&quarantine), (vec![], vec![0, 1, 2]));
+        // A line that a crash cut short says nothing.
+        let path = quarantine.folder_of(&id).join(LOG);
+        let mut log = OpenOptions::new().append(true).open(&path).unwrap();
+        log.write_all(br#"{"event":"answered","at":"2026-11-23T06"#).unwrap();
+        assert_eq!(releases(&quarantine), (vec![], vec![0, 1, 2]));
+        quarantine.claim(&id).unwrap().answered(&[0], &[1]).unwrap();
+        assert_eq!(releases(&quarantine), (vec![0], vec![2]));
+        assert_eq!(quarantine.releases(&id).delivered, BTreeSet::from([0]));
+    }
+}

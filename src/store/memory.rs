@@ -1,0 +1,462 @@
+//! What is remembered of domains: their keys with first and last time, counts by verdict, and when messages passed.
+//!
+//! Mail makes this grow only where it carries a valid, aligned seal, and then within limits: for one organisational domain,
+//! and in all, where those seen for days never give way to newcomers.
+
+use std::collections::HashMap;
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::database::DatabaseError;
+use crate::domain::{DomainName, Selector};
+use crate::seal::key::PublicKey;
+use crate::seal::remembered::{Lesson, Memory, Observation, Remembered, RememberedKey};
+
+/// Domains that are remembered in all.
+const MAX_DOMAINS: u64 = 100_000;
+/// Domains that are remembered of one organisational domain.
+const MAX_OF_ORGANISATION: u64 = 100;
+/// Keys that are remembered of one domain.
+const MAX_KEYS: u64 = 32;
+/// Keys that are kept for an administrator to approve, for one domain.
+const MAX_OFFERED: u64 = 4;
+/// Domains that give way at a time.
+const EVICTED: u64 = 1_000;
+/// A domain seen over so many seconds does not give way to newcomers: 3 days.
+const ESTABLISHED: u64 = 3 * 86_400;
+/// A domain that was never pinned and not seen for so many seconds is forgotten: 400 days.
+const FORGOTTEN: u64 = 400 * 86_400;
+
+pub(super) const ACCEPTED: &str = "accepted";
+pub(super) const OFFERED: &str = "offered";
+pub(super) const REVOKED: &str = "revoked";
+
+/// Limits of what is remembered; smaller in tests.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    domains: u64,
+    of_organisation: u64,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { domains: MAX_DOMAINS, of_organisation: MAX_OF_ORGANISATION }
+    }
+}
+
+/// What the gateway remembers of the domains that a message names.
+pub(super) fn recall(
+    connection: &Connection,
+    domains: &[DomainName],
+    now: u64,
+) -> Result<Memory, DatabaseError> {
+    let mut memory = Memory { now, domains: HashMap::new() };
+    let mut passes = connection.prepare("SELECT pass1, pass2, pass3 FROM domain WHERE name = ?1")?;
+    let mut keys = connection
+        .prepare("SELECT key, state, last_seen, is_root FROM key WHERE domain = ?1 AND state <> 'offered'")?;
+    for domain in domains {
+        let times = |row: &Row<'_>| Ok([row.get(0)?, row.get(1)?, row.get(2)?]);
+        let found: Option<[Option<u64>; 3]> = passes.query_row([domain.as_str()], times).optional()?;
+        let Some(times) = found else { continue };
+        let mut remembered =
+            Remembered { passes: times.into_iter().flatten().collect(), ..Remembered::default() };
+        let mut rows = keys.query([domain.as_str()])?;
+        while let Some(row) = rows.next()? {
+            let key: Vec<u8> = row.get(0)?;
+            // Only keys are written; what is none was damaged, and proves nothing.
+            let Ok(key) = PublicKey::from_octets(&key) else { continue };
+            let revoked = row.get::<_, String>(1)? == REVOKED;
+            remembered.keys.push(RememberedKey {
+                key,
+                is_root: row.get(3)?,
+                last_seen: row.get(2)?,
+                revoked,
+            });
+        }
+        memory.domains.insert(domain.clone(), remembered);
+    }
+    Ok(memory)
+}
+
+/// Takes a message's lesson in. Says whether there was no room for a domain that is new.
+pub(super) fn learn(
+    connection: &Connection,
+    observation: &Observation,
+    bounds: Bounds,
+) -> rusqlite::Result<Learned> {
+    let Observation { at, verdict, lesson } = observation;
+    match lesson {
+        Lesson::Sealed { domain, selector, key, root, passed, pinned } => {
+            if !is_remembered(connection, domain)? && !make_room(connection, domain, *at, bounds)? {
+                return Ok(Learned::NoRoom);
+            }
+            see(connection, domain, *at, *pinned)?;
+            count(connection, domain, verdict)?;
+            if *passed {
+                connection.execute(
+                    "UPDATE domain SET pass3 = pass2, pass2 = pass1, pass1 = ?2 WHERE name = ?1",
+                    params![domain.as_str(), at],
+                )?;
+            }
+            accept(connection, domain, selector, key, false, *at)?;
+            if let Some(root) = root {
+                accept(connection, domain, selector, root, true, *at)?;
+            }
+        }
+        Lesson::Offered { domain, selector, key } if is_remembered(connection, domain)? => {
+            count(connection, domain, verdict)?;
+            offer(connection, domain, selector, key, *at)?;
+        }
+        Lesson::Revoked { domain, selector } => {
+            count(connection, domain, verdict)?;
+            connection.execute(
+                "UPDATE key SET state = ?3 WHERE domain = ?1 AND selector = ?2 AND is_root = 0",
+                params![domain.as_str(), selector.as_str(), REVOKED],
+            )?;
+        }
+        Lesson::Counted { author: domain } | Lesson::Offered { domain, .. } => {
+            count(connection, domain, verdict)?;
+        }
+    }
+    Ok(Learned::Taken)
+}
+
+/// What became of a lesson.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Learned {
+    /// It was taken in.
+    Taken,
+    /// The domain is new, and there is no room for it.
+    NoRoom,
+}
+
+fn is_remembered(connection: &Connection, domain: &DomainName) -> rusqlite::Result<bool> {
+    connection
+        .query_row("SELECT 1 FROM domain WHERE name = ?1", [domain.as_str()], |_| Ok(()))
+        .optional()
+        .map(|found| found.is_some())
+}
+
+/// Whether there is room for a domain that is new; those seen for less than three days give way, the longest unseen first.
+fn make_room(
+    connection: &Connection,
+    domain: &DomainName,
+    now: u64,
+    bounds: Bounds,
+) -> rusqlite::Result<bool> {
+    let organisation = organisation(domain);
+    let of_organisation: u64 = connection.query_row(
+        "SELECT count(*) FROM domain WHERE organisation = ?1",
+        [organisation.as_str()],
+        |row| row.get(0),
+    )?;
+    if of_organisation >= bounds.of_organisation {
+        return Ok(false);
+    }
+    // Counting goes through an index of 100,000 entries at most: well under a millisecond, and only for newcomers.
+    let all: u64 = connection.query_row("SELECT count(*) FROM domain", [], |row| row.get(0))?;
+    if all < bounds.domains {
+        return Ok(true);
+    }
+    let evicted = connection.execute(
+        "DELETE FROM domain WHERE name IN (SELECT name FROM domain WHERE pinned = 0 AND last_seen - first_seen < ?1
+         AND first_seen <= ?3 ORDER BY last_seen LIMIT ?2)",
+        params![ESTABLISHED, EVICTED.min(bounds.domains / 10).max(1), now],
+    )?;
+    Ok(evicted > 0)
+}
+
+fn organisation(domain: &DomainName) -> DomainName {
+    domain.organisational().unwrap_or_else(|| domain.clone())
+}
+
+fn see(connection: &Connection, domain: &DomainName, at: u64, pinned: bool) -> rusqlite::Result<()> {
+    connection.execute(
+        "INSERT INTO domain (name, organisation, first_seen, last_seen, pinned) VALUES (?1, ?2, ?3, ?3, ?4)
+         ON CONFLICT (name) DO UPDATE SET last_seen = max(last_seen, ?3), pinned = max(pinned, ?4)",
+        params![domain.as_str(), organisation(domain).as_str(), at, pinned],
+    )?;
+    Ok(())
+}
+
+/// Counts a verdict, where the domain is remembered.
+fn count(connection: &Connection, domain: &DomainName, verdict: &str) -> rusqlite::Result<()> {
+    connection.execute(
+        "INSERT INTO tally (domain, verdict, count) SELECT name, ?2, 1 FROM domain WHERE name = ?1
+         ON CONFLICT (domain, verdict) DO UPDATE SET count = count + 1",
+        params![domain.as_str(), verdict],
+    )?;
+    Ok(())
+}
+
+/// A key that was proved. A revoked one that DNSSEC, a pin or a root proves again is good again.
+fn accept(
+    connection: &Connection,
+    domain: &DomainName,
+    selector: &Selector,
+    key: &PublicKey,
+    is_root: bool,
+    at: u64,
+) -> rusqlite::Result<()> {
+    put(connection, domain, selector, key, is_root, at, ACCEPTED)?;
+    trim(connection, domain, "state <> 'offered'", MAX_KEYS)
+}
+
+fn offer(
+    connection: &Connection,
+    domain: &DomainName,
+    selector: &Selector,
+    key: &PublicKey,
+    at: u64,
+) -> rusqlite::Result<()> {
+    let state: Option<String> = connection
+        .query_row(
+            "SELECT state FROM key WHERE domain = ?1 AND key = ?2",
+            params![domain.as_str(), key.as_octets()],
+            |row| row.get(0),
+        )
+        .optional()?;
+    // A revoked key stays one; an administrator may approve it all the same.
+    if state.is_none_or(|state| state == OFFERED) {
+        put(connection, domain, selector, key, false, at, OFFERED)?;
+    }
+    trim(connection, domain, "state = 'offered'", MAX_OFFERED)
+}
+
+fn put(
+    connection: &Connection,
+    domain: &DomainName,
+    selector: &Selector,
+    key: &PublicKey,
+    is_root: bool,
+    at: u64,
+    state: &str,
+) -> rusqlite::Result<()> {
+    connection.execute(
+        "INSERT INTO key (domain, key, selector, state, is_root, first_seen, last_seen) VALUES (?1, ?2, ?3, ?4, ?6, ?5, ?5)
+         ON CONFLICT (domain, key) DO UPDATE
+         SET selector = ?3, state = ?4, is_root = max(is_root, ?6), last_seen = max(last_seen, ?5)",
+        params![domain.as_str(), key.as_octets(), selector.as_str(), state, at, is_root],
+    )?;
+    Ok(())
+}
+
+/// Forgets the longest unseen keys of a domain beyond so many.
+fn trim(connection: &Connection, domain: &DomainName, which: &str, max: u64) -> rusqlite::Result<()> {
+    connection.execute(
+        &format!(
+            "DELETE FROM key WHERE domain = ?1 AND {which} AND key IN
+             (SELECT key FROM key WHERE domain = ?1 AND {which} ORDER BY last_seen DESC LIMIT -1 OFFSET ?2)"
+        ),
+        params![domain.as_str(), max],
+    )?;
+    Ok(())
+}
+
+/// Forgets what nobody has seen for long.
+pub(super) fn forget_old(connection: &Connection, now: u64) -> rusqlite::Result<usize> {
+    connection
+        .execute("DELETE FROM domain WHERE pinned = 0 AND last_seen < ?1", [now.saturating_sub(FORGOTTEN)])
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::super::database;
+    use super::super::memories::{KeyState, Memories};
+    use super::*;
+    use crate::seal::key::SealingKey;
+
+    const NOW: u64 = 1_795_392_000;
+    const DAY: u64 = 86_400;
+
+    fn made() -> (TempDir, Connection) {
+        let state = tempfile::tempdir().unwrap();
+        let connection = database::open_or_make(state.path()).unwrap();
+        (state, connection)
+    }
+
+    fn key(seed: u8) -> PublicKey {
+        SealingKey::from_seed(&[seed; 32]).public()
+    }
+
+    fn domain(text: &str) -> DomainName {
+        text.parse().unwrap()
+    }
+
+    /// A root is remembered beside the key that it vouched for.
+    #[test]
+    fn remembers_roots_as_such() {
+        let (state, connection) = made();
+        let mut vouched = sealed("a.example", 1, NOW);
+        if let Lesson::Sealed { root, .. } = &mut vouched.lesson {
+            *root = Some(key(2));
+        }
+        learn_all(&connection, &[vouched]);
+        let mut kinds: Vec<_> = recall(&connection, &[domain("a.example")], NOW).unwrap().domains
+            [&domain("a.example")]
+            .keys
+            .iter()
+            .map(|known| (known.is_root, known.key == key(2)))
+            .collect();
+        kinds.sort_unstable();
+        assert_eq!(kinds, [(false, false), (true, true)]);
+        drop(state);
+    }
+
+    fn sealed(name: &str, seed: u8, at: u64) -> Observation {
+        let lesson = Lesson::Sealed {
+            domain: domain(name),
+            selector: "gate1".parse().unwrap(),
+            key: key(seed),
+            root: None,
+            passed: true,
+            pinned: false,
+        };
+        Observation { at, verdict: "pass", lesson }
+    }
+
+    fn learn_all(connection: &Connection, observations: &[Observation]) {
+        for observation in observations {
+            learn(connection, observation, Bounds::default()).unwrap();
+        }
+    }
+
+    #[test]
+    fn remembers_across_a_restart() {
+        let (state, connection) = made();
+        let offered =
+            Lesson::Offered { domain: domain("a.example"), selector: "x".parse().unwrap(), key: key(2) };
+        let counted = |name| Lesson::Counted { author: domain(name) };
+        learn_all(
+            &connection,
+            &[
+                sealed("a.example", 1, NOW),
+                sealed("a.example", 1, NOW + 1),
+                sealed("a.example", 1, NOW + 2),
+                sealed("a.example", 1, NOW + 3),
+                Observation { at: NOW + 4, verdict: "key-changed", lesson: offered },
+                Observation { at: NOW + 5, verdict: "missing", lesson: counted("a.example") },
+                Observation { at: NOW + 5, verdict: "none", lesson: counted("stranger.example") },
+            ],
+        );
+        drop(connection);
+        let memories = Memories::open(state.path()).unwrap();
+        let [record] = memories.list(None, NOW).unwrap().try_into().unwrap();
+        assert_eq!(
+            (record.name.as_str(), record.first_seen, record.last_seen, record.seals),
+            ("a.example", NOW, NOW + 3, true)
+        );
+        let counts: Vec<_> =
+            record.counts.iter().map(|(verdict, count)| (verdict.as_str(), *count)).collect();
+        assert_eq!(counts, [("key-changed", 1), ("missing", 1), ("pass", 4)]);
+        let keys: Vec<_> = record.keys.iter().map(|key| (key.key, key.state, key.first_seen)).collect();
+        assert_eq!(keys, [(key(2), KeyState::Offered, NOW + 4), (key(1), KeyState::Accepted, NOW)]);
+
+        let recalled = |memories: &Memories| {
+            let memory = recall(&memories.0, &[domain("a.example")], NOW).unwrap();
+            let mut keys: Vec<_> =
+                memory.domains[&domain("a.example")].keys.iter().map(|known| known.key).collect();
+            keys.sort_by_key(|key| key.to_base64url());
+            (keys.contains(&key(1)), keys.contains(&key(2)))
+        };
+        assert_eq!(recalled(&memories), (true, false), "what is only offered does not count");
+        assert!(memories.approve(&domain("a.example"), &key(2), NOW).unwrap());
+        assert_eq!(recalled(&memories), (true, true));
+        assert!(!memories.approve(&domain("a.example"), &key(3), NOW).unwrap());
+        assert!(memories.forget(&domain("a.example")).unwrap());
+        assert!(memories.list(None, NOW).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_revoked_key_stays_one_until_it_is_proved_or_approved() {
+        let (_state, connection) = made();
+        let (a, selector): (_, Selector) = (domain("a.example"), "gate1".parse().unwrap());
+        let state = || {
+            let memory = recall(&connection, std::slice::from_ref(&a), NOW).unwrap();
+            memory.domains[&a].keys.first().map(|known| known.revoked)
+        };
+        let revoked = Lesson::Revoked { domain: a.clone(), selector: selector.clone() };
+        let offered = Lesson::Offered { domain: a.clone(), selector, key: key(1) };
+        learn_all(&connection, &[sealed("a.example", 1, NOW)]);
+        assert_eq!(state(), Some(false));
+        learn_all(
+            &connection,
+            &[
+                Observation { at: NOW, verdict: "fail", lesson: revoked },
+                Observation { at: NOW, verdict: "key-changed", lesson: offered },
+            ],
+        );
+        assert_eq!(state(), Some(true));
+        learn_all(&connection, &[sealed("a.example", 1, NOW)]);
+        assert_eq!(state(), Some(false));
+    }
+
+    #[test]
+    fn what_is_old_is_forgotten_unless_it_was_pinned() {
+        let (_state, connection) = made();
+        let mut pinned = sealed("pinned.example", 1, NOW);
+        if let Lesson::Sealed { pinned, .. } = &mut pinned.lesson {
+            *pinned = true;
+        }
+        learn_all(&connection, &[sealed("old.example", 1, NOW), sealed("new.example", 1, NOW + DAY), pinned]);
+        assert_eq!(forget_old(&connection, NOW + 400 * DAY + 1).unwrap(), 1);
+        for (name, remains) in [("old.example", false), ("new.example", true), ("pinned.example", true)] {
+            assert_eq!(is_remembered(&connection, &domain(name)).unwrap(), remains, "{name}");
+        }
+        let keys: u64 = connection.query_row("SELECT count(*) FROM key", [], |row| row.get(0)).unwrap();
+        assert_eq!(keys, 2, "keys go with their domain");
+    }
+
+    #[test]
+    fn a_flood_of_domains_takes_no_room_from_those_known_for_days() {
+        let (_state, connection) = made();
+        let bounds = Bounds { domains: 50, of_organisation: 5 };
+        let learn = |observation: &Observation| learn(&connection, observation, bounds).unwrap();
+        for at in [NOW, NOW + 4 * DAY] {
+            learn(&sealed("friend.example", 1, at));
+        }
+        for n in 0..500 {
+            learn(&sealed(&format!("evil{n}.example"), 1, NOW + 5 * DAY + n));
+        }
+        // Wildcards in one organisation's DNS.
+        let below: Vec<_> =
+            (0..20).map(|n| learn(&sealed(&format!("d{n}.evil.example"), 1, NOW + 6 * DAY))).collect();
+        assert_eq!(below.iter().filter(|learned| **learned == Learned::Taken).count(), 5);
+        let all: u64 = connection.query_row("SELECT count(*) FROM domain", [], |row| row.get(0)).unwrap();
+        assert!(all <= 50, "{all}");
+        assert!(is_remembered(&connection, &domain("friend.example")).unwrap());
+
+        // Nor do unsealed mail and forged seals leave anything.
+        let before: u64 = connection.query_row("SELECT count(*) FROM tally", [], |row| row.get(0)).unwrap();
+        for n in 0..100 {
+            let lesson = Lesson::Counted { author: domain(&format!("none{n}.example")) };
+            learn(&Observation { at: NOW, verdict: "none", lesson });
+            let (domain, selector) = (domain(&format!("key{n}.example")), "x".parse().unwrap());
+            let lesson = Lesson::Offered { domain, selector, key: key(1) };
+            learn(&Observation { at: NOW, verdict: "key-changed", lesson });
+        }
+        let after: u64 = connection.query_row("SELECT count(*) FROM tally", [], |row| row.get(0)).unwrap();
+        assert_eq!(after, before);
+    }
+
+    #[test]
+    fn keys_of_one_domain_are_limited() {
+        let (_state, connection) = made();
+        for seed in 0..40 {
+            learn_all(&connection, &[sealed("a.example", seed, NOW + u64::from(seed))]);
+            let (domain, selector) = (domain("a.example"), "x".parse().unwrap());
+            let lesson = Lesson::Offered { domain, selector, key: key(100 + seed) };
+            learn_all(
+                &connection,
+                &[Observation { at: NOW + u64::from(seed), verdict: "key-changed", lesson }],
+            );
+        }
+        let count = |state: &str| -> u64 {
+            let sql = "SELECT count(*) FROM key WHERE state = ?1";
+            connection.query_row(sql, [state], |row| row.get(0)).unwrap()
+        };
+        assert_eq!((count(ACCEPTED), count(OFFERED)), (MAX_KEYS, MAX_OFFERED));
+    }
+}

@@ -1,0 +1,37 @@
+//! What we keep on disk, under the state folder: held mail, what the administrator says of correspondents' keys, and the
+//! database of what is remembered and what was judged.
+
+mod claim;
+mod database;
+mod judged;
+mod memories;
+mod memory;
+mod pins;
+mod quarantine;
+mod recorder;
+
+pub use claim::{Claim, Releases};
+pub use database::DatabaseError;
+pub use judged::{Count, Judged, Judgements, Period};
+pub use memories::{DomainRecord, KeyRecord, KeyState, Memories};
+pub use pins::{PinFile, PinFileError, Said, SaidKey, SaidPin, Stamp};
+pub use quarantine::{Held, HeldId, Listing, Quarantine, StoreError};
+pub use recorder::{Entry, Recorder};
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{MetadataExt, chown};
+use std::path::Path;
+
+/// Gives a file that root made to whom the folder belongs, the gateway's user: it must be able to read and replace it.
+fn own_like(folder: &Path, path: &Path) -> io::Result<()> {
+    let (folder, file) = (fs::metadata(folder)?, fs::metadata(path)?);
+    if (folder.uid(), folder.gid()) == (file.uid(), file.gid()) {
+        return Ok(());
+    }
+    match chown(path, Some(folder.uid()), Some(folder.gid())) {
+        // The gateway's own user may not give its files to another group, and need not.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied && file.uid() == folder.uid() => Ok(()),
+        result => result,
+    }
+}

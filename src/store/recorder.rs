@@ -1,0 +1,254 @@
+//! Memory for the gateway: looked up before a message is judged, written afterwards by one thread, in batches, where no mail
+//! waits for it.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use rusqlite::Connection;
+use tracing::{error, info, warn};
+
+use super::database::{self, DatabaseError};
+use super::judged::{self, Judged};
+use super::memory::{self, Bounds, Learned};
+use crate::domain::DomainName;
+use crate::seal::remembered::{Memory, Observation};
+
+/// Messages that may wait to be written down.
+const MAX_WAITING: usize = 4_096;
+/// Messages that are written at once.
+const MAX_BATCH: usize = 512;
+/// Connections that are kept to look things up with.
+const MAX_READERS: usize = 4;
+/// Between two rounds of forgetting, in seconds.
+const ROUND: u64 = 86_400;
+/// A pause after a failure, so that a broken disk does not fill the log.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// What is written down of one message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// What it taught, if it did.
+    pub observation: Option<Observation>,
+    /// How it was judged.
+    pub judged: Judged,
+}
+
+/// The gateway's memory. When its last clone is dropped, what waits is written and the thread ends.
+#[derive(Clone, Debug)]
+pub struct Recorder(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    path: PathBuf,
+    entries: SyncSender<Box<Entry>>,
+    readers: Mutex<Vec<Connection>>,
+    /// Entries that were not written down for want of room in the queue.
+    dropped: Arc<AtomicU64>,
+}
+
+impl Recorder {
+    /// Opens the database, makes it if it is missing, and starts to write.
+    pub fn start(state: &Path) -> Result<(Self, JoinHandle<()>), DatabaseError> {
+        let connection = database::open_or_make(state)?;
+        let (entries, waiting) = sync_channel(MAX_WAITING);
+        let dropped = Arc::new(AtomicU64::new(0));
+        let writer = Writer {
+            connection,
+            waiting,
+            dropped: Arc::clone(&dropped),
+            bounds: Bounds::default(),
+            forgot_at: 0,
+        };
+        let path = database::path(state);
+        let thread = thread::Builder::new().name("memory".to_owned()).spawn(move || writer.run());
+        let thread = thread.map_err(|source| DatabaseError::Io { path: path.clone(), source })?;
+        let shared = Shared { path, entries, readers: Mutex::default(), dropped };
+        Ok((Self(Arc::new(shared)), thread))
+    }
+
+    /// What is remembered of domains. Blocks while the disk answers.
+    pub fn recall(&self, domains: &[DomainName], now: u64) -> Result<Memory, DatabaseError> {
+        let kept = self.readers().pop();
+        let connection = kept.map_or_else(|| database::open_to_read(&self.0.path), Ok)?;
+        // A connection that failed is not kept: the next one may find the database mended.
+        let memory = memory::recall(&connection, domains, now)?;
+        let mut readers = self.readers();
+        if readers.len() < MAX_READERS {
+            readers.push(connection);
+        }
+        Ok(memory)
+    }
+
+    /// Has a message written down, soon. Never waits: where too many wait already, this one is only counted.
+    pub fn record(&self, entry: Entry) {
+        match self.0.entries.try_send(Box::new(entry)) {
+            Ok(()) => {}
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
+                // The first of many is said at once, the others with the next batch.
+                if self.0.dropped.fetch_add(1, Ordering::Relaxed) == 0 {
+                    error!("memory falls behind: messages go on, and some are not written down");
+                }
+            }
+        }
+    }
+
+    fn readers(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {
+        self.0.readers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+struct Writer {
+    connection: Connection,
+    waiting: Receiver<Box<Entry>>,
+    dropped: Arc<AtomicU64>,
+    bounds: Bounds,
+    forgot_at: u64,
+}
+
+impl Writer {
+    fn run(mut self) {
+        while let Ok(first) = self.waiting.recv() {
+            let mut batch = vec![first];
+            batch.extend(self.waiting.try_iter().take(MAX_BATCH - 1));
+            if let Err(error) = self.write(&batch) {
+                error!(%error, messages = batch.len(), "memory cannot be written; mail goes on");
+                thread::sleep(PAUSE);
+            }
+            let dropped = self.dropped.swap(0, Ordering::Relaxed);
+            if dropped > 0 {
+                error!(messages = dropped, "memory fell behind; these were not written down");
+            }
+        }
+    }
+
+    /// One transaction: after a crash it is there or it is not.
+    fn write(&mut self, batch: &[Box<Entry>]) -> rusqlite::Result<()> {
+        let transaction =
+            self.connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+        let mut refused = 0_u64;
+        for entry in batch {
+            if let Some(observation) = &entry.observation {
+                let learned = memory::learn(&transaction, observation, self.bounds)?;
+                refused += u64::from(learned == Learned::NoRoom);
+            }
+            judged::record(&transaction, &entry.judged)?;
+        }
+        let now = batch.last().map_or(0, |entry| entry.judged.at);
+        let is_time = now >= self.forgot_at + ROUND;
+        if is_time {
+            let forgotten = memory::forget_old(&transaction, now)?;
+            judged::forget_old(&transaction, now)?;
+            if forgotten > 0 {
+                info!(domains = forgotten, "memory: what was not seen for 400 days is forgotten");
+            }
+        }
+        transaction.commit()?;
+        if is_time {
+            self.forgot_at = now;
+        }
+        if refused > 0 {
+            warn!(messages = refused, "no room in memory for domains that are new");
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::seal::key::SealingKey;
+    use crate::seal::remembered::Lesson;
+    use crate::store::{Judgements, Memories};
+
+    const NOW: u64 = 1_795_392_000;
+
+    fn entry(at: u64) -> Entry {
+        let lesson = Lesson::Sealed {
+            domain: "a.example".parse().unwrap(),
+            selector: "gate1".parse().unwrap(),
+            key: SealingKey::from_seed(&[1; 32]).public(),
+            root: None,
+            passed: true,
+            pinned: false,
+        };
+        let word = |text: &str| text.to_owned();
+        let judged = Judged {
+            at,
+            session: word("s"),
+            verdict: word("pass"),
+            reason: None,
+            known: None,
+            trust: Some(word("dns")),
+            asked: word("deliver"),
+            done: word("deliver"),
+            from_domain: Some(word("a.example")),
+            domain: Some(word("a.example")),
+            reverse_path: String::new(),
+            recipients: 1,
+            message_id: None,
+            attachments: Vec::new(),
+            summary: String::new(),
+        };
+        Entry { observation: Some(Observation { at, verdict: "pass", lesson }), judged }
+    }
+
+    #[test]
+    fn what_was_recorded_is_written_before_the_thread_ends() {
+        let state = tempfile::tempdir().unwrap();
+        let (recorder, thread) = Recorder::start(state.path()).unwrap();
+        for n in 0..1_000 {
+            recorder.record(entry(NOW + n));
+        }
+        drop(recorder);
+        thread.join().unwrap();
+        let period = Judgements::open(state.path()).unwrap().since(NOW).unwrap();
+        assert_eq!(period.counts[0].count, 1_000);
+        let (recorder, _thread) = Recorder::start(state.path()).unwrap();
+        let known = recorder.recall(&["a.example".parse().unwrap()], NOW + 1_000).unwrap();
+        assert_eq!(known.domains.values().next().unwrap().passes, [NOW + 999, NOW + 998, NOW + 997]);
+    }
+
+    #[test]
+    fn a_full_queue_keeps_nobody_waiting() {
+        let state = tempfile::tempdir().unwrap();
+        let (recorder, thread) = Recorder::start(state.path()).unwrap();
+        // Somebody else is writing, so nothing can be written for now.
+        let blocker = database::open(state.path()).unwrap();
+        blocker.execute_batch("BEGIN IMMEDIATE").unwrap();
+        let many = MAX_WAITING as u64 * 2;
+        for n in 0..many {
+            recorder.record(entry(NOW + n));
+        }
+        assert!(recorder.0.dropped.load(Ordering::Relaxed) > 0);
+        assert!(recorder.recall(&["a.example".parse().unwrap()], NOW).is_ok(), "reading goes on");
+        blocker.execute_batch("ROLLBACK").unwrap();
+        drop((recorder, blocker));
+        thread.join().unwrap();
+        let period = Judgements::open(state.path()).unwrap().since(NOW).unwrap();
+        assert!((1..many).contains(&period.counts[0].count), "{period:?}");
+    }
+
+    #[test]
+    fn a_damaged_database_is_put_aside() {
+        let state = tempfile::tempdir().unwrap();
+        let (recorder, thread) = Recorder::start(state.path()).unwrap();
+        recorder.record(entry(NOW));
+        drop(recorder);
+        thread.join().unwrap();
+        fs::write(state.path().join("memory.sqlite"), "this is no database, whatever its name").unwrap();
+        let (recorder, _thread) = Recorder::start(state.path()).unwrap();
+        assert!(recorder.recall(&["a.example".parse().unwrap()], NOW).unwrap().domains.is_empty());
+        let names: Vec<_> = fs::read_dir(state.path())
+            .unwrap()
+            .map(|file| file.unwrap().file_name().into_string().unwrap())
+            .collect();
+        assert!(names.iter().any(|name| name.starts_with("memory.damaged-")), "{names:?}");
+        assert!(Memories::open(state.path()).unwrap().list(None, NOW).unwrap().is_empty());
+    }
+}
