@@ -25,6 +25,9 @@ const MIN_PACE: u64 = 1024;
 /// The part of the memory for all messages that one message may take before it leaves for a file.
 const SHARE: u64 = 16;
 
+/// Octets that come in before they are looked at, and before a message may go straight through.
+const LOOK: usize = 256 << 10;
+
 /// A message that is coming in.
 #[derive(Debug)]
 pub(super) struct Arrival<W> {
@@ -149,7 +152,7 @@ impl<W: Watch> Arrival<W> {
                 return self.discard(DataError::HeaderTooLarge);
             }
         }
-        if self.buffer.len() - self.seen >= BLOCK {
+        if self.buffer.len() - self.seen >= LOOK {
             self.show();
         }
     }
@@ -178,7 +181,7 @@ impl<W: Watch> Arrival<W> {
             Outlet::Spool { .. } | Outlet::Through(_) => BLOCK as u64,
         };
         let wanted = (2 * self.buffer.capacity()).max(DATA_CHUNK);
-        if wanted > BLOCK && self.is_undecided && self.header_end.is_some() {
+        if wanted > LOOK && self.is_undecided && self.header_end.is_some() {
             return Room::Undecided;
         }
         if wanted as u64 <= max && self.reservation.try_grow_to(wanted as u64, self.limit(limits)) {
@@ -290,14 +293,15 @@ impl<W: Watch> Arrival<W> {
             return Ok(Arrived::Through(through, self.buffer));
         }
         self.show();
+        let has_dots = self.receiver.may_have_dots();
         Ok(match self.outlet {
             Outlet::Spool { head, mut file } => {
                 file.append(self.buffer).await?;
-                Arrived::Whole(Content::spooled(head, file), self.watch)
+                Arrived::Whole(Content::spooled(head, file).with_dots(has_dots), self.watch)
             }
             _ => {
                 let content = Content::in_memory(self.buffer, self.header_end, self.reservation);
-                Arrived::Whole(content, self.watch)
+                Arrived::Whole(content.with_dots(has_dots), self.watch)
             }
         })
     }

@@ -3,6 +3,7 @@
 use std::io::{self, Read};
 
 use crate::edits::Edits;
+use crate::smtp::data::Stuffer;
 use crate::smtp::memory::Reservation;
 use crate::smtp::spool::{Blocks, SpoolFile, blocking};
 
@@ -14,6 +15,8 @@ const LARGE: usize = 256 << 10;
 pub struct Content {
     place: Place,
     header_end: usize,
+    /// Whether a line may begin with a dot.
+    has_dots: bool,
 }
 
 #[derive(Debug)]
@@ -35,16 +38,26 @@ impl Content {
     /// A message in memory.
     pub fn new(octets: Vec<u8>) -> Self {
         let header_end = crate::header::EndSearch::default().find(&octets).unwrap_or(octets.len());
-        Self { place: Place::Memory { octets, _reservation: None }, header_end }
+        Self { place: Place::Memory { octets, _reservation: None }, header_end, has_dots: true }
     }
 
     pub(super) fn in_memory(octets: Vec<u8>, header_end: Option<usize>, reservation: Reservation) -> Self {
         let header_end = header_end.unwrap_or(octets.len());
-        Self { place: Place::Memory { octets, _reservation: Some(reservation) }, header_end }
+        Self { place: Place::Memory { octets, _reservation: Some(reservation) }, header_end, has_dots: true }
     }
 
     pub(super) fn spooled(head: Vec<u8>, file: SpoolFile) -> Self {
-        Self { header_end: head.len(), place: Place::Spooled { head, file } }
+        Self { header_end: head.len(), place: Place::Spooled { head, file }, has_dots: true }
+    }
+
+    /// The same, known to have no line that begins with a dot, or not known to.
+    pub(super) fn with_dots(self, has_dots: bool) -> Self {
+        Self { has_dots, ..self }
+    }
+
+    /// How its dots are stuffed.
+    pub(super) fn stuffer(&self) -> Stuffer {
+        if self.has_dots { Stuffer::default() } else { Stuffer::for_plain() }
     }
 
     /// Octets of the message.

@@ -48,6 +48,8 @@ pub struct Receiver {
     max_size: u64,
     bare_line_ends: BareLineEnds,
     error: Option<DataError>,
+    /// Whether a line may begin with a dot.
+    has_dots: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,12 +71,13 @@ enum State {
 impl Receiver {
     /// For DATA: expects the first octet behind our 354. `max_size` counts octets as they stand after unstuffing.
     pub fn for_data(max_size: u64, bare_line_ends: BareLineEnds) -> Self {
-        Self { state: State::LineStart, dots: true, size: 0, max_size, bare_line_ends, error: None }
+        let (state, has_dots) = (State::LineStart, bare_line_ends != BareLineEnds::Refuse);
+        Self { state, dots: true, size: 0, max_size, bare_line_ends, error: None, has_dots }
     }
 
     /// For BDAT: expects the octets of the chunks, one after the other.
     pub fn for_chunks(max_size: u64, bare_line_ends: BareLineEnds) -> Self {
-        Self { dots: false, ..Self::for_data(max_size, bare_line_ends) }
+        Self { dots: false, has_dots: true, ..Self::for_data(max_size, bare_line_ends) }
     }
 
     /// Takes octets off the front of `input` and adds those of the message to `message`; true once it is complete,
@@ -98,6 +101,11 @@ impl Receiver {
             self.bare_line_end(message);
         }
         self.state = State::End;
+    }
+
+    /// Whether a line of the message may begin with a dot; if not, nobody need look for one on its way out.
+    pub fn may_have_dots(&self) -> bool {
+        self.has_dots
     }
 
     /// Octets of the message so far, whether they were kept or not.
@@ -158,6 +166,11 @@ impl Receiver {
                 self.store(b"\r\n", message);
                 (State::LineStart, true)
             }
+            (State::Dot, _) => {
+                // The client stuffed it, or should have: the line begins with what follows, a dot perhaps.
+                self.has_dots = true;
+                (State::Text, false)
+            }
             (State::DotCr | State::Cr, _) => {
                 self.bare_line_end(message);
                 (State::Text, false)
@@ -191,6 +204,8 @@ impl Receiver {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Stuffer {
     line: Line,
+    /// No line begins with a dot.
+    is_plain: bool,
 }
 
 /// Where a stuffed line stands on the way out.
@@ -243,13 +258,19 @@ pub fn stuffed_to_end<'a>(
 }
 
 impl Stuffer {
+    /// For a message in which no line begins with a dot.
+    pub fn for_plain() -> Self {
+        Self { is_plain: true, ..Self::default() }
+    }
+
     /// Takes the next slice off the front of `rest`, which is not empty, or a dot that must come first.
     fn next_slice<'a>(&mut self, rest: &mut &'a [u8]) -> &'a [u8] {
         if self.line == Line::Start && rest[0] == b'.' {
             self.line = Line::Text;
             return b".";
         }
-        let (slice, behind) = rest.split_at(next_stuffing(self.line, rest));
+        let end = if self.is_plain { rest.len() } else { next_stuffing(self.line, rest) };
+        let (slice, behind) = rest.split_at(end);
         *rest = behind;
         self.line = self.line.after(slice);
         slice
@@ -285,11 +306,16 @@ mod tests {
         let mut message = Vec::new();
         for mut part in wire.chunks(cut.max(1)) {
             if receiver.push(&mut part, &mut message) {
+                assert!(receiver.may_have_dots() || !has_dots(&message));
                 let rest = wire[part.as_ptr() as usize - wire.as_ptr() as usize..].to_vec();
                 return (Some(receiver.error().map_or(Ok(message), Err)), rest);
             }
         }
         (None, Vec::new())
+    }
+
+    fn has_dots(message: &[u8]) -> bool {
+        message.starts_with(b".") || memmem::find(message, b"\r\n.").is_some()
     }
 
     fn receive_chunks(wire: &[u8], cut: usize, ends: BareLineEnds) -> Result<Vec<u8>, DataError> {

@@ -187,7 +187,7 @@ impl NextHop {
         match framing {
             Framing::Data => {
                 let mut passage = match self.begin_data().await? {
-                    Ok(passage) => passage,
+                    Ok(_) => Passage { stuffer: message.stuffer() },
                     Err(refusal) => return Ok(Err(refusal)),
                 };
                 let Some(mut rest) = message.rest() else {

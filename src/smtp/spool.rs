@@ -12,16 +12,16 @@ use tokio::sync::Mutex;
 use tokio::task;
 
 /// Octets read or written at once.
-pub(super) const BLOCK: usize = 256 << 10;
+pub(super) const BLOCK: usize = 512 << 10;
 
 /// Where such files are made, and the one place in memory where they are examined.
 #[derive(Debug)]
 pub struct Spool {
     folder: PathBuf,
-    /// One message at a time is looked at as a whole: its memory is used again for the next, and two large messages
-    /// never take twice of it.
+    /// One message at a time is looked at as a whole: two large messages never take twice of it. The memory is used
+    /// again, for fresh memory costs more than what is done there, until there is no spooled message left.
     workspace: Arc<Mutex<Vec<u8>>>,
-    waiting: AtomicUsize,
+    files: AtomicUsize,
 }
 
 /// One spooled message.
@@ -35,13 +35,14 @@ pub(super) struct SpoolFile {
 impl Spool {
     /// Files are made in this folder's file system.
     pub fn new(folder: PathBuf) -> Self {
-        Self { folder, workspace: Arc::default(), waiting: AtomicUsize::new(0) }
+        Self { folder, workspace: Arc::default(), files: AtomicUsize::new(0) }
     }
 
     /// Makes an empty file.
     pub(super) async fn create(self: &Arc<Self>) -> io::Result<SpoolFile> {
         let folder = self.folder.clone();
         let file = blocking(move || tempfile::tempfile_in(folder)).await?;
+        self.files.fetch_add(1, Ordering::Relaxed);
         Ok(SpoolFile { file: Arc::new(file), size: 0, spool: Arc::clone(self) })
     }
 }
@@ -70,9 +71,7 @@ impl SpoolFile {
         &self,
         job: impl FnOnce(&[u8]) -> T + Send + 'static,
     ) -> io::Result<T> {
-        self.spool.waiting.fetch_add(1, Ordering::Relaxed);
         let mut workspace = Arc::clone(&self.spool.workspace).lock_owned().await;
-        let is_last = self.spool.waiting.fetch_sub(1, Ordering::Relaxed) == 1;
         let file = Arc::clone(&self.file);
         let size = usize::try_from(self.size).map_err(io::Error::other)?;
         blocking(move || {
@@ -80,11 +79,7 @@ impl SpoolFile {
                 workspace.resize(size, 0);
             }
             let message = &mut workspace[..size];
-            let done = file.read_exact_at(message, 0).map(|()| job(message));
-            if is_last {
-                *workspace = Vec::new();
-            }
-            done
+            file.read_exact_at(message, 0).map(|()| job(message))
         })
         .await
     }
@@ -97,6 +92,16 @@ impl SpoolFile {
     /// What the file holds, for one who reads it on a thread of its own.
     pub(super) fn reader(&self) -> impl io::Read + Send + 'static {
         Reader { file: Arc::clone(&self.file), at: 0 }
+    }
+}
+
+impl Drop for SpoolFile {
+    fn drop(&mut self) {
+        if self.spool.files.fetch_sub(1, Ordering::Relaxed) == 1
+            && let Ok(mut workspace) = self.spool.workspace.try_lock()
+        {
+            *workspace = Vec::new();
+        }
     }
 }
 
