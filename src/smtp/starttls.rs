@@ -2,10 +2,11 @@
 //! attacker's, so on neither side does anything of it count after.
 
 use std::fmt;
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout};
 use tracing::{debug, warn};
 
 use crate::smtp::capabilities;
@@ -151,27 +152,30 @@ impl NextHop {
             return Err(Insecure::Refused(RelayError::NoStartTls));
         }
         let ready = match self.ask(b"STARTTLS", patience).await {
-            Err(Insecure::Lost(RelayError::OutOfTurn)) => {
-                return Err(Insecure::Lost(RelayError::ResponseInjection));
-            }
-            ready => ready?,
+            Ok(ready) => ready,
+            Err(RelayError::OutOfTurn) => return Err(RelayError::ResponseInjection.into()),
+            Err(RelayError::Closed) => return Err(hung_up()),
+            Err(RelayError::Io(error)) => return Err(Insecure::Failed(HandshakeError::Failed(error))),
+            Err(RelayError::Timeout) => return Err(Insecure::Failed(HandshakeError::Timeout)),
+            Err(error) => return Err(error.into()),
         };
         match ready.code() {
             220 => {}
             421 => return Err(Insecure::Farewell(ready)),
             _ => return Err(Insecure::Refused(RelayError::StartTlsRefused(ready))),
         }
-        if self.connection.has_input().await.map_err(RelayError::from)? {
-            return Err(Insecure::Lost(RelayError::ResponseInjection));
+        match self.connection.has_input().await {
+            Ok(false) => {}
+            Ok(true) => return Err(RelayError::ResponseInjection.into()),
+            Err(_) => return Err(hung_up()),
         }
         let deadline = Instant::now() + patience;
         let handshake = async |socket: Socket| tls.connect(socket, deadline).await;
         self.connection.secure(handshake).await.map_err(Insecure::Failed)
     }
 
-    async fn ask(&mut self, line: &[u8], patience: Duration) -> Result<Reply, Insecure> {
-        let asking = timeout_at(Instant::now() + patience, self.command(line));
-        Ok(asking.await.map_err(|_| RelayError::Timeout)??)
+    async fn ask(&mut self, line: &[u8], patience: Duration) -> Result<Reply, RelayError> {
+        timeout(patience, self.command(line)).await.map_err(|_| RelayError::Timeout)?
     }
 
     /// Whether nobody on a network can read what goes to it.
@@ -190,6 +194,10 @@ enum Insecure {
     Failed(HandshakeError),
     /// The connection is of no use any more.
     Lost(RelayError),
+}
+
+fn hung_up() -> Insecure {
+    Insecure::Failed(HandshakeError::Failed(ErrorKind::UnexpectedEof.into()))
 }
 
 impl From<RelayError> for Insecure {
