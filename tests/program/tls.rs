@@ -118,6 +118,11 @@ pub(crate) struct OpenSsl {
 }
 
 impl OpenSsl {
+    /// Whether there is such a program here.
+    pub(crate) fn is_installed() -> bool {
+        Command::new("openssl").arg("version").output().is_ok()
+    }
+
     /// Connects; the certificate must lead to the root in `ca`.
     pub(crate) fn connect(server: SocketAddr, ca: &Path, options: &[&str]) -> Self {
         let mut command = Command::new("openssl");
