@@ -56,6 +56,8 @@ pub enum KeyFileError {
 
 /// Longest key file that is read, in octets.
 const MAX_FILE: u64 = 64 << 10;
+/// Longest file of certificates that is read, in octets; a system's roots make some 200 KiB.
+const MAX_CERTIFICATES: u64 = 4 << 20;
 
 /// What the path of a private key begins with that is a systemd credential, `credential:gate1`.
 pub const CREDENTIAL: &str = "credential:";
@@ -138,6 +140,25 @@ pub fn read_delegations(
 /// The lines of a text that hold something, comments excepted.
 fn lines(text: &str) -> impl Iterator<Item = &str> {
     text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with(['#', ';']))
+}
+
+/// Reads a file of certificates, PEM. What stands around them may be anything.
+pub fn read_certificates(path: &Path) -> Result<Vec<u8>, KeyFileError> {
+    let io = |error| KeyFileError::Io { path: path.to_owned(), error };
+    let mut pem = Vec::new();
+    File::open(path).map_err(io)?.take(MAX_CERTIFICATES).read_to_end(&mut pem).map_err(io)?;
+    Ok(pem)
+}
+
+/// Reads the private key of a certificate, PEM, and says whether everybody on this machine can. Other servers often
+/// share such a file with us, so that is no error.
+pub fn read_certificate_key(path: &Path) -> Result<(Vec<u8>, bool), KeyFileError> {
+    let io = |error| KeyFileError::Io { path: path.to_owned(), error };
+    let file = File::open(path).map_err(io)?;
+    let metadata = file.metadata().map_err(io)?;
+    let mut pem = Vec::new();
+    file.take(MAX_FILE).read_to_end(&mut pem).map_err(io)?;
+    Ok((pem, metadata.is_file() && metadata.mode() & 0o004 != 0))
 }
 
 /// Reads a folder of pins: `<domain>/<selector>.txt`, a key record each, and `<domain>/root.txt`, root keys one a line.

@@ -8,9 +8,10 @@ use thiserror::Error;
 
 use crate::authres;
 use crate::config::Config;
+use crate::config::Mistake;
 use crate::edits::Edits;
 use crate::header::HeaderSection;
-use crate::setup::smtp_settings;
+use crate::setup::next_hop_settings;
 use crate::smtp::hand_over::{Fate, HandOverError, Letter, Recipient, hand_over};
 use crate::store::{Claim, Held, HeldId, Quarantine, StoreError};
 
@@ -43,6 +44,9 @@ pub enum ReleaseError {
     /// Nobody knows the next hop.
     #[error("it came in by listener `{0}`, which the configuration has no more: say --listener")]
     NoListener(String),
+    /// The next hop cannot be spoken to as the configuration says.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    NextHop(Vec<Mistake>),
     /// The next hop says no.
     #[error("nothing was sent, and the message is still held: {error}{}", source_of(.error))]
     HandOver {
@@ -100,7 +104,7 @@ pub async fn release(
             message: &message,
             edits: &edits,
         };
-        let settings = smtp_settings(config, listener);
+        let settings = next_hop_settings(config, listener).map_err(ReleaseError::NextHop)?;
         let places = |places: &[usize]| places.iter().map(|&place| wanted[place]).collect::<Vec<_>>();
         let fates = hand_over(&settings, &letter, |accepted| {
             claim.sending(&places(accepted)).map_err(|error| error.to_string())

@@ -1,7 +1,6 @@
 //! The running gateway: every listener bound and served, the configuration swapped on reload, an orderly end.
 
 use std::io;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -9,13 +8,13 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use thiserror::Error;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 use tokio::task::{self, JoinSet};
 use tokio::time::timeout;
 use tracing::{error, info, warn};
 
-use crate::config::{self, Alerts, Mode};
+use crate::config::{self, Alerts, ListenAddress, Mode};
 use crate::expiry;
 use crate::gateway::{Gateway, Running};
 use crate::lookup::LookupKey;
@@ -44,7 +43,7 @@ pub enum StartError {
         /// Whose address it is.
         listener: String,
         /// The address.
-        address: SocketAddr,
+        address: ListenAddress,
         /// Why.
         error: io::Error,
     },
@@ -58,14 +57,6 @@ pub enum StartError {
         name: String,
         /// The listeners' names.
         listeners: String,
-    },
-    /// A socket handed over is of a kind that is not served.
-    #[error(
-        "listener `{listener}`: the socket handed over is a UNIX socket; write an address and a port into ListenStream="
-    )]
-    UnixSocket {
-        /// Whose socket it is.
-        listener: String,
     },
     /// A socket handed over cannot be used.
     #[error("listener `{listener}`: the socket handed over cannot be used: {error}")]
@@ -99,11 +90,20 @@ fn source_of(error: &StoreError) -> String {
 #[derive(Debug)]
 pub struct Service<L> {
     running: Arc<ArcSwap<Running>>,
-    sockets: Vec<(String, Mode, TcpListener)>,
+    sockets: Vec<BoundListener>,
     lookup: Arc<L>,
     alerts: JoinSet<()>,
     resources: Resources,
     memory: Option<JoinHandle<()>>,
+}
+
+/// A listening socket, and whose it is.
+#[derive(Debug)]
+struct BoundListener {
+    name: String,
+    mode: Mode,
+    socket: smtp::Listener,
+    address: ListenAddress,
 }
 
 /// Puts another configuration in force.
@@ -117,7 +117,7 @@ impl<L: LookupKey> Service<L> {
     /// which a socket is handed over, or several, has those instead of its addresses.
     pub async fn bind(setup: Setup, handed_over: HandedOver, lookup: L) -> Result<Self, StartError> {
         let sockets = bind_all(&setup, handed_over).await?;
-        let quarantine = if sockets.iter().any(|(_, mode, _)| *mode == Mode::Verify) {
+        let quarantine = if sockets.iter().any(|socket| socket.mode == Mode::Verify) {
             let folder = &setup.config.state;
             let failed = |error| StartError::Quarantine { folder: folder.display().to_string(), error };
             Some(Quarantine::open_and_clean(folder).map_err(failed)?)
@@ -157,10 +157,8 @@ impl<L: LookupKey> Service<L> {
 
     /// The addresses that are listened on, by listener: as the sockets have them, so with port 0 in the configuration
     /// what the system chose.
-    pub fn addresses(&self) -> Vec<(String, SocketAddr)> {
-        let address =
-            |(name, _, socket): &(String, Mode, TcpListener)| Some((name.clone(), socket.local_addr().ok()?));
-        self.sockets.iter().filter_map(address).collect()
+    pub fn addresses(&self) -> Vec<(String, ListenAddress)> {
+        self.sockets.iter().map(|socket| (socket.name.clone(), socket.address.clone())).collect()
     }
 
     /// What all sessions share.
@@ -177,7 +175,7 @@ impl<L: LookupKey> Service<L> {
     /// [`GRACE`] to be finished.
     pub async fn run(mut self, shutdown: watch::Receiver<bool>) {
         let mut serving = JoinSet::new();
-        for (name, mode, socket) in self.sockets {
+        for BoundListener { name, mode, socket, .. } in self.sockets {
             let running = Arc::clone(&self.running);
             let gateway = Gateway::new(name.clone(), mode, Arc::clone(&running), Arc::clone(&self.lookup));
             // A listener that a later configuration lacks goes on with what it began with; the reload says so.
@@ -216,10 +214,7 @@ impl<L: LookupKey> Service<L> {
     }
 }
 
-async fn bind_all(
-    setup: &Setup,
-    mut handed_over: HandedOver,
-) -> Result<Vec<(String, Mode, TcpListener)>, StartError> {
+async fn bind_all(setup: &Setup, mut handed_over: HandedOver) -> Result<Vec<BoundListener>, StartError> {
     let mut sockets = Vec::new();
     for config::Listener { name, mode, listen, .. } in &setup.config.listeners {
         let given = handed_over.take(name);
@@ -228,11 +223,15 @@ async fn bind_all(
         }
         let addresses = if given.is_empty() { listen.as_slice() } else { &[] };
         for socket in given {
-            sockets.push((name.clone(), *mode, adopt(name, socket)?));
+            let failed = |error| StartError::HandedOver { listener: name.clone(), error };
+            let (socket, address) = adopt(socket).map_err(failed)?;
+            sockets.push(BoundListener { name: name.clone(), mode: *mode, socket, address });
         }
-        for &address in addresses {
-            let failed = |error| StartError::Listen { listener: name.clone(), address, error };
-            sockets.push((name.clone(), *mode, TcpListener::bind(address).await.map_err(failed)?));
+        for address in addresses {
+            let failed =
+                |error| StartError::Listen { listener: name.clone(), address: address.clone(), error };
+            let (socket, address) = bind(address).await.map_err(failed)?;
+            sockets.push(BoundListener { name: name.clone(), mode: *mode, socket, address });
         }
     }
     match handed_over.left_over() {
@@ -245,12 +244,29 @@ async fn bind_all(
     }
 }
 
-fn adopt(listener: &str, socket: Socket) -> Result<TcpListener, StartError> {
-    match socket {
-        Socket::Tcp(socket) => TcpListener::from_std(socket)
-            .map_err(|error| StartError::HandedOver { listener: listener.to_owned(), error }),
-        Socket::Unix(_) => Err(StartError::UnixSocket { listener: listener.to_owned() }),
+/// The socket, and its address: with port 0, what the system chose.
+async fn bind(address: &ListenAddress) -> io::Result<(smtp::Listener, ListenAddress)> {
+    match address {
+        ListenAddress::Tcp(address) => with_address(TcpListener::bind(address).await?),
+        ListenAddress::Unix(path) => Ok((smtp::Listener::bind_unix(path).await?, address.clone())),
     }
+}
+
+/// A UNIX socket's file is not ours to remove: whoever made it listens on it still.
+fn adopt(socket: Socket) -> io::Result<(smtp::Listener, ListenAddress)> {
+    match socket {
+        Socket::Tcp(socket) => with_address(TcpListener::from_std(socket)?),
+        Socket::Unix(socket) => {
+            let path = socket.local_addr()?.as_pathname().unwrap_or(Path::new("@")).to_owned();
+            let socket = UnixListener::from_std(socket)?;
+            Ok((smtp::Listener::Unix(socket, None), ListenAddress::Unix(path)))
+        }
+    }
+}
+
+fn with_address(socket: TcpListener) -> io::Result<(smtp::Listener, ListenAddress)> {
+    let address = socket.local_addr()?;
+    Ok((socket.into(), ListenAddress::Tcp(address)))
 }
 
 /// Where messages have their unnamed files that are too large for memory. A gateway that only seals can do without a

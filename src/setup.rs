@@ -1,11 +1,10 @@
 //! From configuration to working parts: keys read, pins gathered, each mistake named where it was written.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::config::{self, Config, Located, Mistake};
+use crate::config::{self, Config, ListenAddress, Located, Mistake, Warning};
 use crate::domain::DomainName;
 use crate::keyfile;
 use crate::policy::Policy;
@@ -14,6 +13,7 @@ use crate::seal::key::{KeyRecord, PublicKey, SealingKey};
 use crate::seal::knowledge::{Pin, PinnedKey, Pins};
 use crate::seal::sign::Sealer;
 use crate::smtp;
+use crate::smtp::tls::{CertificateFileError, ClientTls, ServerTls, Trust};
 
 /// All that judging and sealing need, as one snapshot; a reload makes another.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ pub struct Setup {
 
 impl Setup {
     /// Reads every key that the configuration names. Finds all mistakes, not only the first.
-    pub fn read(config: Config) -> Result<Self, Vec<Mistake>> {
+    pub fn read(mut config: Config) -> Result<Self, Vec<Mistake>> {
         let mut mistakes = Vec::new();
         let sealers: Vec<_> =
             config.domains.iter().filter_map(|domain| sealer(domain, &mut mistakes)).collect();
@@ -42,12 +42,17 @@ impl Setup {
         for (domain, pin) in read_pins(&config, &mut mistakes) {
             pins.add(domain, pin);
         }
+        let certificate =
+            config.tls.as_ref().and_then(|tls| certificate(tls, &mut mistakes, &mut config.warnings));
+        let mut smtp = HashMap::new();
+        for listener in &config.listeners {
+            let next_hop_tls = next_hop_tls(listener, &mut mistakes);
+            let settings = smtp_settings(&config, listener, certificate.clone(), next_hop_tls);
+            smtp.insert(listener.name.clone(), Arc::new(settings));
+        }
         if !mistakes.is_empty() {
             return Err(mistakes);
         }
-        let listeners = config.listeners.iter();
-        let smtp =
-            listeners.map(|listener| (listener.name.clone(), smtp_settings(&config, listener))).collect();
         Ok(Self {
             hostname: config.hostname.clone(),
             policy: config.policy.clone(),
@@ -82,22 +87,45 @@ impl Setup {
     }
 
     /// Every address to listen on, with its listener's name and mode.
-    pub fn addresses(&self) -> Vec<(String, config::Mode, SocketAddr)> {
+    pub fn addresses(&self) -> Vec<(String, config::Mode, ListenAddress)> {
         let listeners = self.config.listeners.iter();
         listeners
             .flat_map(|listener| {
-                listener.listen.iter().map(|address| (listener.name.clone(), listener.mode, *address))
+                listener.listen.iter().map(|address| (listener.name.clone(), listener.mode, address.clone()))
             })
             .collect()
     }
 }
 
-/// What the SMTP side needs to know of a listener, from its configuration alone: no key is read.
-pub fn smtp_settings(config: &Config, listener: &config::Listener) -> Arc<smtp::Settings> {
-    Arc::new(smtp::Settings {
+/// What the SMTP side needs to know to hand mail to a listener's next hop, from its configuration alone: no key is read.
+pub fn next_hop_settings(
+    config: &Config,
+    listener: &config::Listener,
+) -> Result<smtp::Settings, Vec<Mistake>> {
+    let mut mistakes = Vec::new();
+    let next_hop_tls = next_hop_tls(listener, &mut mistakes);
+    if mistakes.is_empty() { Ok(smtp_settings(config, listener, None, next_hop_tls)) } else { Err(mistakes) }
+}
+
+fn smtp_settings(
+    config: &Config,
+    listener: &config::Listener,
+    certificate: Option<ServerTls>,
+    next_hop_tls: smtp::NextHopTls,
+) -> smtp::Settings {
+    smtp::Settings {
         listener: listener.name.clone(),
         hostname: config.hostname.to_string(),
-        next_hop: listener.next_hop.to_string(),
+        next_hop: match &listener.next_hop {
+            config::NextHop::Server(server) => smtp::Address::Tcp(server.to_string()),
+            config::NextHop::Unix(path) => smtp::Address::Unix(path.clone()),
+        },
+        next_hop_tls,
+        tls: match certificate {
+            Some(certificate) if listener.implicit_tls => smtp::Tls::Implicit(certificate),
+            Some(certificate) => smtp::Tls::StartTls(certificate),
+            None => smtp::Tls::Off,
+        },
         clients: listener.clients.networks().to_vec(),
         introduction: match listener.introduction {
             config::Introduction::Nothing => smtp::Introduction::Nothing,
@@ -112,7 +140,57 @@ pub fn smtp_settings(config: &Config, listener: &config::Listener) -> Arc<smtp::
             config::BareLineEnds::Normalize => smtp::BareLineEnds::Normalize,
         },
         limits: config.limits.clone(),
-    })
+    }
+}
+
+/// Our certificate for clients.
+fn certificate(
+    tls: &config::Tls,
+    mistakes: &mut Vec<Mistake>,
+    warnings: &mut Vec<Warning>,
+) -> Option<ServerTls> {
+    let certificates = note(keyfile::read_certificates(&tls.certificate.value), &tls.certificate, mistakes);
+    let key = note(keyfile::read_certificate_key(&tls.key.value), &tls.key, mistakes);
+    let (certificates, (key, is_exposed)) = (certificates?, key?);
+    if is_exposed {
+        let advice = "everybody on this machine can read this private key: chmod o-r it".to_owned();
+        warnings.push(Warning { place: tls.key.place.clone(), advice });
+    }
+    let usable = ServerTls::from_pem(&certificates, &key);
+    let place = match &usable {
+        Err(CertificateFileError::Key(_) | CertificateFileError::Mismatch) => &tls.key,
+        _ => &tls.certificate,
+    };
+    note(usable, place, mistakes)
+}
+
+/// How the next hop gets TLS, with the roots by which its certificate is checked.
+fn next_hop_tls(listener: &config::Listener, mistakes: &mut Vec<Mistake>) -> smtp::NextHopTls {
+    let place = &listener.next_hop_tls;
+    let trust = match &place.value {
+        config::NextHopTls::Off => return smtp::NextHopTls::Off,
+        config::NextHopTls::May | config::NextHopTls::Encrypt => Some(Trust::Anybody),
+        config::NextHopTls::Verify(Some(file)) => {
+            let roots = note(keyfile::read_certificates(&file.value), file, mistakes);
+            roots.and_then(|roots| note(Trust::from_pem(&roots), file, mistakes))
+        }
+        config::NextHopTls::Verify(None) => {
+            let reason = "the system has no root certificates; name a file with next_hop_ca";
+            note(Trust::of_system().ok_or(reason), place, mistakes)
+        }
+    };
+    let name = match &listener.next_hop {
+        config::NextHop::Server(server) => server.host.to_string(),
+        // It has none, and its certificate is not checked.
+        config::NextHop::Unix(_) => "localhost".to_owned(),
+    };
+    let tls = trust.and_then(|trust| note(ClientTls::new(&name, &trust), place, mistakes));
+    match tls {
+        Some(tls) if matches!(place.value, config::NextHopTls::May) => smtp::NextHopTls::May(tls),
+        Some(tls) => smtp::NextHopTls::Must(tls),
+        // There is a mistake on record now.
+        None => smtp::NextHopTls::Off,
+    }
 }
 
 fn sealer(domain: &config::SealingDomain, mistakes: &mut Vec<Mistake>) -> Option<Arc<Sealer>> {

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use waxseal::config::{self, BareLineEnds, Clients, Config, Introduction, LogFormat, Mistake, Mode};
+use waxseal::config::{
+    self, BareLineEnds, Clients, Config, Introduction, ListenAddress, LogFormat, Mistake, Mode, NextHopTls,
+};
 use waxseal::policy::{Action, Policy};
 
 const SAMPLE: &str = include_str!("../config/waxseal.toml");
@@ -82,6 +84,8 @@ fn the_sample_tells_the_true_defaults() {
     assert_eq!(plain.domains[0].subdomains, whole.domains[0].subdomains);
     assert_eq!(plain.listeners[0].clients, whole.listeners[0].clients);
     assert_eq!(plain.listeners[0].bare_line_ends, whole.listeners[0].bare_line_ends);
+    assert_eq!(plain.listeners[0].next_hop_tls.value, whole.listeners[0].next_hop_tls.value);
+    assert_eq!(plain.listeners[0].implicit_tls, whole.listeners[0].implicit_tls);
     assert_eq!(plain.listeners[0].introduction, whole.listeners[0].introduction);
     assert_eq!(plain.listeners[0].xclient_from, whole.listeners[0].xclient_from);
     assert_eq!(plain.listeners[0].xforward_from, whole.listeners[0].xforward_from);
@@ -105,6 +109,24 @@ fn a_small_configuration_gets_its_defaults() {
     let place = config.domains[0].key.mistake("no such file").to_string();
     assert_eq!(place, "/etc/waxseal/waxseal.toml:11: domain[example.org].key: no such file");
     assert_eq!(config.policy.missing_by_memory, Action::Mark);
+}
+
+#[test]
+fn tls_and_sockets_are_as_written() {
+    let lines = "next_hop_tls = \"verify\"\nnext_hop_ca = \"ca.pem\"\nimplicit_tls = true";
+    let text = SMALL
+        .replace("[[domain]]", &format!("{lines}\n[[domain]]"))
+        .replace("127.0.0.1:10025", "unix:in.sock")
+        .replace("127.0.0.1:10026", "mail.example.org:25");
+    let config = parse(&format!("{text}\n[tls]\ncertificate = \"tls.pem\"\nkey = \"/etc/ssl/tls.key\""));
+    let listener = &config.listeners[0];
+    assert_eq!(listener.listen, [ListenAddress::Unix("/etc/waxseal/in.sock".into())]);
+    assert!(listener.implicit_tls);
+    let NextHopTls::Verify(Some(ca)) = &listener.next_hop_tls.value else { panic!("{listener:?}") };
+    assert_eq!(ca.value, Path::new("/etc/waxseal/ca.pem"));
+    let tls = config.tls.unwrap();
+    assert_eq!(tls.certificate.value, Path::new("/etc/waxseal/tls.pem"));
+    assert_eq!(tls.key.value, Path::new("/etc/ssl/tls.key"));
 }
 
 #[test]
@@ -177,7 +199,7 @@ fn mistakes_of_the_environment_name_the_variable() {
         ("WAXSEAL_LISTENER__NAME", "x", "cannot be set from the environment"),
         ("WAXSEAL_LISTENER__0__NAME", "x", "cannot be set from the environment"),
         ("WAXSEAL_LIMITS", "x", "a section"),
-        ("WAXSEAL_TLS__KEY", "x", "not available in this version"),
+        ("WAXSEAL_DNS__SERVERS", "x", "not available in this version"),
         ("WAXSEAL_POLICY__FAIL", "shred", "not an action"),
         ("WAXSEAL_LOG__FORMAT", "xml", "use text or json"),
         ("WAXSEAL_STATE", "postgres://db/waxseal", "not supported by this version"),

@@ -148,7 +148,7 @@ async fn play(path: PathBuf, octet_by_octet: bool) -> Result<(), String> {
         match &step.text[4..] {
             "next_hop down" => {
                 next_hop = None;
-                settings.next_hop = deaf.local_addr().unwrap().to_string();
+                settings.next_hop = deaf.local_addr().unwrap().into();
             }
             "pieces no" if octet_by_octet => return Ok(()),
             "pieces no" => {}

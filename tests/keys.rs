@@ -15,7 +15,7 @@ use program::{Config, Ended, Gateway, letter, wait_for, waxseal, waxseal_reading
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::watch;
-use waxseal::config;
+use waxseal::config::{self, ListenAddress};
 use waxseal::domain::{DomainName, Selector};
 use waxseal::lookup::LookupKey;
 use waxseal::seal::key::KeyRecord;
@@ -80,7 +80,8 @@ impl Site {
             runtime.block_on(async {
                 let setup = config::load(&config).and_then(Setup::read).unwrap();
                 let service = Service::bind(setup, Default::default(), dns).await.unwrap();
-                tell.send((service.addresses()[0].1, service.reloader())).unwrap();
+                let (_, ListenAddress::Tcp(address)) = service.addresses().remove(0) else { unreachable!() };
+                tell.send((address, service.reloader())).unwrap();
                 service.run(stopped).await;
             });
         });

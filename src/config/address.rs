@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use ipnet::{IpNet, Ipv4Net};
@@ -9,23 +10,87 @@ use thiserror::Error;
 
 use crate::domain::DomainName;
 
-/// One entry of `listen`: a local address and a port.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct ListenAddress(pub(super) SocketAddr);
+/// What a UNIX socket's path stands behind.
+const UNIX: &str = "unix:";
+
+/// One entry of `listen`. Its `Display` form is as it is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ListenAddress {
+    /// A local address and a port; port 0 asks the system for a free one.
+    Tcp(SocketAddr),
+    /// A UNIX socket, which is made there.
+    Unix(PathBuf),
+}
 
 impl FromStr for ListenAddress {
     type Err = ParseAddressError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        text.parse().map(Self).map_err(|_| ParseAddressError::Listen)
+        match text.strip_prefix(UNIX) {
+            Some(path) => socket_path(path).map(Self::Unix),
+            None => text.parse().map(Self::Tcp).map_err(|_| ParseAddressError::Listen),
+        }
     }
 }
 
-/// The server that mail is passed to: an IP address or a host name, and a port.
+impl fmt::Display for ListenAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "{UNIX}{}", path.display()),
+        }
+    }
+}
+
+/// Where a listener's mail goes. Its `Display` form is as it is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NextHop {
+    /// A server by TCP.
+    Server(Server),
+    /// The server behind a UNIX socket.
+    Unix(PathBuf),
+}
+
+impl NextHop {
+    /// Whether a connection to this hop would reach a socket bound to `local`.
+    pub(super) fn reaches(&self, local: &ListenAddress) -> bool {
+        match (self, local) {
+            (Self::Server(server), ListenAddress::Tcp(local)) => server.reaches(local),
+            (Self::Unix(path), ListenAddress::Unix(local)) => path == local,
+            (Self::Server(_), ListenAddress::Unix(_)) | (Self::Unix(_), ListenAddress::Tcp(_)) => false,
+        }
+    }
+}
+
+impl FromStr for NextHop {
+    type Err = ParseAddressError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.strip_prefix(UNIX) {
+            Some(path) => socket_path(path).map(Self::Unix),
+            None => text.parse().map(Self::Server).map_err(|_| ParseAddressError::NextHop),
+        }
+    }
+}
+
+impl fmt::Display for NextHop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Server(server) => server.fmt(f),
+            Self::Unix(path) => write!(f, "{UNIX}{}", path.display()),
+        }
+    }
+}
+
+fn socket_path(path: &str) -> Result<PathBuf, ParseAddressError> {
+    if path.is_empty() { Err(ParseAddressError::NoPath) } else { Ok(path.into()) }
+}
+
+/// A server by TCP: an IP address or a host name, and a port.
 ///
 /// Its `Display` form, `host:port`, is what a resolver takes; an IPv6 address stands in brackets.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NextHop {
+pub struct Server {
     /// The host.
     pub host: Host,
     /// The port, never 0.
@@ -46,10 +111,20 @@ pub enum Host {
 pub enum ParseAddressError {
     /// Not `host:port`.
     #[error("not host:port; write it as \"127.0.0.1:10026\", \"[::1]:10026\" or \"mail.example.org:25\"")]
+    Server,
+    /// Neither `host:port` nor a UNIX socket.
+    #[error(
+        "not host:port; write it as \"127.0.0.1:10026\", \"mail.example.org:25\" or \"unix:/run/mail/in.sock\""
+    )]
     NextHop,
-    /// Not an IP address and a port.
-    #[error("not an IP address and a port; write it as \"127.0.0.1:10025\" or \"[::]:25\"")]
+    /// Neither an IP address and a port nor a UNIX socket.
+    #[error(
+        "not an IP address and a port; write it as \"127.0.0.1:10025\", \"[::]:25\" or \"unix:/run/waxseal/in.sock\""
+    )]
     Listen,
+    /// `unix:` and nothing behind it.
+    #[error("no path; write it as \"unix:/run/waxseal/in.sock\"")]
+    NoPath,
     /// Neither a network nor an address.
     #[error(
         "not a network or an IP address; write it as \"192.0.2.0/24\", \"2001:db8::/32\" or \"192.0.2.1\""
@@ -57,13 +132,12 @@ pub enum ParseAddressError {
     Network,
 }
 
-impl NextHop {
+impl Server {
     fn checked(host: Host, port: u16) -> Result<Self, ParseAddressError> {
-        if port == 0 { Err(ParseAddressError::NextHop) } else { Ok(Self { host, port }) }
+        if port == 0 { Err(ParseAddressError::Server) } else { Ok(Self { host, port }) }
     }
 
-    /// Whether a connection to this hop would reach a socket bound to `local`.
-    pub(super) fn reaches(&self, local: &SocketAddr) -> bool {
+    fn reaches(&self, local: &SocketAddr) -> bool {
         let ip = match &self.host {
             Host::Ip(ip) => *ip,
             Host::Name(name) if name.as_str() == "localhost" && local.is_ipv6() => Ipv6Addr::LOCALHOST.into(),
@@ -76,16 +150,16 @@ impl NextHop {
     }
 }
 
-impl FromStr for NextHop {
+impl FromStr for Server {
     type Err = ParseAddressError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         if let Ok(address) = text.parse::<SocketAddr>() {
             return Self::checked(Host::Ip(address.ip()), address.port());
         }
-        let (host, port) = text.rsplit_once(':').ok_or(ParseAddressError::NextHop)?;
-        let host = host.parse().map_err(|_| ParseAddressError::NextHop)?;
-        let port = port.parse().map_err(|_| ParseAddressError::NextHop)?;
+        let (host, port) = text.rsplit_once(':').ok_or(ParseAddressError::Server)?;
+        let host = host.parse().map_err(|_| ParseAddressError::Server)?;
+        let port = port.parse().map_err(|_| ParseAddressError::Server)?;
         Self::checked(Host::Name(host), port)
     }
 }
@@ -99,7 +173,7 @@ impl fmt::Display for Host {
     }
 }
 
-impl fmt::Display for NextHop {
+impl fmt::Display for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.host {
             Host::Ip(ip) => SocketAddr::new(*ip, self.port).fmt(f),
@@ -184,11 +258,22 @@ mod tests {
 
     #[test]
     fn reads_next_hops() {
-        for text in ["127.0.0.1:25", "[::1]:10026", "mail.example.org:587"] {
+        for text in
+            ["127.0.0.1:25", "[::1]:10026", "mail.example.org:587", "unix:/run/in.sock", "unix:in.sock"]
+        {
             assert_eq!(text.parse::<NextHop>().unwrap().to_string(), text);
         }
-        for text in ["", "127.0.0.1", "::1:25", "mail.example.org", "a:0", "a:99999", "a b:25", "smtp://a:25"]
-        {
+        for text in [
+            "",
+            "127.0.0.1",
+            "::1:25",
+            "mail.example.org",
+            "a:0",
+            "a:99999",
+            "a b:25",
+            "smtp://a:25",
+            "unix:",
+        ] {
             assert!(text.parse::<NextHop>().is_err(), "{text}");
         }
     }
@@ -203,6 +288,9 @@ mod tests {
         assert!(reaches("localhost:25", "[::1]:25"));
         assert!(!reaches("127.0.0.1:26", "0.0.0.0:25"));
         assert!(!reaches("192.0.2.1:25", "0.0.0.0:25"));
+        assert!(reaches("unix:/run/a/in.sock", "unix:/run/a//in.sock"));
+        assert!(!reaches("unix:/run/a/in.sock", "unix:/run/b/in.sock"));
+        assert!(!reaches("unix:/run/a/in.sock", "127.0.0.1:25"));
     }
 
     #[test]

@@ -11,12 +11,15 @@ use super::listeners;
 use super::mistake::{Located, Mistake, Warning};
 use super::places::Places;
 use super::quantity::{Seconds, spoken};
-use super::{Alerts, Config, Correspondent, Log, SealingDomain, raw};
+use super::{Alerts, Config, Correspondent, Log, SealingDomain, Tls, raw};
 use crate::domain::DomainName;
 use crate::policy::{Action, Policy};
 
 /// What the path of a key begins with that systemd hands over.
 const CREDENTIAL: &str = "credential:";
+
+/// Longest path of a UNIX socket, in octets: `sun_path` of Linux less its NUL.
+const MAX_SOCKET_PATH: usize = 107;
 
 const HOUR: Duration = Duration::from_secs(3_600);
 const DAY: Duration = Duration::from_secs(86_400);
@@ -56,7 +59,8 @@ impl Checker<'_> {
         self.unique("domain", "name", raw.domain.iter().map(|raw| raw.name.as_ref().map(|name| &name.0)));
         let pinned = raw.correspondent.iter().map(|raw| raw.domain.as_ref().map(|name| &name.0));
         self.unique("correspondent", "domain", pinned);
-        let listeners = listeners::check(self, raw.listener, !raw.domain.is_empty());
+        let is_given = listeners::Given { domain: !raw.domain.is_empty(), tls: raw.tls.is_some() };
+        let listeners = listeners::check(self, raw.listener, is_given);
         let domains: Vec<_> =
             raw.domain.into_iter().enumerate().filter_map(|(i, raw)| self.domain(i, raw)).collect();
         let correspondents: Vec<_> = raw
@@ -67,9 +71,14 @@ impl Checker<'_> {
             .collect();
         let policy = self.policy(raw.policy);
         let limits = limits::check(self, &raw.limits);
+        let tls = raw.tls.map(|raw| self.tls(raw));
         let alerts = raw.alerts.map(|raw| self.alerts(raw, hostname.as_ref()));
         let log = self.log(raw.log);
         // Without a mistake on record, nothing that is needed can be absent.
+        let tls = match tls {
+            Some(tls) => Some(tls?),
+            None => None,
+        };
         let alerts = match alerts {
             Some(alerts) => Some(alerts?),
             None => None,
@@ -82,6 +91,7 @@ impl Checker<'_> {
             correspondents,
             policy,
             limits,
+            tls,
             alerts,
             log,
             warnings: Vec::new(),
@@ -212,7 +222,8 @@ impl Checker<'_> {
         texts.unwrap_or_default().into_iter().enumerate().map(locate).collect()
     }
 
-    fn path(&mut self, path: &str, file: PathBuf) -> Option<Located<PathBuf>> {
+    /// A file or folder by its name.
+    pub(super) fn path(&mut self, path: &str, file: PathBuf) -> Option<Located<PathBuf>> {
         if file.as_os_str().is_empty() {
             self.wrong(path, "empty; name a file");
             return None;
@@ -221,6 +232,27 @@ impl Checker<'_> {
         let is_credential = file.to_str().is_some_and(|file| file.starts_with(CREDENTIAL));
         let file = if is_credential { file } else { self.folder.join(file) };
         Some(self.places.locate(path, file))
+    }
+
+    /// A UNIX socket by its name.
+    pub(super) fn socket(&mut self, path: &str, file: &Path) -> PathBuf {
+        let file = self.folder.join(file);
+        if file.as_os_str().len() > MAX_SOCKET_PATH {
+            self.wrong(
+                path,
+                format!("a UNIX socket's path has at most {MAX_SOCKET_PATH} octets; choose a shorter one"),
+            );
+        }
+        file
+    }
+
+    fn tls(&mut self, raw: raw::Tls) -> Option<Tls> {
+        let certificate =
+            self.required("tls.certificate", raw.certificate, "certificate = \"/etc/waxseal/tls.pem\"");
+        let key = self.required("tls.key", raw.key, "key = \"/etc/waxseal/tls.key\"");
+        let certificate = certificate.and_then(|file| self.path("tls.certificate", file));
+        let key = key.and_then(|file| self.path("tls.key", file));
+        Some(Tls { certificate: certificate?, key: key? })
     }
 
     fn policy(&mut self, raw: raw::Policy) -> Policy {

@@ -12,14 +12,10 @@ pub type Section = (&'static str, &'static [&'static str]);
 pub(super) const REPEATED: [&str; 3] = ["listener", "domain", "correspondent"];
 
 /// Names that the documentation already speaks of, which this version does not understand.
-const LATER: [(&str, &[&str]); 3] = [
-    ("", &["tls", "dns", "admin"]),
-    ("listener", &["next_hop_tls", "next_hop_ca", "implicit_tls"]),
-    ("alerts", &["language"]),
-];
+const LATER: [(&str, &[&str]); 2] = [("", &["dns", "admin"]), ("alerts", &["language"])];
 
 /// Every key that is understood, section by section, the top of the file first.
-pub fn keys() -> [Section; 8] {
+pub fn keys() -> [Section; 9] {
     [
         ("", fields_of::<raw::File>()),
         ("listener", fields_of::<raw::Listener>()),
@@ -27,6 +23,7 @@ pub fn keys() -> [Section; 8] {
         ("correspondent", fields_of::<raw::Correspondent>()),
         ("policy", fields_of::<raw::Policy>()),
         ("limits", fields_of::<raw::Limits>()),
+        ("tls", fields_of::<raw::Tls>()),
         ("alerts", fields_of::<raw::Alerts>()),
         ("log", fields_of::<raw::Log>()),
     ]
@@ -120,6 +117,6 @@ mod tests {
             assert!(why_unknown(section, key).contains(hint), "{}", why_unknown(section, key));
         }
         assert!(!why_unknown("log", "colour").contains("did you mean"));
-        assert!(why_unknown("listener", "next_hop_tls").contains("not available in this version"));
+        assert!(why_unknown("alerts", "language").contains("not available in this version"));
     }
 }

@@ -1,22 +1,36 @@
 //! The listeners: each on its own, then together.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
-use super::address::ClientNet;
+use super::address::{ClientNet, ListenAddress, NextHop};
 use super::check::Checker;
+use super::mistake::Located;
 use super::open_relay;
 use super::parsed::Parsed;
-use super::{Clients, Introduction, Listener, Mode, raw};
+use super::{Clients, Introduction, Listener, Mode, NextHopTls, raw};
+
+/// What else stands in the configuration.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Given {
+    /// A `[[domain]]`.
+    pub(super) domain: bool,
+    /// `[tls]`.
+    pub(super) tls: bool,
+}
 
 /// Every listener that is complete; mistakes of the others are recorded.
-pub(super) fn check(checker: &mut Checker<'_>, raw: Vec<raw::Listener>, has_domains: bool) -> Vec<Listener> {
+pub(super) fn check(checker: &mut Checker<'_>, raw: Vec<raw::Listener>, is_given: Given) -> Vec<Listener> {
     if raw.is_empty() && checker.places.is_missing("listener") {
         checker.wrong("listener", "missing; at least one [[listener]] is needed");
     }
     let count = raw.len();
     checker.unique("listener", "name", raw.iter().map(|raw| raw.name.as_ref()));
-    if !has_domains {
+    if !is_given.domain {
         check_sealing(checker, &raw);
+    }
+    if !is_given.tls {
+        check_implicit_tls(checker, &raw);
     }
     let listeners: Vec<_> =
         raw.into_iter().enumerate().filter_map(|(index, raw)| listener(checker, index, raw)).collect();
@@ -38,6 +52,16 @@ fn check_sealing(checker: &mut Checker<'_>, raw: &[raw::Listener]) {
     }
 }
 
+/// TLS needs a certificate.
+fn check_implicit_tls(checker: &mut Checker<'_>, raw: &[raw::Listener]) {
+    if checker.places.is_missing("tls") {
+        for index in (0..raw.len()).filter(|index| raw[*index].implicit_tls == Some(true)) {
+            let reason = "there is no certificate; add [tls] with certificate and key";
+            checker.wrong(&format!("listener[{index}].implicit_tls"), reason);
+        }
+    }
+}
+
 fn listener(checker: &mut Checker<'_>, index: usize, raw: raw::Listener) -> Option<Listener> {
     let at = |key: &str| format!("listener[{index}].{key}");
     let name = checker.required(&at("name"), raw.name, "name = \"inbound\"");
@@ -49,7 +73,13 @@ fn listener(checker: &mut Checker<'_>, index: usize, raw: raw::Listener) -> Opti
     if listen.as_ref().is_some_and(Vec::is_empty) && checker.places.is_missing(&at("listen")) {
         checker.wrong(&at("listen"), "empty; write at least one address, as [\"127.0.0.1:10025\"]");
     }
+    let listen = listen.map(|addresses| listen_addresses(checker, &at("listen"), addresses));
     let next_hop = checker.required(&at("next_hop"), raw.next_hop, "next_hop = \"127.0.0.1:10026\"");
+    let next_hop = next_hop.map(|next_hop| match next_hop.0 {
+        NextHop::Unix(path) => NextHop::Unix(checker.socket(&at("next_hop"), &path)),
+        server @ NextHop::Server(_) => server,
+    });
+    let next_hop_tls = next_hop_tls(checker, at, (raw.next_hop_tls, raw.next_hop_ca), next_hop.as_ref());
     if raw.clients.as_ref().is_some_and(Vec::is_empty) && checker.places.is_missing(&at("clients")) {
         checker.wrong(&at("clients"), "empty, so nobody could connect; name networks, or leave the key out");
     }
@@ -76,8 +106,10 @@ fn listener(checker: &mut Checker<'_>, index: usize, raw: raw::Listener) -> Opti
     let listener = Listener {
         name: name?,
         mode,
-        listen: listen?.into_iter().map(|address| address.0.0).collect(),
-        next_hop: next_hop?.0,
+        listen: listen?,
+        next_hop: next_hop?,
+        next_hop_tls,
+        implicit_tls: raw.implicit_tls.unwrap_or(false),
         clients,
         bare_line_ends: raw.bare_line_ends.unwrap_or_default(),
         unclean_header: raw.unclean_header.unwrap_or_default(),
@@ -88,6 +120,49 @@ fn listener(checker: &mut Checker<'_>, index: usize, raw: raw::Listener) -> Opti
     };
     open_relay::check(checker, index, &listener);
     Some(listener)
+}
+
+fn listen_addresses(
+    checker: &mut Checker<'_>,
+    path: &str,
+    addresses: Vec<Parsed<ListenAddress>>,
+) -> Vec<ListenAddress> {
+    let address = |(position, address): (usize, Parsed<ListenAddress>)| match address.0 {
+        ListenAddress::Unix(file) => {
+            ListenAddress::Unix(checker.socket(&format!("{path}[{position}]"), &file))
+        }
+        tcp @ ListenAddress::Tcp(_) => tcp,
+    };
+    addresses.into_iter().enumerate().map(address).collect()
+}
+
+/// A certificate is checked by the next hop's name, so there must be one; and where none is checked, a file of roots
+/// would only seem to do something.
+fn next_hop_tls(
+    checker: &mut Checker<'_>,
+    at: impl Fn(&str) -> String,
+    (mode, ca): (Option<raw::NextHopTls>, Option<PathBuf>),
+    next_hop: Option<&NextHop>,
+) -> Located<NextHopTls> {
+    let path = at("next_hop_tls");
+    let mode = mode.unwrap_or_default();
+    if matches!(mode, raw::NextHopTls::May | raw::NextHopTls::Encrypt) && ca.is_some() {
+        let reason = "means nothing unless next_hop_tls = \"verify\", since no certificate is checked";
+        checker.wrong(&at("next_hop_ca"), reason);
+    }
+    if mode == raw::NextHopTls::Verify && matches!(next_hop, Some(NextHop::Unix(_))) {
+        let reason =
+            "a UNIX socket has no name to check a certificate by; choose \"off\", \"may\" or \"encrypt\"";
+        checker.wrong(&path, reason);
+    }
+    let ca = ca.and_then(|file| checker.path(&at("next_hop_ca"), file));
+    let tls = match mode {
+        raw::NextHopTls::Off => NextHopTls::Off,
+        raw::NextHopTls::May => NextHopTls::May,
+        raw::NextHopTls::Encrypt => NextHopTls::Encrypt,
+        raw::NextHopTls::Verify => NextHopTls::Verify(ca),
+    };
+    checker.places.locate(&path, tls)
 }
 
 fn networks(nets: Vec<Parsed<ClientNet>>) -> Clients {
@@ -125,20 +200,30 @@ fn is_name(name: &str) -> bool {
 
 /// No two sockets may want the same address.
 fn check_addresses(checker: &mut Checker<'_>, listeners: &[Listener]) {
-    let mut taken: Vec<(SocketAddr, &str)> = Vec::new();
+    let mut taken: Vec<(&ListenAddress, &str)> = Vec::new();
     for (index, listener) in listeners.iter().enumerate() {
         for (position, address) in listener.listen.iter().enumerate() {
             let path = format!("listener[{index}].listen[{position}]");
             if let Some((other, owner)) = taken.iter().find(|(other, _)| clash(address, other)) {
                 checker.wrong(&path, format!("`{address}` is taken by `{other}` of listener `{owner}`"));
             }
-            taken.push((*address, &listener.name));
+            taken.push((address, &listener.name));
+        }
+    }
+}
+
+fn clash(one: &ListenAddress, other: &ListenAddress) -> bool {
+    match (one, other) {
+        (ListenAddress::Tcp(one), ListenAddress::Tcp(other)) => tcp_clash(one, other),
+        (ListenAddress::Unix(one), ListenAddress::Unix(other)) => one == other,
+        (ListenAddress::Tcp(_), ListenAddress::Unix(_)) | (ListenAddress::Unix(_), ListenAddress::Tcp(_)) => {
+            false
         }
     }
 }
 
 /// Port 0 asks the system for a free one.
-fn clash(one: &SocketAddr, other: &SocketAddr) -> bool {
+fn tcp_clash(one: &SocketAddr, other: &SocketAddr) -> bool {
     let overlap = one.ip() == other.ip()
         || (one.is_ipv4() == other.is_ipv4() && (one.ip().is_unspecified() || other.ip().is_unspecified()));
     one.port() != 0 && one.port() == other.port() && overlap

@@ -17,7 +17,6 @@ mod places;
 mod quantity;
 mod raw;
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
@@ -25,7 +24,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use thiserror::Error;
 
-pub use self::address::{ClientNet, Clients, Host, NextHop, ParseAddressError};
+pub use self::address::{ClientNet, Clients, Host, ListenAddress, NextHop, ParseAddressError, Server};
 pub use self::keys::{Section, keys};
 pub use self::mistake::{Located, Mistake, Place, Warning};
 use crate::domain::{DomainName, Selector};
@@ -49,6 +48,8 @@ pub struct Config {
     pub policy: Policy,
     /// Limits of sessions and messages.
     pub limits: Limits,
+    /// Our certificate for clients; without it there is no TLS with them.
+    pub tls: Option<Tls>,
     /// Whom to tell about mail that was held or refused; nobody unless set.
     pub alerts: Option<Alerts>,
     /// How to log.
@@ -73,9 +74,13 @@ pub struct Listener {
     /// Whether it seals or verifies.
     pub mode: Mode,
     /// The addresses it listens on; at least one.
-    pub listen: Vec<SocketAddr>,
+    pub listen: Vec<ListenAddress>,
     /// Where its mail goes.
     pub next_hop: NextHop,
+    /// Whether that is under TLS. Default: off.
+    pub next_hop_tls: Located<NextHopTls>,
+    /// Whether TLS begins with the connection, and not by STARTTLS. Default false; true needs [`Config::tls`].
+    pub implicit_tls: bool,
     /// Who may connect. Default: loopback when sealing, everyone when verifying.
     pub clients: Clients,
     /// What happens to a message with a bare CR or LF. Default: refused.
@@ -90,6 +95,30 @@ pub struct Listener {
     pub xforward_from: Clients,
     /// Whose connections begin with a PROXY header. Default: nobody's.
     pub proxy_protocol_from: Clients,
+}
+
+/// Whether mail goes to the next hop under TLS (RFC 3207).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum NextHopTls {
+    /// Never.
+    #[default]
+    Off,
+    /// Where the next hop offers it and it works; else in clear.
+    May,
+    /// Always, whatever certificate the next hop has.
+    Encrypt,
+    /// Always, with a certificate that bears the next hop's name and leads to a root in this file, or to one of the
+    /// system's.
+    Verify(Option<Located<PathBuf>>),
+}
+
+/// `[tls]`: our certificate for clients, PEM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tls {
+    /// The certificate, and behind it those that lead to its root.
+    pub certificate: Located<PathBuf>,
+    /// Its private key.
+    pub key: Located<PathBuf>,
 }
 
 /// How the next hop is told who the client is.
@@ -176,7 +205,7 @@ pub struct Alerts {
     /// The alerts' From. Default `waxseal@<hostname>`.
     pub from: String,
     /// The server that takes them, best not this gateway. Default `127.0.0.1:25`.
-    pub next_hop: NextHop,
+    pub next_hop: Server,
 }
 
 /// `[log]`.

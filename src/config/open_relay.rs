@@ -58,7 +58,11 @@ fn is_local(network: &IpNet) -> bool {
 /// Whether the next hop may count us among its own machines. A name says nothing about that; the usual one is of a
 /// neighbour.
 fn is_near(next_hop: &NextHop) -> bool {
-    match &next_hop.host {
+    let host = match next_hop {
+        NextHop::Server(server) => &server.host,
+        NextHop::Unix(_) => return true,
+    };
+    match host {
         Host::Ip(ip) => ip.is_unspecified() || is_local(&IpNet::from(ip.to_canonical())),
         Host::Name(_) => true,
     }

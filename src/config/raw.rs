@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use super::address::{ClientNet, ListenAddress, NextHop};
+use super::address::{ClientNet, ListenAddress, NextHop, Server};
 use super::parsed::Parsed;
 use super::quantity::{Seconds, Size};
 use super::{BareLineEnds, LogFormat, Mode, UncleanHeader};
@@ -22,6 +22,7 @@ pub(super) struct File {
     pub(super) correspondent: Vec<Correspondent>,
     pub(super) policy: Policy,
     pub(super) limits: Limits,
+    pub(super) tls: Option<Tls>,
     pub(super) alerts: Option<Alerts>,
     pub(super) log: Log,
 }
@@ -33,6 +34,9 @@ pub(super) struct Listener {
     pub(super) mode: Option<Mode>,
     pub(super) listen: Option<Vec<Parsed<ListenAddress>>>,
     pub(super) next_hop: Option<Parsed<NextHop>>,
+    pub(super) next_hop_tls: Option<NextHopTls>,
+    pub(super) next_hop_ca: Option<PathBuf>,
+    pub(super) implicit_tls: Option<bool>,
     pub(super) clients: Option<Vec<Parsed<ClientNet>>>,
     pub(super) bare_line_ends: Option<BareLineEnds>,
     pub(super) unclean_header: Option<UncleanHeader>,
@@ -41,6 +45,16 @@ pub(super) struct Listener {
     pub(super) proxy_protocol: Option<bool>,
     pub(super) xclient_from: Option<Vec<Parsed<ClientNet>>>,
     pub(super) proxy_protocol_from: Option<Vec<Parsed<ClientNet>>>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum NextHopTls {
+    #[default]
+    Off,
+    May,
+    Encrypt,
+    Verify,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -96,10 +110,17 @@ pub(super) struct Limits {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+pub(super) struct Tls {
+    pub(super) certificate: Option<PathBuf>,
+    pub(super) key: Option<PathBuf>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub(super) struct Alerts {
     pub(super) to: Option<String>,
     pub(super) from: Option<String>,
-    pub(super) next_hop: Option<Parsed<NextHop>>,
+    pub(super) next_hop: Option<Parsed<Server>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -19,7 +19,7 @@ use self::letter::Letter;
 use self::receiver::Mailbox;
 use self::relay::Relay;
 pub use self::relay::Trick;
-use crate::config;
+use crate::config::{self, ListenAddress};
 use crate::edits::Edits;
 use crate::keyfile::write_sealing_key;
 use crate::lookup::PinsOnly;
@@ -93,12 +93,12 @@ impl Stage {
 
         let record = KeyRecord { key: Some(key.public()), trial: false };
         let verifying = service(folder, &verifying_config(folder, receiver_address, record)).await?;
-        let verifier = verifying.addresses().first().context("no listener")?.1;
+        let verifier = port_of(&verifying)?;
         let relay = Arc::new(Relay::default());
         let (relay_socket, relay_address) = bind().await?;
         let relaying = relay::serve(relay_socket, verifier, Arc::clone(&relay), stopped.clone());
         let sealing = service(folder, &sealing_config(folder, relay_address)).await?;
-        let entrance = sealing.addresses().first().context("no listener")?.1;
+        let entrance = port_of(&sealing)?;
 
         let servers = vec![
             receiving,
@@ -125,7 +125,7 @@ impl Stage {
     }
 
     async fn send(&self, message: &[u8]) -> Result<()> {
-        let (mut server, greeting) = NextHop::connect(&self.entrance.to_string(), None, PATIENCE).await?;
+        let (mut server, greeting) = NextHop::connect(&self.entrance.into(), None, PATIENCE).await?;
         if !greeting.is_positive() {
             bail!("the sealing gateway said {greeting}");
         }
@@ -181,6 +181,13 @@ async fn service(folder: &Path, text: &str) -> Result<Service<PinsOnly>> {
     match setup {
         Ok(setup) => Ok(Service::bind(setup, HandedOver::default(), PinsOnly).await?),
         Err(mistakes) => bail!("{}", mistakes.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")),
+    }
+}
+
+fn port_of(service: &Service<PinsOnly>) -> Result<SocketAddr> {
+    match service.addresses().first() {
+        Some((_, ListenAddress::Tcp(address))) => Ok(*address),
+        Some((_, ListenAddress::Unix(_))) | None => bail!("no port to connect to"),
     }
 }
 

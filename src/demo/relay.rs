@@ -13,8 +13,8 @@ use crate::edits::Edits;
 use crate::envelope::Envelope;
 use crate::limits::Limits;
 use crate::smtp::{
-    self, Account, BareLineEnds, Content, Decision, Introduction, MessageHandler, Resources, SessionInfo,
-    Settings,
+    self, Account, BareLineEnds, Content, Decision, Introduction, MessageHandler, NextHopTls, Resources,
+    SessionInfo, Settings, Tls,
 };
 
 /// What the relay does to a message.
@@ -119,7 +119,9 @@ pub(super) async fn serve(
     let settings = Arc::new(Settings {
         listener: "relay".to_owned(),
         hostname: "relay.hostile.example".to_owned(),
-        next_hop: next_hop.to_string(),
+        next_hop: next_hop.into(),
+        next_hop_tls: NextHopTls::Off,
+        tls: Tls::Off,
         clients: vec![IpAddr::from(Ipv4Addr::LOCALHOST).into()],
         introduction: Introduction::Nothing,
         xclient_from: Vec::new(),

@@ -51,7 +51,7 @@ pub(super) struct Arrival<W> {
 enum Outlet {
     Memory,
     Spool { head: Vec<u8>, file: SpoolFile },
-    Through(Through),
+    Through(Box<Through>),
 }
 
 /// A message that goes straight through.
@@ -89,7 +89,7 @@ pub(super) enum Arrived<W> {
     /// All of it is here.
     Whole(Content, W),
     /// All but the end, which is in the buffer, has gone through.
-    Through(Through, Vec<u8>),
+    Through(Box<Through>, Vec<u8>),
 }
 
 impl<W: Watch> Arrival<W> {
@@ -225,7 +225,7 @@ impl<W: Watch> Arrival<W> {
         passage: Result<Passage, NoPassage>,
         waited: Duration,
     ) {
-        self.outlet = Outlet::Through(Through { passage, account, waited });
+        self.outlet = Outlet::Through(Box::new(Through { passage, account, waited }));
         self.drained();
     }
 
@@ -268,7 +268,10 @@ impl<W: Watch> Arrival<W> {
 
     /// Whether part of the message is with the next hop.
     pub(super) fn has_gone_through(&self) -> bool {
-        matches!(&self.outlet, Outlet::Through(Through { passage: Ok(_) | Err(NoPassage::Lost(_)), .. }))
+        match &self.outlet {
+            Outlet::Through(through) => !matches!(through.passage, Err(NoPassage::Refused(_))),
+            Outlet::Memory | Outlet::Spool { .. } => false,
+        }
     }
 
     /// Another chunk begins: the time since the last one does not count.

@@ -11,6 +11,8 @@ pub struct Offer<'a> {
     pub hostname: &'a str,
     /// Largest message that we take.
     pub message_size: u64,
+    /// Whether STARTTLS is offered, which is ours: the next hop's is between it and us.
+    pub starttls: bool,
     /// Whether AUTH may be offered: only where nobody can read along.
     pub auth: bool,
     /// Whether XCLIENT is offered: only to those whom we believe.
@@ -30,6 +32,7 @@ impl Offer<'_> {
         // hop has no CHUNKING (RFC 3030 §2).
         let mut lines: Vec<String> = [self.hostname, "PIPELINING", "CHUNKING"].map(str::to_owned).into();
         lines.push(format!("SIZE {size}"));
+        lines.extend(self.starttls.then(|| "STARTTLS".to_owned()));
         // It cannot become DATA (RFC 3030 §3).
         lines.extend(
             (offers(next_hop, "CHUNKING") && offers(next_hop, "BINARYMIME")).then(|| "BINARYMIME".to_owned()),
@@ -91,8 +94,14 @@ mod tests {
 
     fn filtered(next_hop: &str, auth: bool) -> String {
         let reply = ReplyParser::default().push(&mut next_hop.as_bytes()).unwrap().unwrap();
-        let offer =
-            Offer { hostname: "gate.example", message_size: 1000, auth, xclient: false, xforward: false };
+        let offer = Offer {
+            hostname: "gate.example",
+            message_size: 1000,
+            starttls: false,
+            auth,
+            xclient: false,
+            xforward: false,
+        };
         String::from_utf8(offer.reply(&reply).octets().to_vec()).unwrap()
     }
 

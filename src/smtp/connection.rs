@@ -2,7 +2,7 @@
 //! Between commands it holds no memory of its own: octets are read into a buffer on the stack.
 
 use std::future::poll_fn;
-use std::io::{self, IoSlice};
+use std::io::{self, ErrorKind, IoSlice};
 use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -12,6 +12,8 @@ use memchr::{memchr, memchr2};
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::{Instant, timeout, timeout_at};
+
+use crate::smtp::stream::{Socket, Stream};
 
 /// Most octets of a command line, CR LF included. RFC 5321 §4.5.3.1.4 wants 512; extensions need more.
 pub const MAX_COMMAND_LINE: usize = 2048;
@@ -77,6 +79,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Self { stream, input, taken, output, discards_line: false, after_bare_lf: false, write_timeout }
     }
 
+    /// What the octets travel through.
+    pub fn stream(&self) -> &S {
+        &self.stream
+    }
+
     /// What was read and not taken yet.
     pub fn buffered(&self) -> &[u8] {
         &self.input[self.taken..]
@@ -139,6 +146,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         poll_fn(|cx| self.poll_fill(cx)).await
     }
 
+    /// Waits for exactly one octet more, where what comes behind it may be another's to read.
+    pub async fn fill_one(&mut self) -> Result<(), ConnectionError> {
+        let Self { stream, input, .. } = self;
+        poll_fn(|cx| poll_read::<_, 1, _>(stream, cx, |octets| input.extend_from_slice(octets))).await
+    }
+
     /// Whether there is anything to take, without waiting for it.
     pub async fn has_input(&mut self) -> Result<bool, ConnectionError> {
         if !self.buffered().is_empty() {
@@ -192,7 +205,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if self.output.is_empty() {
             return Ok(());
         }
-        let written = timeout(self.write_timeout, self.stream.write_all(&self.output)).await;
+        let write = async {
+            self.stream.write_all(&self.output).await?;
+            // TLS keeps octets back that did not go out at once.
+            self.stream.flush().await
+        };
+        let written = timeout(self.write_timeout, write).await;
         empty(&mut self.output);
         written.map_err(|_| ConnectionError::Timeout)?.map_err(ConnectionError::Io)
     }
@@ -211,7 +229,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
             batch.push(IoSlice::new(slice));
         }
-        self.write_batch(&mut batch).await
+        self.write_batch(&mut batch).await?;
+        let flushed = timeout(self.write_timeout, self.stream.flush()).await;
+        flushed.map_err(|_| ConnectionError::Timeout)?.map_err(ConnectionError::Io)
     }
 
     async fn write_batch(&mut self, mut batch: &mut [IoSlice<'_>]) -> Result<(), ConnectionError> {
@@ -254,6 +274,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 }
 
+impl Connection<Stream> {
+    /// Puts the socket through a TLS handshake. If that fails the connection is at its end. Whatever was read before
+    /// it counts no more; whoever calls this has made sure that there is nothing.
+    pub(super) async fn secure<E>(
+        &mut self,
+        handshake: impl AsyncFnOnce(Socket) -> Result<Stream, E>,
+    ) -> Result<(), E> {
+        self.take(self.buffered().len());
+        match std::mem::replace(&mut self.stream, Stream::Gone) {
+            Stream::Clear(socket) => self.stream = handshake(socket).await?,
+            other => self.stream = other,
+        }
+        Ok(())
+    }
+}
+
 /// Reads once, into the stack. What `take` makes of the octets is the result.
 fn poll_read<S: AsyncRead + Unpin, const CHUNK: usize, T>(
     stream: &mut S,
@@ -263,6 +299,8 @@ fn poll_read<S: AsyncRead + Unpin, const CHUNK: usize, T>(
     let mut chunk = [const { MaybeUninit::uninit() }; CHUNK];
     let mut chunk = ReadBuf::uninit(&mut chunk);
     match ready!(Pin::new(stream).poll_read(cx, &mut chunk)) {
+        // Many hang up without TLS's own farewell. Nothing is lost by that: mail has an end of its own.
+        Err(error) if error.kind() == ErrorKind::UnexpectedEof => Poll::Ready(Err(ConnectionError::Closed)),
         Err(error) => Poll::Ready(Err(ConnectionError::Io(error))),
         Ok(()) if chunk.filled().is_empty() => Poll::Ready(Err(ConnectionError::Closed)),
         Ok(()) => Poll::Ready(Ok(take(chunk.filled()))),

@@ -9,6 +9,7 @@ use crate::smtp::connection::ConnectionError;
 use crate::smtp::handler::SessionInfo;
 use crate::smtp::next_hop::RelayError;
 use crate::smtp::reply::Reply;
+use crate::smtp::tls::HandshakeError;
 
 /// Why a session ends.
 #[derive(Debug, Error)]
@@ -52,6 +53,12 @@ pub(super) enum End {
     /// A message was refused whose start the next hop had got, and no new session with it can take this one's place.
     #[error("message broken off")]
     MessageBrokenOff,
+    /// The client sent more behind STARTTLS, which somebody else may have put there.
+    #[error("client sent more behind STARTTLS before the handshake: perhaps commands that are not its own")]
+    CommandInjection,
+    /// There is no TLS with the client.
+    #[error("no TLS with the client: {0}")]
+    Handshake(#[source] HandshakeError),
     /// The gateway is being stopped.
     #[error("shutting down")]
     Shutdown,
@@ -62,10 +69,11 @@ impl End {
     pub(super) fn reply(&self) -> Option<Reply> {
         let own = |text| Some(Reply::new(421, text));
         match self {
-            Self::Quit | Self::ClientGone | Self::FarewellSaid => None,
+            Self::Quit | Self::ClientGone | Self::FarewellSaid | Self::Handshake(_) => None,
             Self::ClientTimeout => own("4.4.2 timed out, closing connection"),
             Self::TooManyBadCommands => own("4.7.0 too many bad commands, closing connection"),
             Self::TooManySessions => own("4.7.0 too many connections"),
+            Self::CommandInjection => own("4.7.0 nothing may follow STARTTLS, closing connection"),
             Self::Http => own("4.7.0 this is SMTP, closing connection"),
             Self::ChunkWithoutSize => own("4.5.4 closing connection"),
             Self::Refused(reply) | Self::Farewell(reply) => Some(reply.clone()),
@@ -91,10 +99,11 @@ impl End {
             | Self::ChunkWithoutSize
             | Self::Farewell(_)
             | Self::MessageBrokenOff
+            | Self::Handshake(_)
             | Self::Shutdown => {
                 info!(%session, %client, "session ends: {self}");
             }
-            Self::Refused(_) => warn!(%session, %client, "session ends: {self}"),
+            Self::Refused(_) | Self::CommandInjection => warn!(%session, %client, "session ends: {self}"),
             Self::LostWhileIdle(error) | Self::NextHop(error) => {
                 let cause = error.source().map(ToString::to_string);
                 warn!(%session, %client, cause, "session ends: {self}");
@@ -112,6 +121,8 @@ impl End {
             | Self::Http
             | Self::ChunkWithoutSize
             | Self::Refused(_)
+            | Self::CommandInjection
+            | Self::Handshake(_)
             | Self::Shutdown => true,
             Self::Quit
             | Self::Farewell(_)
@@ -143,9 +154,12 @@ impl From<&RelayError> for Reply {
             RelayError::Closed | RelayError::Io(_) => {
                 Self::new(421, "4.4.2 connection to mail server lost, try again later")
             }
-            RelayError::NoXclient | RelayError::XclientRefused(_) => {
-                Self::new(421, "4.3.0 mail server not available, try again later")
-            }
+            RelayError::NoXclient
+            | RelayError::XclientRefused(_)
+            | RelayError::NoStartTls
+            | RelayError::StartTlsRefused(_)
+            | RelayError::ResponseInjection
+            | RelayError::Handshake(_) => Self::new(421, "4.3.0 mail server not available, try again later"),
             RelayError::Spool(_) => Self::new(451, "4.3.0 cannot read the message back, try again later"),
             RelayError::MalformedReply(_) | RelayError::OutOfTurn | RelayError::UnexpectedReply(_) => {
                 Self::new(451, "4.3.0 mail server error, try again later")

@@ -122,8 +122,7 @@ impl Hop {
             Introduction::ProxyHeader => Some(proxy_header::written(client, destination(client))),
             Introduction::Nothing | Introduction::Xclient => None,
         };
-        let timeout = settings.limits.next_hop_timeout;
-        let (next_hop, greeting) = NextHop::connect(&settings.next_hop, header.as_deref(), timeout).await?;
+        let (next_hop, greeting) = NextHop::open(settings, header.as_deref()).await?;
         if !greeting.is_positive() {
             return Err(HandOverError::Refused { command: "our connection", reply: greeting });
         }

@@ -76,11 +76,12 @@ pub enum ParseXclientError {
 }
 
 impl Identity {
-    /// A client that nobody announced: `address` is the other end of its connection, `destination` ours.
+    /// A client that nobody announced: `address` is the other end of its connection, `destination` ours. Through a
+    /// UNIX socket there are no ports, which are 0 then.
     pub fn connected(address: SocketAddr, destination: SocketAddr) -> Self {
         Self {
             address: Some(address.ip()),
-            port: Some(address.port()),
+            port: Some(address.port()).filter(|&port| port != 0),
             name: HostName::Unavailable,
             destination: Some(destination),
             protocol: None,
@@ -174,7 +175,8 @@ impl Identity {
         }
         if let Some(destination) = self.destination {
             attributes.push(("DESTADDR", written_address(destination.ip())));
-            attributes.push(("DESTPORT", destination.port().to_string()));
+            let port = Some(destination.port()).filter(|&port| port != 0);
+            attributes.push(("DESTPORT", or_unavailable(port.map(|port| port.to_string()))));
         }
         if let Some(protocol) = self.protocol {
             let protocol = if protocol == Protocol::Esmtp { "ESMTP" } else { "SMTP" };

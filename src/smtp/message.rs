@@ -223,7 +223,7 @@ impl<H: MessageHandler> Session<H> {
                 self.forget_transaction().await
             }
             Ok(Arrived::Whole(message, watch)) => self.deliver(envelope, message, watch, framing).await,
-            Ok(Arrived::Through(through, rest)) => self.end_passage(envelope, through, &rest, size).await,
+            Ok(Arrived::Through(through, rest)) => self.end_passage(envelope, *through, &rest, size).await,
             Err(error) => {
                 error!(session = %self.info.id, %error, "cannot write a large message to a file in the state folder");
                 self.queue_for_each(&DataError::OutOfSpace.into(), &envelope);

@@ -2,7 +2,8 @@
 //! until it is complete and somebody has decided what becomes of it.
 //!
 //! Without a socket: [`command`], [`reply`], [`data`], [`transaction`], [`capabilities`], [`identity`],
-//! [`proxy_header`]. With one: [`connection`], [`next_hop`], [`session`], [`server`]. What decides about a message
+//! [`proxy_header`]. With one: [`stream`], [`tls`], [`connection`], [`listener`], [`next_hop`], [`session`],
+//! [`server`]. What decides about a message
 //! implements [`handler::MessageHandler`].
 
 pub mod admission;
@@ -17,6 +18,7 @@ pub mod hand_over;
 pub mod handler;
 pub mod identity;
 mod introduction;
+pub mod listener;
 pub mod memory;
 mod message;
 pub mod next_hop;
@@ -26,11 +28,15 @@ pub mod server;
 pub mod session;
 pub mod settings;
 pub mod spool;
+mod starttls;
+pub mod stream;
+pub mod tls;
 pub mod transaction;
 
 pub use content::Content;
 pub use data::BareLineEnds;
 pub use handler::{Account, Decision, Disposal, MessageHandler, SessionInfo, Watch};
+pub use listener::Listener;
 pub use reply::Reply;
 pub use server::{Resources, serve};
-pub use settings::{Introduction, Settings};
+pub use settings::{Address, Introduction, NextHopTls, Settings, Tls};

@@ -5,7 +5,7 @@ use std::io;
 use std::time::Duration;
 
 use thiserror::Error;
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::edits::Edits;
@@ -13,6 +13,9 @@ use crate::smtp::connection::{Connection, ConnectionError};
 use crate::smtp::content::Content;
 use crate::smtp::data::{self, Stuffer};
 use crate::smtp::reply::{ParseReplyError, Reply, ReplyParser};
+use crate::smtp::settings::Address;
+use crate::smtp::stream::{Socket, Stream};
+use crate::smtp::tls::HandshakeError;
 
 /// Longest wait for a connection and its greeting: the client waits for ours meanwhile.
 const MAX_CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -22,7 +25,7 @@ const FAREWELL_TIMEOUT: Duration = Duration::from_secs(2);
 /// A connection to the next hop, with no command under way.
 #[derive(Debug)]
 pub struct NextHop {
-    connection: Connection<TcpStream>,
+    pub(super) connection: Connection<Stream>,
     timeout: Duration,
 }
 
@@ -59,6 +62,18 @@ pub enum RelayError {
     /// It offers XCLIENT but answered ours with this.
     #[error("the next hop refuses XCLIENT: {0}")]
     XclientRefused(Reply),
+    /// It does not offer STARTTLS, without which it gets nothing.
+    #[error("the next hop does not offer STARTTLS, and `next_hop_tls` forbids to go on in clear")]
+    NoStartTls,
+    /// It offers STARTTLS but answered ours with this.
+    #[error("the next hop refuses STARTTLS: {0}")]
+    StartTlsRefused(Reply),
+    /// More came behind its reply to STARTTLS, which somebody else may have put there.
+    #[error("more came behind the next hop's reply to STARTTLS: perhaps replies that are not its own")]
+    ResponseInjection,
+    /// There is no TLS with it.
+    #[error("no TLS with the next hop")]
+    Handshake(#[source] HandshakeError),
 }
 
 /// How a message goes over the wire.
@@ -77,20 +92,19 @@ pub struct Passage {
 }
 
 impl NextHop {
-    /// Connects to `address` (`host:port`), says `header` if there is one, and waits for the greeting, which may be
+    /// Connects to `address`, says `header` if there is one, and waits for the greeting, which may be
     /// a refusal.
     pub async fn connect(
-        address: &str,
+        address: &Address,
         header: Option<&str>,
         reply_timeout: Duration,
     ) -> Result<(Self, Reply), RelayError> {
         let deadline = Instant::now() + reply_timeout.min(MAX_CONNECT_TIMEOUT);
-        let stream = timeout_at(deadline, TcpStream::connect(address))
+        let socket = timeout_at(deadline, socket(address))
             .await
             .map_err(|_| RelayError::Timeout)?
             .map_err(RelayError::Connect)?;
-        stream.set_nodelay(true).map_err(RelayError::Io)?;
-        let mut connection = Connection::new(stream, reply_timeout);
+        let mut connection = Connection::new(socket.into(), reply_timeout);
         connection.queue(header.unwrap_or_default().as_bytes());
         connection.flush().await?;
         let mut next_hop = Self { connection, timeout: reply_timeout };
@@ -268,6 +282,17 @@ impl NextHop {
         let rest = self.connection.buffered();
         let farewell = rest.starts_with(b"421") || b"421".starts_with(rest);
         farewell.then_some(()).ok_or(RelayError::OutOfTurn)
+    }
+}
+
+async fn socket(address: &Address) -> io::Result<Socket> {
+    match address {
+        Address::Tcp(address) => {
+            let socket = TcpStream::connect(address).await?;
+            socket.set_nodelay(true)?;
+            Ok(Socket::Tcp(socket))
+        }
+        Address::Unix(path) => UnixStream::connect(path).await.map(Socket::Unix),
     }
 }
 

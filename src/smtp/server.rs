@@ -10,7 +10,6 @@ use std::task::Poll;
 use std::time::Duration;
 
 use thiserror::Error;
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{sleep, timeout};
@@ -20,17 +19,18 @@ use crate::smtp::admission::Admission;
 use crate::smtp::connection::{Connection, ConnectionError};
 use crate::smtp::handler::MessageHandler;
 use crate::smtp::identity::Identity;
+use crate::smtp::listener::{Accepted, Listener};
 use crate::smtp::memory::MemoryBudget;
 use crate::smtp::proxy_header::{self, Origin, ParseProxyHeaderError};
 use crate::smtp::reply::Reply;
 use crate::smtp::session::{Caller, Session, Surroundings, stopped};
 use crate::smtp::settings::{Settings, holds};
 use crate::smtp::spool::Spool;
+use crate::smtp::starttls::{self, HANDSHAKE_TIMEOUT, Latest};
+use crate::smtp::stream::Stream;
 
 /// How long to wait after a failure to accept, such as having no file descriptor left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
-/// More cannot wait for us: the length of the queue that Tokio asks the system for.
-const MAX_WAITING: usize = 1024;
 /// How long a client that is not let in may take to be told so.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -59,28 +59,31 @@ impl Resources {
 
 /// Serves the clients of one listening socket. A listener with several addresses has one call for each.
 ///
-/// `settings` is asked for each new session. When `shutdown` turns true, or its sender is dropped, the socket is
-/// closed. Clients that had connected by then, and those between messages, get 421; messages under way have `grace`
-/// to be finished; then this returns.
+/// `settings` is asked for each new session and each STARTTLS. When `shutdown` turns true, or its sender is dropped, the
+/// socket is closed. Clients that had connected by then, and those between messages, get 421; messages under way have
+/// `grace` to be finished; then this returns.
 pub async fn serve<H: MessageHandler>(
-    listener: TcpListener,
-    settings: impl Fn() -> Arc<Settings>,
+    listener: impl Into<Listener>,
+    settings: impl Fn() -> Arc<Settings> + Send + Sync + 'static,
     handler: Arc<H>,
     resources: Resources,
     mut shutdown: watch::Receiver<bool>,
     grace: Duration,
 ) {
+    let listener = listener.into();
+    let latest = Latest(Arc::new(settings));
     let mut sessions = JoinSet::new();
     let stop = shutdown.clone();
-    let receive = |client, address| {
+    let receive = |accepted| {
         let around = Surroundings {
-            settings: settings(),
+            settings: (latest.0)(),
+            latest: latest.clone(),
             handler: Arc::clone(&handler),
             memory: Arc::clone(&resources.memory),
             spool: Arc::clone(&resources.spool),
             shutdown: stop.clone(),
         };
-        receive_client(client, address, around, Arc::clone(&resources.admission))
+        receive_client(accepted, around, Arc::clone(&resources.admission))
     };
     loop {
         let accepted = tokio::select! {
@@ -92,7 +95,7 @@ pub async fn serve<H: MessageHandler>(
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((client, address)) => _ = sessions.spawn(receive(client, address)),
+            Ok(accepted) => _ = sessions.spawn(receive(accepted)),
             // The client was gone before we took it up.
             Err(error)
                 if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset) => {}
@@ -102,8 +105,8 @@ pub async fn serve<H: MessageHandler>(
             }
         }
     }
-    for (client, address) in waiting(listener) {
-        sessions.spawn(receive(client, address));
+    for accepted in listener.into_waiting() {
+        sessions.spawn(receive(accepted));
     }
     let drained = async {
         while let Some(ended) = sessions.join_next().await {
@@ -116,19 +119,6 @@ pub async fn serve<H: MessageHandler>(
     }
 }
 
-/// Closes the socket and gives those who had connected to it and not been accepted: the system would cut them off
-/// without a word.
-fn waiting(listener: TcpListener) -> Vec<(TcpStream, SocketAddr)> {
-    let accept = |listener: &std::net::TcpListener| {
-        let (client, address) = listener.accept()?;
-        client.set_nonblocking(true)?;
-        std::io::Result::Ok((TcpStream::from_std(client)?, address))
-    };
-    // Not by way of the runtime, which may not know of them yet; the socket does not block.
-    let Ok(listener) = listener.into_std() else { return Vec::new() };
-    std::iter::from_fn(|| accept(&listener).ok()).take(MAX_WAITING).collect()
-}
-
 fn report(ended: Result<(), JoinError>) {
     if let Err(fault) = ended {
         error!(%fault, "session ended by a fault in this program");
@@ -136,19 +126,18 @@ fn report(ended: Result<(), JoinError>) {
 }
 
 async fn receive_client<H: MessageHandler>(
-    client: TcpStream,
-    peer: SocketAddr,
+    Accepted { socket, peer, destination }: Accepted,
     mut around: Surroundings<H>,
     admission: Arc<Admission>,
 ) {
     let settings = Arc::clone(&around.settings);
     let listener = &settings.listener;
     let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-    let destination = match client.set_nodelay(true).and_then(|()| client.local_addr()) {
+    let destination = match destination {
         Ok(destination) => destination,
         Err(error) => return info!(client = %peer, %error, "client gone"),
     };
-    let mut client = Connection::new(client, settings.limits.data_timeout);
+    let mut client = Connection::new(Stream::from(socket), settings.limits.data_timeout);
     let origin = tokio::select! {
         biased;
         origin = Box::pin(origin(&mut client, peer, destination, &settings)) => origin,
@@ -161,20 +150,30 @@ async fn receive_client<H: MessageHandler>(
     if !holds(&settings.clients, address.ip()) {
         info!(client = %address, peer = %peer.ip(), listener, "client not listed");
         let reply = Reply::new(554, &format!("5.7.1 {} no access from here", settings.hostname));
-        return Box::pin(refuse(client, reply)).await;
+        return Box::pin(refuse(client, &settings, reply)).await;
     }
     let Ok(permit) = admission.admit(address.ip(), &settings.limits) else {
         info!(client = %address, peer = %peer.ip(), listener, "too many connections");
         let reply = Reply::new(421, &format!("4.7.0 {} too many connections", settings.hostname));
-        return Box::pin(refuse(client, reply)).await;
+        return Box::pin(refuse(client, &settings, reply)).await;
     };
+    if let Some(tls) = settings.tls.implicit() {
+        let patience = HANDSHAKE_TIMEOUT.min(settings.limits.command_timeout);
+        let secured = tokio::select! {
+            secured = Box::pin(starttls::accept(&mut client, tls, patience)) => secured,
+            () = stopped(&mut around.shutdown) => return,
+        };
+        if let Err(error) = secured {
+            return info!(client = %address, peer = %peer.ip(), listener, "connection dropped: {error}");
+        }
+    }
     let identity = Identity::connected(address, destination);
     run_session(client, Caller { peer: peer.ip(), speaker: address.ip(), identity, permit }, around).await;
 }
 
 /// Whom a connection is for, and where it was made to: as its PROXY header says, if it must begin with one.
 async fn origin(
-    client: &mut Connection<TcpStream>,
+    client: &mut Connection<Stream>,
     peer: SocketAddr,
     destination: SocketAddr,
     settings: &Settings,
@@ -183,7 +182,9 @@ async fn origin(
         return Ok((peer, destination));
     }
     let patience = settings.limits.command_timeout.min(PROXY_HEADER_TIMEOUT);
-    match timeout(patience, read_proxy_header(client))
+    // The octets behind the header are not all for this connection to read if TLS begins there.
+    let sparing = settings.tls.implicit().is_some();
+    match timeout(patience, read_proxy_header(client, sparing))
         .await
         .unwrap_or(Err(ConnectionError::Timeout.into()))?
     {
@@ -193,13 +194,16 @@ async fn origin(
 }
 
 /// Takes a PROXY header off the front; what stands behind it is the client's.
-async fn read_proxy_header(client: &mut Connection<TcpStream>) -> Result<Origin, ProxyHeaderError> {
+async fn read_proxy_header(
+    client: &mut Connection<Stream>,
+    sparing: bool,
+) -> Result<Origin, ProxyHeaderError> {
     loop {
         if let Some((origin, length)) = proxy_header::parse(client.buffered())? {
             client.take(length);
             return Ok(origin);
         }
-        client.fill().await?;
+        if sparing { client.fill_one().await? } else { client.fill().await? }
     }
 }
 
@@ -228,17 +232,21 @@ impl ProxyHeaderError {
     }
 }
 
-async fn refuse(mut client: Connection<TcpStream>, reply: Reply) {
-    client.queue(reply.octets());
+async fn refuse(mut client: Connection<Stream>, settings: &Settings, reply: Reply) {
+    let say = async {
+        if let Some(tls) = settings.tls.implicit()
+            && starttls::accept(&mut client, tls, REFUSAL_TIMEOUT).await.is_err()
+        {
+            return;
+        }
+        client.queue(reply.octets());
+        client.close().await;
+    };
     // One that does not listen will not hear why.
-    let _ = timeout(REFUSAL_TIMEOUT, client.close()).await;
+    let _ = timeout(REFUSAL_TIMEOUT, say).await;
 }
 
-async fn run_session<H: MessageHandler>(
-    client: Connection<TcpStream>,
-    caller: Caller,
-    around: Surroundings<H>,
-) {
+async fn run_session<H: MessageHandler>(client: Connection<Stream>, caller: Caller, around: Surroundings<H>) {
     let address = caller.address();
     let Some(mut session) = Box::pin(Session::open(client, caller, around)).await else { return };
     match catch_panic(session.run()).await {

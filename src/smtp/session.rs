@@ -7,7 +7,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use tracing::debug;
@@ -27,6 +26,8 @@ use crate::smtp::proxy_header;
 use crate::smtp::reply::Reply;
 use crate::smtp::settings::{Introduction, Settings};
 use crate::smtp::spool::Spool;
+use crate::smtp::starttls::Latest;
+use crate::smtp::stream::Stream;
 use crate::smtp::transaction::Transaction;
 
 /// How long the reply to one command may be kept back so that one write takes the next one's along.
@@ -39,6 +40,7 @@ const MAX_BATCH: usize = 50;
 #[derive(Debug)]
 pub(super) struct Surroundings<H> {
     pub(super) settings: Arc<Settings>,
+    pub(super) latest: Latest,
     pub(super) handler: Arc<H>,
     pub(super) memory: Arc<MemoryBudget>,
     pub(super) spool: Arc<Spool>,
@@ -72,7 +74,7 @@ pub(super) struct Session<H: MessageHandler> {
     pub(super) caller: Caller,
     /// Whether the next hop has been told who the client is, or need not be.
     pub(super) introduced: bool,
-    pub(super) client: Connection<TcpStream>,
+    pub(super) client: Connection<Stream>,
     pub(super) next_hop: NextHop,
     pub(super) transaction: Transaction,
     /// What of the message has come in by BDAT.
@@ -83,11 +85,14 @@ pub(super) struct Session<H: MessageHandler> {
     pub(super) is_lmtp: bool,
     pub(super) next_hop_offers: NextHopOffers,
     /// Whether the client has given credentials: the next hop knows something that we cannot tell another.
-    has_authenticated: bool,
+    pub(super) has_authenticated: bool,
     /// Whether EHLO offered AUTH to this client.
     pub(super) offers_auth: bool,
     /// Whether EHLO offered it XFORWARD.
     pub(super) offers_xforward: bool,
+    /// Whether EHLO or HELO must come before a mail transaction. The next hop sees to that, but for what it heard
+    /// before STARTTLS.
+    pub(super) needs_hello: bool,
     bad_commands: usize,
     /// The client's last reply was a 421: the next hop's hanging up needs no further word.
     pub(super) took_leave: bool,
@@ -108,7 +113,7 @@ pub(super) async fn stopped(shutdown: &mut watch::Receiver<bool>) {
 impl<H: MessageHandler> Session<H> {
     /// Connects to the next hop and greets the client. Without a next hop the client is told so, and that was it.
     pub(super) async fn open(
-        client: Connection<TcpStream>,
+        client: Connection<Stream>,
         caller: Caller,
         mut around: Surroundings<H>,
     ) -> Option<Self> {
@@ -146,7 +151,7 @@ impl<H: MessageHandler> Session<H> {
         around: Surroundings<H>,
         info: SessionInfo,
         caller: Caller,
-        client: Connection<TcpStream>,
+        client: Connection<Stream>,
         next_hop: NextHop,
     ) -> Self {
         Self {
@@ -164,6 +169,7 @@ impl<H: MessageHandler> Session<H> {
             has_authenticated: false,
             offers_auth: false,
             offers_xforward: false,
+            needs_hello: false,
             bad_commands: 0,
             took_leave: false,
         }
@@ -304,9 +310,8 @@ impl<H: MessageHandler> Session<H> {
             Command::Query => self.pass(line).await.map(drop),
             Command::Quit => self.quit(line).await,
             Command::Auth if self.offers_auth => self.auth(line).await,
-            Command::Auth | Command::StartTls => {
-                self.answer_bad(&Reply::new(502, "5.5.1 command not implemented"))
-            }
+            Command::StartTls => Box::pin(self.starttls()).await,
+            Command::Auth => self.answer_bad(&Reply::new(502, "5.5.1 command not implemented")),
             Command::Xclient(arguments) => self.xclient(&arguments),
             Command::Xforward => self.xforward(line).await,
             Command::Unknown => self.answer_bad(&Reply::new(500, "5.5.1 command not recognized")),
@@ -325,6 +330,7 @@ impl<H: MessageHandler> Session<H> {
             self.info.helo = name.to_owned();
             self.hello = Some(line.to_owned());
             self.is_lmtp = is_lmtp;
+            self.needs_hello = false;
             let offers = |keyword| extended && capabilities::offers(&reply, keyword);
             self.next_hop_offers =
                 NextHopOffers { pipelining: offers("PIPELINING"), chunking: offers("CHUNKING") };
@@ -337,6 +343,7 @@ impl<H: MessageHandler> Session<H> {
             let offer = Offer {
                 hostname,
                 message_size,
+                starttls: self.offers_starttls(),
                 auth: self.offers_auth,
                 xclient: self.may_xclient(),
                 xforward: self.offers_xforward,
@@ -354,9 +361,15 @@ impl<H: MessageHandler> Session<H> {
         self.chunks = Chunks::None;
     }
 
-    /// Credentials cross no network in clear through us, nor on the way to a proxy in front of us.
+    /// Credentials cross no network in clear: not from the client to us, not on the way to a proxy in front of us,
+    /// and not from us to the next hop.
     fn may_auth(&self) -> bool {
-        [self.caller.peer, self.info.client.ip()].iter().all(|address| address.to_canonical().is_loopback())
+        let is_loopback = |address: IpAddr| address.to_canonical().is_loopback();
+        let Caller { peer, speaker, identity, .. } = &self.caller;
+        // A proxy that writes a PROXY header passes the client's TLS on; one that says XCLIENT has TLS of its own.
+        let to_us = self.client.stream().is_tls() || (is_loopback(*peer) && is_loopback(*speaker));
+        let to_speaker = identity.address.is_some_and(|client| client == *speaker || is_loopback(client));
+        to_us && to_speaker && self.next_hop.is_private()
     }
 
     async fn mail_or_rcpt(&mut self, command: Command, line: &[u8]) -> Result<(), End> {
@@ -376,6 +389,9 @@ impl<H: MessageHandler> Session<H> {
 
     /// Why MAIL does not go to the next hop.
     fn refusal_of_mail(&self, parameters: &[Parameter]) -> Option<Reply> {
+        if self.needs_hello {
+            return Some(Reply::new(503, "5.5.1 EHLO first"));
+        }
         let max = self.around.settings.limits.message_size;
         let too_large = command::declared_size(parameters).is_some_and(|size| size > max);
         too_large.then(|| Reply::new(552, "5.3.4 message size exceeds limit"))
@@ -493,7 +509,7 @@ impl<H: MessageHandler> Session<H> {
 
 /// Waits for the next hop, and meanwhile sends the client what waits for it.
 async fn meanwhile_flushing<T>(
-    client: &mut Connection<TcpStream>,
+    client: &mut Connection<Stream>,
     asking: impl Future<Output = Result<T, RelayError>>,
 ) -> Result<T, End> {
     let mut asking = std::pin::pin!(asking);
@@ -518,7 +534,7 @@ async fn connect(
         }
         Introduction::Nothing | Introduction::Xclient => None,
     };
-    NextHop::connect(&settings.next_hop, header.as_deref(), settings.limits.next_hop_timeout).await
+    Box::pin(NextHop::open(settings, header.as_deref())).await
 }
 
 fn final_reply(reply: &Reply) -> Result<&[u8], RelayError> {
@@ -528,7 +544,7 @@ fn final_reply(reply: &Reply) -> Result<&[u8], RelayError> {
 /// Says the last words to the client, and QUIT to a next hop that waits for a command.
 async fn say_farewell(
     info: &SessionInfo,
-    mut client: Connection<TcpStream>,
+    mut client: Connection<Stream>,
     next_hop: Option<NextHop>,
     end: &End,
 ) {

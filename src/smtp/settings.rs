@@ -1,12 +1,14 @@
 //! What the configuration says about one listener. A session keeps the settings that it began with; after a
 //! reload new sessions get new ones.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 
 use ipnet::IpNet;
 
 use crate::limits::Limits;
 use crate::smtp::data::BareLineEnds;
+use crate::smtp::tls::{ClientTls, ServerTls};
 
 /// The settings of one listener.
 #[derive(Clone, Debug)]
@@ -15,8 +17,12 @@ pub struct Settings {
     pub listener: String,
     /// Our name in the greeting and the first line of EHLO's reply.
     pub hostname: String,
-    /// The next hop, `host:port`.
-    pub next_hop: String,
+    /// The next hop.
+    pub next_hop: Address,
+    /// Whether the next hop is spoken to under TLS.
+    pub next_hop_tls: NextHopTls,
+    /// How clients get TLS.
+    pub tls: Tls,
     /// Who may connect; nobody else.
     pub clients: Vec<IpNet>,
     /// How the next hop is told who the client is.
@@ -31,6 +37,63 @@ pub struct Settings {
     pub bare_line_ends: BareLineEnds,
     /// Limits and time-outs.
     pub limits: Limits,
+}
+
+/// Where a server listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Address {
+    /// On a TCP port: `host:port`.
+    Tcp(String),
+    /// On a UNIX socket.
+    Unix(PathBuf),
+}
+
+impl From<SocketAddr> for Address {
+    fn from(address: SocketAddr) -> Self {
+        Self::Tcp(address.to_string())
+    }
+}
+
+/// How clients get TLS.
+#[derive(Clone, Debug, Default)]
+pub enum Tls {
+    /// Not at all: there is no certificate.
+    #[default]
+    Off,
+    /// By STARTTLS, which none need say.
+    StartTls(ServerTls),
+    /// With the connection (RFC 8314 §3.3).
+    Implicit(ServerTls),
+}
+
+impl Tls {
+    /// Our certificate.
+    pub(super) fn certificate(&self) -> Option<&ServerTls> {
+        match self {
+            Self::Off => None,
+            Self::StartTls(certificate) | Self::Implicit(certificate) => Some(certificate),
+        }
+    }
+
+    /// Our certificate, if TLS begins with the connection.
+    pub(super) fn implicit(&self) -> Option<&ServerTls> {
+        match self {
+            Self::Off | Self::StartTls(_) => None,
+            Self::Implicit(certificate) => Some(certificate),
+        }
+    }
+}
+
+/// Whether the next hop is spoken to under TLS.
+#[derive(Clone, Debug, Default)]
+pub enum NextHopTls {
+    /// Never.
+    #[default]
+    Off,
+    /// Where it can be had.
+    May(ClientTls),
+    /// Always, or not at all.
+    Must(ClientTls),
 }
 
 /// How the next hop is told who the client is.

@@ -13,8 +13,8 @@ use waxseal::edits::Edits;
 use waxseal::envelope::Envelope;
 use waxseal::limits::Limits;
 use waxseal::smtp::{
-    self, Account, BareLineEnds, Content, Decision, Introduction, MessageHandler, Reply, Resources,
-    SessionInfo, Settings,
+    self, Account, BareLineEnds, Content, Decision, Introduction, MessageHandler, NextHopTls, Reply,
+    Resources, SessionInfo, Settings, Tls,
 };
 
 /// Relays every message unchanged, but for what its field `X-Test` asks:
@@ -74,7 +74,9 @@ pub(crate) fn settings(next_hop: SocketAddr) -> Settings {
     Settings {
         listener: "test".into(),
         hostname: "gate.example".into(),
-        next_hop: next_hop.to_string(),
+        next_hop: next_hop.into(),
+        next_hop_tls: NextHopTls::Off,
+        tls: Tls::Off,
         clients: vec!["127.0.0.0/8".parse().expect("a network")],
         introduction: Introduction::Nothing,
         xclient_from: Vec::new(),

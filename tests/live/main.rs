@@ -13,6 +13,7 @@
 mod postfix;
 #[path = "../program/mod.rs"]
 mod program;
+mod tls;
 
 use std::fs;
 use std::net::SocketAddr;

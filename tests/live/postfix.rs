@@ -44,6 +44,7 @@ retry unix - - n - - error
 virtual unix - n n - - virtual
 anvil unix - - n - 1 anvil
 scache unix - - n - 1 scache
+tlsmgr unix - - n 1000? 1 tlsmgr
 ";
 
 /// A server of this Postfix for master.cf; each option must hold no blank.

@@ -7,6 +7,7 @@
 pub(crate) mod letter;
 pub(crate) mod site;
 pub(crate) mod smtp;
+pub(crate) mod tls;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -100,6 +101,11 @@ pub(crate) fn word(path: &Path) -> &str {
 /// Runs `waxseal` with these arguments and nothing on stdin.
 pub(crate) fn waxseal(arguments: &[&str]) -> Ended {
     ended(command().args(arguments))
+}
+
+/// Runs `waxseal` with these environment variables.
+pub(crate) fn waxseal_with(variables: &[(&str, &str)], arguments: &[&str]) -> Ended {
+    ended(command().envs(variables.iter().copied()).args(arguments))
 }
 
 /// Runs `waxseal` in `folder`.

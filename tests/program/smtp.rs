@@ -1,6 +1,6 @@
 //! A mail client and a mail server (RFC 5321), as small as tests need them.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
@@ -29,8 +29,8 @@ pub(crate) fn free_port() -> SocketAddr {
 
 /// A client's session.
 #[derive(Debug)]
-pub(crate) struct Client {
-    stream: BufReader<TcpStream>,
+pub(crate) struct Client<S = TcpStream> {
+    stream: BufReader<S>,
     /// What the server said first.
     pub(crate) greeting: String,
 }
@@ -43,9 +43,7 @@ impl Client {
 
     /// Connects, speaks first, and takes the greeting.
     pub(crate) fn connect_saying(server: SocketAddr, header: &str) -> Self {
-        let stream = TcpStream::connect(server).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        let mut client = Self { stream: BufReader::new(stream), greeting: String::new() };
+        let mut client = Self::over(connected(server));
         client.send(header.as_bytes());
         client.greeting = client.reply();
         client
@@ -58,6 +56,33 @@ impl Client {
         assert!(reply.starts_with("250"), "{} {reply}", client.greeting);
         client
     }
+}
+
+/// A connection on which no read takes longer than patience.
+pub(crate) fn connected(server: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(server).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream
+}
+
+impl<S: Read + Write> Client<S> {
+    /// A session over any stream, its greeting still to come.
+    pub(crate) fn over(stream: S) -> Self {
+        Self { stream: BufReader::new(stream), greeting: String::new() }
+    }
+
+    /// A session over any stream that begins with a greeting.
+    pub(crate) fn greeted_over(stream: S) -> Self {
+        let mut client = Self::over(stream);
+        client.greeting = client.reply();
+        client
+    }
+
+    /// The stream, of which nothing may be left to read.
+    pub(crate) fn into_stream(self) -> S {
+        assert!(self.stream.buffer().is_empty());
+        self.stream.into_inner()
+    }
 
     /// Sends a command and takes the reply.
     pub(crate) fn say(&mut self, line: &str) -> String {
@@ -68,6 +93,7 @@ impl Client {
     /// Sends octets.
     pub(crate) fn send(&mut self, octets: &[u8]) {
         self.stream.get_mut().write_all(octets).unwrap();
+        self.stream.get_mut().flush().unwrap();
     }
 
     /// A whole reply, its lines without the last CR LF; empty if the server hung up.
@@ -85,7 +111,11 @@ impl Client {
 
     /// Whether the server hangs up, having said nothing more.
     pub(crate) fn is_closed(&mut self) -> bool {
-        self.stream.read(&mut [0]).unwrap() == 0
+        match self.stream.read(&mut [0]) {
+            Ok(read) => read == 0,
+            // Under TLS, a farewell may be missing.
+            Err(error) => matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset),
+        }
     }
 
     /// Whether the server hangs up, in whatever way, having said nothing more.
