@@ -2,7 +2,7 @@
 
 use crate::domain::DomainName;
 use crate::header::{Field, HeaderSection, is_blank};
-use crate::report::{not_intact, printable};
+use crate::report::{self, not_intact, printable};
 use crate::verdict::Verification;
 
 /// The method that our result is under.
@@ -28,7 +28,7 @@ pub fn field(hostname: &DomainName, verification: &Verification) -> String {
 /// Why, in the result's words, naming attachments that are not intact.
 fn reason(verification: &Verification) -> Option<String> {
     let mut parts: Vec<String> = Vec::new();
-    parts.extend(verification.verdict.reason().map(|reason| reason.as_str().to_owned()));
+    parts.extend(report::reason(verification).map(str::to_owned));
     parts.extend(verification.doubts.iter().map(|doubt| doubt.code().to_owned()));
     parts.extend(not_intact(verification));
     if verification.trial {

@@ -1,6 +1,5 @@
 //! One message from its final dot to the reply: sealed or verified, the policy applied, passed on or answered.
 
-use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -12,18 +11,18 @@ use tracing::error;
 use crate::author::Author;
 use crate::authres;
 use crate::config::{Mode, UncleanHeader};
-use crate::domain::{DomainName, Selector};
+use crate::domain::DomainName;
 use crate::edits::Edits;
-use crate::envelope::Envelope;
+use crate::envelope::{Envelope, ForwardPath};
 use crate::header::HeaderSection;
-use crate::lookup::LookupKey;
+use crate::lookup::{LookupKey, look_up};
 use crate::manifest::Status;
 use crate::notify::{Alert, Alerter, Finding, Outcome};
-use crate::policy::Action;
-use crate::report::{not_intact, printable, summary};
+use crate::policy::{Action, Ruling};
+use crate::report::{not_intact, printable, reason, summary};
 use crate::seal::body::ArrivingBody;
 use crate::seal::format::FIELD;
-use crate::seal::knowledge::{Answer, Knowledge, Pins};
+use crate::seal::knowledge::{Answers, Knowledge};
 use crate::seal::message::Message;
 use crate::seal::remembered::Observation;
 use crate::seal::sign::{Moment, SealError, Sealer, seal};
@@ -122,9 +121,11 @@ impl<L: LookupKey> Gateway<L> {
             return Decision::answer(reply, Account { action: "defer", ..Account::default() });
         };
         let known = self.look_up(&running, &Message::new(message.head()), now).await;
+        let recipients = recipient_domains(envelope);
         let judge = Arc::clone(&running);
-        let judged =
-            message.examine(move |octets| judge.judge(&Message::arrived(octets, body), known, now)).await;
+        let judged = message
+            .examine(move |octets| judge.judge(&Message::arrived(octets, body), known, &recipients, now))
+            .await;
         let judged = match judged {
             Ok(judged) => judged,
             Err(error) => {
@@ -134,9 +135,9 @@ impl<L: LookupKey> Gateway<L> {
         };
         let account = judged.account();
         let summary = summary(&judged.verification);
-        let decision = match judged.action {
+        let decision = match judged.ruling.action {
             Action::Deliver | Action::Mark => {
-                tell_of_mark(&running, session, envelope, &judged);
+                tell_of_passage(&running, session, envelope, &judged);
                 Decision::relay(message, judged.edits.clone(), account)
             }
             Action::Quarantine => self.hold(&running, session, envelope, message, &judged).await,
@@ -164,11 +165,11 @@ impl<L: LookupKey> Gateway<L> {
         }
         let now = unix_time()?;
         let known = self.look_up(running, &message, now).await;
-        let judged = running.judge(&message, known, now);
-        match judged.action {
+        let judged = running.judge(&message, known, &recipient_domains(envelope), now);
+        match judged.ruling.action {
             Action::Deliver | Action::Mark => {
-                running.record(session, envelope, &judged, judged.action.as_str(), now);
-                tell_of_mark(running, session, envelope, &judged);
+                running.record(session, envelope, &judged, judged.ruling.action.as_str(), now);
+                tell_of_passage(running, session, envelope, &judged);
                 Some((judged.edits.clone(), judged.account()))
             }
             Action::Quarantine | Action::Reject | Action::Defer => None,
@@ -178,7 +179,7 @@ impl<L: LookupKey> Gateway<L> {
     /// What is known of those whom a message names: pins, memory, and what DNS says of the keys that no pin settles.
     async fn look_up(&self, running: &Running, message: &Message<'_>, now: u64) -> Known {
         let standing = Standing::of(message, &running.pins, running.recorder.as_ref(), now).await;
-        let answers = look_up(message, &standing.pins, &*self.lookup).await;
+        let answers = look_up(message, &standing.pins, &*self.lookup, running.setup.dns.timeout).await;
         Known { standing, answers }
     }
 
@@ -205,7 +206,7 @@ impl<L: LookupKey> Gateway<L> {
                 .collect(),
             result: Some(authres::field(&running.setup.hostname, &judged.verification)),
             verdict: judged.verification.verdict.as_str().to_owned(),
-            reason: judged.verification.verdict.reason().map(|reason| reason.as_str().to_owned()),
+            reason: reason(&judged.verification).map(str::to_owned),
             summary: printable(&summary(&judged.verification), 500),
             message_id: judged.origin.message_id.clone(),
             size: message.size(),
@@ -317,7 +318,7 @@ impl Origin {
 struct Judged {
     origin: Origin,
     verification: Verification,
-    action: Action,
+    ruling: Ruling,
     edits: Edits,
 }
 
@@ -326,23 +327,34 @@ impl Judged {
         let verification = &self.verification;
         Account {
             verdict: Some(verification.verdict.as_str()),
-            reason: verification.verdict.reason().map(|reason| reason.as_str()),
+            reason: reason(verification),
             trust: verification.trust.map(|trust| trust.as_str()),
             known: verification.known.map(|ground| ground.as_str()),
+            key_lookup: verification.key_lookup.map(|lookup| lookup.as_str()),
+            policy_lookup: verification.policy_lookup.map(|lookup| lookup.as_str()),
+            published: verification.published.map(|request| request.as_str()),
+            withheld: self.ruling.withheld.map(|action| action.as_str()),
             trial: verification.trial,
-            ..self.origin.account(self.action.as_str(), &summary(verification))
+            ..self.origin.account(self.ruling.action.as_str(), &summary(verification))
         }
     }
 }
 
 impl Running {
-    fn judge(&self, message: &Message<'_>, known: Known, now: u64) -> Judged {
+    fn judge(
+        &self,
+        message: &Message<'_>,
+        known: Known,
+        recipients: &[Option<DomainName>],
+        now: u64,
+    ) -> Judged {
         let Known { standing: Standing { pins, memory }, answers } = known;
         let knowledge = Knowledge { pins: &pins, answers, memory };
         let verification = verify(message, &knowledge, now);
-        let action = self.setup.policy.action(&verification);
-        let edits = verified_edits(message.header(), &self.setup, &verification, action);
-        Judged { origin: Origin::of(message.header()), verification, action, edits }
+        let origin = Origin::of(message.header());
+        let ruling = self.setup.policy.ruling(&verification, origin.author.domains(), recipients);
+        let edits = verified_edits(message.header(), &self.setup, &verification, ruling.action);
+        Judged { origin, verification, ruling, edits }
     }
 
     /// Has the result and what was done written down, for memory and for `waxseal report`.
@@ -366,10 +378,10 @@ impl Running {
                 at: now,
                 session: session.id.to_string(),
                 verdict: verification.verdict.as_str().to_owned(),
-                reason: verification.verdict.reason().map(|reason| reason.as_str().to_owned()),
+                reason: reason(verification).map(str::to_owned),
                 known: verification.known.map(|ground| ground.as_str().to_owned()),
                 trust: verification.trust.map(|trust| trust.as_str().to_owned()),
-                asked: judged.action.as_str().to_owned(),
+                asked: judged.ruling.withheld.unwrap_or(judged.ruling.action).as_str().to_owned(),
                 done: done.to_owned(),
                 from_domain: author.map(ToString::to_string),
                 domain: verification.domain.as_ref().map(ToString::to_string),
@@ -400,19 +412,10 @@ struct Known {
     answers: Answers,
 }
 
-/// DNS answers by domain and selector.
-type Answers = HashMap<(DomainName, Selector), Answer>;
-
-/// Looks up the keys that the check of a message may need and no pin covers.
-pub async fn look_up<L: LookupKey>(message: &Message<'_>, pins: &Pins, lookup: &L) -> Answers {
-    let mut answers = HashMap::new();
-    for (domain, selector) in message.wanted_keys() {
-        if !pins.need_no_lookup(&domain) {
-            let answer = lookup.lookup(&domain, &selector).await;
-            answers.insert((domain, selector), answer);
-        }
-    }
-    answers
+/// Each recipient's domain, if it has one and no address literal.
+fn recipient_domains(envelope: &Envelope) -> Vec<Option<DomainName>> {
+    let domain = |recipient: &ForwardPath| recipient.domain()?.parse().ok();
+    envelope.recipients.iter().map(domain).collect()
 }
 
 enum SealNowError {
@@ -472,13 +475,17 @@ fn unreadable(session: &SessionInfo, error: &io::Error, account: Account) -> Dec
     Decision::answer(Reply::new(451, "4.3.0 cannot read the message back, try again later"), account)
 }
 
-/// Mail that nothing but memory misses a seal of is delivered, and the administrator is told (SEAL.md §8).
-fn tell_of_mark(running: &Running, session: &SessionInfo, envelope: &Envelope, judged: &Judged) {
+/// The administrator is told of mail that goes its way though nothing but memory misses a seal of it (SEAL.md §8), or only
+/// because the policy is to observe or the key on trial.
+fn tell_of_passage(running: &Running, session: &SessionInfo, envelope: &Envelope, judged: &Judged) {
     let verification = &judged.verification;
     let by_memory = verification.verdict == Verdict::Missing && verification.known == Some(Ground::Memory);
-    if by_memory && judged.action == Action::Mark {
-        tell(running, session.id.to_string(), envelope, judged, Outcome::Marked);
-    }
+    let outcome = match judged.ruling {
+        Ruling { withheld: Some(Action::Quarantine | Action::Reject), .. } => Outcome::Observed,
+        Ruling { action: Action::Mark, .. } if by_memory => Outcome::Marked,
+        _ => return,
+    };
+    tell(running, session.id.to_string(), envelope, judged, outcome);
 }
 
 fn tell(running: &Running, id: String, envelope: &Envelope, judged: &Judged, outcome: Outcome) {
@@ -497,7 +504,7 @@ fn tell(running: &Running, id: String, envelope: &Envelope, judged: &Judged, out
     alerter.alert(Alert {
         id,
         verdict: verification.verdict.as_str().to_owned(),
-        reason: verification.verdict.reason().map(|reason| reason.as_str().to_owned()),
+        reason: reason(verification).map(str::to_owned),
         outcome,
         from_domain: judged.origin.author.domains().first().map(ToString::to_string),
         reverse_path: envelope.reverse_path.as_str().to_owned(),

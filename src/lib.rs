@@ -5,7 +5,7 @@
 //! | part | modules | rule |
 //! |---|---|---|
 //! | core | [`author`], [`authres`], [`domain`], [`doubt`], [`edits`], [`envelope`], [`header`], [`limits`], [`manifest`], [`mime`], [`policy`], [`report`], [`seal`], [`stored`], [`verdict`] | no tokio, sockets, files, environment or clock |
-//! | edges | [`smtp`], [`config`], [`keyfile`], [`lookup`], [`store`], [`notify`], [`systemd`], [`open_files`] | each speaks one outside language; edges don't import each other |
+//! | edges | [`smtp`], [`config`], [`dns`], [`keyfile`], [`lookup`], [`store`], [`notify`], [`systemd`], [`open_files`] | each speaks one outside language; edges don't import each other, but for the contract in `lookup` |
 //! | centre | [`setup`], [`standing`], [`gateway`], [`release`], [`expiry`], [`service`], [`log`], [`demo`], [`commands`] | where core and edges meet |
 
 pub mod author;
@@ -13,6 +13,7 @@ pub mod authres;
 pub mod commands;
 pub mod config;
 pub mod demo;
+pub mod dns;
 pub mod domain;
 pub mod doubt;
 pub mod edits;

@@ -1,15 +1,29 @@
-//! How keys that are not pinned are looked up: one method, so that DNS, a test's canned answers and no lookup at all
-//! serve alike.
+//! How what is not pinned is looked up: two methods, so that DNS, a test's canned answers and no lookup at all serve
+//! alike; and all lookups that one message needs, at once and within one wait.
 
 use std::future::Future;
+use std::time::Duration;
+
+use futures_util::future::{join, join_all};
+use tokio::time::{Instant, timeout_at};
 
 use crate::domain::{DomainName, Selector};
-use crate::seal::knowledge::Answer;
+use crate::seal::key::KeyRecord;
+use crate::seal::knowledge::{Answer, Answers, Failure, Pins};
+use crate::seal::message::Message;
+use crate::seal::policy_record::PolicyRecord;
 
-/// Looks key records up (SEAL.md §7).
+/// Looks records up. A failure that may pass is [`Answer::Failed`], never `NotFound`.
 pub trait LookupKey: Send + Sync + 'static {
-    /// The record of a sealing domain's selector. A failure that may pass is [`Answer::Failed`], never `NotFound`.
-    fn lookup(&self, domain: &DomainName, selector: &Selector) -> impl Future<Output = Answer> + Send;
+    /// The key records of a sealing domain's selector (SEAL.md §7).
+    fn lookup(
+        &self,
+        domain: &DomainName,
+        selector: &Selector,
+    ) -> impl Future<Output = Answer<KeyRecord>> + Send;
+
+    /// The policy records of a domain (SEAL.md §8).
+    fn lookup_policy(&self, domain: &DomainName) -> impl Future<Output = Answer<PolicyRecord>> + Send;
 }
 
 /// Looks nothing up: only pins are believed.
@@ -17,7 +31,78 @@ pub trait LookupKey: Send + Sync + 'static {
 pub struct PinsOnly;
 
 impl LookupKey for PinsOnly {
-    async fn lookup(&self, _domain: &DomainName, _selector: &Selector) -> Answer {
-        Answer::NotFound
+    async fn lookup(&self, _domain: &DomainName, _selector: &Selector) -> Answer<KeyRecord> {
+        Answer::NotFound { secure: false }
+    }
+
+    async fn lookup_policy(&self, _domain: &DomainName) -> Answer<PolicyRecord> {
+        Answer::NotFound { secure: false }
+    }
+}
+
+/// Looks up what the check of a message may need and no pin covers: at most 8 keys and 32 policies, all at once.
+/// What takes longer than `timeout` has failed; what came in time counts.
+pub async fn look_up<L: LookupKey>(
+    message: &Message<'_>,
+    pins: &Pins,
+    lookup: &L,
+    timeout: Duration,
+) -> Answers {
+    let deadline = Instant::now() + timeout;
+    let keys = message.wanted_keys().into_iter().filter(|(domain, _)| !pins.need_no_lookup(domain));
+    let keys = keys.map(async |(domain, selector)| {
+        let answer = timeout_at(deadline, lookup.lookup(&domain, &selector)).await;
+        ((domain, selector), answer.unwrap_or(Answer::Failed(Failure::Unanswered)))
+    });
+    let policies = message.wanted_policies().into_iter().filter(|domain| !pins.covers(domain));
+    let policies = policies.map(async |domain| {
+        let answer = timeout_at(deadline, lookup.lookup_policy(&domain)).await;
+        (domain, answer.unwrap_or(Answer::Failed(Failure::Unanswered)))
+    });
+    let (keys, policies) = join(join_all(keys), join_all(policies)).await;
+    Answers { keys: keys.into_iter().collect(), policies: policies.into_iter().collect() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Answers for `quick` at once, for others never.
+    struct HalfDead;
+
+    impl LookupKey for HalfDead {
+        async fn lookup(&self, _domain: &DomainName, selector: &Selector) -> Answer<KeyRecord> {
+            if selector.as_str() != "quick" {
+                std::future::pending::<()>().await;
+            }
+            Answer::NotFound { secure: true }
+        }
+
+        async fn lookup_policy(&self, _domain: &DomainName) -> Answer<PolicyRecord> {
+            std::future::pending().await
+        }
+    }
+
+    /// SEAL.md §7, §8: one wait for the whole message, however many lookups it needs, and what came in time counts.
+    #[tokio::test(start_paused = true)]
+    async fn all_lookups_of_a_message_share_one_wait() {
+        let hash = blake3::hash(b"").as_bytes().to_vec();
+        let hash = encodify::base64::URL_SAFE_NO_PAD.encode(hash);
+        let signature = encodify::base64::URL_SAFE_NO_PAD.encode([0; 64]);
+        let seal = |selector: &str| {
+            format!(
+                "Attachment-Seal: v=1; a=ed25519-blake3; d=example.org; s={selector}; t=1; x=2; hi={hash}; \
+                 ha={hash}; hs={hash}; bh={hash}; m=; b={signature}\r\n"
+            )
+        };
+        let seals: String = ["quick", "a", "b", "c", "d", "e", "f", "g"].into_iter().map(seal).collect();
+        let text = format!("{seals}From: a@x.y.example.org\r\n\r\n");
+        let start = Instant::now();
+        let wait = Duration::from_secs(7);
+        let answers = look_up(&Message::new(text.as_bytes()), &Pins::default(), &HalfDead, wait).await;
+        assert_eq!(start.elapsed(), wait);
+        let failed = answers.keys.values().filter(|answer| **answer == Answer::Failed(Failure::Unanswered));
+        assert_eq!((answers.keys.len(), failed.count()), (8, 7));
+        assert_eq!(answers.policies.len(), 3);
     }
 }

@@ -1,13 +1,15 @@
-//! What is done about a verdict: the verifying site's decision (SEAL.md §6 has the defaults).
+//! What is done about a verdict: the verifying site's decision (SEAL.md §6 has the defaults, §8 says what `published` is).
 
 use std::str::FromStr;
 
 use thiserror::Error;
 
+use crate::domain::DomainName;
+use crate::seal::policy_record::Request;
 use crate::verdict::{Ground, Verdict, Verification};
 
-/// What is done with a message, by its verdict.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What is done with a message, mildest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Action {
     /// Passed on as it is.
     Deliver,
@@ -15,48 +17,155 @@ pub enum Action {
     Mark,
     /// Accepted and held for the administrator.
     Quarantine,
-    /// Answered with 550.
-    Reject,
     /// Answered with 451: the client tries again later.
     Defer,
+    /// Answered with 550.
+    Reject,
 }
 
-/// An action for each verdict, `[policy]` in the configuration.
+/// What the configuration says is to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Choice {
+    /// This.
+    Do(Action),
+    /// What the sealing domain's policy record asks.
+    Published,
+}
+
+/// Whether anything is done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// Verdicts are acted on.
+    #[default]
+    Enforce,
+    /// Verdicts are reported, and every message is delivered.
+    Observe,
+}
+
+/// A choice for each verdict.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Policy {
+pub struct Choices {
+    /// Whether the choices are acted on. Default: they are.
+    pub mode: Mode,
     /// Sealed, every attachment as sent. Default deliver.
-    pub pass: Action,
+    pub pass: Choice,
     /// No seal, none expected. Default deliver.
-    pub none: Action,
+    pub none: Choice,
     /// No seal, though one was expected. Default quarantine.
-    pub missing: Action,
+    pub missing: Choice,
     /// No seal, and only memory says that one was to be expected (SEAL.md §8): `missing` where the file
     /// sets it, else mark.
-    pub missing_by_memory: Action,
+    pub missing_by_memory: Choice,
     /// Proof of change, or a wrong seal. Default quarantine.
-    pub fail: Action,
+    pub fail: Choice,
     /// Changed, and readers could disagree on what it holds. Default quarantine.
-    pub ambiguous: Action,
+    pub ambiguous: Choice,
     /// The valid seal of a domain that is not the author's. Default mark.
-    pub unaligned: Action,
+    pub unaligned: Choice,
     /// As sent, but not fresh. Default quarantine.
-    pub expired: Action,
+    pub expired: Choice,
     /// No key to check with. Default mark.
-    pub unknown_key: Action,
+    pub unknown_key: Choice,
     /// A key that contradicts what is known. Default quarantine.
-    pub key_changed: Action,
+    pub key_changed: Choice,
     /// The key could not be looked up for now. Default defer.
-    pub temperror: Action,
+    pub temperror: Choice,
+}
+
+/// One `[[policy.for]]`: other choices for some mail.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exception {
+    /// It is for mail from these domains and those below; empty for mail from all.
+    pub correspondents: Vec<DomainName>,
+    /// It is for mail to these domains and those below; empty for mail to all.
+    pub recipients: Vec<DomainName>,
+    /// What is chosen.
+    pub choices: Choices,
+}
+
+/// `[policy]` in the configuration.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Policy {
+    /// What is chosen for mail that no exception is for.
+    pub choices: Choices,
+    /// Exceptions; the first that fits counts.
+    pub exceptions: Vec<Exception>,
     /// Put before the subject of marked mail: printable ASCII, at most 64 octets. Default: nothing.
     pub subject_prefix: Option<String>,
 }
 
+/// What is done with one message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ruling {
+    /// What is done.
+    pub action: Action,
+    /// What would have been done, were the key not on trial and the policy not to observe only.
+    pub withheld: Option<Action>,
+}
+
 impl Policy {
-    /// What is done with a message. On trial (`t=y` in the key's record) verdicts are reported, and no action is taken.
-    pub fn action(&self, verification: &Verification) -> Action {
-        if verification.trial {
-            return Action::Deliver;
+    /// What is done with a message, by the domains that may be its author's and those of its recipients, `None` for a
+    /// recipient without one. It is one message for all of them, so where exceptions differ the strictest action counts:
+    /// nobody gets mail because somebody else takes more.
+    pub fn ruling(
+        &self,
+        verification: &Verification,
+        authors: &[DomainName],
+        recipients: &[Option<DomainName>],
+    ) -> Ruling {
+        let authors = some_or_none(authors.iter().map(Some));
+        let recipients = some_or_none(recipients.iter().map(Option::as_ref));
+        let cases =
+            authors.iter().flat_map(|author| recipients.iter().map(|recipient| (*author, *recipient)));
+        let rulings =
+            cases.map(|(author, recipient)| self.choices_for(author, recipient).ruling(verification));
+        let (action, withheld) = rulings
+            .map(|ruling| (ruling.action, ruling.withheld))
+            .reduce(|one, other| (one.0.max(other.0), one.1.max(other.1)))
+            .unwrap_or((Action::Deliver, None));
+        // What is done openly needs no mention of the same withheld elsewhere.
+        Ruling { action, withheld: withheld.filter(|withheld| *withheld > action) }
+    }
+
+    fn choices_for(&self, author: Option<&DomainName>, recipient: Option<&DomainName>) -> &Choices {
+        let fits = |exception: &&Exception| {
+            is_among(author, &exception.correspondents) && is_among(recipient, &exception.recipients)
+        };
+        self.exceptions.iter().find(fits).map_or(&self.choices, |exception| &exception.choices)
+    }
+}
+
+/// The domains, or the absence of any as the one case there is.
+fn some_or_none<'a>(domains: impl Iterator<Item = Option<&'a DomainName>>) -> Vec<Option<&'a DomainName>> {
+    let mut domains: Vec<_> = domains.collect();
+    domains.sort();
+    domains.dedup();
+    if domains.is_empty() { vec![None] } else { domains }
+}
+
+fn is_among(domain: Option<&DomainName>, listed: &[DomainName]) -> bool {
+    listed.is_empty() || domain.is_some_and(|domain| listed.iter().any(|other| domain.is_at_or_below(other)))
+}
+
+impl Choices {
+    fn ruling(&self, verification: &Verification) -> Ruling {
+        let wanted = self.action(verification);
+        // On trial (`t=y` in the key's record) verdicts are reported, and no action is taken (SEAL.md §7).
+        if verification.trial || self.mode == Mode::Observe {
+            let withheld = (wanted != Action::Deliver).then_some(wanted);
+            return Ruling { action: Action::Deliver, withheld };
         }
+        Ruling { action: wanted, withheld: None }
+    }
+
+    fn action(&self, verification: &Verification) -> Action {
+        match self.choice(verification) {
+            Choice::Do(action) => action,
+            Choice::Published => published(verification),
+        }
+    }
+
+    fn choice(&self, verification: &Verification) -> Choice {
         match verification.verdict {
             Verdict::Pass => self.pass,
             Verdict::None => self.none,
@@ -73,35 +182,57 @@ impl Policy {
     }
 }
 
-impl Default for Policy {
+/// What the policy record asks, or the default action where it may not decide or there is none. A domain speaks of mail
+/// that is not as its own sealed mail should be: not of good mail, nor of a stranger's, nor of what we could not find out.
+fn published(verification: &Verification) -> Action {
+    let default = || match Choices::default().choice(verification) {
+        Choice::Do(action) => action,
+        Choice::Published => Action::Quarantine,
+    };
+    match verification.verdict {
+        Verdict::Pass | Verdict::None | Verdict::Unaligned | Verdict::Temperror => default(),
+        Verdict::Missing
+        | Verdict::Fail(_)
+        | Verdict::Ambiguous
+        | Verdict::Expired
+        | Verdict::UnknownKey
+        | Verdict::KeyChanged => match verification.published {
+            Some(Request::None) => Action::Deliver,
+            Some(Request::Quarantine) => Action::Quarantine,
+            Some(Request::Reject) => Action::Reject,
+            None => default(),
+        },
+    }
+}
+
+impl Default for Choices {
     fn default() -> Self {
         Self {
-            pass: Action::Deliver,
-            none: Action::Deliver,
-            missing: Action::Quarantine,
-            missing_by_memory: Action::Mark,
-            fail: Action::Quarantine,
-            ambiguous: Action::Quarantine,
-            unaligned: Action::Mark,
-            expired: Action::Quarantine,
-            unknown_key: Action::Mark,
-            key_changed: Action::Quarantine,
-            temperror: Action::Defer,
-            subject_prefix: None,
+            mode: Mode::Enforce,
+            pass: Choice::Do(Action::Deliver),
+            none: Choice::Do(Action::Deliver),
+            missing: Choice::Do(Action::Quarantine),
+            missing_by_memory: Choice::Do(Action::Mark),
+            fail: Choice::Do(Action::Quarantine),
+            ambiguous: Choice::Do(Action::Quarantine),
+            unaligned: Choice::Do(Action::Mark),
+            expired: Choice::Do(Action::Quarantine),
+            unknown_key: Choice::Do(Action::Mark),
+            key_changed: Choice::Do(Action::Quarantine),
+            temperror: Choice::Do(Action::Defer),
         }
     }
 }
 
 /// A word that is no action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub enum ParseActionError {
-    /// Known, but not to this version.
-    #[error("not available in this version; use deliver, mark, quarantine, reject or defer")]
-    Later,
-    /// Not known at all.
-    #[error("not an action; use deliver, mark, quarantine, reject or defer")]
-    Unknown,
-}
+#[error("not an action; use deliver, mark, quarantine, reject, defer or published")]
+pub struct ParseChoiceError;
+
+/// A word that is no mode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("not a mode; use enforce or observe")]
+pub struct ParseModeError;
 
 impl Action {
     /// The word that configuration and logs use.
@@ -110,24 +241,174 @@ impl Action {
             Self::Deliver => "deliver",
             Self::Mark => "mark",
             Self::Quarantine => "quarantine",
-            Self::Reject => "reject",
             Self::Defer => "defer",
+            Self::Reject => "reject",
         }
     }
 }
 
-impl FromStr for Action {
-    type Err = ParseActionError;
+impl FromStr for Choice {
+    type Err = ParseChoiceError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text {
-            "deliver" => Ok(Self::Deliver),
-            "mark" => Ok(Self::Mark),
-            "quarantine" => Ok(Self::Quarantine),
-            "reject" => Ok(Self::Reject),
-            "defer" => Ok(Self::Defer),
-            "published" => Err(ParseActionError::Later),
-            _ => Err(ParseActionError::Unknown),
+            "deliver" => Ok(Self::Do(Action::Deliver)),
+            "mark" => Ok(Self::Do(Action::Mark)),
+            "quarantine" => Ok(Self::Do(Action::Quarantine)),
+            "reject" => Ok(Self::Do(Action::Reject)),
+            "defer" => Ok(Self::Do(Action::Defer)),
+            "published" => Ok(Self::Published),
+            _ => Err(ParseChoiceError),
         }
+    }
+}
+
+impl FromStr for Mode {
+    type Err = ParseModeError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "enforce" => Ok(Self::Enforce),
+            "observe" => Ok(Self::Observe),
+            _ => Err(ParseModeError),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::verdict::Reason;
+
+    const FAIL: Verdict = Verdict::Fail(Reason::Attachments);
+
+    fn verification(verdict: Verdict) -> Verification {
+        Verification::new(verdict, None)
+    }
+
+    fn domain(name: &str) -> DomainName {
+        name.parse().unwrap()
+    }
+
+    fn all_published() -> Policy {
+        let published = Choice::Published;
+        Policy {
+            choices: Choices {
+                mode: Mode::Enforce,
+                pass: published,
+                none: published,
+                missing: published,
+                missing_by_memory: published,
+                fail: published,
+                ambiguous: published,
+                unaligned: published,
+                expired: published,
+                unknown_key: published,
+                key_changed: published,
+                temperror: published,
+            },
+            ..Policy::default()
+        }
+    }
+
+    /// SEAL.md §8: `published` as an action means what the sealing domain's `p` asks.
+    #[test]
+    fn published_is_what_the_domain_asks() {
+        for (request, action) in [
+            (Some(Request::None), Action::Deliver),
+            (Some(Request::Quarantine), Action::Quarantine),
+            (Some(Request::Reject), Action::Reject),
+        ] {
+            for verdict in [Verdict::Missing, FAIL, Verdict::Ambiguous, Verdict::Expired, Verdict::KeyChanged]
+            {
+                let asked = Verification { published: request, ..verification(verdict) };
+                assert_eq!(all_published().ruling(&asked, &[], &[]).action, action, "{verdict:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn published_is_the_default_where_the_domain_cannot_decide() {
+        let asked = |verdict| Verification { published: Some(Request::Reject), ..verification(verdict) };
+        for (verification, action) in [
+            (asked(Verdict::Pass), Action::Deliver),
+            (asked(Verdict::None), Action::Deliver),
+            (asked(Verdict::Unaligned), Action::Mark),
+            // A doubt about our own state is never answered with 5yz.
+            (asked(Verdict::Temperror), Action::Defer),
+            (verification(FAIL), Action::Quarantine),
+            (Verification::new(Verdict::Missing, Some(Ground::Memory)), Action::Mark),
+        ] {
+            assert_eq!(all_published().ruling(&verification, &[], &[]).action, action, "{verification:?}");
+        }
+    }
+
+    /// SEAL.md §7: `t=y` marks a trial: verdicts are reported, no action is taken.
+    #[test]
+    fn a_trial_and_an_observer_withhold_the_action() {
+        let withheld = Ruling { action: Action::Deliver, withheld: Some(Action::Quarantine) };
+        let trial = Verification { trial: true, ..verification(FAIL) };
+        assert_eq!(Policy::default().ruling(&trial, &[], &[]), withheld);
+
+        let mut observing = Policy::default();
+        observing.choices.mode = Mode::Observe;
+        assert_eq!(observing.ruling(&verification(FAIL), &[], &[]), withheld);
+        let pass = Ruling { action: Action::Deliver, withheld: None };
+        assert_eq!(observing.ruling(&verification(Verdict::Pass), &[], &[]), pass);
+    }
+
+    fn exception(correspondents: &[&str], recipients: &[&str], fail: Action) -> Exception {
+        Exception {
+            correspondents: correspondents.iter().map(|name| domain(name)).collect(),
+            recipients: recipients.iter().map(|name| domain(name)).collect(),
+            choices: Choices { fail: Choice::Do(fail), ..Choices::default() },
+        }
+    }
+
+    #[test]
+    fn the_first_exception_that_fits_counts() {
+        let policy = Policy {
+            exceptions: vec![
+                exception(&["partner.example"], &["board.example.org"], Action::Reject),
+                exception(&["partner.example"], &[], Action::Mark),
+                exception(&[], &["lab.example.org"], Action::Deliver),
+            ],
+            ..Policy::default()
+        };
+        let fail = verification(FAIL);
+        for (author, recipient, action) in [
+            ("partner.example", Some("board.example.org"), Action::Reject),
+            ("mail.partner.example", Some("sub.board.example.org"), Action::Reject),
+            ("partner.example", Some("lab.example.org"), Action::Mark),
+            ("badpartner.example", Some("lab.example.org"), Action::Deliver),
+            ("other.example", Some("example.org"), Action::Quarantine),
+            ("other.example", None, Action::Quarantine),
+        ] {
+            let found = policy.ruling(&fail, &[domain(author)], &[recipient.map(domain)]);
+            assert_eq!(found.action, action, "{author} {recipient:?}");
+        }
+    }
+
+    /// One message goes to all of its recipients, and an unclear author may be any of several.
+    #[test]
+    fn the_strictest_of_several_counts() {
+        let policy = Policy {
+            exceptions: vec![
+                exception(&[], &["lab.example.org"], Action::Deliver),
+                exception(&["sloppy.example"], &[], Action::Deliver),
+            ],
+            ..Policy::default()
+        };
+        let fail = verification(FAIL);
+        let (lab, board) = (Some(domain("lab.example.org")), Some(domain("board.example.org")));
+        let (sloppy, bank) = (domain("sloppy.example"), domain("bank.example"));
+        let action = |authors: &[DomainName], recipients: &[Option<DomainName>]| {
+            policy.ruling(&fail, authors, recipients).action
+        };
+        assert_eq!(action(&[], std::slice::from_ref(&lab)), Action::Deliver);
+        assert_eq!(action(&[], &[lab, board.clone()]), Action::Quarantine);
+        assert_eq!(action(std::slice::from_ref(&sloppy), std::slice::from_ref(&board)), Action::Deliver);
+        assert_eq!(action(&[sloppy, bank], &[board]), Action::Quarantine);
+        assert_eq!(action(&[], &[]), Action::Quarantine);
     }
 }

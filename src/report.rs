@@ -4,7 +4,7 @@
 use serde::Serialize;
 
 use crate::manifest::{Entry, Outcome, Status};
-use crate::verdict::{Reason, State, Verdict, Verification};
+use crate::verdict::{Lookup, Reason, State, Verdict, Verification};
 
 /// One line of `verify --json`.
 #[derive(Debug, Serialize)]
@@ -50,7 +50,7 @@ impl<'a> Report<'a> {
         Self {
             file,
             verdict: verification.verdict.as_str(),
-            reason: verification.verdict.reason().map(|reason| reason.as_str()),
+            reason: reason(verification),
             domain: verification.domain.as_ref().map(|domain| domain.as_str()),
             selector: verification.selector.as_ref().map(|selector| selector.as_str()),
             trust: verification.trust.map(|trust| trust.as_str()),
@@ -122,7 +122,25 @@ pub fn summary(verification: &Verification) -> String {
         Verdict::Expired => "everything is as it was sent, but long ago".to_owned(),
         Verdict::UnknownKey => format!("no key of {domain} to check the seal with"),
         Verdict::KeyChanged => format!("sealed with a key that is not known to be {domain}'s"),
+        Verdict::Temperror if verification.key_lookup == Some(Lookup::Bogus) => {
+            format!("the key cannot be had: DNSSEC says that the answer for {domain} is forged")
+        }
         Verdict::Temperror => "the key cannot be looked up for now".to_owned(),
+    }
+}
+
+/// Why the verdict is what it is, in the words of results: the verdict's own reason, or else which lookup left it open.
+pub fn reason(verification: &Verification) -> Option<&'static str> {
+    // A policy that could not be had might have made it `missing` or `key-changed` (SEAL.md §8).
+    let policy_matters = verification.known.is_none()
+        && matches!(verification.verdict, Verdict::None | Verdict::Unaligned | Verdict::UnknownKey);
+    match (verification.verdict, verification.key_lookup, verification.policy_lookup) {
+        (Verdict::Fail(reason), ..) => Some(reason.as_str()),
+        (Verdict::Temperror, Some(Lookup::Bogus), _) => Some("key-lookup-bogus"),
+        (Verdict::Temperror, ..) => Some("key-lookup-failed"),
+        (_, _, Some(Lookup::Bogus)) if policy_matters => Some("policy-lookup-bogus"),
+        (_, _, Some(Lookup::Failed)) if policy_matters => Some("policy-lookup-failed"),
+        _ => None,
     }
 }
 

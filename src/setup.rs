@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::config::{self, Config, ListenAddress, Located, Mistake, Warning};
+use crate::dns::{self, Dnssec};
 use crate::domain::DomainName;
 use crate::keyfile;
 use crate::policy::Policy;
@@ -28,6 +29,8 @@ pub struct Setup {
     pub pins: Pins,
     /// What is done about each verdict.
     pub policy: Policy,
+    /// Whom to ask for keys and policies that are not pinned.
+    pub dns: dns::Settings,
     /// What the SMTP side needs to know, by listener.
     smtp: HashMap<String, Arc<smtp::Settings>>,
 }
@@ -50,6 +53,7 @@ impl Setup {
             let settings = smtp_settings(&config, listener, certificate.clone(), next_hop_tls);
             smtp.insert(listener.name.clone(), Arc::new(settings));
         }
+        let dns = dns_settings(&config.dns, &mut mistakes);
         if !mistakes.is_empty() {
             return Err(mistakes);
         }
@@ -58,6 +62,7 @@ impl Setup {
             policy: config.policy.clone(),
             sealers,
             pins,
+            dns,
             smtp,
             config,
         })
@@ -68,6 +73,17 @@ impl Setup {
         let mut mistakes = Vec::new();
         let pins = read_pins(config, &mut mistakes);
         if mistakes.is_empty() { Ok(pins) } else { Err(mistakes) }
+    }
+
+    /// Reads what verifying stored mail takes of a configuration: pins, and whom to ask for what is not pinned. Our own
+    /// keys are not needed for it, and an investigator may not be allowed to read them.
+    pub fn read_for_verifying(config: &Config) -> Result<(Pins, dns::Settings), Vec<Mistake>> {
+        let (mut mistakes, mut pins) = (Vec::new(), Pins::default());
+        for (domain, pin) in read_pins(config, &mut mistakes) {
+            pins.add(domain, pin);
+        }
+        let dns = dns_settings(&config.dns, &mut mistakes);
+        if mistakes.is_empty() { Ok((pins, dns)) } else { Err(mistakes) }
     }
 
     /// Who seals for mail from `author`, if we do.
@@ -232,6 +248,24 @@ fn delegations(
         return None;
     }
     Some(Delegations::new(own))
+}
+
+fn dns_settings(dns: &config::Dns, mistakes: &mut Vec<Mistake>) -> dns::Settings {
+    let trust_anchors = dns.trust_anchors.as_ref().and_then(|file| {
+        let text = note(keyfile::read_text(&file.value), file, mistakes)?;
+        note(dns::check_trust_anchors(&text), file, mistakes)?;
+        Some(text)
+    });
+    dns::Settings {
+        servers: dns.servers.clone(),
+        dnssec: match dns.dnssec {
+            config::Dnssec::Off => Dnssec::Off,
+            config::Dnssec::Prefer => Dnssec::Prefer,
+            config::Dnssec::Require => Dnssec::Require,
+        },
+        timeout: dns.timeout,
+        trust_anchors,
+    }
 }
 
 fn read_pins(config: &Config, mistakes: &mut Vec<Mistake>) -> Vec<(DomainName, Pin)> {

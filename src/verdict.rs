@@ -4,6 +4,7 @@ use crate::domain::{DomainName, Selector};
 use crate::doubt::{Doubt, Doubts};
 use crate::manifest::Outcome;
 use crate::seal::key::PublicKey;
+use crate::seal::policy_record::Request;
 
 /// The verdict on a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -140,6 +141,31 @@ impl Ground {
     }
 }
 
+/// What asking DNS came to, worst first. A proven absence is as good an answer as a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Lookup {
+    /// An answer whose DNSSEC proof is wrong: forged, or a fault of the zone or of the name server.
+    Bogus,
+    /// No answer for now.
+    Failed,
+    /// An answer that nothing proves.
+    Insecure,
+    /// An answer that DNSSEC proves.
+    Secure,
+}
+
+impl Lookup {
+    /// The word that results use.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Bogus => "bogus",
+            Self::Failed => "failed",
+            Self::Insecure => "insecure",
+            Self::Secure => "secure",
+        }
+    }
+}
+
 /// Whether something is as it was sealed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
@@ -195,6 +221,12 @@ pub struct Verification {
     pub known: Option<Ground>,
     /// The key is on trial (`t=y`): report, don't act.
     pub trial: bool,
+    /// What looking the key up came to, of the seal that counts; `None` where DNS was not asked.
+    pub key_lookup: Option<Lookup>,
+    /// What looking the author's domain's policy up came to; `None` where DNS was not asked.
+    pub policy_lookup: Option<Lookup>,
+    /// What the policy asks of the domain that the verdict is about (SEAL.md §8), for the action `published`.
+    pub published: Option<Request>,
 }
 
 impl Verification {
@@ -215,6 +247,9 @@ impl Verification {
             doubts: Doubts::NONE,
             known,
             trial: false,
+            key_lookup: None,
+            policy_lookup: None,
+            published: None,
         }
     }
 

@@ -9,9 +9,10 @@ use std::time::Duration;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use waxseal::config::{
-    self, BareLineEnds, Clients, Config, Introduction, ListenAddress, LogFormat, Mistake, Mode, NextHopTls,
+    self, BareLineEnds, Clients, Config, Dnssec, Introduction, ListenAddress, LogFormat, Mistake, Mode,
+    NextHopTls,
 };
-use waxseal::policy::{Action, Policy};
+use waxseal::policy::{self, Action, Choice, Choices, Policy};
 
 const SAMPLE: &str = include_str!("../config/waxseal.toml");
 
@@ -61,12 +62,7 @@ fn the_sample_is_valid() {
 fn the_sample_shows_every_setting() {
     let sample: toml::Table = whole_sample().parse().unwrap();
     let mut shown = BTreeSet::new();
-    for (name, value) in &sample {
-        shown.insert((String::new(), name.clone()));
-        let tables = value.as_array().map_or_else(|| std::slice::from_ref(value), Vec::as_slice);
-        let keys = tables.iter().filter_map(toml::Value::as_table).flat_map(toml::Table::keys);
-        shown.extend(keys.map(|key| (name.clone(), key.clone())));
-    }
+    collect_keys("", &sample, &mut shown);
     for (section, keys) in config::keys() {
         for key in keys {
             assert!(shown.contains(&(section.to_owned(), (*key).to_owned())), "not shown: [{section}] {key}");
@@ -74,9 +70,24 @@ fn the_sample_shows_every_setting() {
     }
 }
 
+/// Every key of a table and of the tables in it, with the section that it stands in.
+fn collect_keys(section: &str, table: &toml::Table, shown: &mut BTreeSet<(String, String)>) {
+    for (name, value) in table {
+        shown.insert((section.to_owned(), name.clone()));
+        let path = if section.is_empty() { name.clone() } else { format!("{section}.{name}") };
+        let tables = value.as_array().map_or_else(|| std::slice::from_ref(value), Vec::as_slice);
+        for table in tables.iter().filter_map(toml::Value::as_table) {
+            collect_keys(&path, table, shown);
+        }
+    }
+}
+
 #[test]
 fn the_sample_tells_the_true_defaults() {
-    let (plain, whole) = (parse(SAMPLE), parse(&whole_sample()));
+    // Anchors mean nothing while DNSSEC is off, as it is by default.
+    let sample = whole_sample();
+    let whole: Vec<&str> = sample.lines().filter(|line| !line.starts_with("trust_anchors")).collect();
+    let (plain, whole) = (parse(SAMPLE), parse(&whole.join("\n")));
     assert_eq!(plain.state, whole.state);
     assert_eq!(plain.limits, whole.limits);
     assert_eq!(plain.log, whole.log);
@@ -91,8 +102,11 @@ fn the_sample_tells_the_true_defaults() {
     assert_eq!(plain.listeners[0].xforward_from, whole.listeners[0].xforward_from);
     assert_eq!(plain.listeners[0].proxy_protocol_from, whole.listeners[0].proxy_protocol_from);
     // Writing `missing` down is meant to count even where only memory speaks (SEAL.md §8).
-    let policy = Policy { missing_by_memory: Action::Mark, ..whole.policy };
-    assert_eq!(plain.policy, policy);
+    let choices = Choices { missing_by_memory: Choice::Do(Action::Mark), ..whole.policy.choices };
+    assert_eq!(plain.policy, Policy { choices: choices.clone(), ..Policy::default() });
+    let exception = whole.policy.exceptions.into_iter().next().unwrap();
+    assert_eq!(Choices { missing_by_memory: Choice::Do(Action::Mark), ..exception.choices }, choices);
+    assert_eq!((plain.dns.dnssec, plain.dns.timeout), (whole.dns.dnssec, whole.dns.timeout));
     assert_eq!(whole.alerts.unwrap().from, "waxseal@mx.example.org");
     assert!(whole.correspondents[0].subdomains);
 }
@@ -108,7 +122,40 @@ fn a_small_configuration_gets_its_defaults() {
     assert_eq!(config.domains[0].key.value, Path::new("/etc/waxseal/gate1.pem"));
     let place = config.domains[0].key.mistake("no such file").to_string();
     assert_eq!(place, "/etc/waxseal/waxseal.toml:11: domain[example.org].key: no such file");
-    assert_eq!(config.policy.missing_by_memory, Action::Mark);
+    assert_eq!(config.policy.choices.missing_by_memory, Choice::Do(Action::Mark));
+    assert_eq!((config.dns.servers, config.dns.dnssec), (None, Dnssec::Off));
+}
+
+/// An exception leaves open what it does not say, and `missing` counts once it is written down.
+#[test]
+fn exceptions_build_upon_the_policy() {
+    let config = parse(&format!(
+        "{SMALL}[policy]\nfail = \"reject\"\nmissing = \"published\"\n[[policy.for]]\n\
+         correspondents = [\"Partner.example\"]\nmode = \"observe\"\nunknown-key = \"defer\"\n"
+    ));
+    let [exception] = config.policy.exceptions.as_slice() else { panic!("{:?}", config.policy) };
+    assert_eq!(exception.correspondents, ["partner.example".parse().unwrap()]);
+    assert!(exception.recipients.is_empty());
+    let expected = Choices {
+        mode: policy::Mode::Observe,
+        unknown_key: Choice::Do(Action::Defer),
+        ..config.policy.choices.clone()
+    };
+    assert_eq!(exception.choices, expected);
+    assert_eq!(expected.fail, Choice::Do(Action::Reject));
+    assert_eq!((expected.missing, expected.missing_by_memory), (Choice::Published, Choice::Published));
+}
+
+/// `false` is another word for "off", and no server is not the same as none named.
+#[test]
+fn dns_can_be_told_whom_to_ask() {
+    let dns = |lines: &str| parse(&format!("{SMALL}[dns]\n{lines}\n")).dns;
+    assert_eq!(dns("dnssec = false").dnssec, Dnssec::Off);
+    assert_eq!(dns("dnssec = \"require\"").dnssec, Dnssec::Require);
+    assert_eq!(dns("servers = []").servers, Some(vec![]));
+    assert_eq!(dns("servers = [\"127.0.0.1:5353\"]").servers.unwrap(), ["127.0.0.1:5353".parse().unwrap()]);
+    let with_anchors = dns("dnssec = \"prefer\"\ntrust_anchors = \"anchors\"").trust_anchors.unwrap();
+    assert_eq!(with_anchors.value, Path::new("/etc/waxseal/anchors"));
 }
 
 #[test]
@@ -176,12 +223,19 @@ fn the_environment_overrides_the_file() {
         ("WAXSEAL_POLICY__UNKNOWN_KEY", "reject"),
         ("WAXSEAL_ALERTS__TO", "postmaster@example.org"),
         ("WAXSEAL_LOG__FORMAT", "json"),
+        ("WAXSEAL_DNS__SERVERS", "192.0.2.1, [2001:db8::1]:5353"),
+        ("WAXSEAL_DNS__DNSSEC", "false"),
         ("PATH", "/bin"),
     ];
     let config = parse_with(&text, &env).unwrap();
     assert_eq!(config.hostname.as_str(), "other.example.org");
     assert_eq!((config.limits.message_size, config.limits.connections), (2 << 20, 7));
-    assert_eq!(config.policy.unknown_key, Action::Reject);
+    assert_eq!(config.policy.choices.unknown_key, Choice::Do(Action::Reject));
+    assert_eq!(
+        config.dns.servers.unwrap(),
+        ["192.0.2.1:53".parse().unwrap(), "[2001:db8::1]:5353".parse().unwrap()]
+    );
+    assert_eq!(config.dns.dnssec, Dnssec::Off);
     assert_eq!(config.alerts.unwrap().from, "waxseal@other.example.org");
     assert_eq!(config.log.format, LogFormat::Json);
 }
@@ -199,11 +253,14 @@ fn mistakes_of_the_environment_name_the_variable() {
         ("WAXSEAL_LISTENER__NAME", "x", "cannot be set from the environment"),
         ("WAXSEAL_LISTENER__0__NAME", "x", "cannot be set from the environment"),
         ("WAXSEAL_LIMITS", "x", "a section"),
-        ("WAXSEAL_DNS__SERVERS", "x", "not available in this version"),
+        ("WAXSEAL_ADMIN__LISTEN", "x", "not available in this version"),
         ("WAXSEAL_POLICY__FAIL", "shred", "not an action"),
         ("WAXSEAL_LOG__FORMAT", "xml", "use text or json"),
         ("WAXSEAL_STATE", "postgres://db/waxseal", "not supported by this version"),
         ("WAXSEAL_LOG__LEVEL", "loud", "choose error, warn"),
+        ("WAXSEAL_DNS__SERVERS", "resolver.example", "not an address with a port"),
+        ("WAXSEAL_DNS__DNSSEC", "on", "use \"off\", \"prefer\" or \"require\""),
+        ("WAXSEAL_POLICY__FOR", "x", "cannot be set from the environment"),
     ] {
         let mistakes = parse_with(SMALL, &[(name, value)]).unwrap_err();
         let [mistake] = mistakes.as_slice() else { panic!("{name}: {mistakes:?}") };

@@ -20,6 +20,7 @@ use waxseal::domain::{DomainName, Selector};
 use waxseal::lookup::LookupKey;
 use waxseal::seal::key::KeyRecord;
 use waxseal::seal::knowledge::Answer;
+use waxseal::seal::policy_record::PolicyRecord;
 use waxseal::service::{Reloader, Service};
 use waxseal::setup::Setup;
 
@@ -28,12 +29,12 @@ const RECIPIENT: &str = "desk@partner.example";
 
 /// DNS as a test wants it.
 #[derive(Clone, Default)]
-struct Dns(Arc<Mutex<HashMap<String, Answer>>>);
+struct Dns(Arc<Mutex<HashMap<String, Answer<KeyRecord>>>>);
 
 impl Dns {
     fn publish(&self, selector: &str, record: &str, secure: bool) {
-        let record = KeyRecord::parse(record).unwrap();
-        self.0.lock().unwrap().insert(selector.to_owned(), Answer::Found { record, secure });
+        let records = vec![KeyRecord::parse(record).unwrap()];
+        self.0.lock().unwrap().insert(selector.to_owned(), Answer::Found { records, secure });
     }
 
     fn withdraw(&self, selector: &str) {
@@ -42,10 +43,14 @@ impl Dns {
 }
 
 impl LookupKey for Dns {
-    async fn lookup(&self, domain: &DomainName, selector: &Selector) -> Answer {
+    async fn lookup(&self, domain: &DomainName, selector: &Selector) -> Answer<KeyRecord> {
         let is_ours = domain.as_str() == "example.org";
-        let found = self.0.lock().unwrap().get(selector.as_str()).copied();
-        found.filter(|_| is_ours).unwrap_or(Answer::NotFound)
+        let found = self.0.lock().unwrap().get(selector.as_str()).cloned();
+        found.filter(|_| is_ours).unwrap_or(Answer::NotFound { secure: false })
+    }
+
+    async fn lookup_policy(&self, _domain: &DomainName) -> Answer<PolicyRecord> {
+        Answer::NotFound { secure: false }
     }
 }
 

@@ -3,12 +3,20 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use thiserror::Error;
+use tokio::runtime::Runtime;
+
+use crate::config::{self, Mistake};
+use crate::dns::{self, Dns};
 use crate::keyfile::{KeyFileError, read_keys_dir};
-use crate::seal::knowledge::{Knowledge, Pins};
+use crate::lookup::look_up;
+use crate::seal::knowledge::{Answers, Knowledge, Pins};
 use crate::seal::message::Message;
+use crate::seal::remembered::Memory;
 use crate::seal::verify::verify;
+use crate::setup::Setup;
 use crate::stored::{to_wire, unquoted};
 use crate::verdict::{Verdict, Verification};
 
@@ -19,33 +27,79 @@ pub(super) struct KeyArgs {
     /// line. Its domains count as pinned, so their unsealed mail is `missing`
     #[arg(long, value_name = "DIR")]
     keys: Option<PathBuf>,
-    /// Don't look keys up in DNS (this version never does: it believes pinned keys only)
+    /// Judge as the gateway with this configuration would: by its pinned correspondents, asking DNS as its [dns] says.
+    /// Without it the system's name servers are asked, and nothing that they say counts as proved
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Don't ask DNS for keys and policies: only pinned keys are believed
     #[arg(long)]
     no_dns: bool,
+}
+
+/// Why nothing can be judged.
+#[derive(Debug, Error)]
+pub(super) enum JudgeError {
+    /// The folder of pinned keys cannot be used.
+    #[error(transparent)]
+    Keys(#[from] KeyFileError),
+    /// The configuration is wrong; the first mistake says enough, and check-config says them all.
+    #[error("{0}")]
+    Config(Mistake),
+    /// The system gives no more threads or files.
+    #[error("cannot start: {0}")]
+    Start(#[from] io::Error),
 }
 
 /// Judges stored messages.
 #[derive(Debug)]
 pub(super) struct Judge {
     pins: Pins,
+    dns: Option<Asked>,
     now: u64,
+}
+
+/// DNS, and how long one message may wait for it.
+#[derive(Debug)]
+struct Asked {
+    runtime: Runtime,
+    dns: Dns,
+    timeout: Duration,
 }
 
 impl Judge {
     /// Reads the pins.
-    pub(super) fn new(args: &KeyArgs) -> Result<Self, KeyFileError> {
-        let mut pins = Pins::default();
+    pub(super) fn new(args: &KeyArgs) -> Result<Self, JudgeError> {
+        let (mut pins, settings) = match &args.config {
+            Some(file) => config::load(file)
+                .and_then(|config| Setup::read_for_verifying(&config))
+                .map_err(|mistakes| JudgeError::Config(mistakes.into_iter().next().unwrap_or_default()))?,
+            None => (Pins::default(), dns::Settings::default()),
+        };
         for (domain, pin) in args.keys.as_deref().map(read_keys_dir).transpose()?.unwrap_or_default() {
             pins.add(domain, pin);
         }
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        Ok(Self { pins, now })
+        let dns = if args.no_dns {
+            None
+        } else {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let timeout = settings.timeout;
+            Some(Asked { runtime, dns: Dns::new(settings), timeout })
+        };
+        Ok(Self { pins, dns, now })
     }
 
     /// The result for a message as it lies on disk.
     pub(super) fn judge(&self, stored: Vec<u8>) -> Verification {
         let (wire, _) = to_wire(stored);
-        verify(&Message::new(&wire), &Knowledge::pinned(&self.pins), self.now)
+        let message = Message::new(&wire);
+        let answers = match &self.dns {
+            Some(Asked { runtime, dns, timeout }) => {
+                runtime.block_on(look_up(&message, &self.pins, dns, *timeout))
+            }
+            None => Answers::default(),
+        };
+        verify(&message, &Knowledge { pins: &self.pins, answers, memory: Memory::default() }, self.now)
     }
 
     /// The result for a message of an mbox file, where lines that begin with `From ` may have been quoted.

@@ -10,7 +10,7 @@ use tracing::{error, info, warn};
 
 use super::{ConfigArg, check_config, fail};
 use crate::config::{self, Config};
-use crate::lookup::PinsOnly;
+use crate::dns::Dns;
 use crate::service::{Reloader, Service};
 use crate::setup::Setup;
 use crate::systemd::{HandedOver, Supervisor};
@@ -74,7 +74,8 @@ async fn serve(setup: Setup, sockets: HandedOver, path: &Path) -> ExitCode {
         Ok(signals) => signals,
         Err(error) => return fail(format!("cannot receive signals: {error}")),
     };
-    let service = match Service::bind(setup, sockets, PinsOnly).await {
+    let dns = Dns::new(setup.dns.clone());
+    let service = match Service::bind(setup, sockets, dns.clone()).await {
         Ok(service) => service,
         Err(error) => return fail(error),
     };
@@ -96,7 +97,7 @@ async fn serve(setup: Setup, sockets: HandedOver, path: &Path) -> ExitCode {
             info!("stopped");
             ExitCode::SUCCESS
         }
-        () = signals.obey(&reloader, path, &supervisor, &headline, &stop) => {
+        () = signals.obey(&reloader, &dns, path, &supervisor, &headline, &stop) => {
             warn!("stopped at once, sessions under way are cut off");
             ExitCode::from(CUT_OFF)
         }
@@ -129,6 +130,7 @@ impl Signals {
     async fn obey<F: Fn() -> usize>(
         mut self,
         reloader: &Reloader,
+        dns: &Dns,
         path: &Path,
         supervisor: &Supervisor<F>,
         headline: &str,
@@ -136,7 +138,7 @@ impl Signals {
     ) {
         while self.next().await == Order::Reload {
             supervisor.reloading().await;
-            let outcome = reload(reloader, path);
+            let outcome = reload(reloader, dns, path);
             supervisor.ready(format!("{outcome}{headline}")).await;
         }
         info!("stopping: messages under way are finished first");
@@ -155,10 +157,11 @@ impl Signals {
 }
 
 /// What the status line says of it, if it went wrong.
-fn reload(reloader: &Reloader, path: &Path) -> &'static str {
+fn reload(reloader: &Reloader, dns: &Dns, path: &Path) -> &'static str {
     match config::load(path).and_then(Setup::read) {
         Ok(setup) => {
             prepare(&setup.config);
+            dns.reconfigure(setup.dns.clone());
             reloader.reload(setup);
             ""
         }

@@ -7,7 +7,7 @@ use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table};
 
 use crate::manifest::{Entry, Outcome, Status};
-use crate::report::{is_plain, summary};
+use crate::report::{is_plain, reason, summary};
 use crate::verdict::{State, Verdict, Verification};
 
 /// The result on one message.
@@ -24,6 +24,7 @@ pub(super) fn for_people(name: &str, verification: &Verification) -> String {
         facts.push(format!("sealed by {domain} ({selector})"));
     }
     facts.extend(verification.trust.map(|trust| format!("key {}", trust.as_str())));
+    facts.extend(reason(verification).filter(|reason| reason.contains("lookup")).map(str::to_owned));
     for (what, state) in [("text", verification.text), ("addresses and subject", verification.headers)] {
         facts.extend(state.filter(|state| *state == State::Changed).map(|_| format!("{what} changed")));
     }

@@ -5,15 +5,16 @@ use std::hash::Hash;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::dns;
 use super::layers::Layers;
 use super::limits;
 use super::listeners;
 use super::mistake::{Located, Mistake, Warning};
 use super::places::Places;
+use super::policy;
 use super::quantity::{Seconds, spoken};
 use super::{Alerts, Config, Correspondent, Log, SealingDomain, Tls, raw};
 use crate::domain::DomainName;
-use crate::policy::{Action, Policy};
 
 /// What the path of a key begins with that systemd hands over.
 const CREDENTIAL: &str = "credential:";
@@ -69,7 +70,8 @@ impl Checker<'_> {
             .enumerate()
             .filter_map(|(i, raw)| self.correspondent(i, raw))
             .collect();
-        let policy = self.policy(raw.policy);
+        let policy = policy::check(self, raw.policy);
+        let dns = dns::check(self, raw.dns);
         let limits = limits::check(self, &raw.limits);
         let tls = raw.tls.map(|raw| self.tls(raw));
         let alerts = raw.alerts.map(|raw| self.alerts(raw, hostname.as_ref()));
@@ -90,6 +92,7 @@ impl Checker<'_> {
             domains,
             correspondents,
             policy,
+            dns,
             limits,
             tls,
             alerts,
@@ -253,35 +256,6 @@ impl Checker<'_> {
         let certificate = certificate.and_then(|file| self.path("tls.certificate", file));
         let key = key.and_then(|file| self.path("tls.key", file));
         Some(Tls { certificate: certificate?, key: key? })
-    }
-
-    fn policy(&mut self, raw: raw::Policy) -> Policy {
-        let default = Policy::default();
-        let missing = raw.missing.map(|action| action.0);
-        let action =
-            |set: Option<super::parsed::Parsed<Action>>, default| set.map_or(default, |action| action.0);
-        Policy {
-            pass: action(raw.pass, default.pass),
-            none: action(raw.none, default.none),
-            missing: missing.unwrap_or(default.missing),
-            missing_by_memory: missing.unwrap_or(default.missing_by_memory),
-            fail: action(raw.fail, default.fail),
-            ambiguous: action(raw.ambiguous, default.ambiguous),
-            unaligned: action(raw.unaligned, default.unaligned),
-            expired: action(raw.expired, default.expired),
-            unknown_key: action(raw.unknown_key, default.unknown_key),
-            key_changed: action(raw.key_changed, default.key_changed),
-            temperror: action(raw.temperror, default.temperror),
-            subject_prefix: self.subject_prefix(raw.subject_prefix),
-        }
-    }
-
-    fn subject_prefix(&mut self, prefix: Option<String>) -> Option<String> {
-        let prefix = prefix.filter(|prefix| !prefix.is_empty())?;
-        if prefix.len() > 64 || !prefix.bytes().all(|octet| matches!(octet, b' '..=b'~')) {
-            self.wrong("policy.subject_prefix", "must be printable ASCII of at most 64 characters");
-        }
-        Some(prefix)
     }
 
     fn alerts(&mut self, raw: raw::Alerts, hostname: Option<&DomainName>) -> Option<Alerts> {

@@ -9,19 +9,21 @@ use super::raw;
 pub type Section = (&'static str, &'static [&'static str]);
 
 /// Tables that may stand several times, `[[listener]]`.
-pub(super) const REPEATED: [&str; 3] = ["listener", "domain", "correspondent"];
+pub(super) const REPEATED: [&str; 4] = ["listener", "domain", "correspondent", "policy.for"];
 
 /// Names that the documentation already speaks of, which this version does not understand.
-const LATER: [(&str, &[&str]); 2] = [("", &["dns", "admin"]), ("alerts", &["language"])];
+const LATER: [(&str, &[&str]); 2] = [("", &["admin"]), ("alerts", &["language"])];
 
 /// Every key that is understood, section by section, the top of the file first.
-pub fn keys() -> [Section; 9] {
+pub fn keys() -> [Section; 11] {
     [
         ("", fields_of::<raw::File>()),
         ("listener", fields_of::<raw::Listener>()),
         ("domain", fields_of::<raw::Domain>()),
         ("correspondent", fields_of::<raw::Correspondent>()),
         ("policy", fields_of::<raw::Policy>()),
+        ("policy.for", fields_of::<raw::Exception>()),
+        ("dns", fields_of::<raw::Dns>()),
         ("limits", fields_of::<raw::Limits>()),
         ("tls", fields_of::<raw::Tls>()),
         ("alerts", fields_of::<raw::Alerts>()),
@@ -101,7 +103,8 @@ mod tests {
             assert!(!keys.is_empty(), "{name}");
         }
         let scalars = ["hostname", "state"];
-        let sections: Vec<_> = all[1..].iter().map(|(name, _)| *name).collect();
+        let sections: Vec<_> =
+            all[1..].iter().map(|(name, _)| *name).filter(|name| !name.contains('.')).collect();
         let top: Vec<_> = all[0].1.iter().copied().filter(|key| !scalars.contains(key)).collect();
         assert_eq!(top, sections);
     }

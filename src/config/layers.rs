@@ -73,13 +73,28 @@ fn parse<'t>(text: &'t str, places: &mut Places, mistakes: &mut Vec<Mistake>) ->
 
 /// `[policy]` takes the verdicts in their own spelling, `unknown-key`, too.
 fn rename_hyphens(text: &str, table: &mut DeTable<'_>, places: &Places) -> Vec<Mistake> {
+    let Some(DeValue::Table(policy)) = table.get_mut("policy").map(Spanned::get_mut) else {
+        return Vec::new();
+    };
+    let mut mistakes = rename_hyphens_of(text, policy, "policy", places);
+    if let Some(DeValue::Array(exceptions)) = policy.get_mut("for").map(Spanned::get_mut) {
+        for (index, exception) in exceptions.iter_mut().enumerate() {
+            if let DeValue::Table(exception) = exception.get_mut() {
+                let path = format!("policy.for[{}]", index + 1);
+                mistakes.extend(rename_hyphens_of(text, exception, &path, places));
+            }
+        }
+    }
+    mistakes
+}
+
+fn rename_hyphens_of(text: &str, policy: &mut DeTable<'_>, path: &str, places: &Places) -> Vec<Mistake> {
     let mut mistakes = Vec::new();
-    let Some(DeValue::Table(policy)) = table.get_mut("policy").map(Spanned::get_mut) else { return mistakes };
     for (verdict, key) in [("unknown-key", "unknown_key"), ("key-changed", "key_changed")] {
         let Some((old, value)) = policy.remove_entry(verdict) else { continue };
         if policy.insert(Spanned::new(old.span(), key.into()), value).is_some() {
             let reason = format!("given twice, as `{verdict}` and as `{key}`; keep one of them");
-            let place = places.at_offset(&format!("policy.{key}"), text, Some(old.span().start));
+            let place = places.at_offset(&format!("{path}.{key}"), text, Some(old.span().start));
             mistakes.push(Mistake { place, reason });
         }
     }
@@ -89,7 +104,13 @@ fn rename_hyphens(text: &str, table: &mut DeTable<'_>, places: &Places) -> Vec<M
 /// Removes sections written with the wrong number of brackets: serde would take a list for a struct's fields.
 fn check_brackets(table: &mut DeTable<'_>, places: &mut Places, mistakes: &mut Vec<Mistake>) {
     for (section, _) in keys().into_iter().filter(|(section, _)| !section.is_empty()) {
-        let Some(value) = table.get(section).map(Spanned::get_ref) else { continue };
+        let (parent, key) = section.rsplit_once('.').unwrap_or(("", section));
+        let holder = match table.get_mut(parent).map(Spanned::get_mut) {
+            Some(DeValue::Table(holder)) => holder,
+            _ if parent.is_empty() => &mut *table,
+            _ => continue,
+        };
+        let Some(value) = holder.get(key).map(Spanned::get_ref) else { continue };
         let is_repeated = REPEATED.contains(&section);
         let tables =
             value.as_array().is_some_and(|array| array.iter().all(|element| element.get_ref().is_table()));
@@ -100,7 +121,7 @@ fn check_brackets(table: &mut DeTable<'_>, places: &mut Places, mistakes: &mut V
         let header = if is_repeated { format!("[[{section}]]") } else { format!("[{section}]") };
         let reason = format!("must be a table; write `{header}` in a line of its own, its keys below");
         mistakes.push(places.mistake(section, reason));
-        table.remove(section);
+        holder.remove(key);
         places.cut(section);
     }
 }

@@ -32,7 +32,7 @@ impl fmt::Display for Place {
 }
 
 /// One mistake of a configuration: where, and what to do about it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Error)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Error)]
 pub struct Mistake {
     /// Where it is.
     pub place: Place,

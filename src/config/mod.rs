@@ -6,6 +6,7 @@
 
 mod address;
 mod check;
+mod dns;
 mod keys;
 mod layers;
 mod limits;
@@ -14,9 +15,11 @@ mod mistake;
 mod open_relay;
 mod parsed;
 mod places;
+mod policy;
 mod quantity;
 mod raw;
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
@@ -46,6 +49,8 @@ pub struct Config {
     pub correspondents: Vec<Correspondent>,
     /// What is done about each verdict.
     pub policy: Policy,
+    /// Whom to ask for keys and policies that are not pinned.
+    pub dns: Dns,
     /// Limits of sessions and messages.
     pub limits: Limits,
     /// Our certificate for clients; without it there is no TLS with them.
@@ -195,6 +200,30 @@ pub struct Correspondent {
     pub keys_dir: Option<Located<PathBuf>>,
     /// Whether the domains below are pinned with it. Default true.
     pub subdomains: bool,
+}
+
+/// `[dns]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dns {
+    /// The name servers. Default: the system's. An empty list: nothing is looked up, and only pins are believed.
+    pub servers: Option<Vec<SocketAddr>>,
+    /// What DNSSEC decides. Default: nothing.
+    pub dnssec: Dnssec,
+    /// Longest wait for all answers that one message needs. Default 10 seconds, between 1 second and 2 minutes.
+    pub timeout: Duration,
+    /// A file of DNSKEY records that proofs end at. Default: the root's keys, built in.
+    pub trust_anchors: Option<Located<PathBuf>>,
+}
+
+/// What DNSSEC decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dnssec {
+    /// Nothing.
+    Off,
+    /// Which answers count as proved. Those with a wrong proof have failed, those of unsigned zones are taken.
+    Prefer,
+    /// Which records count at all.
+    Require,
 }
 
 /// `[alerts]`: whom to tell, and how to reach them.

@@ -6,11 +6,12 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 use super::address::{ClientNet, ListenAddress, NextHop, Server};
+use super::dns::{DnssecWord, Servers};
 use super::parsed::Parsed;
 use super::quantity::{Seconds, Size};
 use super::{BareLineEnds, LogFormat, Mode, UncleanHeader};
 use crate::domain::{DomainName, Selector};
-use crate::policy::Action;
+use crate::policy::{Choice, Mode as PolicyMode};
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -21,6 +22,7 @@ pub(super) struct File {
     pub(super) domain: Vec<Domain>,
     pub(super) correspondent: Vec<Correspondent>,
     pub(super) policy: Policy,
+    pub(super) dns: Dns,
     pub(super) limits: Limits,
     pub(super) tls: Option<Tls>,
     pub(super) alerts: Option<Alerts>,
@@ -81,17 +83,47 @@ pub(super) struct Correspondent {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Policy {
-    pub(super) pass: Option<Parsed<Action>>,
-    pub(super) none: Option<Parsed<Action>>,
-    pub(super) missing: Option<Parsed<Action>>,
-    pub(super) fail: Option<Parsed<Action>>,
-    pub(super) ambiguous: Option<Parsed<Action>>,
-    pub(super) unaligned: Option<Parsed<Action>>,
-    pub(super) expired: Option<Parsed<Action>>,
-    pub(super) unknown_key: Option<Parsed<Action>>,
-    pub(super) key_changed: Option<Parsed<Action>>,
-    pub(super) temperror: Option<Parsed<Action>>,
+    pub(super) pass: Option<Parsed<Choice>>,
+    pub(super) none: Option<Parsed<Choice>>,
+    pub(super) missing: Option<Parsed<Choice>>,
+    pub(super) fail: Option<Parsed<Choice>>,
+    pub(super) ambiguous: Option<Parsed<Choice>>,
+    pub(super) unaligned: Option<Parsed<Choice>>,
+    pub(super) expired: Option<Parsed<Choice>>,
+    pub(super) unknown_key: Option<Parsed<Choice>>,
+    pub(super) key_changed: Option<Parsed<Choice>>,
+    pub(super) temperror: Option<Parsed<Choice>>,
+    pub(super) mode: Option<Parsed<PolicyMode>>,
     pub(super) subject_prefix: Option<String>,
+    #[serde(rename = "for")]
+    pub(super) exceptions: Vec<Exception>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Exception {
+    pub(super) correspondents: Option<Vec<Parsed<DomainName>>>,
+    pub(super) recipients: Option<Vec<Parsed<DomainName>>>,
+    pub(super) mode: Option<Parsed<PolicyMode>>,
+    pub(super) pass: Option<Parsed<Choice>>,
+    pub(super) none: Option<Parsed<Choice>>,
+    pub(super) missing: Option<Parsed<Choice>>,
+    pub(super) fail: Option<Parsed<Choice>>,
+    pub(super) ambiguous: Option<Parsed<Choice>>,
+    pub(super) unaligned: Option<Parsed<Choice>>,
+    pub(super) expired: Option<Parsed<Choice>>,
+    pub(super) unknown_key: Option<Parsed<Choice>>,
+    pub(super) key_changed: Option<Parsed<Choice>>,
+    pub(super) temperror: Option<Parsed<Choice>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Dns {
+    pub(super) servers: Option<Servers>,
+    pub(super) dnssec: Option<DnssecWord>,
+    pub(super) timeout: Option<Seconds>,
+    pub(super) trust_anchors: Option<PathBuf>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -43,6 +43,8 @@ pub enum Outcome {
     Deferred,
     /// Delivered with a warning.
     Marked,
+    /// Delivered, though it would have been held or refused: the policy is only to observe, or the key on trial.
+    Observed,
 }
 
 impl fmt::Display for Outcome {
@@ -52,6 +54,7 @@ impl fmt::Display for Outcome {
             Self::Rejected => "rejected",
             Self::Deferred => "deferred",
             Self::Marked => "marked",
+            Self::Observed => "only observed",
         })
     }
 }
@@ -101,7 +104,8 @@ pub(super) fn subject(batch: &[Alert]) -> String {
 
 /// `12 quarantined, 5 rejected`.
 fn tally(batch: &[Alert]) -> String {
-    let outcomes = [Outcome::Quarantined, Outcome::Rejected, Outcome::Deferred, Outcome::Marked];
+    let outcomes =
+        [Outcome::Quarantined, Outcome::Rejected, Outcome::Deferred, Outcome::Marked, Outcome::Observed];
     let count = |outcome: &Outcome| batch.iter().filter(|alert| alert.outcome == *outcome).count();
     let counts = outcomes.iter().map(|outcome| (count(outcome), outcome)).filter(|(count, _)| *count > 0);
     counts.map(|(count, outcome)| format!("{count} {outcome}")).collect::<Vec<_>>().join(", ")

@@ -7,6 +7,7 @@ use thiserror::Error;
 use zeroize::Zeroizing;
 
 use super::fingerprint::Fingerprint;
+use super::policy_record::Tags;
 
 /// A public key that seals, roots and delegations are checked with. Small-order keys are none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,30 +120,18 @@ pub struct KeyRecord {
 impl KeyRecord {
     /// Reads `v=SEAL1; k=ed25519; p=…`. Unknown tags are ignored.
     pub fn parse(text: &str) -> Result<Self, ParseKeyError> {
-        let mut tags = Vec::new();
-        for tag in text.trim().trim_end_matches(';').split(';') {
-            let (name, value) = tag.split_once('=').ok_or(ParseKeyError::Tags)?;
-            let (name, value) = (name.trim(), value.trim());
-            if tags.iter().any(|(earlier, _)| *earlier == name) {
-                return Err(ParseKeyError::Tags);
-            }
-            tags.push((name, value));
-        }
-        if tags.first() != Some(&("v", "SEAL1")) {
-            return Err(ParseKeyError::Version);
-        }
-        let get = |name| tags.iter().find(|(other, _)| *other == name).map(|(_, value)| *value);
-        if get("k").unwrap_or("ed25519") != "ed25519" {
+        let tags = Tags::parse(text)?;
+        if tags.get("k").unwrap_or("ed25519") != "ed25519" {
             return Err(ParseKeyError::KeyType);
         }
-        let key = match get("p").ok_or(ParseKeyError::Tags)? {
+        let key = match tags.get("p").ok_or(ParseKeyError::Tags)? {
             "" => None,
             text => {
                 let octets = base64::LENIENT.decode(text).map_err(|_| ParseKeyError::PublicKey)?;
                 Some(PublicKey::from_octets(&octets)?)
             }
         };
-        Ok(Self { key, trial: get("t") == Some("y") })
+        Ok(Self { key, trial: tags.get("t") == Some("y") })
     }
 }
 

@@ -7,9 +7,10 @@ use super::delegation::Delegation;
 use super::fingerprint::Told;
 use super::format::Seal;
 use super::key::{KeyRecord, PublicKey};
+use super::policy_record::{PolicyRecord, Request};
 use super::remembered::Memory;
 use crate::domain::{DomainName, Selector};
-use crate::verdict::{Ground, Trust};
+use crate::verdict::{Ground, Lookup, Trust};
 
 /// A key that the administrator named for a correspondent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,21 +88,60 @@ impl Pins {
     }
 }
 
-/// The outcome of a DNS lookup of a key record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(clippy::large_enum_variant, reason = "at most eight for a message, and they are not kept")]
-pub enum Answer {
-    /// A record.
+/// What a DNS lookup came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer<R> {
+    /// Records of the kind that was asked for; never empty.
     Found {
-        /// What it says.
-        record: KeyRecord,
-        /// Whether DNSSEC proved it.
+        /// What they say.
+        records: Vec<R>,
+        /// Whether DNSSEC proved them.
         secure: bool,
     },
     /// There is none.
-    NotFound,
-    /// The lookup failed for now.
-    Failed,
+    NotFound {
+        /// Whether DNSSEC proved that.
+        secure: bool,
+    },
+    /// Nothing that could be believed was heard.
+    Failed(Failure),
+}
+
+/// Why a lookup failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// The answer's DNSSEC proof is wrong. It is not believed, and nothing is put in its place.
+    Bogus,
+    /// There was no answer for now.
+    Unanswered,
+}
+
+impl<R> Answer<R> {
+    /// What results say of it.
+    pub fn lookup(&self) -> Lookup {
+        match self {
+            Self::Found { secure: true, .. } | Self::NotFound { secure: true } => Lookup::Secure,
+            Self::Found { secure: false, .. } | Self::NotFound { secure: false } => Lookup::Insecure,
+            Self::Failed(Failure::Bogus) => Lookup::Bogus,
+            Self::Failed(Failure::Unanswered) => Lookup::Failed,
+        }
+    }
+
+    fn records(&self) -> &[R] {
+        match self {
+            Self::Found { records, .. } => records,
+            Self::NotFound { .. } | Self::Failed(_) => &[],
+        }
+    }
+}
+
+/// The DNS answers that were fetched for one message; what is not here was not looked up, and counts as not there.
+#[derive(Clone, Debug, Default)]
+pub struct Answers {
+    /// Key records by sealing domain and selector.
+    pub keys: HashMap<(DomainName, Selector), Answer<KeyRecord>>,
+    /// Policy records by domain.
+    pub policies: HashMap<DomainName, Answer<PolicyRecord>>,
 }
 
 /// All that is known when one message is judged.
@@ -109,8 +149,8 @@ pub enum Answer {
 pub struct Knowledge<'a> {
     /// The pinned correspondents.
     pub pins: &'a Pins,
-    /// DNS answers by domain and selector; what is not here was not looked up and counts as not found.
-    pub answers: HashMap<(DomainName, Selector), Answer>,
+    /// What DNS said.
+    pub answers: Answers,
     /// What is remembered of the domains that the message names.
     pub memory: Memory,
 }
@@ -149,13 +189,16 @@ pub enum Keys {
 impl<'a> Knowledge<'a> {
     /// Pins and nothing else.
     pub fn pinned(pins: &'a Pins) -> Self {
-        Self { pins, answers: HashMap::new(), memory: Memory::default() }
+        Self { pins, answers: Answers::default(), memory: Memory::default() }
     }
 
     /// How a domain is known to seal, if it is.
     pub fn ground(&self, domain: &DomainName) -> Option<Ground> {
         if self.pins.covers(domain) {
             return Some(Ground::Pinned);
+        }
+        if self.sealing_policy(domain).is_some() {
+            return Some(Ground::Policy);
         }
         (self.memory.seals(domain) && !self.pins.is_also_unsealed(domain)).then_some(Ground::Memory)
     }
@@ -174,19 +217,39 @@ impl<'a> Knowledge<'a> {
         }
     }
 
-    /// What DNS says of a domain that is not pinned.
+    /// What DNS says of a domain that is not pinned: the selector's records, and whom a root of its policy delegated to.
     fn looked_up_keys(&self, seal: &Seal) -> Keys {
-        match self.answer(seal) {
-            Some(Answer::Found { record: KeyRecord { key: Some(key), trial }, secure }) => {
-                let trust = if *secure { Trust::Dnssec } else { Trust::Dns };
-                Keys::Found(vec![ProvenKey { key: *key, trust, root: None, trial: *trial }])
-            }
-            Some(Answer::Found { record: KeyRecord { key: None, trial }, .. }) => {
-                Keys::Revoked { trial: *trial }
-            }
-            Some(Answer::Failed) => Keys::Failed,
-            Some(Answer::NotFound) | None => Keys::NotFound,
+        let (records, trust) = match self.answer(seal) {
+            // The record might say that the key is revoked, so no delegation stands in for it.
+            Some(Answer::Failed(_)) => return Keys::Failed,
+            Some(Answer::Found { records, secure }) => (records.as_slice(), trust(*secure)),
+            Some(Answer::NotFound { .. }) | None => (&[][..], Trust::Dns),
+        };
+        if let Some(revoked) = records.iter().find(|record| record.key.is_none()) {
+            return Keys::Revoked { trial: revoked.trial };
         }
+        let named = records.iter().filter_map(|record| {
+            Some(ProvenKey { key: record.key?, trust, root: None, trial: record.trial })
+        });
+        let found: Vec<ProvenKey> = named.chain(self.key_by_published_root(seal)).collect();
+        if found.is_empty() { Keys::NotFound } else { Keys::Found(found) }
+    }
+
+    /// The key that a root of the domain's own policy delegated to. It is proved no better than that policy is.
+    fn key_by_published_root(&self, seal: &Seal) -> Option<ProvenKey> {
+        let Some(Answer::Found { records, secure }) = self.answers.policies.get(&seal.statement.domain)
+        else {
+            return None;
+        };
+        let delegation = delegation(seal)?;
+        let is_named = records.iter().any(|record| record.roots.contains(&delegation.root));
+        let (key, root) = (delegation.key, Some(delegation.root));
+        (is_named && delegation.holds_for(seal)).then(|| ProvenKey {
+            key,
+            trust: trust(*secure),
+            root,
+            trial: false,
+        })
     }
 
     /// Keys that are pinned by their fingerprints: in DNS, or with the seal itself, be it that the root was told or the
@@ -195,9 +258,9 @@ impl<'a> Knowledge<'a> {
         let is_told = |key: &PublicKey| pin.fingerprints.iter().any(|told| told.is(&key.fingerprint()));
         let proven = |key, trust, root| ProvenKey { key, trust, root, trial: false };
         let mut found = Vec::new();
-        if let Some(Answer::Found { record: KeyRecord { key: Some(key), .. }, .. }) = self.answer(seal) {
-            found.extend(is_told(key).then(|| proven(*key, Trust::Pinned, None)));
-        }
+        let records = self.answer(seal).map(Answer::records).unwrap_or_default();
+        let named = records.iter().filter_map(|record| record.key);
+        found.extend(named.filter(is_told).map(|key| proven(key, Trust::Pinned, None)));
         if let Some(delegation) = delegation(seal) {
             if is_told(&delegation.key) {
                 found.push(proven(delegation.key, Trust::Pinned, None));
@@ -206,15 +269,58 @@ impl<'a> Knowledge<'a> {
             }
         }
         match self.answer(seal) {
-            Some(Answer::Failed) if found.is_empty() => Keys::Failed,
+            Some(Answer::Failed(_)) if found.is_empty() => Keys::Failed,
             _ if found.is_empty() => Keys::NotFound,
             _ => Keys::Found(found),
         }
     }
 
-    fn answer(&self, seal: &Seal) -> Option<&Answer> {
-        self.answers.get(&(seal.statement.domain.clone(), seal.statement.selector.clone()))
+    fn answer(&self, seal: &Seal) -> Option<&Answer<KeyRecord>> {
+        self.answers.keys.get(&(seal.statement.domain.clone(), seal.statement.selector.clone()))
     }
+
+    /// The nearest policy, of the domain or of a parent not above the organisational domain, which states that all mail
+    /// is sealed.
+    fn sealing_policy(&self, domain: &DomainName) -> Option<&Answer<PolicyRecord>> {
+        self.policies_for(domain).find(|answer| answer.records().iter().any(PolicyRecord::states_sealing))
+    }
+
+    /// What was heard of the policies of a domain and of its parents, the nearest first.
+    fn policies_for(&self, domain: &DomainName) -> impl Iterator<Item = &Answer<PolicyRecord>> {
+        domain.self_and_parents().filter_map(|domain| self.answers.policies.get(&domain))
+    }
+
+    /// What looking up a seal's key came to; `None` where DNS was not asked.
+    pub fn key_lookup(&self, domain: &DomainName, selector: &Selector) -> Option<Lookup> {
+        self.answers.keys.get(&(domain.clone(), selector.clone())).map(Answer::lookup)
+    }
+
+    /// What looking up the policies for any of these authors came to: of the one that states sealing, else the worst
+    /// of all, since a policy that could not be had may state it.
+    pub fn policy_lookup(&self, authors: &[DomainName]) -> Option<Lookup> {
+        let sealing = authors.iter().find_map(|author| self.sealing_policy(author));
+        sealing
+            .map(Answer::lookup)
+            .or_else(|| authors.iter().flat_map(|author| self.policies_for(author)).map(Answer::lookup).min())
+    }
+
+    /// What the nearest policy asks about mail of `domain`. Of a pinned domain nothing is believed but the pin; where the
+    /// author's domain is known to seal, an unproved policy may ask for more, but is not heard where it asks for nothing.
+    pub fn request(&self, domain: &DomainName, known: Option<Ground>) -> Option<Request> {
+        if self.pins.covers(domain) {
+            return None;
+        }
+        self.policies_for(domain).find_map(|answer| {
+            // Of several records, the order of which says nothing, the strictest counts.
+            let request = answer.records().iter().map(|record| record.request).max()?;
+            let may_be_forged = known.is_some() && answer.lookup() != Lookup::Secure;
+            (request != Request::None || !may_be_forged).then_some(request)
+        })
+    }
+}
+
+fn trust(secure: bool) -> Trust {
+    if secure { Trust::Dnssec } else { Trust::Dns }
 }
 
 /// A revoked record beats a delegation; a pinned key is tried before one (SEAL.md §7).

@@ -2,11 +2,19 @@
 
 use super::body::{self, ArrivingBody};
 use super::format::{FIELD, Seal};
+use crate::author::Author;
 use crate::domain::{DomainName, Selector};
 use crate::header::HeaderSection;
 
 /// Most seals of one message (SEAL.md §6.1).
 pub const MAX_SEALS: usize = 8;
+
+/// Most policies looked up for one author: of the domain itself, and of the parents nearest to the organisational
+/// domain, so that no number of labels hides that one.
+const MAX_POLICIES_OF_AUTHOR: usize = 8;
+
+/// Most policies looked up for one message.
+const MAX_POLICIES: usize = 32;
 
 /// A message whose header section has been split. Its lines end in CR LF.
 #[derive(Clone, Debug)]
@@ -55,5 +63,64 @@ impl<'a> Message<'a> {
         wanted.sort();
         wanted.dedup();
         wanted
+    }
+
+    /// The domains whose policy a check may need, at most 32: the author's and its parents, or those of all who might be
+    /// the author, and the sealing domains whose root may have delegated.
+    pub fn wanted_policies(&self) -> Vec<DomainName> {
+        let author = Author::of(&self.header);
+        let mut wanted: Vec<DomainName> = author.domains().iter().flat_map(policies_of_author).collect();
+        wanted.sort_by(|a, b| (a.label_count(), a).cmp(&(b.label_count(), b)));
+        wanted.dedup();
+        wanted.truncate(MAX_POLICIES - MAX_SEALS);
+        let seals = self.header.all(FIELD).take(MAX_SEALS);
+        for seal in seals.filter_map(|field| Seal::parse(field.value).ok()) {
+            let domain = seal.statement.domain;
+            if seal.statement.delegation.is_some() && !wanted.contains(&domain) {
+                wanted.push(domain);
+            }
+        }
+        wanted
+    }
+}
+
+fn policies_of_author(domain: &DomainName) -> Vec<DomainName> {
+    let mut chain: Vec<DomainName> = domain.self_and_parents().collect();
+    let surplus = chain.len().saturating_sub(MAX_POLICIES_OF_AUTHOR);
+    chain.drain(1..1 + surplus);
+    chain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wanted(head: &str) -> Vec<String> {
+        Message::new(head.as_bytes()).wanted_policies().iter().map(ToString::to_string).collect()
+    }
+
+    /// SEAL.md §8: a domain is known to seal when it, or a parent of it not above the organisational domain, has a
+    /// policy that says so.
+    #[test]
+    fn asks_for_the_policies_up_to_the_organisational_domain() {
+        assert_eq!(
+            wanted("From: a@x.y.example.co.uk\r\n\r\n"),
+            ["example.co.uk", "y.example.co.uk", "x.y.example.co.uk"]
+        );
+        assert_eq!(wanted("From: a@one.example, b@two.example\r\n\r\n"), ["one.example", "two.example"]);
+        assert!(wanted("Subject: nobody\r\n\r\n").is_empty());
+    }
+
+    #[test]
+    fn no_number_of_labels_or_authors_makes_the_lookups_many() {
+        let deep = format!("From: a@{}example.org\r\n\r\n", "x.".repeat(100));
+        let asked = wanted(&deep);
+        assert_eq!(asked.len(), MAX_POLICIES_OF_AUTHOR);
+        assert_eq!(asked[0], "example.org");
+        let many: String = (0..40).map(|n| format!("a@a.b.c.d.e.f.g.h.n{n}.example,")).collect();
+        let asked = wanted(&format!("From: {many}\r\n\r\n"));
+        assert!(asked.len() <= MAX_POLICIES);
+        // Each author's organisational domain is among them.
+        assert!((0..16).all(|n| asked.contains(&format!("n{n}.example"))), "{asked:?}");
     }
 }

@@ -7,6 +7,7 @@ pub mod format;
 pub mod key;
 pub mod knowledge;
 pub mod message;
+pub mod policy_record;
 pub mod published;
 pub mod remembered;
 pub mod sign;

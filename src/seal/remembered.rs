@@ -109,6 +109,8 @@ fn accepted(found: ProvenKey, keys: &[RememberedKey]) -> Option<ProvenKey> {
         Trust::Pinned | Trust::Root | Trust::Dnssec => Some(found),
         Trust::Dns | Trust::Remembered => known.filter(|known| !known.revoked).map(|_| ProvenKey {
             trust: Trust::Remembered,
+            // An unsigned policy may have named it; that is not enough to learn a root of a domain that is known.
+            root: None,
             trial: false,
             ..found
         }),

@@ -15,10 +15,28 @@ const MAX_CLOCK_SKEW: u64 = 300;
 
 /// Checks a message by what is known, at the time `now` in Unix seconds.
 pub fn verify(message: &Message<'_>, knowledge: &Knowledge<'_>, now: u64) -> Verification {
+    let author = Author::of(message.header());
+    let result = check(message, &author, knowledge, now);
+    let key_lookup = match (&result.domain, &result.selector) {
+        (Some(domain), Some(selector)) => knowledge.key_lookup(domain, selector),
+        _ => None,
+    };
+    // The sealing domain's, or the author's where no seal counts. A stranger's seal says nothing about this author.
+    let judged = match (&result.domain, result.verdict, &author) {
+        (_, Verdict::Unaligned, _) => None,
+        (Some(domain), _, _) | (None, _, Author::One(domain)) => Some(domain),
+        (None, _, Author::Unclear(_)) => None,
+    };
+    let published = judged.and_then(|domain| knowledge.request(domain, result.known));
+    let policy_lookup = knowledge.policy_lookup(author.domains());
+    Verification { key_lookup, policy_lookup, published, ..result }
+}
+
+/// The eleven steps.
+fn check(message: &Message<'_>, author: &Author, knowledge: &Knowledge<'_>, now: u64) -> Verification {
     let check = Check { message, knowledge, now };
 
     // Step 1: no seal, or too many.
-    let author = Author::of(message.header());
     let known = author.domains().iter().find_map(|domain| knowledge.ground(domain));
     let seals: Vec<&[u8]> =
         message.header().all(FIELD).take(MAX_SEALS + 1).map(|field| field.value).collect();
@@ -34,7 +52,7 @@ pub fn verify(message: &Message<'_>, knowledge: &Knowledge<'_>, now: u64) -> Ver
         return Verification::doubtful(Doubt::BadFrom, known);
     };
     let mut first_failure = None;
-    for seal in aligned(&seals, &author) {
+    for seal in aligned(&seals, author) {
         match check.signature(seal, known) {
             Ok(signed) => return check.judge(&signed, known),
             Err(failure) => _ = first_failure.get_or_insert(failure),

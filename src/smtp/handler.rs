@@ -105,6 +105,14 @@ pub struct Account {
     pub trust: Option<&'static str>,
     /// How the author's domain is known to seal.
     pub known: Option<&'static str>,
+    /// What looking the key up in DNS came to.
+    pub key_lookup: Option<&'static str>,
+    /// What looking the author's domain's policy up came to.
+    pub policy_lookup: Option<&'static str>,
+    /// What that policy asks.
+    pub published: Option<&'static str>,
+    /// What would have been done, were we not only to observe.
+    pub withheld: Option<&'static str>,
     /// Whether the key is on trial (`t=y`).
     pub trial: bool,
     /// Its id in the quarantine.

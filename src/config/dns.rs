@@ -1,0 +1,110 @@
+//! `[dns]`: whom to ask, how long to wait, and what of the answers to believe.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use serde::de::{self, Deserialize, Deserializer, SeqAccess, Visitor};
+
+use super::check::Checker;
+use super::{Dns, Dnssec, raw};
+
+/// Long enough for a resolver that must ask around first, far below any client's patience.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// From a second to two minutes.
+const TIMEOUTS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(120));
+
+/// The settings in force; mistakes are recorded.
+pub(super) fn check(checker: &mut Checker<'_>, raw: raw::Dns) -> Dns {
+    let timeout = checker.duration("dns.timeout", raw.timeout, DEFAULT_TIMEOUT, TIMEOUTS);
+    let dnssec = raw.dnssec.map_or(Dnssec::Off, |word| word.0);
+    if dnssec == Dnssec::Off && raw.trust_anchors.is_some() {
+        checker
+            .wrong("dns.trust_anchors", "means nothing without DNSSEC; set dnssec = \"prefer\" or remove it");
+    }
+    let trust_anchors = raw.trust_anchors.and_then(|file| checker.path("dns.trust_anchors", file));
+    Dns { servers: raw.servers.map(|servers| servers.0), dnssec, timeout, trust_anchors }
+}
+
+/// Name servers: a list of addresses, or from the environment one text with commas.
+#[derive(Debug)]
+pub(super) struct Servers(Vec<SocketAddr>);
+
+/// `"off"`, `"prefer"`, `"require"`, or `false`.
+#[derive(Debug)]
+pub(super) struct DnssecWord(Dnssec);
+
+impl<'de> Deserialize<'de> for Servers {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ServersVisitor)
+    }
+}
+
+struct ServersVisitor;
+
+impl<'de> Visitor<'de> for ServersVisitor {
+    type Value = Servers;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of name servers such as [\"192.0.2.53:53\"]")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
+        let words = text.split(',').map(str::trim).filter(|word| !word.is_empty());
+        words.map(server).collect::<Result<_, _>>().map(Servers).map_err(E::custom)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+        let mut servers = Vec::new();
+        while let Some(text) = list.next_element::<String>()? {
+            servers.push(server(text.trim()).map_err(de::Error::custom)?);
+        }
+        Ok(Servers(servers))
+    }
+}
+
+/// An address with its port, or 53.
+fn server(text: &str) -> Result<SocketAddr, String> {
+    let alone = || text.trim_matches(['[', ']']).parse::<IpAddr>().map(|ip| SocketAddr::new(ip, 53));
+    let server: Result<SocketAddr, _> = text.parse().or_else(|_| alone());
+    match server {
+        Ok(server) if server.port() == 0 || server.ip().is_unspecified() => {
+            Err(format!("`{text}` cannot be asked; write an address and a port, as \"192.0.2.53:53\""))
+        }
+        Ok(server) => Ok(server),
+        Err(_) => Err(format!("`{text}` is not an address with a port; write it as \"192.0.2.53:53\"")),
+    }
+}
+
+impl<'de> Deserialize<'de> for DnssecWord {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(DnssecVisitor)
+    }
+}
+
+struct DnssecVisitor;
+
+impl Visitor<'_> for DnssecVisitor {
+    type Value = DnssecWord;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("\"off\", \"prefer\" or \"require\"")
+    }
+
+    fn visit_bool<E: de::Error>(self, on: bool) -> Result<Self::Value, E> {
+        if on {
+            return Err(E::custom("`true`: choose \"prefer\" or \"require\""));
+        }
+        Ok(DnssecWord(Dnssec::Off))
+    }
+
+    fn visit_str<E: de::Error>(self, word: &str) -> Result<Self::Value, E> {
+        match word.trim() {
+            "off" | "false" => Ok(DnssecWord(Dnssec::Off)),
+            "prefer" => Ok(DnssecWord(Dnssec::Prefer)),
+            "require" => Ok(DnssecWord(Dnssec::Require)),
+            _ => Err(E::custom(format!("`{word}`: use \"off\", \"prefer\" or \"require\""))),
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! A tree of real zones, served on loopback by Knot DNS: a signed root, and below it zones that are signed, unsigned, and
+//! signed by other keys than the root says.
+
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::io::Read;
+use std::net::{SocketAddr, UdpSocket};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use hickory_resolver::proto::op::{Edns, Message, MessageType, OpCode, Query};
+use hickory_resolver::proto::rr::{Name, RData, RecordType};
+use tempfile::TempDir;
+
+use crate::program::smtp::free_port;
+use crate::program::{folder, skipped, wait_for, word};
+
+/// A zone below the root, and its lines beside SOA and NS.
+pub(crate) struct Zone<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) kind: Kind,
+    pub(crate) lines: &'a str,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// The root vouches for it.
+    Signed,
+    /// The root says that it is not signed.
+    Unsigned,
+    /// The root vouches for another key.
+    Bogus,
+}
+
+/// A name server that runs, killed when dropped.
+pub(crate) struct Knot {
+    child: Child,
+    folder: TempDir,
+    pub(crate) address: SocketAddr,
+    serial: u32,
+}
+
+const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
+
+impl Knot {
+    /// `None`, and a word about it, where there is no Knot DNS, unless it has to be there.
+    pub(crate) fn start(zones: &[Zone<'_>]) -> Option<Self> {
+        let is_there = command("knotd").arg("--version").output().is_ok();
+        if !is_there {
+            assert!(std::env::var_os("WAXSEAL_REQUIRE_LIVE").is_none(), "Knot DNS is not installed");
+            skipped("no Knot DNS (Debian: knot)");
+            return None;
+        }
+        // A port may be taken between the look and the use.
+        (0..5).find_map(|_| Self::try_start(zones)).or_else(|| panic!("Knot DNS does not start"))
+    }
+
+    fn try_start(zones: &[Zone<'_>]) -> Option<Self> {
+        let folder = folder();
+        let address = free_port();
+        let config = folder.path().join("knot.conf");
+        fs::write(&config, configuration(folder.path(), address, zones)).unwrap();
+        let mut root = "@ NS ns.\nns. A 127.0.0.1\n".to_owned();
+        keymgr(&config, &[".", "generate", "ksk=yes", "zsk=yes", "algorithm=ecdsap256sha256"]);
+        for zone in zones {
+            writeln!(root, "{}. NS ns.", zone.name).unwrap();
+            if zone.kind == Kind::Unsigned {
+                continue;
+            }
+            keymgr(&config, &[zone.name, "generate", "ksk=yes", "zsk=yes", "algorithm=ecdsap256sha256"]);
+            let all = keymgr(&config, &[zone.name, "ds"]);
+            let ds = all.lines().find(|line| line.contains(" 13 2 ")).unwrap();
+            let (front, digest) = ds.rsplit_once(' ').unwrap();
+            match zone.kind {
+                Kind::Bogus => writeln!(root, "{front} {}", "0".repeat(digest.len())).unwrap(),
+                _ => writeln!(root, "{ds}").unwrap(),
+            }
+        }
+        let anchor = keymgr(&config, &[".", "dnskey"]).replace(". DNSKEY", ". IN DNSKEY");
+        fs::write(folder.path().join("anchors"), anchor).unwrap();
+        write_zone(folder.path(), ".", 1, &root);
+        for zone in zones {
+            write_zone(folder.path(), zone.name, 1, zone.lines);
+        }
+        let log = File::create(folder.path().join("log")).unwrap();
+        let child = command("knotd")
+            .args(["--config", word(&config)])
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let mut knot = Self { child, folder, address, serial: 1 };
+        let serves = |name: &str| serial(address, name).is_some();
+        let is_up = wait_for(|| match knot.child.try_wait().unwrap() {
+            Some(_) => Some(false),
+            None => (serves(".") && zones.iter().all(|zone| serves(zone.name))).then_some(true),
+        });
+        is_up.unwrap_or_else(|| panic!("{}", knot.log())).then_some(knot)
+    }
+
+    /// The root's key, as `[dns] trust_anchors` wants it.
+    pub(crate) fn anchors(&self) -> std::path::PathBuf {
+        self.folder.path().join("anchors")
+    }
+
+    /// Puts other lines into a zone.
+    pub(crate) fn change(&mut self, zone: &str, lines: &str) {
+        self.serial += 1000;
+        write_zone(self.folder.path(), zone, self.serial, lines);
+        let config = self.folder.path().join("knot.conf");
+        let status =
+            command("knotc").args(["--config", word(&config), "zone-reload", zone]).output().unwrap();
+        assert!(status.status.success(), "{status:?}");
+        let wanted = self.serial;
+        let is_new = || serial(self.address, zone).filter(|serial| *serial >= wanted).map(drop);
+        assert!(wait_for(is_new).is_some(), "{}", self.log());
+    }
+
+    fn log(&self) -> String {
+        let mut text = String::new();
+        File::open(self.folder.path().join("log")).unwrap().read_to_string(&mut text).unwrap();
+        text
+    }
+}
+
+impl Drop for Knot {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn command(program: &str) -> Command {
+    let mut command = Command::new(program);
+    command.env("PATH", PATH);
+    command
+}
+
+fn keymgr(config: &Path, arguments: &[&str]) -> String {
+    let output = command("keymgr").args(["--config", word(config)]).args(arguments).output().unwrap();
+    assert!(output.status.success(), "{arguments:?}: {output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn configuration(folder: &Path, address: SocketAddr, zones: &[Zone<'_>]) -> String {
+    let folder = folder.display();
+    let mut text = format!(
+        "server:\n  rundir: {folder}\n  listen: {}@{}\n  background-workers: 1\n  udp-workers: 1\n  tcp-workers: 1\n\
+         database:\n  storage: {folder}\nlog:\n  - target: stderr\n    any: info\n\
+         policy:\n  - id: signed\n    manual: on\n    single-type-signing: on\n    algorithm: ecdsap256sha256\n\
+         template:\n  - id: default\n    storage: {folder}\n    zonefile-sync: -1\n    zonefile-load: whole\n    \
+         journal-content: none\nzone:\n",
+        address.ip(),
+        address.port()
+    );
+    let all = zones.iter().map(|zone| (zone.name, zone.kind)).chain([(".", Kind::Signed)]);
+    for (name, kind) in all {
+        writeln!(text, "  - domain: {name}\n    file: {}", file_name(name)).unwrap();
+        if kind != Kind::Unsigned {
+            text.push_str("    dnssec-signing: on\n    dnssec-policy: signed\n");
+        }
+    }
+    text
+}
+
+fn file_name(zone: &str) -> String {
+    format!("{}.zone", zone.trim_end_matches('.').replace('.', "-"))
+}
+
+fn write_zone(folder: &Path, name: &str, serial: u32, lines: &str) {
+    let origin = if name == "." { ".".to_owned() } else { format!("{name}.") };
+    let head = format!("$ORIGIN {origin}\n$TTL 300\n@ SOA ns. hostmaster. {serial} 3600 600 86400 60\n");
+    let ns = if name == "." { "" } else { "@ NS ns.\n" };
+    fs::write(folder.join(file_name(name)), format!("{head}{ns}{lines}\n")).unwrap();
+}
+
+/// The serial number of a zone, once it is served.
+fn serial(address: SocketAddr, zone: &str) -> Option<u32> {
+    let reply = ask(address, &format!("{}.", zone.trim_end_matches('.')), RecordType::SOA)?;
+    reply.answers.iter().find_map(|record| match &record.data {
+        RData::SOA(soa) => Some(soa.serial),
+        _ => None,
+    })
+}
+
+/// The server's own answer, with its proofs.
+pub(crate) fn ask(address: SocketAddr, name: &str, record_type: RecordType) -> Option<Message> {
+    let mut query = Message::new(1, MessageType::Query, OpCode::Query);
+    query.add_query(Query::query(Name::from_ascii(name).unwrap(), record_type));
+    let mut edns = Edns::new();
+    edns.set_dnssec_ok(true).set_max_payload(4096);
+    query.set_edns(edns);
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+    socket.send_to(&query.to_vec().unwrap(), address).ok()?;
+    let mut reply = [0; 4096];
+    let length = socket.recv(&mut reply).ok()?;
+    Message::from_vec(&reply[..length]).ok()
+}
