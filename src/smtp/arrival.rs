@@ -26,7 +26,7 @@ const MIN_PACE: u64 = 1024;
 const SHARE: u64 = 16;
 
 /// Octets that come in before they are looked at, and before a message may go straight through.
-const LOOK: usize = 256 << 10;
+const LOOK: usize = BLOCK;
 
 /// A message that is coming in.
 #[derive(Debug)]

@@ -12,7 +12,7 @@ use tokio::sync::Mutex;
 use tokio::task;
 
 /// Octets read or written at once.
-pub(super) const BLOCK: usize = 512 << 10;
+pub(super) const BLOCK: usize = 256 << 10;
 
 /// Where such files are made, and the one place in memory where they are examined.
 #[derive(Debug)]

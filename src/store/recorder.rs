@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 use tracing::{error, info, warn};
@@ -21,6 +21,9 @@ use crate::seal::remembered::{Memory, Observation};
 const MAX_WAITING: usize = 4_096;
 /// Messages that are written at once.
 const MAX_BATCH: usize = 512;
+/// How long the first message of a batch waits for others: a batch costs a write through to the disk, however many
+/// are in it.
+const GATHER: Duration = Duration::from_millis(50);
 /// Connections that are kept to look things up with.
 const MAX_READERS: usize = 4;
 /// Between two rounds of forgetting, in seconds.
@@ -113,7 +116,12 @@ impl Writer {
     fn run(mut self) {
         while let Ok(first) = self.waiting.recv() {
             let mut batch = vec![first];
-            batch.extend(self.waiting.try_iter().take(MAX_BATCH - 1));
+            let until = Instant::now() + GATHER;
+            while batch.len() < MAX_BATCH
+                && let Ok(entry) = self.waiting.recv_timeout(until.saturating_duration_since(Instant::now()))
+            {
+                batch.push(entry);
+            }
             if let Err(error) = self.write(&batch) {
                 error!(%error, messages = batch.len(), "memory cannot be written; mail goes on");
                 thread::sleep(PAUSE);
