@@ -58,6 +58,8 @@ pub enum KeyFileError {
 const MAX_FILE: u64 = 64 << 10;
 /// Longest file of certificates that is read, in octets; a system's roots make some 200 KiB.
 const MAX_CERTIFICATES: u64 = 4 << 20;
+/// Longest private key file of a certificate that is read, in octets.
+const MAX_CERTIFICATE_KEY: usize = 64 << 10;
 
 /// What the path of a private key begins with that is a systemd credential, `credential:gate1`.
 pub const CREDENTIAL: &str = "credential:";
@@ -151,13 +153,17 @@ pub fn read_certificates(path: &Path) -> Result<Vec<u8>, KeyFileError> {
 }
 
 /// Reads the private key of a certificate, PEM, and says whether everybody on this machine can. Other servers often
-/// share such a file with us, so that is no error.
-pub fn read_certificate_key(path: &Path) -> Result<(Vec<u8>, bool), KeyFileError> {
+/// share such a file with us, so that is no error. `credential:NAME` is as for [`read_sealing_key`].
+pub fn read_certificate_key(path: &Path) -> Result<(Zeroizing<Vec<u8>>, bool), KeyFileError> {
     let io = |error| KeyFileError::Io { path: path.to_owned(), error };
-    let file = File::open(path).map_err(io)?;
+    let file = match path.to_str().and_then(|path| path.strip_prefix(CREDENTIAL)) {
+        Some(name) => &credential(path, name, std::env::var_os("CREDENTIALS_DIRECTORY"))?,
+        None => path,
+    };
+    let file = File::open(file).map_err(io)?;
     let metadata = file.metadata().map_err(io)?;
-    let mut pem = Vec::new();
-    file.take(MAX_FILE).read_to_end(&mut pem).map_err(io)?;
+    let mut pem = Zeroizing::new(Vec::with_capacity(MAX_CERTIFICATE_KEY));
+    file.take(MAX_CERTIFICATE_KEY as u64).read_to_end(&mut pem).map_err(io)?;
     Ok((pem, metadata.is_file() && metadata.mode() & 0o004 != 0))
 }
 

@@ -210,6 +210,32 @@ fn a_reply_slipped_in_behind_starttls_ends_the_session() {
 }
 
 #[test]
+fn held_mail_is_released_under_tls() {
+    let scene = Scene::new(Manner::Able);
+    let record = program::keygen(&scene.folder.path().join("gate1.pem"));
+    let lines = "next_hop_tls = \"verify\"\nnext_hop_ca = \"ca.pem\"";
+    let config = Config::new(scene.folder.path(), "mx.partner.example");
+    let gateway = config.listener("inbound", "verify", scene.server.address, lines).pinning(&record).start();
+    let mut client = Client::hello(gateway.address("inbound"));
+    let unsealed = letter::plain("office@example.org", "held");
+    assert!(client.deliver("office@example.org", RECIPIENT, &unsealed).starts_with("250 2.0.0"));
+    let id = gateway.held()[0]["id"].as_str().unwrap().to_owned();
+
+    let ca = scene.folder.path().join("ca.pem");
+    let good = std::fs::read(&ca).unwrap();
+    std::fs::write(&ca, Authority::new("another authority").pem()).unwrap();
+    let refused = gateway.quarantine(&["release", &id]);
+    assert!(refused.stderr.contains("no authority that is trusted"), "{refused:?}");
+    assert_eq!(gateway.held().len(), 1);
+    std::fs::write(&ca, good).unwrap();
+    let released = gateway.quarantine(&["release", &id]);
+    assert_eq!(released.status, 0, "{released:?}");
+    assert!(gateway.held().is_empty());
+    let heard = scene.server.heard();
+    assert!(heard.contains(&"TLS: DATA".to_owned()) && !heard.contains(&"DATA".to_owned()), "{heard:?}");
+}
+
+#[test]
 fn what_is_offered_is_what_is_offered_under_tls() {
     let scene = Scene::new(Manner::Able);
     let gateway = scene.gateway("next_hop_tls = \"encrypt\"");

@@ -147,7 +147,7 @@ pub enum HandshakeError {
     EarlyCertificate,
     /// The certificate bears another name.
     #[error("the certificate is for another name: {0}")]
-    WrongName(CertificateError),
+    WrongName(Box<CertificateError>),
     /// Whatever else a TLS library can object to, on either side.
     #[error("the TLS handshake failed: {0}")]
     Failed(io::Error),
@@ -164,7 +164,7 @@ impl From<io::Error> for HandshakeError {
                 Self::EarlyCertificate
             }
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-                Self::WrongName(objection.clone())
+                Self::WrongName(Box::new(objection.clone()))
             }
             _ => Self::Failed(error),
         }
