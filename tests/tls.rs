@@ -302,6 +302,18 @@ fn bad_certificates_are_mistakes_and_open_keys_are_warned_of() {
 }
 
 #[test]
+fn the_key_may_be_a_systemd_credential() {
+    let site = Site::new();
+    let config = Config::new(site.folder.path(), NAME)
+        .listener("inbound", "verify", site.next_hop.address, "")
+        .and("[tls]\ncertificate = \"tls.pem\"\nkey = \"credential:tls.key\"");
+    let gateway = config.start_with(&[("CREDENTIALS_DIRECTORY", word(site.folder.path()))]);
+    assert!(site.starttls(&gateway).say("EHLO client.example.org").starts_with("250"));
+    let checked = waxseal(&["check-config", "--config", word(&config.write())]);
+    assert!(checked.status == 1 && checked.stderr.contains("tls.key: "), "{checked:?}");
+}
+
+#[test]
 fn clients_that_are_not_listed_hear_so_under_implicit_tls() {
     let site = Site::new();
     let gateway = site.config("implicit_tls = true\nclients = [\"192.0.2.0/24\"]").start();
