@@ -17,6 +17,7 @@ mod program;
 mod programs;
 mod receiver;
 mod servers;
+mod tls;
 
 use std::process::Command;
 

@@ -112,6 +112,11 @@ impl Passage {
         Self { folder, receiver, verifying, sealing }
     }
 
+    /// Where the gateways' files are.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// Where clients hand in mail.
     pub(crate) fn door(&self) -> SocketAddr {
         self.sealing.address("outbound")

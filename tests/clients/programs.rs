@@ -163,14 +163,15 @@ const envelope = {from: from || false, to: to.split(","), use8BitMime: true};
 transport.sendMail({envelope, raw: {path: file}}).catch((error) => { console.error(error); process.exit(1); });
 "#;
 
+/// Node.js, told where Debian has the libraries that are no part of it.
+pub(crate) fn node() -> Command {
+    let mut node = Command::new("node");
+    node.env("NODE_PATH", "/usr/share/nodejs");
+    node
+}
+
 #[test]
 fn nodemailer() {
-    /// Where Debian has the libraries that are no part of Node.js.
-    fn node() -> Command {
-        let mut node = Command::new("node");
-        node.env("NODE_PATH", "/usr/share/nodejs");
-        node
-    }
     Program {
         name: "nodemailer",
         send: |server, file, letter| {
