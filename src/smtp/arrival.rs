@@ -255,6 +255,8 @@ impl<W: Watch> Arrival<W> {
     /// Moves what is in memory to the file, which is made first if there is none.
     pub(super) async fn spool(&mut self, spool: &Arc<Spool>) -> io::Result<()> {
         self.show();
+        // What has gone to the file cannot go straight through any more.
+        self.is_undecided = false;
         if let Outlet::Memory = self.outlet {
             let head = self.buffer[..self.header_end.unwrap_or_default()].to_vec();
             self.outlet = Outlet::Spool { head, file: spool.create().await? };

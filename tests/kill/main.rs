@@ -59,7 +59,6 @@ async fn nothing_is_lost() {
 
 /// With so little that messages leave it for files at any time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "a message whose start is in a file already is passed on without that start"]
 async fn nothing_is_lost_with_little_memory() {
     kill_everybody("1MiB").await;
 }
