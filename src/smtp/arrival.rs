@@ -41,14 +41,14 @@ pub(super) struct Arrival<W> {
     end_search: EndSearch,
     header_end: Option<usize>,
     outlet: Outlet,
-    /// Whether it may yet go straight through.
-    is_undecided: bool,
     /// When the client began to send, and what we made it wait.
     pace_start: Instant,
 }
 
+/// Where what comes in goes. A message goes straight through only from `Undecided`, where all of it is still in memory.
 #[derive(Debug)]
 enum Outlet {
+    Undecided,
     Memory,
     Spool { head: Vec<u8>, file: SpoolFile },
     Through(Box<Through>),
@@ -103,8 +103,7 @@ impl<W: Watch> Arrival<W> {
             reservation,
             end_search: EndSearch::default(),
             header_end: None,
-            outlet: Outlet::Memory,
-            is_undecided: may_pass,
+            outlet: if may_pass { Outlet::Undecided } else { Outlet::Memory },
             pace_start: Instant::now(),
         }
     }
@@ -177,11 +176,11 @@ impl<W: Watch> Arrival<W> {
             return Room::Enough;
         }
         let max = match self.outlet {
-            Outlet::Memory => (limits.memory / SHARE).max(BLOCK as u64),
+            Outlet::Undecided | Outlet::Memory => (limits.memory / SHARE).max(BLOCK as u64),
             Outlet::Spool { .. } | Outlet::Through(_) => BLOCK as u64,
         };
         let wanted = (2 * self.buffer.capacity()).max(DATA_CHUNK);
-        if wanted > LOOK && self.is_undecided && self.header_end.is_some() {
+        if wanted > LOOK && matches!(self.outlet, Outlet::Undecided) && self.header_end.is_some() {
             return Room::Undecided;
         }
         if wanted as u64 <= max && self.reservation.try_grow_to(wanted as u64, self.limit(limits)) {
@@ -209,7 +208,7 @@ impl<W: Watch> Arrival<W> {
 
     /// The header section, which decides whether the message goes straight through; it is asked for once.
     pub(super) fn decisive_head(&mut self) -> &[u8] {
-        self.is_undecided = false;
+        self.outlet = Outlet::Memory;
         &self.buffer[..self.header_end.unwrap_or_default()]
     }
 
@@ -238,7 +237,7 @@ impl<W: Watch> Arrival<W> {
     pub(super) fn through(&mut self) -> Option<(&mut Through, &[u8])> {
         match &mut self.outlet {
             Outlet::Through(through) => Some((through, &self.buffer)),
-            Outlet::Memory | Outlet::Spool { .. } => None,
+            Outlet::Undecided | Outlet::Memory | Outlet::Spool { .. } => None,
         }
     }
 
@@ -255,9 +254,7 @@ impl<W: Watch> Arrival<W> {
     /// Moves what is in memory to the file, which is made first if there is none.
     pub(super) async fn spool(&mut self, spool: &Arc<Spool>) -> io::Result<()> {
         self.show();
-        // What has gone to the file cannot go straight through any more.
-        self.is_undecided = false;
-        if let Outlet::Memory = self.outlet {
+        if let Outlet::Undecided | Outlet::Memory = self.outlet {
             let head = self.buffer[..self.header_end.unwrap_or_default()].to_vec();
             self.outlet = Outlet::Spool { head, file: spool.create().await? };
         }
@@ -272,7 +269,7 @@ impl<W: Watch> Arrival<W> {
     pub(super) fn has_gone_through(&self) -> bool {
         match &self.outlet {
             Outlet::Through(through) => !matches!(through.passage, Err(NoPassage::Refused(_))),
-            Outlet::Memory | Outlet::Spool { .. } => false,
+            Outlet::Undecided | Outlet::Memory | Outlet::Spool { .. } => false,
         }
     }
 

@@ -45,10 +45,18 @@ struct Outcome {
     next_hop: Duration,
 }
 
+impl Outcome {
+    /// Nothing has been said to a message of this size, and no time spent.
+    fn none_yet(size: u64) -> Self {
+        let (own_work, next_hop) = (Duration::ZERO, Duration::ZERO);
+        Self { replies: Vec::new(), error: None, is_open: true, size, own_work, next_hop }
+    }
+}
+
 impl<H: MessageHandler> Session<H> {
     /// DATA.
     pub(super) async fn data(&mut self) -> Result<(), End> {
-        if let Err(not_ready) = self.check_ready() {
+        if let Err(not_ready) = self.transaction.check_ready() {
             return self.answer_not_ready(not_ready);
         }
         if !matches!(self.chunks, Chunks::None) || self.transaction.is_binary() {
@@ -65,7 +73,7 @@ impl<H: MessageHandler> Session<H> {
 
     /// BDAT. The octets of a chunk that is refused are read all the same: none of them is a command.
     pub(super) async fn bdat(&mut self, size: u64, is_last: bool) -> Result<(), End> {
-        let ready = self.check_ready();
+        let ready = self.transaction.check_ready();
         let mut arrival = match (ready, std::mem::take(&mut self.chunks)) {
             (Err(not_ready), _) => {
                 self.skip(size).await?;
@@ -105,10 +113,6 @@ impl<H: MessageHandler> Session<H> {
             }
         }
         Ok(())
-    }
-
-    fn check_ready(&self) -> Result<(), NotReady> {
-        self.transaction.check_ready()
     }
 
     fn answer_not_ready(&mut self, not_ready: NotReady) -> Result<(), End> {
@@ -252,14 +256,7 @@ impl<H: MessageHandler> Session<H> {
         let start = Clock::now();
         let decision = self.around.handler.handle(&self.info, &envelope, message, watch).await;
         let own_work = start.elapsed();
-        let blank = Outcome {
-            replies: Vec::new(),
-            error: None,
-            is_open: true,
-            size,
-            own_work,
-            next_hop: Duration::ZERO,
-        };
+        let blank = Outcome { own_work, ..Outcome::none_yet(size) };
         let outcome = match decision.disposal {
             Disposal::Answer(reply) => Outcome { replies: vec![reply], ..blank },
             Disposal::Relay { message, edits } => {
@@ -284,14 +281,7 @@ impl<H: MessageHandler> Session<H> {
         size: u64,
     ) -> Result<(), End> {
         let start = Clock::now();
-        let blank = Outcome {
-            replies: Vec::new(),
-            error: None,
-            is_open: true,
-            size,
-            own_work: Duration::ZERO,
-            next_hop: through.waited,
-        };
+        let blank = Outcome { next_hop: through.waited, ..Outcome::none_yet(size) };
         let outcome = match through.passage {
             Ok(passage) => match self.next_hop.end_data(passage, std::iter::once(rest)).await {
                 Ok(()) => self.replies_to_message(&envelope, blank).await,
