@@ -70,13 +70,17 @@ const MAX_PEM: usize = 4 << 10;
 /// Reads a private key in PKCS#8 PEM, which nobody but its owner may be able to read. `credential:NAME` is the file
 /// that systemd's `LoadCredential=NAME:…` put before us.
 pub fn read_sealing_key(path: &Path) -> Result<SealingKey, KeyFileError> {
-    match path.to_str().and_then(|path| path.strip_prefix(CREDENTIAL)) {
-        Some(name) => {
-            // systemd grants by an ACL, whose mask shows as the group's permission.
-            read_private(&credential(path, name, std::env::var_os("CREDENTIALS_DIRECTORY"))?, 0o007)
-        }
+    match named_credential(path)? {
+        // systemd grants by an ACL, whose mask shows as the group's permission.
+        Some(file) => read_private(&file, 0o007),
         None => read_private(path, 0o077),
     }
+}
+
+/// The file of `credential:NAME`; `None` for any other path.
+fn named_credential(path: &Path) -> Result<Option<PathBuf>, KeyFileError> {
+    let name = path.to_str().and_then(|path| path.strip_prefix(CREDENTIAL));
+    name.map(|name| credential(path, name, std::env::var_os("CREDENTIALS_DIRECTORY"))).transpose()
 }
 
 fn credential(path: &Path, name: &str, folder: Option<OsString>) -> Result<PathBuf, KeyFileError> {
@@ -156,11 +160,8 @@ pub fn read_certificates(path: &Path) -> Result<Vec<u8>, KeyFileError> {
 /// share such a file with us, so that is no error. `credential:NAME` is as for [`read_sealing_key`].
 pub fn read_certificate_key(path: &Path) -> Result<(Zeroizing<Vec<u8>>, bool), KeyFileError> {
     let io = |error| KeyFileError::Io { path: path.to_owned(), error };
-    let file = match path.to_str().and_then(|path| path.strip_prefix(CREDENTIAL)) {
-        Some(name) => &credential(path, name, std::env::var_os("CREDENTIALS_DIRECTORY"))?,
-        None => path,
-    };
-    let file = File::open(file).map_err(io)?;
+    let file = named_credential(path)?;
+    let file = File::open(file.as_deref().unwrap_or(path)).map_err(io)?;
     let metadata = file.metadata().map_err(io)?;
     let mut pem = Zeroizing::new(Vec::with_capacity(MAX_CERTIFICATE_KEY));
     file.take(MAX_CERTIFICATE_KEY as u64).read_to_end(&mut pem).map_err(io)?;
