@@ -1,0 +1,223 @@
+//! What was found out about a message, and all that follows from it: the changes to its header section, the log, memory,
+//! `waxseal report`, the administrator's alert.
+
+use super::verifying::Known;
+use super::{Origin, Running};
+use crate::author::Author;
+use crate::authres;
+use crate::domain::DomainName;
+use crate::edits::Edits;
+use crate::envelope::Envelope;
+use crate::header::HeaderSection;
+use crate::manifest::{self, Status};
+use crate::notify::{Alert, Finding, Outcome};
+use crate::policy::{Action, Ruling};
+use crate::report::{not_intact, printable, reason, summary};
+use crate::seal::knowledge::Knowledge;
+use crate::seal::message::Message;
+use crate::seal::remembered::Observation;
+use crate::seal::verify::verify;
+use crate::setup::Setup;
+use crate::smtp::{Account, SessionInfo};
+use crate::standing::Standing;
+use crate::store::{self, Held};
+use crate::verdict::{Ground, Verdict, Verification};
+
+/// What was found out about a message, and what is done about it.
+pub(super) struct Judged {
+    pub(super) origin: Origin,
+    pub(super) verification: Verification,
+    pub(super) ruling: Ruling,
+    pub(super) edits: Edits,
+}
+
+impl Judged {
+    /// What the log says of it.
+    pub(super) fn account(&self) -> Account {
+        let verification = &self.verification;
+        Account {
+            verdict: Some(verification.verdict.as_str()),
+            reason: reason(verification),
+            trust: verification.trust.map(|trust| trust.as_str()),
+            known: verification.known.map(|ground| ground.as_str()),
+            key_lookup: verification.key_lookup.map(|lookup| lookup.as_str()),
+            policy_lookup: verification.policy_lookup.map(|lookup| lookup.as_str()),
+            published: verification.published.map(|request| request.as_str()),
+            withheld: self.ruling.withheld.map(|action| action.as_str()),
+            trial: verification.trial,
+            ..self.origin.account(self.ruling.action.as_str(), &summary(verification))
+        }
+    }
+
+    /// What the quarantine keeps beside the message.
+    pub(super) fn held(
+        &self,
+        hostname: &DomainName,
+        listener: &str,
+        session: &SessionInfo,
+        envelope: &Envelope,
+        size: u64,
+    ) -> Held {
+        Held {
+            listener: listener.to_owned(),
+            received: jiff::Timestamp::now(),
+            client: session.client.ip(),
+            reverse_path: envelope.reverse_path.as_str().to_owned(),
+            mail_parameters: envelope.mail_parameters.iter().map(ToString::to_string).collect(),
+            recipients: envelope.recipients.iter().map(|path| path.as_str().to_owned()).collect(),
+            recipient_parameters: envelope
+                .recipient_parameters
+                .iter()
+                .map(|parameters| parameters.iter().map(ToString::to_string).collect())
+                .collect(),
+            result: Some(authres::field(hostname, &self.verification)),
+            verdict: self.verification.verdict.as_str().to_owned(),
+            reason: reason(&self.verification).map(str::to_owned),
+            summary: printable(&summary(&self.verification), 500),
+            message_id: self.origin.message_id.clone(),
+            size,
+        }
+    }
+}
+
+impl Running {
+    /// Judges a message by what is known, and rules on it.
+    pub(super) fn judge(
+        &self,
+        message: &Message<'_>,
+        known: Known,
+        recipients: &[Option<DomainName>],
+        now: u64,
+    ) -> Judged {
+        let Known { standing: Standing { pins, memory }, answers } = known;
+        let knowledge = Knowledge { pins: &pins, answers, memory };
+        let verification = verify(message, &knowledge, now);
+        let origin = Origin::of(message.header());
+        let ruling = self.setup.policy.ruling(&verification, origin.author.domains(), recipients);
+        let edits = verified_edits(message.header(), &self.setup, &verification, ruling.action);
+        Judged { origin, verification, ruling, edits }
+    }
+
+    /// Has the result and what was done written down, for memory and for `waxseal report`.
+    pub(super) fn record(
+        &self,
+        session: &SessionInfo,
+        envelope: &Envelope,
+        judged: &Judged,
+        done: &'static str,
+        now: u64,
+    ) {
+        let Some(recorder) = &self.recorder else { return };
+        let verification = &judged.verification;
+        let author = match &judged.origin.author {
+            Author::One(domain) => Some(domain),
+            Author::Unclear(_) => None,
+        };
+        recorder.record(store::Entry {
+            observation: Observation::of(verification, author, now),
+            judged: store::Judged {
+                at: now,
+                session: session.id.to_string(),
+                verdict: verification.verdict.as_str().to_owned(),
+                reason: reason(verification).map(str::to_owned),
+                known: verification.known.map(|ground| ground.as_str().to_owned()),
+                trust: verification.trust.map(|trust| trust.as_str().to_owned()),
+                asked: judged.ruling.withheld.unwrap_or(judged.ruling.action).as_str().to_owned(),
+                done: done.to_owned(),
+                from_domain: author.map(ToString::to_string),
+                domain: verification.domain.as_ref().map(ToString::to_string),
+                reverse_path: start(envelope.reverse_path.as_str()),
+                recipients: envelope.recipients.len(),
+                message_id: judged.origin.message_id.as_deref().map(start),
+                attachments: not_intact(verification)
+                    .take(MAX_ATTACHMENTS)
+                    .map(|text| start(&text))
+                    .collect(),
+                summary: start(&summary(verification)),
+            },
+        });
+    }
+
+    /// The administrator is told of mail that goes its way though nothing but memory misses a seal of it (SEAL.md §8), or only
+    /// because the policy is to observe or the key on trial.
+    pub(super) fn tell_of_passage(&self, session: &SessionInfo, envelope: &Envelope, judged: &Judged) {
+        let verification = &judged.verification;
+        let by_memory =
+            verification.verdict == Verdict::Missing && verification.known == Some(Ground::Memory);
+        let outcome = match judged.ruling {
+            Ruling { withheld: Some(Action::Quarantine | Action::Reject), .. } => Outcome::Observed,
+            Ruling { action: Action::Mark, .. } if by_memory => Outcome::Marked,
+            _ => return,
+        };
+        self.tell(session.id.to_string(), envelope, judged, outcome);
+    }
+
+    /// Tells the administrator, who finds the message by `id`.
+    pub(super) fn tell(&self, id: String, envelope: &Envelope, judged: &Judged, outcome: Outcome) {
+        let Some(alerter) = &self.alerter else { return };
+        let verification = &judged.verification;
+        let changed = verification.attachments.iter().filter(|outcome| outcome.status != Status::Intact);
+        let finding = |outcome: &manifest::Outcome| Finding {
+            status: outcome.status.as_str().to_owned(),
+            name: outcome
+                .sealed
+                .as_ref()
+                .or(outcome.found.as_ref())
+                .map(|entry| entry.name.clone())
+                .unwrap_or_default(),
+        };
+        alerter.alert(Alert {
+            id,
+            verdict: verification.verdict.as_str().to_owned(),
+            reason: reason(verification).map(str::to_owned),
+            outcome,
+            from_domain: judged.origin.author.domains().first().map(ToString::to_string),
+            reverse_path: envelope.reverse_path.as_str().to_owned(),
+            recipients: envelope.recipients.len(),
+            message_id: judged.origin.message_id.clone(),
+            attachments: changed.map(finding).collect(),
+        });
+    }
+}
+
+/// Attachments that are written down of one message.
+const MAX_ATTACHMENTS: usize = 20;
+
+/// As much of a stranger's text as is written down.
+fn start(text: &str) -> String {
+    text.chars().take(250).collect()
+}
+
+/// The changes to a verified message that is passed on: forged results cut out, ours put on top, marks where asked for.
+fn verified_edits(
+    header: &HeaderSection<'_>,
+    setup: &Setup,
+    verification: &Verification,
+    action: Action,
+) -> Edits {
+    let mut edits = Edits::none();
+    for field in authres::forged(header, &setup.hostname) {
+        edits.remove(field.start..field.end);
+    }
+    if action == Action::Mark {
+        let line = printable(&summary(verification), 400);
+        let warning = format!("X-Attachment-Seal-Warning: {}; {line}\r\n", verification.verdict.as_str());
+        if let Some(prefix) = &setup.policy.subject_prefix {
+            prefix_subject(header, prefix, &mut edits);
+        }
+        edits.insert_top(warning.as_bytes());
+    }
+    edits.insert_top(authres::field(&setup.hostname, verification).as_bytes());
+    edits
+}
+
+fn prefix_subject(header: &HeaderSection<'_>, prefix: &str, edits: &mut Edits) {
+    match header.all("Subject").next() {
+        Some(field) if field.unfolded().starts_with(prefix.trim_end().as_bytes()) => {}
+        Some(field) => {
+            let value = field.end - (field.value.len() + 2).min(field.end - field.start);
+            edits.replace(value..value, format!(" {}", prefix.trim_end()).as_bytes());
+        }
+        None => edits.insert_top(format!("Subject: {}\r\n", prefix.trim_end()).as_bytes()),
+    }
+}

@@ -1,0 +1,140 @@
+//! One message from its final dot to the reply: sealed or verified, the policy applied, passed on or answered.
+
+mod judged;
+mod sealing;
+mod verifying;
+
+use std::io;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use arc_swap::ArcSwap;
+use tracing::error;
+
+use crate::author::Author;
+use crate::config::Mode;
+use crate::edits::Edits;
+use crate::envelope::Envelope;
+use crate::header::HeaderSection;
+use crate::lookup::LookupKey;
+use crate::notify::Alerter;
+use crate::report::printable;
+use crate::seal::body::ArrivingBody;
+use crate::seal::sign::Sealer;
+use crate::setup::Setup;
+use crate::smtp::{Account, Content, Decision, MessageHandler, Reply, SessionInfo, Watch};
+use crate::standing::CurrentPins;
+use crate::store::{Quarantine, Recorder};
+
+/// What serves now: the configuration's parts, and where held mail and alerts go.
+#[derive(Debug)]
+pub struct Running {
+    /// Keys, pins, policy.
+    pub setup: Setup,
+    /// Pins, those made by command included.
+    pub pins: Arc<CurrentPins>,
+    /// Where held mail goes; verifying listeners have one.
+    pub quarantine: Option<Quarantine>,
+    /// What is remembered; verifying listeners have it, unless its database cannot be used.
+    pub recorder: Option<Recorder>,
+    /// Whom to tell.
+    pub alerter: Option<Alerter>,
+}
+
+/// Decides about the messages of one listener.
+#[derive(Debug)]
+pub struct Gateway<L> {
+    listener: String,
+    mode: Mode,
+    running: Arc<ArcSwap<Running>>,
+    lookup: Arc<L>,
+}
+
+impl<L: LookupKey> Gateway<L> {
+    /// For a listener of this name and mode.
+    pub fn new(listener: String, mode: Mode, running: Arc<ArcSwap<Running>>, lookup: Arc<L>) -> Self {
+        Self { listener, mode, running, lookup }
+    }
+}
+
+impl<L: LookupKey> MessageHandler for Gateway<L> {
+    type Watch = ArrivingBody;
+
+    async fn handle(
+        &self,
+        session: &SessionInfo,
+        envelope: &Envelope,
+        message: Content,
+        body: ArrivingBody,
+    ) -> Decision {
+        let running = self.running.load_full();
+        match self.mode {
+            Mode::Seal => self.seal(&running, session, message, body).await,
+            Mode::Verify => self.verify(running, session, envelope, message, body).await,
+        }
+    }
+
+    async fn wave_through(
+        &self,
+        session: &SessionInfo,
+        envelope: &Envelope,
+        head: &[u8],
+    ) -> Option<(Edits, Account)> {
+        let running = self.running.load_full();
+        match self.mode {
+            Mode::Seal => self.wave_foreign_through(&running, head),
+            Mode::Verify => self.wave_unsealed_through(&running, session, envelope, head).await,
+        }
+    }
+}
+
+impl Watch for ArrivingBody {
+    fn see(&mut self, octets: &[u8]) {
+        ArrivingBody::see(self, octets);
+    }
+}
+
+/// Who a message is from, for the log and for us.
+struct Origin {
+    author: Author,
+    message_id: Option<String>,
+}
+
+impl Origin {
+    fn of(header: &HeaderSection<'_>) -> Self {
+        let message_id = header.all("Message-ID").next();
+        let message_id = message_id.map(|field| String::from_utf8_lossy(&field.unfolded()).into_owned());
+        Self { author: Author::of(header), message_id }
+    }
+
+    /// Who seals for the author, if we do.
+    fn sealer(&self, setup: &Setup) -> Option<Arc<Sealer>> {
+        match &self.author {
+            Author::One(domain) => setup.sealer(domain),
+            Author::Unclear(_) => None,
+        }
+    }
+
+    fn account(&self, action: &'static str, summary: &str) -> Account {
+        Account {
+            summary: printable(summary, 500),
+            action,
+            author: match &self.author {
+                Author::One(domain) => Some(domain.to_string()),
+                Author::Unclear(_) => None,
+            },
+            message_id: self.message_id.as_deref().map(|id| printable(id, 200)),
+            ..Account::default()
+        }
+    }
+}
+
+fn unix_time() -> Option<u64> {
+    SystemTime::now().duration_since(UNIX_EPOCH).ok().map(|since| since.as_secs())
+}
+
+/// A message whose file cannot be read back stays with the client.
+fn unreadable(session: &SessionInfo, error: &io::Error, account: Account) -> Decision {
+    error!(session = %session.id, %error, "cannot read a large message back from its file");
+    Decision::answer(Reply::new(451, "4.3.0 cannot read the message back, try again later"), account)
+}

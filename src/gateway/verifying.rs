@@ -1,0 +1,151 @@
+//! The verifying side: a message is judged by all that is known, and the policy says what is done about it.
+
+use std::sync::Arc;
+
+use tokio::task;
+use tracing::error;
+
+use super::judged::Judged;
+use super::{Gateway, Origin, Running, unix_time, unreadable};
+use crate::domain::DomainName;
+use crate::edits::Edits;
+use crate::envelope::{Envelope, ForwardPath};
+use crate::header::HeaderSection;
+use crate::lookup::{LookupKey, look_up};
+use crate::notify::Outcome;
+use crate::policy::Action;
+use crate::report::summary;
+use crate::seal::body::ArrivingBody;
+use crate::seal::format::FIELD;
+use crate::seal::knowledge::Answers;
+use crate::seal::message::Message;
+use crate::smtp::{Account, Content, Decision, Reply, SessionInfo};
+use crate::standing::Standing;
+use crate::store::StoreError;
+
+/// What is known when a message is judged.
+pub(super) struct Known {
+    pub(super) standing: Standing,
+    pub(super) answers: Answers,
+}
+
+impl<L: LookupKey> Gateway<L> {
+    /// Judges a message and does what the policy says.
+    pub(super) async fn verify(
+        &self,
+        running: Arc<Running>,
+        session: &SessionInfo,
+        envelope: &Envelope,
+        mut message: Content,
+        body: ArrivingBody,
+    ) -> Decision {
+        let Some(now) = unix_time() else {
+            error!(session = %session.id, "the clock stands before 1970");
+            let reply = Reply::new(451, "4.3.0 cannot verify now, try again later");
+            return Decision::answer(reply, Account { action: "defer", ..Account::default() });
+        };
+        let known = self.look_up(&running, &Message::new(message.head()), now).await;
+        let recipients = recipient_domains(envelope);
+        let judge = Arc::clone(&running);
+        let judged = message
+            .examine(move |octets| judge.judge(&Message::arrived(octets, body), known, &recipients, now))
+            .await;
+        let judged = match judged {
+            Ok(judged) => judged,
+            Err(error) => {
+                let origin = Origin::of(&HeaderSection::parse(message.head()));
+                return unreadable(session, &error, origin.account("defer", "cannot be read back"));
+            }
+        };
+        let account = judged.account();
+        let summary = summary(&judged.verification);
+        let decision = match judged.ruling.action {
+            Action::Deliver | Action::Mark => {
+                running.tell_of_passage(session, envelope, &judged);
+                Decision::relay(message, judged.edits.clone(), account)
+            }
+            Action::Quarantine => self.hold(&running, session, envelope, message, &judged).await,
+            Action::Reject => {
+                running.tell(session.id.to_string(), envelope, &judged, Outcome::Rejected);
+                Decision::answer(Reply::new(550, &format!("5.7.1 {summary}")), account)
+            }
+            Action::Defer => Decision::answer(Reply::new(451, &format!("4.7.0 {summary}")), account),
+        };
+        running.record(session, envelope, &judged, decision.account.action, now);
+        decision
+    }
+
+    /// What is done with an unsealed message from a domain that need not seal depends on its header section alone.
+    pub(super) async fn wave_unsealed_through(
+        &self,
+        running: &Running,
+        session: &SessionInfo,
+        envelope: &Envelope,
+        head: &[u8],
+    ) -> Option<(Edits, Account)> {
+        let message = Message::new(head);
+        if message.header().all(FIELD).next().is_some() {
+            return None;
+        }
+        let now = unix_time()?;
+        let known = self.look_up(running, &message, now).await;
+        let judged = running.judge(&message, known, &recipient_domains(envelope), now);
+        match judged.ruling.action {
+            Action::Deliver | Action::Mark => {
+                running.record(session, envelope, &judged, judged.ruling.action.as_str(), now);
+                running.tell_of_passage(session, envelope, &judged);
+                Some((judged.edits.clone(), judged.account()))
+            }
+            Action::Quarantine | Action::Reject | Action::Defer => None,
+        }
+    }
+
+    /// What is known of those whom a message names: pins, memory, and what DNS says of the keys that no pin settles.
+    async fn look_up(&self, running: &Running, message: &Message<'_>, now: u64) -> Known {
+        let standing = Standing::of(message, &running.pins, running.recorder.as_ref(), now).await;
+        let answers = look_up(message, &standing.pins, &*self.lookup, running.setup.dns.timeout).await;
+        Known { standing, answers }
+    }
+
+    /// Holds the message as it was received; 250 only once it is safely on disk.
+    async fn hold(
+        &self,
+        running: &Arc<Running>,
+        session: &SessionInfo,
+        envelope: &Envelope,
+        message: Content,
+        judged: &Judged,
+    ) -> Decision {
+        let held = judged.held(&running.setup.hostname, &self.listener, session, envelope, message.size());
+        let store = Arc::clone(running);
+        let stored = task::spawn_blocking(move || match &store.quarantine {
+            Some(quarantine) => quarantine.hold(&held, message.into_reader()).map(Some),
+            None => Ok(None),
+        })
+        .await;
+        let account = judged.account();
+        match stored {
+            Ok(Ok(Some(id))) => {
+                running.tell(id.to_string(), envelope, judged, Outcome::Quarantined);
+                let reply = Reply::new(250, &format!("2.0.0 accepted as {id}"));
+                Decision::answer(reply, Account { held: Some(id.to_string()), ..account })
+            }
+            Ok(Err(StoreError::NoSpace { path, .. })) => {
+                error!(session = %session.id, path = %path.display(), "no room to hold a message");
+                let reply = Reply::new(451, "4.3.1 no room to store the message, try again later");
+                Decision::answer(reply, Account { action: "defer", ..account })
+            }
+            failure => {
+                error!(session = %session.id, ?failure, "cannot hold a message");
+                let reply = Reply::new(451, "4.3.0 cannot store the message, try again later");
+                Decision::answer(reply, Account { action: "defer", ..account })
+            }
+        }
+    }
+}
+
+/// Each recipient's domain, if it has one and no address literal.
+fn recipient_domains(envelope: &Envelope) -> Vec<Option<DomainName>> {
+    let domain = |recipient: &ForwardPath| recipient.domain()?.parse().ok();
+    envelope.recipients.iter().map(domain).collect()
+}
