@@ -1,5 +1,5 @@
-//! Key and policy records from DNS (SEAL.md §7 and §8), DNSSEC-proved where that is wanted. The only file that names
-//! hickory.
+//! Key and policy records from DNS (SEAL.md §7 and §8), DNSSEC-proved where that is wanted. With the files of its
+//! folder the only one that names hickory.
 //!
 //! Four things are never confused: an answer that DNSSEC proves, one that nothing proves, one whose proof is wrong, and
 //! no answer. After a wrong proof no weaker answer is taken, or whoever strips signatures would win.
@@ -31,6 +31,11 @@ use crate::seal::knowledge::{Answer, Failure};
 use crate::seal::policy_record::PolicyRecord;
 
 mod cache;
+mod zone;
+
+pub use self::zone::{
+    Said, ZoneAnswer, ZoneError, ZoneFailure, all_say, key_record_name, policy_record_name, resolvers,
+};
 
 /// The label that all our records stand under.
 const LABEL: &str = "_attachment-seal";

@@ -7,6 +7,7 @@ mod forged;
 mod forger;
 mod gateway;
 mod lookups;
+mod own_servers;
 #[path = "../program/mod.rs"]
 mod program;
 mod zone;

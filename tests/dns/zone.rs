@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::Read;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -46,22 +46,41 @@ const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 impl Knot {
     /// `None`, and a word about it, where there is no Knot DNS, unless it has to be there.
     pub(crate) fn start(zones: &[Zone<'_>]) -> Option<Self> {
+        if !Self::is_there() {
+            return None;
+        }
+        // A port may be taken between the look and the use.
+        (0..5)
+            .find_map(|_| Self::try_start(free_port(), &[], zones))
+            .or_else(|| panic!("Knot DNS does not start"))
+    }
+
+    /// As [`Knot::start`], at this address alone; the root knows those of other name servers.
+    pub(crate) fn start_at(
+        address: SocketAddr,
+        others: &[(&str, IpAddr)],
+        zones: &[Zone<'_>],
+    ) -> Option<Self> {
+        Self::is_there().then(|| Self::try_start(address, others, zones).expect("Knot DNS does not start"))
+    }
+
+    fn is_there() -> bool {
         let is_there = command("knotd").arg("--version").output().is_ok();
         if !is_there {
             assert!(std::env::var_os("WAXSEAL_REQUIRE_LIVE").is_none(), "Knot DNS is not installed");
             skipped("no Knot DNS (Debian: knot)");
-            return None;
         }
-        // A port may be taken between the look and the use.
-        (0..5).find_map(|_| Self::try_start(zones)).or_else(|| panic!("Knot DNS does not start"))
+        is_there
     }
 
-    fn try_start(zones: &[Zone<'_>]) -> Option<Self> {
+    fn try_start(address: SocketAddr, others: &[(&str, IpAddr)], zones: &[Zone<'_>]) -> Option<Self> {
         let folder = folder();
-        let address = free_port();
         let config = folder.path().join("knot.conf");
         fs::write(&config, configuration(folder.path(), address, zones)).unwrap();
-        let mut root = "@ NS ns.\nns. A 127.0.0.1\n".to_owned();
+        let mut root = format!("@ NS ns.\nns. A {}\n", address.ip());
+        for (name, address) in others {
+            writeln!(root, "{name}. A {address}").unwrap();
+        }
         keymgr(&config, &[".", "generate", "ksk=yes", "zsk=yes", "algorithm=ecdsap256sha256"]);
         for zone in zones {
             writeln!(root, "{}. NS ns.", zone.name).unwrap();
