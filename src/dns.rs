@@ -31,6 +31,7 @@ use crate::seal::knowledge::{Answer, Failure};
 use crate::seal::policy_record::PolicyRecord;
 
 mod cache;
+mod chain;
 mod zone;
 
 pub use self::zone::{
@@ -191,6 +192,30 @@ impl Client {
 
     /// The TXT records at a name.
     async fn texts(&self, name: &Name) -> Result<Heard, Failure> {
+        let heard = self.believed_texts(name).await;
+        if heard != Err(Failure::Bogus) {
+            return heard;
+        }
+        if self.gets_proofs(name).await {
+            warn!(%name, "an answer is not believed: its DNSSEC proof is wrong");
+            return heard;
+        }
+        warn!(%name, "an answer is not believed: its DNSSEC proof cannot be had for now");
+        Err(Failure::Unanswered)
+    }
+
+    /// Whether all that proofs are made of can be looked up, so that one which fails is wrong.
+    async fn gets_proofs(&self, name: &Name) -> bool {
+        let Ok(servers) = name_servers(&self.settings) else { return false };
+        let plain = Settings { dnssec: Dnssec::Off, ..self.settings.clone() };
+        match resolver(servers, &plain) {
+            Servers::Some(resolver) => chain::answers(&resolver, name).await,
+            Servers::None | Servers::Unknown => false,
+        }
+    }
+
+    /// The TXT records at a name, if they can be believed.
+    async fn believed_texts(&self, name: &Name) -> Result<Heard, Failure> {
         let resolver = match &self.servers {
             Servers::Some(resolver) => resolver,
             Servers::None => return Ok(Heard { texts: Vec::new(), secure: false }),
@@ -233,7 +258,7 @@ impl Client {
                 Ok((Heard { texts: Vec::new(), secure: false }, 0))
             }
             Err(error @ NetError::Dns(DnsError::Nsec { .. } | DnsError::DnssecBogus)) => {
-                warn!(%name, %error, "an answer is not believed");
+                debug!(%name, %error, "an answer is not believed");
                 Err(Failure::Bogus)
             }
             Err(error) => {
@@ -285,7 +310,7 @@ impl Client {
         if authorities.is_empty() || authorities.iter().any(is_above) {
             return Ok(false);
         }
-        warn!(%name, "a denial is not believed: it is another zone's");
+        debug!(%name, "a denial is not believed: it is another zone's");
         Err(Failure::Bogus)
     }
 

@@ -154,6 +154,36 @@ fn stripped_signatures_make_no_zone_unsigned() {
     });
 }
 
+/// A proof that cannot be had for now is no wrong one: mail waits either way, and nobody looks for an attacker.
+#[test]
+fn a_proof_that_cannot_be_fetched_is_no_forgery() {
+    let Some(knot) = zones() else { return };
+    for (record_type, zone) in [
+        (RecordType::DNSKEY, "signed.example."),
+        (RecordType::DS, "signed.example."),
+        (RecordType::DNSKEY, "."),
+    ] {
+        let lie = move |query: &Query, mut answer: Message| {
+            if query.query_type() == record_type && query.name().to_ascii() == zone {
+                answer = emptied(answer);
+                answer.metadata.response_code = ResponseCode::ServFail;
+            }
+            Some(answer)
+        };
+        let forger = Forger::before(knot.address, lie);
+        block_on(async {
+            let dns = asking(forger.address, &knot, Dnssec::Prefer);
+            for answer in [
+                key(&dns, "signed.example", "gate1").await.lookup(),
+                key(&dns, "signed.example", "missing").await.lookup(),
+                policy(&dns, "signed.example").await.lookup(),
+            ] {
+                assert_eq!(answer, Lookup::Failed, "{record_type} of {zone}");
+            }
+        });
+    }
+}
+
 /// Of an unsigned zone anything can be forged: it is taken, where DNSSEC is not required, and never counts as proved, not
 /// even where it leads to well-signed records.
 #[test]

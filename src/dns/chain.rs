@@ -1,0 +1,25 @@
+//! Whether a proof could be looked up at all. hickory calls an answer forged whose proof it could not get, be it that a
+//! server on the way is down or overloaded; an administrator who reads `bogus` looks for an attacker.
+
+use futures_util::future::join_all;
+use hickory_resolver::TokioResolver;
+use hickory_resolver::net::{DnsError, NetError};
+use hickory_resolver::proto::rr::{Name, RecordType};
+
+/// What proofs are made of.
+const PROOFS: [RecordType; 3] = [RecordType::DNSKEY, RecordType::DS, RecordType::NS];
+
+/// Whether every question that a proof for `name` may need is answered now, whatever the answer. `resolver` must not
+/// validate.
+pub(super) async fn answers(resolver: &TokioResolver, name: &Name) -> bool {
+    let mut names = vec![name.clone()];
+    while let Some(last) = names.last().filter(|last| !last.is_root()) {
+        names.push(last.base_name());
+    }
+    let questions = names.iter().flat_map(|name| PROOFS.map(|record_type| (name, record_type)));
+    let answered = questions.map(async |(name, record_type)| {
+        let answer = resolver.lookup(name.clone(), record_type).await;
+        matches!(answer, Ok(_) | Err(NetError::Dns(DnsError::NoRecordsFound(_))))
+    });
+    join_all(answered).await.into_iter().all(|is_answered| is_answered)
+}
