@@ -225,6 +225,7 @@ fn the_environment_overrides_the_file() {
         ("WAXSEAL_LOG__FORMAT", "json"),
         ("WAXSEAL_DNS__SERVERS", "192.0.2.1, [2001:db8::1]:5353"),
         ("WAXSEAL_DNS__DNSSEC", "false"),
+        ("WAXSEAL_ADMIN__LISTEN", "127.0.0.1:9825, unix:/run/admin.sock"),
         ("PATH", "/bin"),
     ];
     let config = parse_with(&text, &env).unwrap();
@@ -238,6 +239,7 @@ fn the_environment_overrides_the_file() {
     assert_eq!(config.dns.dnssec, Dnssec::Off);
     assert_eq!(config.alerts.unwrap().from, "waxseal@other.example.org");
     assert_eq!(config.log.format, LogFormat::Json);
+    assert_eq!(config.admin.listen.len(), 2);
 }
 
 #[test]
@@ -253,7 +255,9 @@ fn mistakes_of_the_environment_name_the_variable() {
         ("WAXSEAL_LISTENER__NAME", "x", "cannot be set from the environment"),
         ("WAXSEAL_LISTENER__0__NAME", "x", "cannot be set from the environment"),
         ("WAXSEAL_LIMITS", "x", "a section"),
-        ("WAXSEAL_ADMIN__LISTEN", "x", "not available in this version"),
+        ("WAXSEAL_ALERTS__LANGUAGE", "de", "not available in this version"),
+        ("WAXSEAL_ADMIN__LISTEN", "x", "not an IP address and a port"),
+        ("WAXSEAL_ADMIN__LISTEN", "[::1]:9825, 127.0.0.1:10025", "is taken by `127.0.0.1:10025`"),
         ("WAXSEAL_POLICY__FAIL", "shred", "not an action"),
         ("WAXSEAL_LOG__FORMAT", "xml", "use text or json"),
         ("WAXSEAL_STATE", "postgres://db/waxseal", "not supported by this version"),

@@ -5,6 +5,7 @@ use std::hash::Hash;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::admin;
 use super::dns;
 use super::layers::Layers;
 use super::limits;
@@ -75,6 +76,7 @@ impl Checker<'_> {
         let limits = limits::check(self, &raw.limits);
         let tls = raw.tls.map(|raw| self.tls(raw));
         let alerts = raw.alerts.map(|raw| self.alerts(raw, hostname.as_ref()));
+        let admin = admin::check(self, raw.admin, &listeners);
         let log = self.log(raw.log);
         // Without a mistake on record, nothing that is needed can be absent.
         let tls = match tls {
@@ -96,6 +98,7 @@ impl Checker<'_> {
             limits,
             tls,
             alerts,
+            admin,
             log,
             warnings: Vec::new(),
         })

@@ -12,10 +12,10 @@ pub type Section = (&'static str, &'static [&'static str]);
 pub(super) const REPEATED: [&str; 4] = ["listener", "domain", "correspondent", "policy.for"];
 
 /// Names that the documentation already speaks of, which this version does not understand.
-const LATER: [(&str, &[&str]); 2] = [("", &["admin"]), ("alerts", &["language"])];
+const LATER: [(&str, &[&str]); 1] = [("alerts", &["language"])];
 
 /// Every key that is understood, section by section, the top of the file first.
-pub fn keys() -> [Section; 11] {
+pub fn keys() -> [Section; 12] {
     [
         ("", fields_of::<raw::File>()),
         ("listener", fields_of::<raw::Listener>()),
@@ -27,6 +27,7 @@ pub fn keys() -> [Section; 11] {
         ("limits", fields_of::<raw::Limits>()),
         ("tls", fields_of::<raw::Tls>()),
         ("alerts", fields_of::<raw::Alerts>()),
+        ("admin", fields_of::<raw::Admin>()),
         ("log", fields_of::<raw::Log>()),
     ]
 }

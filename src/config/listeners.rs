@@ -212,7 +212,7 @@ fn check_addresses(checker: &mut Checker<'_>, listeners: &[Listener]) {
     }
 }
 
-fn clash(one: &ListenAddress, other: &ListenAddress) -> bool {
+pub(super) fn clash(one: &ListenAddress, other: &ListenAddress) -> bool {
     match (one, other) {
         (ListenAddress::Tcp(one), ListenAddress::Tcp(other)) => tcp_clash(one, other),
         (ListenAddress::Unix(one), ListenAddress::Unix(other)) => one == other,

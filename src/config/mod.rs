@@ -5,6 +5,7 @@
 //! A wrong configuration gives every [`Mistake`] at once; a right one comes with [`Warning`]s where it is dangerous.
 
 mod address;
+mod admin;
 mod check;
 mod dns;
 mod keys;
@@ -57,6 +58,8 @@ pub struct Config {
     pub tls: Option<Tls>,
     /// Whom to tell about mail that was held or refused; nobody unless set.
     pub alerts: Option<Alerts>,
+    /// Where metrics and health are told; nowhere unless set.
+    pub admin: Admin,
     /// How to log.
     pub log: Log,
     /// What works and should be thought about all the same, in the file's order.
@@ -235,6 +238,13 @@ pub struct Alerts {
     pub from: String,
     /// The server that takes them, best not this gateway. Default `127.0.0.1:25`.
     pub next_hop: Server,
+}
+
+/// `[admin]`: metrics and health.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Admin {
+    /// The addresses they are told at, by HTTP. Default: none.
+    pub listen: Vec<ListenAddress>,
 }
 
 /// `[log]`.

@@ -96,6 +96,13 @@ impl Places {
         }
     }
 
+    /// The path of a list's element; the list's own where that is one text, as in the environment.
+    pub(super) fn element(&self, list: &str, position: usize) -> String {
+        let path = format!("{list}[{position}]");
+        let is_in_file = self.lines.contains_key(&path) && !self.variables.contains_key(list);
+        if is_in_file { path } else { list.to_owned() }
+    }
+
     /// The place of an environment variable.
     pub(super) fn of_variable(&self, name: &str) -> Place {
         Place { file: None, line: None, key: format!("environment variable {name}") }
@@ -125,8 +132,10 @@ impl Places {
 
     fn spoken(&self, path: &str) -> String {
         let (table, rest) = path.split_once(']').map_or(("", path), |(t, _)| path.split_at(t.len() + 1));
-        let label = self.labels.get(table).map_or(table, String::as_str);
-        format!("{label}{}", list_of(rest))
+        match self.labels.get(table) {
+            Some(label) => format!("{label}{}", list_of(rest)),
+            None => list_of(path).to_owned(),
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 use super::address::{ClientNet, ListenAddress, NextHop, Server};
+use super::admin::Addresses;
 use super::dns::{DnssecWord, Servers};
 use super::parsed::Parsed;
 use super::quantity::{Seconds, Size};
@@ -26,6 +27,7 @@ pub(super) struct File {
     pub(super) limits: Limits,
     pub(super) tls: Option<Tls>,
     pub(super) alerts: Option<Alerts>,
+    pub(super) admin: Admin,
     pub(super) log: Log,
 }
 
@@ -153,6 +155,12 @@ pub(super) struct Alerts {
     pub(super) to: Option<String>,
     pub(super) from: Option<String>,
     pub(super) next_hop: Option<Parsed<Server>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Admin {
+    pub(super) listen: Option<Addresses>,
 }
 
 #[derive(Debug, Default, Deserialize)]
