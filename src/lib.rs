@@ -26,6 +26,7 @@ pub mod limits;
 pub mod log;
 pub mod lookup;
 pub mod manifest;
+pub mod metrics;
 pub mod mime;
 pub mod notify;
 pub mod open_files;

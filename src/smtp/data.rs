@@ -37,6 +37,19 @@ pub enum DataError {
     OutOfSpace,
 }
 
+impl DataError {
+    /// A word for counting.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::BareLineEnd => "bare-line-end",
+            Self::MessageTooLarge => "message-too-large",
+            Self::HeaderTooLarge => "header-too-large",
+            Self::OutOfMemory => "out-of-memory",
+            Self::OutOfSpace => "out-of-space",
+        }
+    }
+}
+
 /// Takes a message off the wire, however the octets are cut up: undoes dot-stuffing and finds the end, or goes by the
 /// sizes of chunks. It keeps nothing: the octets of the message go where the caller says.
 #[derive(Debug)]

@@ -111,6 +111,41 @@ impl End {
         }
     }
 
+    /// Why, for counting, if it is for want of a next hop that works.
+    pub(super) fn next_hop_failure(&self) -> Option<&'static str> {
+        match self {
+            Self::NextHop(error) | Self::LostWhileIdle(error) => match error {
+                RelayError::Connect(_) => Some("connect"),
+                RelayError::Timeout => Some("timeout"),
+                RelayError::Closed | RelayError::Io(_) => Some("lost"),
+                RelayError::MalformedReply(_) | RelayError::OutOfTurn | RelayError::UnexpectedReply(_) => {
+                    Some("protocol")
+                }
+                RelayError::NoXclient | RelayError::XclientRefused(_) => Some("xclient"),
+                RelayError::NoStartTls
+                | RelayError::StartTlsRefused(_)
+                | RelayError::ResponseInjection
+                | RelayError::Handshake(_) => Some("tls"),
+                // Our own disk.
+                RelayError::Spool(_) => None,
+            },
+            Self::Refused(_) => Some("refused"),
+            Self::Quit
+            | Self::ClientGone
+            | Self::ClientTimeout
+            | Self::TooManyBadCommands
+            | Self::TooManySessions
+            | Self::Http
+            | Self::ChunkWithoutSize
+            | Self::Farewell(_)
+            | Self::FarewellSaid
+            | Self::MessageBrokenOff
+            | Self::CommandInjection
+            | Self::Handshake(_)
+            | Self::Shutdown => None,
+        }
+    }
+
     /// Whether the next hop is in a state in which it can be told QUIT.
     pub(super) fn leaves_next_hop_waiting(&self) -> bool {
         match self {

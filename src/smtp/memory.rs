@@ -38,6 +38,11 @@ impl MemoryBudget {
         Reservation { budget: Arc::clone(self), octets: 0, overdraws: false }
     }
 
+    /// Octets that are reserved now.
+    pub fn taken(&self) -> u64 {
+        self.lock().octets
+    }
+
     fn lock(&self) -> MutexGuard<'_, Taken> {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -7,6 +7,7 @@ use tracing::{error, info};
 
 use crate::envelope::Envelope;
 use crate::header::HeaderSection;
+use crate::metrics::{self, Replier};
 use crate::smtp::arrival::{Arrival, Arrived, NoPassage, Room, Through};
 use crate::smtp::content::Content;
 use crate::smtp::data::{BareLineEnds, DataError, Receiver};
@@ -40,6 +41,8 @@ struct Outcome {
     error: Option<RelayError>,
     /// Whether the next hop still has the mail transaction open.
     is_open: bool,
+    /// Who has replied; for a lost next hop it is always us.
+    replied_by: Replier,
     size: u64,
     own_work: Duration,
     next_hop: Duration,
@@ -49,7 +52,8 @@ impl Outcome {
     /// Nothing has been said to a message of this size, and no time spent.
     fn none_yet(size: u64) -> Self {
         let (own_work, next_hop) = (Duration::ZERO, Duration::ZERO);
-        Self { replies: Vec::new(), error: None, is_open: true, size, own_work, next_hop }
+        let replied_by = Replier::NextHop;
+        Self { replies: Vec::new(), error: None, is_open: true, replied_by, size, own_work, next_hop }
     }
 }
 
@@ -223,6 +227,7 @@ impl<H: MessageHandler> Session<H> {
                 let reply = Reply::new(554, "5.4.6 too many hops");
                 info!(session = %self.info.id, client = %self.info.client, reverse_path = %envelope.reverse_path,
                     size, code = reply.code(), "message refused: it goes in circles");
+                self.around.metrics.message_refused(&self.info.listener, "too-many-hops");
                 self.queue_for_each(&reply, &envelope);
                 self.forget_transaction().await
             }
@@ -230,6 +235,7 @@ impl<H: MessageHandler> Session<H> {
             Ok(Arrived::Through(through, rest)) => self.end_passage(envelope, *through, &rest, size).await,
             Err(error) => {
                 error!(session = %self.info.id, %error, "cannot write a large message to a file in the state folder");
+                self.around.metrics.message_refused(&self.info.listener, DataError::OutOfSpace.as_str());
                 self.queue_for_each(&DataError::OutOfSpace.into(), &envelope);
                 self.forget_transaction().await
             }
@@ -242,6 +248,7 @@ impl<H: MessageHandler> Session<H> {
         let reverse_path = self.transaction.envelope().map(|envelope| envelope.reverse_path.as_str());
         info!(session = %self.info.id, client = %self.info.client, reverse_path, size = arrival.size(),
             code = reply.code(), "message refused: {error}");
+        self.around.metrics.message_refused(&self.info.listener, error.as_str());
         reply
     }
 
@@ -258,7 +265,9 @@ impl<H: MessageHandler> Session<H> {
         let own_work = start.elapsed();
         let blank = Outcome { own_work, ..Outcome::none_yet(size) };
         let outcome = match decision.disposal {
-            Disposal::Answer(reply) => Outcome { replies: vec![reply], ..blank },
+            Disposal::Answer(reply) => {
+                Outcome { replies: vec![reply], replied_by: Replier::Gateway, ..blank }
+            }
             Disposal::Relay { message, edits } => {
                 let framing = if self.next_hop_offers.chunking { framing } else { Framing::Data };
                 let outcome = match self.next_hop.send_message(&message, &edits, framing).await {
@@ -354,6 +363,17 @@ impl<H: MessageHandler> Session<H> {
             "{}",
             account.summary
         );
+        self.around.metrics.message(&metrics::Message {
+            listener: &self.info.listener,
+            action: account.action,
+            verdict: account.verdict,
+            reason: account.reason,
+            size: outcome.size,
+            own_work: outcome.own_work,
+            next_hop: outcome.next_hop,
+            code: last.code(),
+            replied_by: if outcome.error.is_some() { Replier::Gateway } else { outcome.replied_by },
+        });
         match outcome.error {
             None if outcome.is_open => {
                 self.took_leave = last.code() == 421;

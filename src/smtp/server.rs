@@ -15,6 +15,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::{sleep, timeout};
 use tracing::{debug, error, info, warn};
 
+use crate::metrics::{Metrics, Refusal};
 use crate::smtp::admission::Admission;
 use crate::smtp::connection::{Connection, ConnectionError};
 use crate::smtp::handler::MessageHandler;
@@ -43,12 +44,29 @@ pub struct Resources {
     admission: Arc<Admission>,
     memory: Arc<MemoryBudget>,
     spool: Arc<Spool>,
+    metrics: Metrics,
 }
 
 impl Resources {
     /// `folder` is in whose file system large messages have their unnamed files.
     pub fn new(folder: PathBuf) -> Self {
-        Self { admission: Arc::default(), memory: Arc::default(), spool: Arc::new(Spool::new(folder)) }
+        Self::counted(folder, Metrics::default())
+    }
+
+    /// The same, with what sessions are counted by.
+    pub fn counted(folder: PathBuf, metrics: Metrics) -> Self {
+        let spool = Arc::new(Spool::new(folder));
+        Self { admission: Arc::default(), memory: Arc::default(), spool, metrics }
+    }
+
+    /// Octets of memory that messages take now.
+    pub fn memory_taken(&self) -> u64 {
+        self.memory.taken()
+    }
+
+    /// Messages that are in files now.
+    pub fn spooled(&self) -> usize {
+        self.spool.files()
     }
 
     /// How many sessions there are, over all listeners.
@@ -81,6 +99,7 @@ pub async fn serve<H: MessageHandler>(
             handler: Arc::clone(&handler),
             memory: Arc::clone(&resources.memory),
             spool: Arc::clone(&resources.spool),
+            metrics: resources.metrics.clone(),
             shutdown: stop.clone(),
         };
         receive_client(accepted, around, Arc::clone(&resources.admission))
@@ -145,15 +164,22 @@ async fn receive_client<H: MessageHandler>(
     };
     let (address, destination) = match origin {
         Ok(origin) => origin,
-        Err(error) => return error.log(peer, listener),
+        Err(error) => {
+            if !error.is_hanging_up() {
+                around.metrics.session_refused(listener, Refusal::ProxyHeader);
+            }
+            return error.log(peer, listener);
+        }
     };
     if !holds(&settings.clients, address.ip()) {
         info!(client = %address, peer = %peer.ip(), listener, "client not listed");
+        around.metrics.session_refused(listener, Refusal::NotListed);
         let reply = Reply::new(554, &format!("5.7.1 {} no access from here", settings.hostname));
         return Box::pin(refuse(client, &settings, reply)).await;
     }
     let Ok(permit) = admission.admit(address.ip(), &settings.limits) else {
         info!(client = %address, peer = %peer.ip(), listener, "too many connections");
+        around.metrics.session_refused(listener, Refusal::TooManyConnections);
         let reply = Reply::new(421, &format!("4.7.0 {} too many connections", settings.hostname));
         return Box::pin(refuse(client, &settings, reply)).await;
     };
@@ -164,9 +190,11 @@ async fn receive_client<H: MessageHandler>(
             () = stopped(&mut around.shutdown) => return,
         };
         if let Err(error) = secured {
+            around.metrics.session_refused(listener, Refusal::Tls);
             return info!(client = %address, peer = %peer.ip(), listener, "connection dropped: {error}");
         }
     }
+    let _counted = around.metrics.session(listener);
     let identity = Identity::connected(address, destination);
     run_session(client, Caller { peer: peer.ip(), speaker: address.ip(), identity, permit }, around).await;
 }
@@ -220,15 +248,16 @@ enum ProxyHeaderError {
 
 impl ProxyHeaderError {
     fn log(&self, peer: SocketAddr, listener: &str) {
-        match self {
-            // So it looks when a balancer checks whether we are alive.
-            Self::Connection(ConnectionError::Closed | ConnectionError::Io(_)) => {
-                debug!(%peer, listener, "connection dropped: {self}");
-            }
-            Self::Connection(ConnectionError::Timeout) | Self::Malformed(_) => {
-                warn!(%peer, listener, "connection dropped: {self}");
-            }
+        if self.is_hanging_up() {
+            debug!(%peer, listener, "connection dropped: {self}");
+        } else {
+            warn!(%peer, listener, "connection dropped: {self}");
         }
+    }
+
+    /// So it looks when a balancer checks whether we are alive.
+    fn is_hanging_up(&self) -> bool {
+        matches!(self, Self::Connection(ConnectionError::Closed | ConnectionError::Io(_)))
     }
 }
 

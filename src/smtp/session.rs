@@ -12,6 +12,7 @@ use tokio::time::{Instant, timeout};
 use tracing::debug;
 
 use crate::envelope::Parameter;
+use crate::metrics::Metrics;
 use crate::smtp::admission::Permit;
 use crate::smtp::capabilities::{self, Offer};
 use crate::smtp::command::{self, Command, ParseCommandError};
@@ -44,6 +45,7 @@ pub(super) struct Surroundings<H> {
     pub(super) handler: Arc<H>,
     pub(super) memory: Arc<MemoryBudget>,
     pub(super) spool: Arc<Spool>,
+    pub(super) metrics: Metrics,
     pub(super) shutdown: watch::Receiver<bool>,
 }
 
@@ -127,7 +129,7 @@ impl<H: MessageHandler> Session<H> {
         let connected = tokio::select! {
             connected = connect(settings, &caller, info.client) => connected,
             () = stopped(&mut around.shutdown) => {
-                say_farewell(&info, client, None, &End::Shutdown).await;
+                say_farewell(&info, client, None, &End::Shutdown, &around.metrics).await;
                 return None;
             }
         };
@@ -140,9 +142,10 @@ impl<H: MessageHandler> Session<H> {
                 return Some(session);
             }
             Ok((next_hop, greeting)) => {
-                say_farewell(&info, client, Some(next_hop), &End::Refused(greeting)).await;
+                let end = End::Refused(greeting);
+                say_farewell(&info, client, Some(next_hop), &end, &around.metrics).await;
             }
-            Err(error) => say_farewell(&info, client, None, &error.into()).await,
+            Err(error) => say_farewell(&info, client, None, &error.into(), &around.metrics).await,
         }
         None
     }
@@ -195,7 +198,7 @@ impl<H: MessageHandler> Session<H> {
     /// Takes leave of both sides.
     pub(super) async fn close(self, end: &End) {
         let next_hop = end.leaves_next_hop_waiting().then_some(self.next_hop);
-        say_farewell(&self.info, self.client, next_hop, end).await;
+        say_farewell(&self.info, self.client, next_hop, end, &self.around.metrics).await;
     }
 
     /// The panic that ended the session must not leave the client without a word.
@@ -547,8 +550,12 @@ async fn say_farewell(
     mut client: Connection<Stream>,
     next_hop: Option<NextHop>,
     end: &End,
+    metrics: &Metrics,
 ) {
     end.log(info);
+    if let Some(reason) = end.next_hop_failure() {
+        metrics.next_hop_failed(&info.listener, reason);
+    }
     if let Some(reply) = end.reply() {
         client.queue(reply.octets());
     }

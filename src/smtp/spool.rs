@@ -38,6 +38,11 @@ impl Spool {
         Self { folder, workspace: Arc::default(), files: AtomicUsize::new(0) }
     }
 
+    /// How many messages are in files now.
+    pub(super) fn files(&self) -> usize {
+        self.files.load(Ordering::Relaxed)
+    }
+
     /// Makes an empty file.
     pub(super) async fn create(self: &Arc<Self>) -> io::Result<SpoolFile> {
         let folder = self.folder.clone();
