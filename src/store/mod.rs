@@ -15,13 +15,28 @@ pub use database::DatabaseError;
 pub use judged::{Count, Judged, Judgements, Period};
 pub use memories::{DomainRecord, KeyRecord, KeyState, Memories};
 pub use pins::{PinFile, PinFileError, Said, SaidKey, SaidPin, Stamp};
-pub use quarantine::{Held, HeldId, Listing, Quarantine, StoreError};
+pub use quarantine::{Held, HeldId, Listing, Quarantine, StoreError, Usage};
 pub use recorder::{Entry, Recorder};
 
 use std::fs;
 use std::io;
 use std::os::unix::fs::{MetadataExt, chown};
 use std::path::Path;
+
+/// The room in a file system, in octets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// What is free for us; some of the rest may be root's alone.
+    pub free: u64,
+    /// All of it.
+    pub size: u64,
+}
+
+/// The room in the file system that `folder` is in.
+pub fn room(folder: &Path) -> io::Result<Room> {
+    let found = rustix::fs::statvfs(folder)?;
+    Ok(Room { free: found.f_bavail * found.f_frsize, size: found.f_blocks * found.f_frsize })
+}
 
 /// Gives a file that root made to whom the folder belongs, the gateway's user: it must be able to read and replace it.
 fn own_like(folder: &Path, path: &Path) -> io::Result<()> {

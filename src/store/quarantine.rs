@@ -6,7 +6,7 @@
 
 use std::fmt;
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read};
+use std::io::{self, Read, Write as _};
 use std::net::IpAddr;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -183,6 +183,15 @@ pub struct Listing {
     pub damaged: Vec<StoreError>,
 }
 
+/// What the quarantine takes on the disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Messages that are held.
+    pub messages: u64,
+    /// Their octets.
+    pub octets: u64,
+}
+
 /// The quarantine under a state folder. All calls block until the disk has answered.
 #[derive(Clone, Debug)]
 pub struct Quarantine {
@@ -248,6 +257,29 @@ impl Quarantine {
         }
         listing.held.sort_by(|(one, _), (other, _)| one.cmp(other));
         Ok(listing)
+    }
+
+    /// How much is held, without a look into any message.
+    pub fn usage(&self) -> Result<Usage, StoreError> {
+        let mut usage = Usage::default();
+        for entry in fs::read_dir(&self.folder).map_err(StoreError::at(&self.folder))? {
+            let entry = entry.map_err(StoreError::at(&self.folder))?;
+            // One that is being released or deleted may be gone by now.
+            if entry.file_name().to_string_lossy().parse::<HeldId>().is_ok()
+                && let Ok(message) = fs::metadata(entry.path().join(MESSAGE))
+            {
+                usage.messages += 1;
+                usage.octets += message.len();
+            }
+        }
+        Ok(usage)
+    }
+
+    /// Whether a small message could be written now; nothing stays behind.
+    pub fn check_writable(&self) -> Result<(), StoreError> {
+        let tmp = self.tmp();
+        let mut file = tempfile::tempfile_in(&tmp).map_err(StoreError::at(&tmp))?;
+        file.write_all(&[0; 16 << 10]).map_err(StoreError::at(&tmp))
     }
 
     /// What is known of one message.
@@ -404,6 +436,22 @@ mod tests {
         let expected = Held { size: message.len() as u64, ..held("2026-11-23T06:11:12Z") };
         assert_eq!(quarantine.show(&id).unwrap(), expected);
         assert!(entries(&quarantine.tmp()).is_empty());
+    }
+
+    #[test]
+    fn says_how_much_is_held() {
+        let (_state, quarantine) = quarantine();
+        assert_eq!(quarantine.usage().unwrap(), Usage::default());
+        for message in [&b"a"[..], b"four"] {
+            hold(&quarantine, "2026-11-23T06:11:12Z", message);
+        }
+        fs::create_dir(quarantine.folder.join("20261123T061112-aaaaaa")).unwrap();
+        assert_eq!(quarantine.usage().unwrap(), Usage { messages: 2, octets: 5 });
+
+        quarantine.check_writable().unwrap();
+        assert!(entries(&quarantine.tmp()).is_empty());
+        fs::remove_dir(quarantine.tmp()).unwrap();
+        assert!(quarantine.check_writable().is_err());
     }
 
     #[test]
