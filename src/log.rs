@@ -3,12 +3,21 @@
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::panic::PanicHookInfo;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use tracing::error;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
 
 use crate::config::{Log, LogFormat};
+
+/// Panics of this process, whatever thread they were in.
+static PANICS: AtomicU64 = AtomicU64::new(0);
+
+/// How many panics have been reported since the start.
+pub fn panics() -> u64 {
+    PANICS.load(Ordering::Relaxed)
+}
 
 /// Starts the log of this process. Once only.
 pub fn start(log: &Log) -> Result<(), ParseError> {
@@ -24,6 +33,7 @@ pub fn start(log: &Log) -> Result<(), ParseError> {
 
 /// A panic as a line of the log; the standard hook's text on stderr would be none.
 pub fn report_panic(panic: &PanicHookInfo<'_>) {
+    PANICS.fetch_add(1, Ordering::Relaxed);
     let reason = without_quotation(panic.payload_as_str().unwrap_or("without a message"));
     let location = panic.location().map(ToString::to_string).unwrap_or_default();
     let backtrace = Backtrace::capture();

@@ -76,8 +76,16 @@ struct Handle {
     alerts: mpsc::Sender<Alert>,
     notices: mpsc::Sender<Notice>,
     overflow: Arc<AtomicU64>,
+    counts: Arc<Counts>,
     /// Never written to: closing it tells the task, even in a pause, that it is time to go.
     _open: watch::Sender<()>,
+}
+
+/// What became of alerts since the start.
+#[derive(Debug, Default)]
+struct Counts {
+    sent: AtomicU64,
+    lost: AtomicU64,
 }
 
 impl Alerter {
@@ -89,24 +97,36 @@ impl Alerter {
         let (alerts, incoming) = mpsc::channel(MAX_WAITING);
         let (notices, incoming_notices) = mpsc::channel(MAX_NOTICES);
         let (open, closed) = watch::channel(());
-        let overflow = Arc::new(AtomicU64::new(0));
+        let (overflow, counts) = (Arc::new(AtomicU64::new(0)), Arc::new(Counts::default()));
         let task = Task {
             mailer: Mailer::new(settings)?,
             incoming,
             notices: incoming_notices,
             overflow: overflow.clone(),
+            counts: counts.clone(),
             closed,
             gather: settings.gather,
             pauses: settings.pauses.clone(),
         };
-        Ok((Self(Arc::new(Handle { alerts, notices, overflow, _open: open })), task.run()))
+        Ok((Self(Arc::new(Handle { alerts, notices, overflow, counts, _open: open })), task.run()))
     }
 
     /// Tells the administrator of something that is no message's. Where too many wait already, the log has to do.
     pub fn notice(&self, notice: Notice) {
         if let Err(error) = self.0.notices.try_send(notice) {
             warn!(%error, "a notice was not sent");
+            self.0.counts.lost.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// How many alerts and notices have been sent since the start.
+    pub fn sent(&self) -> u64 {
+        self.0.counts.sent.load(Ordering::Relaxed)
+    }
+
+    /// How many were given up: no server took them.
+    pub fn lost(&self) -> u64 {
+        self.0.counts.lost.load(Ordering::Relaxed)
     }
 
     /// Tells the administrator, soon. Where too many wait already, this one is only counted.
@@ -119,6 +139,7 @@ impl Alerter {
 
 struct Task {
     mailer: Mailer,
+    counts: Arc<Counts>,
     incoming: mpsc::Receiver<Alert>,
     notices: mpsc::Receiver<Notice>,
     overflow: Arc<AtomicU64>,
@@ -169,6 +190,7 @@ impl Task {
         loop {
             let Err(failure) = self.mailer.send(mail).await else {
                 debug!(alerts, "alert sent");
+                self.counts.sent.fetch_add(alerts, Ordering::Relaxed);
                 return;
             };
             match pauses.next().filter(|_| !failure.is_final()) {
@@ -181,6 +203,7 @@ impl Task {
                 }
                 None => {
                     error!(error = %failure, lost = alerts, "alert dropped");
+                    self.counts.lost.fetch_add(alerts, Ordering::Relaxed);
                     return;
                 }
             }
