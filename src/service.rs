@@ -17,7 +17,10 @@ use tracing::{error, info, warn};
 use crate::config::{self, Alerts, ListenAddress, Mode};
 use crate::expiry;
 use crate::gateway::{Gateway, Running};
+use crate::http;
 use crate::lookup::LookupKey;
+use crate::metrics::Metrics;
+use crate::monitoring::{Counted, Monitoring, Reloads, Watched};
 use crate::notify::{self, Alerter};
 use crate::setup::Setup;
 use crate::smtp::{self, Resources};
@@ -42,6 +45,14 @@ pub enum StartError {
     Listen {
         /// Whose address it is.
         listener: String,
+        /// The address.
+        address: ListenAddress,
+        /// Why.
+        error: io::Error,
+    },
+    /// An address of `[admin]` cannot be listened on.
+    #[error("admin.listen: cannot listen on {address}: {error}")]
+    Admin {
         /// The address.
         address: ListenAddress,
         /// Why.
@@ -91,9 +102,12 @@ fn source_of(error: &StoreError) -> String {
 pub struct Service<L> {
     running: Arc<ArcSwap<Running>>,
     sockets: Vec<BoundListener>,
-    lookup: Arc<L>,
+    admin: Vec<(smtp::Listener, ListenAddress)>,
+    lookup: Arc<Counted<L>>,
     alerts: JoinSet<()>,
     resources: Resources,
+    metrics: Metrics,
+    reloads: Arc<Reloads>,
     memory: Option<JoinHandle<()>>,
 }
 
@@ -110,13 +124,18 @@ struct BoundListener {
 #[derive(Clone, Debug)]
 pub struct Reloader {
     running: Arc<ArcSwap<Running>>,
+    reloads: Arc<Reloads>,
 }
 
 impl<L: LookupKey> Service<L> {
     /// Binds every address of the configuration and opens the quarantine. Needs a Tokio runtime. A listener for
     /// which a socket is handed over, or several, has those instead of its addresses.
-    pub async fn bind(setup: Setup, handed_over: HandedOver, lookup: L) -> Result<Self, StartError> {
-        let sockets = bind_all(&setup, handed_over).await?;
+    pub async fn bind(setup: Setup, mut handed_over: HandedOver, lookup: L) -> Result<Self, StartError> {
+        let sockets = bind_all(&setup, &mut handed_over).await?;
+        let admin = bind_admin(&setup.config.admin, &mut handed_over).await?;
+        if let Some(name) = handed_over.left_over() {
+            return Err(nobodys(name, &setup));
+        }
         let quarantine = if sockets.iter().any(|socket| socket.mode == Mode::Verify) {
             let folder = &setup.config.state;
             let failed = |error| StartError::Quarantine { folder: folder.display().to_string(), error };
@@ -144,6 +163,8 @@ impl<L: LookupKey> Service<L> {
             }
             None => None,
         };
+        let modes = setup.config.listeners.iter();
+        let metrics = Metrics::new(modes.map(|listener| (listener.name.clone(), listener.mode.as_str())));
         let running = Arc::new(ArcSwap::from_pointee(Running {
             setup,
             pins: Arc::new(pins),
@@ -151,14 +172,28 @@ impl<L: LookupKey> Service<L> {
             recorder,
             alerter,
         }));
-        let resources = Resources::new(spool);
-        Ok(Self { running, sockets, lookup: Arc::new(lookup), alerts, resources, memory })
+        Ok(Self {
+            running,
+            sockets,
+            admin,
+            lookup: Arc::new(Counted::new(lookup, metrics.clone())),
+            alerts,
+            resources: Resources::counted(spool, metrics.clone()),
+            metrics,
+            reloads: Arc::default(),
+            memory,
+        })
     }
 
     /// The addresses that are listened on, by listener: as the sockets have them, so with port 0 in the configuration
     /// what the system chose.
     pub fn addresses(&self) -> Vec<(String, ListenAddress)> {
         self.sockets.iter().map(|socket| (socket.name.clone(), socket.address.clone())).collect()
+    }
+
+    /// Where metrics and health are told, likewise.
+    pub fn admin_addresses(&self) -> Vec<ListenAddress> {
+        self.admin.iter().map(|(_, address)| address.clone()).collect()
     }
 
     /// What all sessions share.
@@ -168,16 +203,17 @@ impl<L: LookupKey> Service<L> {
 
     /// What a reload goes through.
     pub fn reloader(&self) -> Reloader {
-        Reloader { running: Arc::clone(&self.running) }
+        Reloader { running: Arc::clone(&self.running), reloads: Arc::clone(&self.reloads) }
     }
 
     /// Serves until `shutdown` turns true; then sessions between messages get 421, and messages under way have
     /// [`GRACE`] to be finished.
     pub async fn run(mut self, shutdown: watch::Receiver<bool>) {
-        let mut serving = JoinSet::new();
+        let (mut serving, mut watched) = (JoinSet::new(), Vec::new());
         for BoundListener { name, mode, socket, .. } in self.sockets {
             let running = Arc::clone(&self.running);
             let gateway = Gateway::new(name.clone(), mode, Arc::clone(&running), Arc::clone(&self.lookup));
+            let served = Watched::serve(&mut watched, &name, mode);
             // A listener that a later configuration lacks goes on with what it began with; the reload says so.
             let Some(first) = running.load().setup.smtp_settings(&name) else { continue };
             let settings =
@@ -190,17 +226,33 @@ impl<L: LookupKey> Service<L> {
                 shutdown.clone(),
                 GRACE,
             );
-            serving.spawn(serve);
+            serving.spawn(async move {
+                let _served = served;
+                serve.await;
+            });
         }
+        // To the end of the last delivery, so that whoever watches sees that we are about to go.
+        let admin = self.admin.into_iter().map(|(socket, _)| socket).collect();
+        let monitoring = Monitoring::new(
+            Arc::clone(&self.running),
+            self.resources.clone(),
+            self.metrics,
+            self.reloads,
+            watched,
+            shutdown.clone(),
+        );
+        let monitoring = tokio::spawn(tell(admin, monitoring));
         let expiry = tokio::spawn(expiry::watch(Arc::clone(&self.running), shutdown));
         while let Some(ended) = serving.join_next().await {
             if let Err(fault) = ended {
                 error!(%fault, "a listener was ended by a fault in this program");
             }
         }
-        expiry.abort();
-        // Waits until it has let go of what runs.
-        let _ = expiry.await;
+        for task in [expiry, monitoring] {
+            task.abort();
+            // Waits until it has let go of what runs.
+            let _ = task.await;
+        }
         // The last handles to the alerter go with what runs; its task then sends what waits, and ends.
         drop(self.running);
         let told = async { while self.alerts.join_next().await.is_some() {} };
@@ -214,7 +266,22 @@ impl<L: LookupKey> Service<L> {
     }
 }
 
-async fn bind_all(setup: &Setup, mut handed_over: HandedOver) -> Result<Vec<BoundListener>, StartError> {
+/// Tells metrics and health to whoever asks.
+async fn tell(sockets: Vec<smtp::Listener>, monitoring: Monitoring) {
+    let (mut listening, mut files) = (Vec::new(), Vec::new());
+    for socket in sockets {
+        match socket {
+            smtp::Listener::Tcp(listener) => listening.push(http::Socket::Tcp(listener)),
+            smtp::Listener::Unix(listener, file) => {
+                listening.push(http::Socket::Unix(listener));
+                files.extend(file);
+            }
+        }
+    }
+    http::serve(listening, Arc::new(monitoring)).await;
+}
+
+async fn bind_all(setup: &Setup, handed_over: &mut HandedOver) -> Result<Vec<BoundListener>, StartError> {
     let mut sockets = Vec::new();
     for config::Listener { name, mode, listen, .. } in &setup.config.listeners {
         let given = handed_over.take(name);
@@ -234,14 +301,36 @@ async fn bind_all(setup: &Setup, mut handed_over: HandedOver) -> Result<Vec<Boun
             sockets.push(BoundListener { name: name.clone(), mode: *mode, socket, address });
         }
     }
-    match handed_over.left_over() {
-        None => Ok(sockets),
-        Some(name) => {
-            let listeners: Vec<_> =
-                setup.config.listeners.iter().map(|listener| format!("`{}`", listener.name)).collect();
-            Err(StartError::NobodysSocket { name: name.to_owned(), listeners: listeners.join(", ") })
-        }
+    Ok(sockets)
+}
+
+/// What systemd calls the sockets for metrics and health, unless a listener has that name.
+const ADMIN: &str = "admin";
+
+async fn bind_admin(
+    admin: &config::Admin,
+    handed_over: &mut HandedOver,
+) -> Result<Vec<(smtp::Listener, ListenAddress)>, StartError> {
+    let mut sockets = Vec::new();
+    for socket in handed_over.take(ADMIN) {
+        let failed = |error| StartError::HandedOver { listener: ADMIN.to_owned(), error };
+        sockets.push(adopt(socket).map_err(failed)?);
     }
+    if !sockets.is_empty() {
+        info!(sockets = sockets.len(), "sockets handed over for metrics and health, `listen` is not used");
+        return Ok(sockets);
+    }
+    for address in &admin.listen {
+        let failed = |error| StartError::Admin { address: address.clone(), error };
+        sockets.push(bind(address).await.map_err(failed)?);
+    }
+    Ok(sockets)
+}
+
+fn nobodys(name: &str, setup: &Setup) -> StartError {
+    let listeners = setup.config.listeners.iter().map(|listener| listener.name.as_str());
+    let names: Vec<_> = listeners.chain([ADMIN]).map(|name| format!("`{name}`")).collect();
+    StartError::NobodysSocket { name: name.to_owned(), listeners: names.join(", ") }
 }
 
 /// The socket, and its address: with port 0, what the system chose.
@@ -291,13 +380,14 @@ fn alert_settings(alerts: &Alerts, setup: &Setup) -> notify::Settings {
 
 impl Reloader {
     /// Puts `setup` in force for new messages and sessions. Listeners' names, modes and addresses, the state folder,
-    /// `[log]` and `[alerts]` keep their old values until a restart.
+    /// `[log]`, `[alerts]` and `[admin]` keep their old values until a restart.
     pub fn reload(&self, setup: Setup) {
         let old = self.running.load_full();
         for (what, same) in [
             ("listeners", old.setup.addresses() == setup.addresses()),
             ("state", old.setup.config.state == setup.config.state),
             ("alerts", old.setup.config.alerts == setup.config.alerts),
+            ("admin", old.setup.config.admin == setup.config.admin),
             ("log", old.setup.config.log == setup.config.log),
         ] {
             if !same {
@@ -313,6 +403,12 @@ impl Reloader {
         };
         expiry::say(&running, true);
         self.running.store(Arc::new(running));
+        self.reloads.note(true);
         info!("configuration reloaded");
+    }
+
+    /// The new configuration is wrong, and the old one stays in force.
+    pub fn refuse(&self) {
+        self.reloads.note(false);
     }
 }

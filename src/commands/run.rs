@@ -84,6 +84,9 @@ async fn serve(setup: Setup, sockets: HandedOver, path: &Path) -> ExitCode {
         info!(listener, %address, "listening");
         headline.push_str(&format!(" {listener} {address}"));
     }
+    for address in service.admin_addresses() {
+        info!(%address, "metrics and health");
+    }
     let resources = service.resources();
     let supervisor = Arc::new(Supervisor::new(move || resources.sessions()));
     supervisor.ready(headline.clone()).await;
@@ -169,6 +172,7 @@ fn reload(reloader: &Reloader, dns: &Dns, path: &Path) -> &'static str {
             for mistake in &mistakes {
                 error!("{mistake}");
             }
+            reloader.refuse();
             error!("the configuration is wrong; the old one stays in force");
             "NEW CONFIGURATION REFUSED, the old one is in force; "
         }

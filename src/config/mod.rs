@@ -151,6 +151,16 @@ pub enum Mode {
     Verify,
 }
 
+impl Mode {
+    /// The word that the configuration uses.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Seal => "seal",
+            Self::Verify => "verify",
+        }
+    }
+}
+
 /// What happens to a message that holds a bare CR or LF (RFC 5321 §2.3.8).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]

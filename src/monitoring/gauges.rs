@@ -1,0 +1,200 @@
+//! How the gateway stands at the moment of asking, beside what is counted all the time.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
+use prometheus_client::registry::Registry;
+
+use super::disk::Disk;
+use super::{Monitoring, unix_time};
+use crate::gateway::Running;
+use crate::log;
+
+/// A gauge of whole seconds.
+type Seconds = Gauge<u64, AtomicU64>;
+
+impl Monitoring {
+    /// Everything there is to tell now.
+    pub(super) fn registry(&self, disk: Option<&Disk>) -> Registry {
+        let mut registry = Registry::with_prefix("waxseal");
+        let running = self.running.load();
+        self.metrics.register(&mut registry);
+        self.register_program(&mut registry);
+        self.register_readiness(&mut registry, disk);
+        self.register_resources(&mut registry, &running);
+        register_alerts(&mut registry, &running);
+        register_sealing(&mut registry, &running);
+        if let Some(disk) = disk {
+            register_disk(&mut registry, disk);
+        }
+        registry
+    }
+
+    fn register_program(&self, registry: &mut Registry) {
+        let build: Family<Build, Gauge> = Family::default();
+        build.get_or_create(&Build { version: env!("CARGO_PKG_VERSION") }).set(1);
+        registry.register("build_info", "The version that runs", build);
+        gauge(registry, "start_time_seconds", "When the gateway started, in Unix time", self.started);
+        registry.register(
+            "panics",
+            "Faults in this program that were caught",
+            ConstCounter::new(log::panics()),
+        );
+
+        let reloads: Family<Outcome, Counter> = Family::default();
+        for (result, count) in [("done", &self.reloads.done), ("refused", &self.reloads.refused)] {
+            reloads.get_or_create(&Outcome { result }).inc_by(count.load(Ordering::Relaxed));
+        }
+        registry.register("config_reloads", "Reloads of the configuration", reloads);
+        let is_in_force = !self.reloads.last_was_refused.load(Ordering::Relaxed);
+        gauge(
+            registry,
+            "config_last_reload_successful",
+            "Whether the configuration that was read last is in force",
+            is_in_force.into(),
+        );
+        let last = match self.reloads.last.load(Ordering::Relaxed) {
+            0 => self.started,
+            last => last,
+        };
+        gauge(
+            registry,
+            "config_last_reload_time_seconds",
+            "When the configuration was read last, in Unix time",
+            last,
+        );
+    }
+
+    fn register_readiness(&self, registry: &mut Registry, disk: Option<&Disk>) {
+        let ready: Family<Listener, Gauge> = Family::default();
+        for listener in &self.listeners {
+            let is_ready = self.obstacle(listener, disk).is_none();
+            let label = Listener { listener: listener.name.clone(), mode: listener.mode.as_str() };
+            ready.get_or_create(&label).set(is_ready.into());
+        }
+        registry.register("ready", "Whether a listener can do its work", ready);
+    }
+
+    fn register_resources(&self, registry: &mut Registry, running: &Running) {
+        let limits = &running.setup.config.limits;
+        gauge(registry, "sessions_limit", "Most sessions at once", limits.connections as u64);
+        gauge(
+            registry,
+            "message_memory_bytes",
+            "Memory that messages in flight take",
+            self.resources.memory_taken(),
+        );
+        gauge(
+            registry,
+            "message_memory_limit_bytes",
+            "Memory that messages in flight may take",
+            limits.memory,
+        );
+        gauge(
+            registry,
+            "messages_spooled",
+            "Messages in flight that are in files, being too large for memory",
+            self.resources.spooled() as u64,
+        );
+    }
+}
+
+fn register_alerts(registry: &mut Registry, running: &Running) {
+    if let Some(alerter) = &running.alerter {
+        let alerts: Family<Outcome, Counter> = Family::default();
+        for (result, count) in [("sent", alerter.sent()), ("lost", alerter.lost())] {
+            alerts.get_or_create(&Outcome { result }).inc_by(count);
+        }
+        registry.register("alerts", "Alerts to the administrator", alerts);
+    }
+    if running.quarantine.is_some() {
+        gauge(
+            registry,
+            "remembering",
+            "Whether what is seen of other domains is remembered",
+            running.recorder.is_some().into(),
+        );
+    }
+}
+
+fn register_sealing(registry: &mut Registry, running: &Running) {
+    let keys: Family<KeyInForce, Gauge> = Family::default();
+    let (ends, left): (Family<Key, Seconds>, Family<Key, Seconds>) = Default::default();
+    let ends_soon: Family<Key, Gauge> = Family::default();
+    let now = unix_time();
+    for sealer in &running.setup.sealers {
+        let key = Key { domain: sealer.domain.to_string(), selector: sealer.selector.to_string() };
+        let fingerprint = sealer.key.public().fingerprint().digits();
+        let Key { domain, selector } = key.clone();
+        keys.get_or_create(&KeyInForce { domain, selector, fingerprint }).set(1);
+        if let Some(life) = sealer.delegations.life(now) {
+            ends.get_or_create(&key).set(life.ends);
+            left.get_or_create(&key).set(life.left);
+            ends_soon.get_or_create(&key).set(life.is_short.into());
+        }
+    }
+    registry.register("sealing_key_info", "The keys that seals are made with", keys);
+    registry.register(
+        "delegation_end_time_seconds",
+        "When a sealing key's delegation ends, in Unix time",
+        ends,
+    );
+    registry.register(
+        "delegation_remaining_seconds",
+        "Time that is left of a sealing key's delegation",
+        left,
+    );
+    registry.register(
+        "delegation_ends_soon",
+        "Whether less than a third is left of a sealing key's delegation",
+        ends_soon,
+    );
+}
+
+fn register_disk(registry: &mut Registry, disk: &Disk) {
+    if let Some(held) = disk.held {
+        gauge(registry, "quarantine_messages", "Messages that are held", held.messages);
+        gauge(registry, "quarantine_bytes", "Octets of the messages that are held", held.octets);
+    }
+    if let Some(room) = disk.room {
+        gauge(registry, "state_free_bytes", "What is free of the state folder's file system", room.free);
+        gauge(registry, "state_size_bytes", "The size of the state folder's file system", room.size);
+    }
+}
+
+fn gauge(registry: &mut Registry, name: &str, help: &str, value: u64) {
+    registry.register(name, help, ConstGauge::new(value));
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Build {
+    version: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Outcome {
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Listener {
+    listener: String,
+    mode: &'static str,
+}
+
+/// One of our own domains, and which of its keys seals.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Key {
+    domain: String,
+    selector: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KeyInForce {
+    domain: String,
+    selector: String,
+    fingerprint: String,
+}

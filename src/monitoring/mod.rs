@@ -1,0 +1,175 @@
+//! What is told to whoever watches the gateway: metrics (`/metrics`), whether it lives (`/health`), and whether it can do its
+//! work (`/ready`, `/ready/<listener>`). docs/MONITORING.md is its other half.
+
+mod counted;
+mod disk;
+mod exposition;
+mod gauges;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use arc_swap::ArcSwap;
+use tokio::sync::watch;
+
+pub use self::counted::Counted;
+use self::disk::{Disk, Watcher};
+use self::exposition::Format;
+use crate::config::Mode;
+use crate::gateway::Running;
+use crate::http::{Page, Pages};
+use crate::metrics::Metrics;
+use crate::smtp::Resources;
+
+const PLAIN_TEXT: &str = "text/plain; charset=utf-8";
+
+/// What is watched.
+#[derive(Debug)]
+pub struct Monitoring {
+    running: Arc<ArcSwap<Running>>,
+    resources: Resources,
+    metrics: Metrics,
+    reloads: Arc<Reloads>,
+    listeners: Vec<Watched>,
+    shutdown: watch::Receiver<bool>,
+    disk: Watcher,
+    /// Unix seconds.
+    started: u64,
+}
+
+/// A listener that is watched.
+#[derive(Clone, Debug)]
+pub struct Watched {
+    name: String,
+    mode: Mode,
+    is_served: Arc<AtomicBool>,
+}
+
+/// Dropped, it says that a socket of a listener is served no more.
+#[derive(Debug)]
+pub struct Served(Arc<AtomicBool>);
+
+impl Watched {
+    /// Watches a socket of a listener as well. What this gives is to be kept for as long as clients are served there.
+    pub fn serve(watched: &mut Vec<Self>, name: &str, mode: Mode) -> Served {
+        if let Some(listener) = watched.iter().find(|listener| listener.name == name) {
+            return Served(Arc::clone(&listener.is_served));
+        }
+        let is_served = Arc::new(AtomicBool::new(true));
+        watched.push(Self { name: name.to_owned(), mode, is_served: Arc::clone(&is_served) });
+        Served(is_served)
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
+}
+
+/// What became of reloads.
+#[derive(Debug, Default)]
+pub struct Reloads {
+    done: AtomicU64,
+    refused: AtomicU64,
+    last_was_refused: AtomicBool,
+    /// Unix seconds; 0 before the first.
+    last: AtomicU64,
+}
+
+impl Reloads {
+    /// A reload put a configuration in force, or found that it was wrong.
+    pub fn note(&self, is_done: bool) {
+        let count = if is_done { &self.done } else { &self.refused };
+        count.fetch_add(1, Ordering::Relaxed);
+        self.last_was_refused.store(!is_done, Ordering::Relaxed);
+        self.last.store(unix_time(), Ordering::Relaxed);
+    }
+}
+
+impl Monitoring {
+    /// Watches what runs, until `shutdown` turns true and beyond.
+    pub fn new(
+        running: Arc<ArcSwap<Running>>,
+        resources: Resources,
+        metrics: Metrics,
+        reloads: Arc<Reloads>,
+        listeners: Vec<Watched>,
+        shutdown: watch::Receiver<bool>,
+    ) -> Self {
+        let disk = {
+            let now = running.load();
+            Watcher::new(now.setup.config.state.clone(), now.quarantine.clone())
+        };
+        Self { running, resources, metrics, reloads, listeners, shutdown, disk, started: unix_time() }
+    }
+
+    async fn metrics(&self, format: Format) -> Page {
+        let body = exposition::text(&self.registry(self.disk.look().await.as_deref()), format);
+        Page { is_good: true, content_type: format.content_type(), body }
+    }
+
+    /// Whether all listeners can do their work, or the one of this name can; `None` if there is none.
+    async fn ready(&self, name: Option<&str>) -> Option<Page> {
+        let is_asked_for = |listener: &&Watched| name.is_none_or(|name| listener.name == name);
+        let asked_for: Vec<_> = self.listeners.iter().filter(is_asked_for).collect();
+        if asked_for.is_empty() {
+            return None;
+        }
+        let disk = self.disk.look().await;
+        let mut obstacles: Vec<String> = Vec::new();
+        for listener in asked_for {
+            obstacles.extend(self.obstacle(listener, disk.as_deref()));
+        }
+        obstacles.dedup();
+        let is_good = obstacles.is_empty();
+        let body = if is_good { "ok\n".to_owned() } else { format!("{}\n", obstacles.join("; ")) };
+        Some(Page { is_good, content_type: PLAIN_TEXT, body })
+    }
+
+    /// Why a listener should get no mail now. It is not for want of the next hop, which clients are told of at once and
+    /// which another gateway would miss as well; nor of memory, for mail is worth more.
+    fn obstacle(&self, listener: &Watched, disk: Option<&Disk>) -> Option<String> {
+        let name = &listener.name;
+        if *self.shutdown.borrow() {
+            return Some("draining".to_owned());
+        }
+        if !listener.is_served.load(Ordering::Relaxed) {
+            return Some(format!("{name}: no longer served, by a fault in this program"));
+        }
+        match listener.mode {
+            Mode::Seal => {
+                self.cannot_seal().then(|| format!("{name}: no delegation holds, so nothing can be sealed"))
+            }
+            Mode::Verify => match disk {
+                Some(disk) => {
+                    disk.obstacle.as_ref().map(|why| format!("{name}: the quarantine cannot be used: {why}"))
+                }
+                None => Some(format!("{name}: the disk of the state folder does not answer")),
+            },
+        }
+    }
+
+    /// Mail of no domain of ours could be sealed. As long as there is one that can, its mail shall go on.
+    fn cannot_seal(&self) -> bool {
+        let (running, now) = (self.running.load(), unix_time());
+        let sealers = &running.setup.sealers;
+        !sealers.is_empty() && sealers.iter().all(|sealer| sealer.delegations.at(now).is_err())
+    }
+}
+
+impl Pages for Monitoring {
+    async fn page(&self, path: &str, accept: &str) -> Option<Page> {
+        match path {
+            "/metrics" => Some(self.metrics(Format::wanted(accept)).await),
+            "/health" => Some(Page { is_good: true, content_type: PLAIN_TEXT, body: "ok\n".to_owned() }),
+            "/ready" => self.ready(None).await,
+            _ => self.ready(Some(path.strip_prefix("/ready/")?)).await,
+        }
+    }
+}
+
+fn unix_time() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
