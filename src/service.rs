@@ -106,7 +106,7 @@ pub struct Service<L> {
     lookup: Arc<Counted<L>>,
     alerts: JoinSet<()>,
     resources: Resources,
-    metrics: Metrics,
+    metrics: Arc<Metrics>,
     reloads: Arc<Reloads>,
     memory: Option<JoinHandle<()>>,
 }
@@ -164,7 +164,8 @@ impl<L: LookupKey> Service<L> {
             None => None,
         };
         let modes = setup.config.listeners.iter();
-        let metrics = Metrics::new(modes.map(|listener| (listener.name.clone(), listener.mode.as_str())));
+        let modes = modes.map(|listener| (listener.name.clone(), listener.mode.as_str()));
+        let metrics = Arc::new(Metrics::new(modes));
         let running = Arc::new(ArcSwap::from_pointee(Running {
             setup,
             pins: Arc::new(pins),
@@ -176,9 +177,9 @@ impl<L: LookupKey> Service<L> {
             running,
             sockets,
             admin,
-            lookup: Arc::new(Counted::new(lookup, metrics.clone())),
+            lookup: Arc::new(Counted::new(lookup, Arc::clone(&metrics))),
             alerts,
-            resources: Resources::counted(spool, metrics.clone()),
+            resources: Resources::counted(spool, Arc::clone(&metrics)),
             metrics,
             reloads: Arc::default(),
             memory,

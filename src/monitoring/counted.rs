@@ -1,5 +1,6 @@
 //! Lookups, counted: one that is given up, because the message's time for them is over, counts as failed.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use crate::domain::{DomainName, Selector};
@@ -13,12 +14,12 @@ use crate::seal::policy_record::PolicyRecord;
 #[derive(Debug)]
 pub struct Counted<L> {
     lookup: L,
-    metrics: Metrics,
+    metrics: Arc<Metrics>,
 }
 
 impl<L> Counted<L> {
     /// Counts what `lookup` does.
-    pub fn new(lookup: L, metrics: Metrics) -> Self {
+    pub fn new(lookup: L, metrics: Arc<Metrics>) -> Self {
         Self { lookup, metrics }
     }
 

@@ -29,7 +29,7 @@ const PLAIN_TEXT: &str = "text/plain; charset=utf-8";
 pub struct Monitoring {
     running: Arc<ArcSwap<Running>>,
     resources: Resources,
-    metrics: Metrics,
+    metrics: Arc<Metrics>,
     reloads: Arc<Reloads>,
     listeners: Vec<Watched>,
     shutdown: watch::Receiver<bool>,
@@ -93,7 +93,7 @@ impl Monitoring {
     pub fn new(
         running: Arc<ArcSwap<Running>>,
         resources: Resources,
-        metrics: Metrics,
+        metrics: Arc<Metrics>,
         reloads: Arc<Reloads>,
         listeners: Vec<Watched>,
         shutdown: watch::Receiver<bool>,

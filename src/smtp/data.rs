@@ -5,6 +5,8 @@
 use memchr::{memchr2, memmem};
 use thiserror::Error;
 
+use crate::metrics::MessageRefusal;
+
 /// What is done with a message that holds a CR without LF or an LF without CR (RFC 5321 §2.3.8 forbids both).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum BareLineEnds {
@@ -37,15 +39,14 @@ pub enum DataError {
     OutOfSpace,
 }
 
-impl DataError {
-    /// A word for counting.
-    pub(super) fn as_str(self) -> &'static str {
-        match self {
-            Self::BareLineEnd => "bare-line-end",
-            Self::MessageTooLarge => "message-too-large",
-            Self::HeaderTooLarge => "header-too-large",
-            Self::OutOfMemory => "out-of-memory",
-            Self::OutOfSpace => "out-of-space",
+impl From<DataError> for MessageRefusal {
+    fn from(error: DataError) -> Self {
+        match error {
+            DataError::BareLineEnd => Self::BareLineEnd,
+            DataError::MessageTooLarge => Self::MessageTooLarge,
+            DataError::HeaderTooLarge => Self::HeaderTooLarge,
+            DataError::OutOfMemory => Self::OutOfMemory,
+            DataError::OutOfSpace => Self::OutOfSpace,
         }
     }
 }

@@ -5,6 +5,7 @@ use std::error::Error as _;
 use thiserror::Error;
 use tracing::{debug, info, warn};
 
+use crate::metrics::NextHopFailure;
 use crate::smtp::connection::ConnectionError;
 use crate::smtp::handler::SessionInfo;
 use crate::smtp::next_hop::RelayError;
@@ -112,24 +113,24 @@ impl End {
     }
 
     /// Why, for counting, if it is for want of a next hop that works.
-    pub(super) fn next_hop_failure(&self) -> Option<&'static str> {
+    pub(super) fn next_hop_failure(&self) -> Option<NextHopFailure> {
         match self {
             Self::NextHop(error) | Self::LostWhileIdle(error) => match error {
-                RelayError::Connect(_) => Some("connect"),
-                RelayError::Timeout => Some("timeout"),
-                RelayError::Closed | RelayError::Io(_) => Some("lost"),
+                RelayError::Connect(_) => Some(NextHopFailure::Connect),
+                RelayError::Timeout => Some(NextHopFailure::Timeout),
+                RelayError::Closed | RelayError::Io(_) => Some(NextHopFailure::Lost),
                 RelayError::MalformedReply(_) | RelayError::OutOfTurn | RelayError::UnexpectedReply(_) => {
-                    Some("protocol")
+                    Some(NextHopFailure::Protocol)
                 }
-                RelayError::NoXclient | RelayError::XclientRefused(_) => Some("xclient"),
+                RelayError::NoXclient | RelayError::XclientRefused(_) => Some(NextHopFailure::Xclient),
                 RelayError::NoStartTls
                 | RelayError::StartTlsRefused(_)
                 | RelayError::ResponseInjection
-                | RelayError::Handshake(_) => Some("tls"),
+                | RelayError::Handshake(_) => Some(NextHopFailure::Tls),
                 // Our own disk.
                 RelayError::Spool(_) => None,
             },
-            Self::Refused(_) => Some("refused"),
+            Self::Refused(_) => Some(NextHopFailure::Refused),
             Self::Quit
             | Self::ClientGone
             | Self::ClientTimeout

@@ -7,7 +7,7 @@ use tracing::{error, info};
 
 use crate::envelope::Envelope;
 use crate::header::HeaderSection;
-use crate::metrics::{self, Replier};
+use crate::metrics::{self, MessageRefusal, Replier};
 use crate::smtp::arrival::{Arrival, Arrived, NoPassage, Room, Through};
 use crate::smtp::content::Content;
 use crate::smtp::data::{BareLineEnds, DataError, Receiver};
@@ -227,7 +227,7 @@ impl<H: MessageHandler> Session<H> {
                 let reply = Reply::new(554, "5.4.6 too many hops");
                 info!(session = %self.info.id, client = %self.info.client, reverse_path = %envelope.reverse_path,
                     size, code = reply.code(), "message refused: it goes in circles");
-                self.around.metrics.message_refused(&self.info.listener, "too-many-hops");
+                self.around.metrics.message_refused(&self.info.listener, MessageRefusal::TooManyHops);
                 self.queue_for_each(&reply, &envelope);
                 self.forget_transaction().await
             }
@@ -235,7 +235,7 @@ impl<H: MessageHandler> Session<H> {
             Ok(Arrived::Through(through, rest)) => self.end_passage(envelope, *through, &rest, size).await,
             Err(error) => {
                 error!(session = %self.info.id, %error, "cannot write a large message to a file in the state folder");
-                self.around.metrics.message_refused(&self.info.listener, DataError::OutOfSpace.as_str());
+                self.around.metrics.message_refused(&self.info.listener, MessageRefusal::OutOfSpace);
                 self.queue_for_each(&DataError::OutOfSpace.into(), &envelope);
                 self.forget_transaction().await
             }
@@ -248,7 +248,7 @@ impl<H: MessageHandler> Session<H> {
         let reverse_path = self.transaction.envelope().map(|envelope| envelope.reverse_path.as_str());
         info!(session = %self.info.id, client = %self.info.client, reverse_path, size = arrival.size(),
             code = reply.code(), "message refused: {error}");
-        self.around.metrics.message_refused(&self.info.listener, error.as_str());
+        self.around.metrics.message_refused(&self.info.listener, error.into());
         reply
     }
 

@@ -15,7 +15,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::{sleep, timeout};
 use tracing::{debug, error, info, warn};
 
-use crate::metrics::{Metrics, Refusal};
+use crate::metrics::{Metrics, SessionRefusal};
 use crate::smtp::admission::Admission;
 use crate::smtp::connection::{Connection, ConnectionError};
 use crate::smtp::handler::MessageHandler;
@@ -44,17 +44,17 @@ pub struct Resources {
     admission: Arc<Admission>,
     memory: Arc<MemoryBudget>,
     spool: Arc<Spool>,
-    metrics: Metrics,
+    metrics: Arc<Metrics>,
 }
 
 impl Resources {
     /// `folder` is in whose file system large messages have their unnamed files.
     pub fn new(folder: PathBuf) -> Self {
-        Self::counted(folder, Metrics::default())
+        Self::counted(folder, Arc::default())
     }
 
     /// The same, with what sessions are counted by.
-    pub fn counted(folder: PathBuf, metrics: Metrics) -> Self {
+    pub fn counted(folder: PathBuf, metrics: Arc<Metrics>) -> Self {
         let spool = Arc::new(Spool::new(folder));
         Self { admission: Arc::default(), memory: Arc::default(), spool, metrics }
     }
@@ -99,7 +99,7 @@ pub async fn serve<H: MessageHandler>(
             handler: Arc::clone(&handler),
             memory: Arc::clone(&resources.memory),
             spool: Arc::clone(&resources.spool),
-            metrics: resources.metrics.clone(),
+            metrics: Arc::clone(&resources.metrics),
             shutdown: stop.clone(),
         };
         receive_client(accepted, around, Arc::clone(&resources.admission))
@@ -166,20 +166,20 @@ async fn receive_client<H: MessageHandler>(
         Ok(origin) => origin,
         Err(error) => {
             if !error.is_hanging_up() {
-                around.metrics.session_refused(listener, Refusal::ProxyHeader);
+                around.metrics.session_refused(listener, SessionRefusal::ProxyHeader);
             }
             return error.log(peer, listener);
         }
     };
     if !holds(&settings.clients, address.ip()) {
         info!(client = %address, peer = %peer.ip(), listener, "client not listed");
-        around.metrics.session_refused(listener, Refusal::NotListed);
+        around.metrics.session_refused(listener, SessionRefusal::NotListed);
         let reply = Reply::new(554, &format!("5.7.1 {} no access from here", settings.hostname));
         return Box::pin(refuse(client, &settings, reply)).await;
     }
     let Ok(permit) = admission.admit(address.ip(), &settings.limits) else {
         info!(client = %address, peer = %peer.ip(), listener, "too many connections");
-        around.metrics.session_refused(listener, Refusal::TooManyConnections);
+        around.metrics.session_refused(listener, SessionRefusal::TooManyConnections);
         let reply = Reply::new(421, &format!("4.7.0 {} too many connections", settings.hostname));
         return Box::pin(refuse(client, &settings, reply)).await;
     };
@@ -190,7 +190,7 @@ async fn receive_client<H: MessageHandler>(
             () = stopped(&mut around.shutdown) => return,
         };
         if let Err(error) = secured {
-            around.metrics.session_refused(listener, Refusal::Tls);
+            around.metrics.session_refused(listener, SessionRefusal::Tls);
             return info!(client = %address, peer = %peer.ip(), listener, "connection dropped: {error}");
         }
     }

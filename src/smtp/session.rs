@@ -45,7 +45,7 @@ pub(super) struct Surroundings<H> {
     pub(super) handler: Arc<H>,
     pub(super) memory: Arc<MemoryBudget>,
     pub(super) spool: Arc<Spool>,
-    pub(super) metrics: Metrics,
+    pub(super) metrics: Arc<Metrics>,
     pub(super) shutdown: watch::Receiver<bool>,
 }
 

@@ -3,17 +3,24 @@
 //!
 //! No label takes a stranger's word: listeners are the configuration's, all other values are ours.
 
+mod labels;
+
 use std::collections::HashMap;
-use std::fmt::{self, Write as _};
-use std::sync::Arc;
+use std::fmt::{self, Debug};
+use std::hash::Hash;
 use std::time::Duration;
 
-use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
+use prometheus_client::encoding::{EncodeLabel, EncodeLabelSet, EncodeLabelValue, LabelSetEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
+
+pub use self::labels::{
+    LookupResult, MessageRefusal, NextHopFailure, Record, Replier, ReplyClass, SessionRefusal,
+};
+use crate::verdict::{Reason, Verdict};
 
 /// Upper ends of the classes that times are counted in, in seconds.
 const SECONDS: [f64; 14] =
@@ -23,22 +30,40 @@ const SECONDS: [f64; 14] =
 const OCTETS: [f64; 8] =
     [4096.0, 16_384.0, 65_536.0, 262_144.0, 1_048_576.0, 4_194_304.0, 16_777_216.0, 67_108_864.0];
 
+/// The mode whose listeners have verdicts.
+const VERIFYING: &str = "verify";
+
+/// A verdict for each word; the reason of one that has any does not matter.
+const VERDICTS: [Verdict; 10] = [
+    Verdict::Pass,
+    Verdict::None,
+    Verdict::Missing,
+    Verdict::Fail(Reason::Attachments),
+    Verdict::Ambiguous,
+    Verdict::Unaligned,
+    Verdict::Expired,
+    Verdict::UnknownKey,
+    Verdict::KeyChanged,
+    Verdict::Temperror,
+];
+
 type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
 
-/// All counts of one gateway; a clone counts together with its original.
-#[derive(Clone, Debug)]
+/// All counts of one gateway.
+#[derive(Debug)]
 pub struct Metrics {
-    modes: Arc<HashMap<String, &'static str>>,
+    modes: HashMap<String, &'static str>,
     messages: Family<MessageLabels, Counter>,
+    verdicts: Family<VerdictLabels, Counter>,
     message_replies: Family<ReplyLabels, Counter>,
-    messages_refused: Family<ReasonLabels, Counter>,
+    messages_refused: Family<ReasonLabels<MessageRefusal>, Counter>,
     message_size: Histograms<ListenerLabel>,
     message_processing: Histograms<ListenerLabel>,
     next_hop: Histograms<ListenerLabel>,
-    next_hop_failures: Family<ReasonLabels, Counter>,
+    next_hop_failures: Family<ReasonLabels<NextHopFailure>, Counter>,
     sessions: Family<ListenerLabel, Counter>,
     sessions_open: Family<ListenerLabel, Gauge>,
-    sessions_refused: Family<ReasonLabels, Counter>,
+    sessions_refused: Family<ReasonLabels<SessionRefusal>, Counter>,
     dns_lookups: Family<LookupLabels, Counter>,
     dns_lookup: Histograms<RecordLabel>,
 }
@@ -66,59 +91,14 @@ pub struct Message<'a> {
     pub replied_by: Replier,
 }
 
-/// Whose a reply is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Replier {
-    /// Ours.
-    Gateway,
-    /// The next hop's, passed on.
-    NextHop,
-}
-
-/// Why there is no session with one who connects.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Refusal {
-    /// Not in `clients`.
-    NotListed,
-    /// `connections` or `connections_per_client` are taken.
-    TooManyConnections,
-    /// No PROXY header, or none that makes sense.
-    ProxyHeader,
-    /// No handshake where TLS begins with the connection.
-    Tls,
-}
-
-/// What is looked up in DNS.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Record {
-    /// A sealing key.
-    Key,
-    /// A domain's policy.
-    Policy,
-}
-
-/// What a lookup came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum LookupResult {
-    /// A record that DNSSEC proves.
-    Secure,
-    /// A record that nothing proves.
-    Insecure,
-    /// There is none.
-    Absent,
-    /// The proof is wrong.
-    Bogus,
-    /// No answer, or none in time.
-    Failed,
-}
-
 impl Metrics {
     /// For a gateway with these listeners, each with its mode.
     pub fn new(modes: impl IntoIterator<Item = (String, &'static str)>) -> Self {
         let seconds: fn() -> Histogram = || Histogram::new(SECONDS);
-        Self {
-            modes: Arc::new(modes.into_iter().collect()),
+        let metrics = Self {
+            modes: modes.into_iter().collect(),
             messages: Family::default(),
+            verdicts: Family::default(),
             message_replies: Family::default(),
             messages_refused: Family::default(),
             message_size: Family::new_with_constructor(|| Histogram::new(OCTETS)),
@@ -130,12 +110,46 @@ impl Metrics {
             sessions_refused: Family::default(),
             dns_lookups: Family::default(),
             dns_lookup: Family::new_with_constructor(seconds),
+        };
+        metrics.begin();
+        metrics
+    }
+
+    /// Every count whose labels are known begins at 0.
+    fn begin(&self) {
+        for (listener, mode) in &self.modes {
+            let label = ListenerLabel { listener: listener.clone() };
+            drop(self.sessions.get_or_create(&label));
+            drop(self.sessions_open.get_or_create(&label));
+            for histograms in [&self.message_size, &self.message_processing, &self.next_hop] {
+                drop(histograms.get_or_create(&label));
+            }
+            for by in Replier::ALL {
+                for class in ReplyClass::ALL {
+                    let labels = ReplyLabels { listener: listener.clone(), by: *by, class: *class };
+                    drop(self.message_replies.get_or_create(&labels));
+                }
+            }
+            begin_all(&self.messages_refused, listener, MessageRefusal::ALL);
+            begin_all(&self.next_hop_failures, listener, NextHopFailure::ALL);
+            begin_all(&self.sessions_refused, listener, SessionRefusal::ALL);
+            for verdict in VERDICTS.iter().filter(|_| *mode == VERIFYING) {
+                let labels = VerdictLabels { listener: listener.clone(), verdict: verdict.as_str() };
+                drop(self.verdicts.get_or_create(&labels));
+            }
+        }
+        for record in Record::ALL {
+            drop(self.dns_lookup.get_or_create(&RecordLabel { record: *record }));
+            for result in LookupResult::ALL {
+                drop(self.dns_lookups.get_or_create(&LookupLabels { record: *record, result: *result }));
+            }
         }
     }
 
     /// Puts everything into `registry`.
     pub fn register(&self, registry: &mut Registry) {
         registry.register("messages", "Messages that were sealed or judged", self.messages.clone());
+        registry.register("verdicts", "Verdicts on messages", self.verdicts.clone());
         registry.register(
             "message_replies",
             "Replies to messages that were sealed or judged",
@@ -188,8 +202,12 @@ impl Metrics {
         let ListenerLabel { listener } = listener;
         let mode = self.mode(&listener);
         let by = message.replied_by;
-        let reply = ReplyLabels { listener: listener.clone(), by, class: class(message.code) };
+        let reply = ReplyLabels { listener: listener.clone(), by, class: ReplyClass::of(message.code) };
         self.message_replies.get_or_create(&reply).inc();
+        if let Some(verdict) = message.verdict {
+            let labels = VerdictLabels { listener: listener.clone(), verdict };
+            self.verdicts.get_or_create(&labels).inc();
+        }
         let labels = MessageLabels {
             listener,
             mode,
@@ -201,12 +219,12 @@ impl Metrics {
     }
 
     /// A message was refused before anybody looked at it.
-    pub fn message_refused(&self, listener: &str, reason: &'static str) {
+    pub fn message_refused(&self, listener: &str, reason: MessageRefusal) {
         self.messages_refused.get_or_create(&ReasonLabels::new(listener, reason)).inc();
     }
 
     /// The next hop could not be reached, or was lost.
-    pub fn next_hop_failed(&self, listener: &str, reason: &'static str) {
+    pub fn next_hop_failed(&self, listener: &str, reason: NextHopFailure) {
         self.next_hop_failures.get_or_create(&ReasonLabels::new(listener, reason)).inc();
     }
 
@@ -220,8 +238,8 @@ impl Metrics {
     }
 
     /// There is no session with one who connected.
-    pub fn session_refused(&self, listener: &str, refusal: Refusal) {
-        self.sessions_refused.get_or_create(&ReasonLabels::new(listener, refusal.as_str())).inc();
+    pub fn session_refused(&self, listener: &str, reason: SessionRefusal) {
+        self.sessions_refused.get_or_create(&ReasonLabels::new(listener, reason)).inc();
     }
 
     /// Something was looked up.
@@ -270,18 +288,40 @@ struct MessageLabels {
 struct ReplyLabels {
     listener: String,
     by: Replier,
-    class: &'static str,
+    class: ReplyClass,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ReasonLabels {
+struct VerdictLabels {
     listener: String,
-    reason: &'static str,
+    verdict: &'static str,
 }
 
-impl ReasonLabels {
-    fn new(listener: &str, reason: &'static str) -> Self {
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct ReasonLabels<R> {
+    listener: String,
+    reason: R,
+}
+
+impl<R> ReasonLabels<R> {
+    fn new(listener: &str, reason: R) -> Self {
         Self { listener: listener.to_owned(), reason }
+    }
+}
+
+impl<R: Copy + Eq + Hash + Debug + EncodeLabelValue> EncodeLabelSet for ReasonLabels<R> {
+    fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> fmt::Result {
+        ("listener", self.listener.as_str()).encode(encoder.encode_label())?;
+        ("reason", self.reason).encode(encoder.encode_label())
+    }
+}
+
+fn begin_all<R>(counts: &Family<ReasonLabels<R>, Counter>, listener: &str, reasons: &[R])
+where
+    R: Copy + Eq + Hash + Debug + EncodeLabelValue,
+{
+    for reason in reasons {
+        drop(counts.get_or_create(&ReasonLabels::new(listener, *reason)));
     }
 }
 
@@ -294,55 +334,4 @@ struct LookupLabels {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RecordLabel {
     record: Record,
-}
-
-/// As RFC 5321 §4.2.1 calls them.
-fn class(code: u16) -> &'static str {
-    match code {
-        200..=299 => "2yz",
-        400..=499 => "4yz",
-        500..=599 => "5yz",
-        _ => "other",
-    }
-}
-
-impl Refusal {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::NotListed => "not-listed",
-            Self::TooManyConnections => "too-many-connections",
-            Self::ProxyHeader => "proxy-header",
-            Self::Tls => "tls",
-        }
-    }
-}
-
-impl EncodeLabelValue for Replier {
-    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
-        encoder.write_str(match self {
-            Self::Gateway => "gateway",
-            Self::NextHop => "next-hop",
-        })
-    }
-}
-
-impl EncodeLabelValue for Record {
-    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
-        encoder.write_str(match self {
-            Self::Key => "key",
-            Self::Policy => "policy",
-        })
-    }
-}
-
-impl EncodeLabelValue for LookupResult {
-    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
-        encoder.write_str(match self {
-            Self::Secure => "secure",
-            Self::Insecure => "insecure",
-            Self::Absent => "absent",
-            Self::Bogus => "bogus",
-            Self::Failed => "failed",
-        })
-    }
 }
