@@ -3,6 +3,7 @@
 
 mod program;
 
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
@@ -200,6 +201,21 @@ fn serves_a_unix_socket_and_leaves_its_file() {
     gateway.signal("TERM");
     assert_eq!(gateway.wait().code(), Some(0));
     assert!(path.exists(), "it belongs to whoever made it");
+}
+
+#[test]
+fn tells_of_itself_by_the_socket_named_admin() {
+    let site = Site::new();
+    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    let config = site.config().and("[admin]\nlisten = [\"127.0.0.1:1\"]");
+    let gateway = config.start_from_shell(&handing_over("admin"), OwnedFd::from(socket));
+    gateway.await_log(&format!(" metrics and health address={address}"));
+    let mut client = TcpStream::connect(address).unwrap();
+    client.write_all(b"GET /ready HTTP/1.0\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.0 200 ") && answer.ends_with("\r\n\r\nok\n"), "{answer}");
 }
 
 #[test]

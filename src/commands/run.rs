@@ -23,7 +23,8 @@ use crate::{log, open_files};
                         ends at once, exit 1.\nSIGHUP: the configuration and every key is read again; a wrong one \
                         leaves the old in force.\nsystemd: READY, RELOADING, STOPPING, STATUS and WATCHDOG are told \
                         (Type=notify-reload). A socket that it hands over serves the listener whose name is its \
-                        FileDescriptorName, in place of that listener's `listen`."
+                        FileDescriptorName, in place of that listener's `listen`; one named admin serves metrics and \
+                        health, in place of `[admin] listen`."
 )]
 pub(super) struct Args {
     #[command(flatten)]
