@@ -31,6 +31,8 @@ pub struct Setup {
     pub policy: Policy,
     /// Whom to ask for keys and policies that are not pinned.
     pub dns: dns::Settings,
+    /// When our certificate for clients ends, in Unix seconds.
+    pub certificate_ends: Option<u64>,
     /// What the SMTP side needs to know, by listener.
     smtp: HashMap<String, Arc<smtp::Settings>>,
 }
@@ -63,6 +65,7 @@ impl Setup {
             sealers,
             pins,
             dns,
+            certificate_ends: certificate.and_then(|certificate| certificate.ends()),
             smtp,
             config,
         })

@@ -16,9 +16,12 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use program::site::{RECIPIENT, SENDER, Site, plain};
 use program::smtp::{Client, Server, closed_port, connected};
+use program::tls::Authority;
 use program::{Gateway, letter, wait_for, waxseal, waxseal_in, word};
 
 const ADMIN: &str = "[admin]\nlisten = [\"127.0.0.1:0\"]";
+
+const TLS: &str = "[tls]\ncertificate = \"tls.pem\"\nkey = \"tls.key\"";
 
 /// An answer of the gateway's HTTP server.
 #[derive(Debug)]
@@ -319,6 +322,21 @@ fn reloads_are_counted_and_the_address_takes_a_restart() {
 }
 
 #[test]
+fn the_end_of_a_certificate_is_that_of_the_one_in_force() {
+    let site = Site::new();
+    let authority = Authority::new("an authority");
+    authority.issue_expired(&["mx.partner.example"]).write(site.folder.path());
+    let gateway = site.verifying("").and(TLS).and(ADMIN).start();
+    let admin = admin(&gateway);
+    // The first days of 2020 and of 2100.
+    assert_eq!(value(admin, "waxseal_tls_certificate_end_time_seconds"), Some(1_577_836_800.0));
+    authority.issue(&["mx.partner.example"]).write(site.folder.path());
+    gateway.signal("HUP");
+    gateway.await_log("configuration reloaded");
+    assert_eq!(value(admin, "waxseal_tls_certificate_end_time_seconds"), Some(4_102_444_800.0));
+}
+
+#[test]
 fn only_what_is_there_is_told_and_nothing_is_changed() {
     let site = Site::new();
     let gateway = site.verifying("").and(ADMIN).start();
@@ -420,8 +438,10 @@ fn an_address_that_is_taken_is_said_before_any_mail() {
 fn every_metric_is_documented_and_every_documented_metric_is_there() {
     let site = Site::new();
     delegate(&site, 0, "30");
+    Authority::new("an authority").issue(&["mx.partner.example"]).write(site.folder.path());
     let gateway = config_of(&site)
         .listener("inbound", "verify", site.next_hop.address, "")
+        .and(TLS)
         .and(&format!("[alerts]\nto = \"a@example.org\"\nnext_hop = \"{}\"", site.next_hop.address))
         .start();
     let mut client = Client::hello(gateway.address("inbound"));

@@ -27,6 +27,7 @@ impl Monitoring {
         self.register_resources(&mut registry, &running);
         register_alerts(&mut registry, &running);
         register_sealing(&mut registry, &running);
+        register_tls(&mut registry, &running);
         if let Some(disk) = disk {
             register_disk(&mut registry, disk);
         }
@@ -152,6 +153,13 @@ fn register_sealing(registry: &mut Registry, running: &Running) {
         "Whether less than a third is left of a sealing key's delegation",
         ends_soon,
     );
+}
+
+fn register_tls(registry: &mut Registry, running: &Running) {
+    if let Some(ends) = running.setup.certificate_ends {
+        let help = "When the first of our certificates for clients ends, in Unix time";
+        gauge(registry, "tls_certificate_end_time_seconds", help, ends);
+    }
 }
 
 fn register_disk(registry: &mut Registry, disk: &Disk) {

@@ -15,6 +15,7 @@ use rustls::{
 use thiserror::Error;
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
+use x509_cert::der::Decode;
 
 use crate::smtp::stream::{Socket, Stream};
 
@@ -43,12 +44,16 @@ pub enum CertificateFileError {
 
 /// Our certificate and its key, for clients.
 #[derive(Clone, Debug)]
-pub struct ServerTls(Arc<ServerConfig>);
+pub struct ServerTls {
+    config: Arc<ServerConfig>,
+    ends: Option<u64>,
+}
 
 impl ServerTls {
     /// From PEM: the certificate, behind it those that lead to its root, and the key.
     pub fn from_pem(certificates: &[u8], key: &[u8]) -> Result<Self, CertificateFileError> {
         let chain = read_certificates(certificates)?;
+        let ends = chain.iter().filter_map(end).min();
         let key = PrivateKeyDer::from_pem_slice(key).map_err(CertificateFileError::Key)?;
         let config = ServerConfig::builder_with_provider(Arc::clone(&PROVIDER))
             .with_safe_default_protocol_versions()?
@@ -58,12 +63,17 @@ impl ServerTls {
                 Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => CertificateFileError::Mismatch,
                 error => error.into(),
             })?;
-        Ok(Self(Arc::new(config)))
+        Ok(Self { config: Arc::new(config), ends })
+    }
+
+    /// When the first of the certificates ends, in Unix seconds; `None` if none of them says so plainly.
+    pub fn ends(&self) -> Option<u64> {
+        self.ends
     }
 
     /// The handshake with a client.
     pub(super) async fn accept(&self, socket: Socket, deadline: Instant) -> Result<Stream, HandshakeError> {
-        let handshake = TlsAcceptor::from(Arc::clone(&self.0)).accept(socket);
+        let handshake = TlsAcceptor::from(Arc::clone(&self.config)).accept(socket);
         let stream = timeout_at(deadline, handshake).await.map_err(|_| HandshakeError::Timeout)??;
         Ok(Stream::Tls(Box::new(TlsStream::Server(stream))))
     }
@@ -216,4 +226,10 @@ fn read_certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Certifi
         .collect::<Result<_, _>>()
         .map_err(CertificateFileError::Malformed)?;
     if certificates.is_empty() { Err(CertificateFileError::NoCertificate) } else { Ok(certificates) }
+}
+
+/// A certificate's notAfter, in Unix seconds.
+fn end(certificate: &CertificateDer<'_>) -> Option<u64> {
+    let certificate = x509_cert::Certificate::from_der(certificate).ok()?;
+    Some(certificate.tbs_certificate().validity().not_after.to_unix_duration().as_secs())
 }
