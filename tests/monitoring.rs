@@ -210,8 +210,8 @@ fn who_drains_is_alive_and_not_ready() {
     let mut busy = Client::hello(gateway.address("inbound"));
     assert!(busy.open(SENDER, RECIPIENT).starts_with("354"));
     gateway.signal("TERM");
-    gateway.await_log("messages under way are finished first");
-    assert_eq!(ready(admin, ""), (503, "draining\n".to_owned()));
+    let drains = || (ready(admin, "") == (503, "draining\n".to_owned())).then_some(());
+    assert!(wait_for(drains).is_some());
     assert_eq!(ready(admin, "/inbound"), (503, "draining\n".to_owned()));
     let health = get(admin, "/health");
     assert_eq!((health.status, health.body.as_str()), (200, "ok\n"));
