@@ -173,3 +173,23 @@ impl Pages for Monitoring {
 fn unix_time() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listener_is_served_as_long_as_all_its_sockets_are() {
+        let mut watched = Vec::new();
+        let one = Watched::serve(&mut watched, "inbound", Mode::Verify);
+        let other = Watched::serve(&mut watched, "inbound", Mode::Verify);
+        let _third = Watched::serve(&mut watched, "outbound", Mode::Seal);
+        let are_served = |watched: &[Watched]| -> Vec<bool> {
+            watched.iter().map(|listener| listener.is_served.load(Ordering::Relaxed)).collect()
+        };
+        assert_eq!(are_served(&watched), [true, true]);
+        drop(other);
+        assert_eq!(are_served(&watched), [false, true]);
+        drop(one);
+    }
+}
