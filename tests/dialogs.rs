@@ -14,7 +14,8 @@
 //! | `N< …` | the next hop says this line |
 //! | `N\| …` | the next hop says exactly this |
 //! | `N! broken off` | the gateway hangs up on the next hop before a message's end; it may connect again |
-//! | `C! close`, `N! close` | the client, the next hop hangs up |
+//! | `C! close`, `N! close` | the client, the next hop hangs up, and goes on listening |
+//! | `N! gone` | the next hop hangs up and listens no more; it may be connected to again |
 //! | `C! closed`, `N! closed` | the client, the next hop finds that the gateway hung up |
 //! | `wait MILLISECONDS` | nothing happens for a while |
 //! | `shutdown` | the gateway is asked to stop |
@@ -235,6 +236,11 @@ impl Scene {
                 if ended { Err("the message was ended".into()) } else { Ok(()) }
             }
             "N!" if rest == "close" => self.next_hop().await.hang_up().await,
+            "N!" if rest == "gone" => {
+                self.next_hop().await;
+                self.next_hop = None;
+                Ok(())
+            }
             "N!" if rest == "closed" => self.next_hop().await.expect_end(&[b""]).await,
             "wait" => {
                 sleep(Duration::from_millis(rest.parse().expect("milliseconds"))).await;
@@ -287,7 +293,10 @@ impl Peer {
     async fn send(&mut self, octets: &[u8]) -> Result<(), String> {
         let cut = if self.octet_by_octet { 1 } else { octets.len().max(1) };
         for part in octets.chunks(cut) {
-            self.stream.write_all(part).await.map_err(|error| error.to_string())?;
+            // The gateway may have heard enough and hung up; what it said before comes to light when it is expected.
+            if self.stream.write_all(part).await.is_err() {
+                break;
+            }
             tokio::task::yield_now().await;
         }
         Ok(())
