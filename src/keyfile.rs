@@ -1,4 +1,8 @@
-//! Keys on disk: private sealing keys, readable by their owner alone, and folders of correspondents' key records.
+//! Where keys lie: private sealing keys in files that their owner alone can read, in systemd credentials and in PKCS#11
+//! tokens, and folders of correspondents' key records.
+
+#[cfg(feature = "hsm")]
+mod pkcs11;
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
@@ -36,6 +40,21 @@ pub enum KeyFileError {
     /// A new key must not replace an old one.
     #[error("{}: exists already, and a key is never overwritten", .0.display())]
     Exists(PathBuf),
+    /// A key in a token cannot be used.
+    #[cfg(feature = "hsm")]
+    #[error("{name}: {error}")]
+    Token {
+        /// Which one.
+        name: String,
+        /// Why.
+        error: pkcs11::TokenError,
+    },
+    /// A key in a token, and no way to it.
+    #[error(
+        "{0}: this build of waxseal cannot use keys in PKCS#11 tokens: take one that can, or build it with \
+         `cargo build --release --features hsm`"
+    )]
+    NoTokens(String),
     /// It holds something else than a key.
     #[error("{}: {error}", path.display())]
     Content {
@@ -55,7 +74,7 @@ pub enum KeyFileError {
 }
 
 /// Longest key file that is read, in octets.
-const MAX_FILE: u64 = 64 << 10;
+const MAX_FILE: usize = 64 << 10;
 /// Longest file of certificates that is read, in octets; a system's roots make some 200 KiB.
 const MAX_CERTIFICATES: u64 = 4 << 20;
 /// Longest private key file of a certificate that is read, in octets.
@@ -64,17 +83,85 @@ const MAX_CERTIFICATE_KEY: usize = 64 << 10;
 /// What the path of a private key begins with that is a systemd credential, `credential:gate1`.
 pub const CREDENTIAL: &str = "credential:";
 
+/// What the name of a private key begins with that is in a PKCS#11 token, a URI (RFC 7512).
+pub const TOKEN: &str = "pkcs11:";
+
+/// Whether somebody sees what a token says to its PIN. Matters only for a token that was told a wrong one last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Caution {
+    /// A service, perhaps one that is started again and again: a doubtful PIN is not tried.
+    Unattended,
+    /// A command typed by somebody who wants to know.
+    ByHand,
+}
+
 /// Longest private key file that is read, in octets. Read in one piece, so that no copy is left behind.
 const MAX_PEM: usize = 4 << 10;
 
 /// Reads a private key in PKCS#8 PEM, which nobody but its owner may be able to read. `credential:NAME` is the file
-/// that systemd's `LoadCredential=NAME:…` put before us.
+/// that systemd's `LoadCredential=NAME:…` put before us; `pkcs11:…` a key that stays in its token.
 pub fn read_sealing_key(path: &Path) -> Result<SealingKey, KeyFileError> {
-    match named_credential(path)? {
-        // systemd grants by an ACL, whose mask shows as the group's permission.
-        Some(file) => read_private(&file, 0o007),
-        None => read_private(path, 0o077),
+    read_key(path, Caution::Unattended)
+}
+
+/// The same for somebody who wants to see whether a token takes the PIN: it is tried though the last one was wrong.
+pub fn read_sealing_key_by_hand(path: &Path) -> Result<SealingKey, KeyFileError> {
+    read_key(path, Caution::ByHand)
+}
+
+fn read_key(path: &Path, caution: Caution) -> Result<SealingKey, KeyFileError> {
+    if let Some(uri) = token(path) {
+        return open_in_token(uri, caution);
     }
+    let io = |error| KeyFileError::Io { path: path.to_owned(), error };
+    let mut text = Zeroizing::new(String::with_capacity(MAX_PEM));
+    open_private(path)?.take(MAX_PEM as u64).read_to_string(&mut text).map_err(io)?;
+    SealingKey::from_pem(&text).map_err(|error| KeyFileError::Content { path: path.to_owned(), error })
+}
+
+/// The URI that a private key's name is, if its key is in a token.
+pub fn token(path: &Path) -> Option<&str> {
+    path.to_str().filter(|name| name.starts_with(TOKEN))
+}
+
+/// A private key's name, to be shown: a URI without what may hold its PIN.
+pub fn shown(path: &Path) -> String {
+    match token(path) {
+        Some(uri) => {
+            let end = ["?", "&", "pin-"].iter().filter_map(|mark| uri.find(mark)).min();
+            uri[..end.unwrap_or(uri.len())].to_owned()
+        }
+        None => path.display().to_string(),
+    }
+}
+
+/// What is to be said of a private key's name though it works.
+pub fn advice(path: &Path) -> Option<&'static str> {
+    let holds_pin = token(path).is_some_and(|uri| uri.contains("pin-value="));
+    holds_pin.then_some(
+        "pin-value is as secret as this file, and commands show it to everybody on this machine: put the PIN into a file of \
+         its own (mode 0600) and write pin-source=file:/…",
+    )
+}
+
+#[cfg(feature = "hsm")]
+fn open_in_token(uri: &str, caution: Caution) -> Result<SealingKey, KeyFileError> {
+    pkcs11::open(uri, caution).map_err(|error| KeyFileError::Token { name: shown(Path::new(uri)), error })
+}
+
+#[cfg(not(feature = "hsm"))]
+fn open_in_token(uri: &str, _: Caution) -> Result<SealingKey, KeyFileError> {
+    Err(KeyFileError::NoTokens(shown(Path::new(uri))))
+}
+
+#[cfg(feature = "hsm")]
+fn make_in_token(uri: &str) -> Result<SealingKey, KeyFileError> {
+    pkcs11::make(uri).map_err(|error| KeyFileError::Token { name: shown(Path::new(uri)), error })
+}
+
+#[cfg(not(feature = "hsm"))]
+fn make_in_token(uri: &str) -> Result<SealingKey, KeyFileError> {
+    open_in_token(uri, Caution::ByHand)
 }
 
 /// The file of `credential:NAME`; `None` for any other path.
@@ -94,8 +181,17 @@ fn credential(path: &Path, name: &str, folder: Option<OsString>) -> Result<PathB
     Ok(Path::new(&folder).join(name))
 }
 
-/// Reads a private key from a file on which nobody has the permissions of `forbidden`.
-fn read_private(path: &Path, forbidden: u32) -> Result<SealingKey, KeyFileError> {
+/// Opens a file, or credential, that nobody but its owner may be able to read.
+fn open_private(path: &Path) -> Result<File, KeyFileError> {
+    match named_credential(path)? {
+        // systemd grants by an ACL, whose mask shows as the group's permission.
+        Some(file) => open_hidden(&file, 0o007),
+        None => open_hidden(path, 0o077),
+    }
+}
+
+/// Opens a file on which nobody has the permissions of `forbidden`.
+fn open_hidden(path: &Path, forbidden: u32) -> Result<File, KeyFileError> {
     let io = |error| KeyFileError::Io { path: path.to_owned(), error };
     let file = File::open(path).map_err(io)?;
     let metadata = file.metadata().map_err(io)?;
@@ -103,9 +199,21 @@ fn read_private(path: &Path, forbidden: u32) -> Result<SealingKey, KeyFileError>
     if metadata.is_file() && mode & forbidden != 0 {
         return Err(KeyFileError::Exposed { path: path.to_owned(), mode });
     }
-    let mut text = Zeroizing::new(String::with_capacity(MAX_PEM));
-    file.take(MAX_PEM as u64).read_to_string(&mut text).map_err(io)?;
-    SealingKey::from_pem(&text).map_err(|error| KeyFileError::Content { path: path.to_owned(), error })
+    Ok(file)
+}
+
+/// Makes a new private key that nobody else has, in a file ([`write_sealing_key`]) or, for a URI, in its token, which
+/// never gives it out. What exists stays as it is.
+pub fn make_sealing_key(path: &Path) -> Result<SealingKey, KeyFileError> {
+    if let Some(uri) = token(path) {
+        return make_in_token(uri);
+    }
+    let mut seed = Zeroizing::new([0; 32]);
+    getrandom::fill(seed.as_mut_slice())
+        .map_err(|error| KeyFileError::Io { path: path.to_owned(), error: error.into() })?;
+    let key = SealingKey::from_seed(&seed);
+    write_sealing_key(path, &key)?;
+    Ok(key)
 }
 
 /// Writes a new private key with mode 0600, durably; an existing file stays as it is.
@@ -114,15 +222,16 @@ pub fn write_sealing_key(path: &Path, key: &SealingKey) -> Result<(), KeyFileErr
         io::ErrorKind::AlreadyExists => KeyFileError::Exists(path.to_owned()),
         _ => KeyFileError::Io { path: path.to_owned(), error },
     };
+    let pem = key.to_pem().ok_or_else(|| failed(io::ErrorKind::Unsupported.into()))?;
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
-    file.write_all(key.to_pem().as_bytes()).and_then(|()| file.sync_all()).map_err(failed)
+    file.write_all(pem.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)
 }
 
-/// Reads a text file of keys.
+/// Reads a text file of keys, in one piece: should it be a private key's, whoever gets it can wipe it.
 pub fn read_text(path: &Path) -> Result<String, KeyFileError> {
     let io = |error| KeyFileError::Io { path: path.to_owned(), error };
-    let mut text = String::new();
-    File::open(path).map_err(io)?.take(MAX_FILE).read_to_string(&mut text).map_err(io)?;
+    let mut text = String::with_capacity(MAX_FILE);
+    File::open(path).map_err(io)?.take(MAX_FILE as u64).read_to_string(&mut text).map_err(io)?;
     Ok(text)
 }
 
@@ -259,9 +368,32 @@ mod tests {
         write_sealing_key(&file, &SealingKey::from_seed(&[4; 32])).unwrap();
         // As an ACL shows.
         fs::set_permissions(&file, fs::Permissions::from_mode(0o440)).unwrap();
-        assert!(read_private(&file, 0o007).is_ok());
+        assert!(open_hidden(&file, 0o007).is_ok());
         fs::set_permissions(&file, fs::Permissions::from_mode(0o444)).unwrap();
-        assert!(matches!(read_private(&file, 0o007), Err(KeyFileError::Exposed { .. })));
+        assert!(matches!(open_hidden(&file, 0o007), Err(KeyFileError::Exposed { .. })));
+    }
+
+    #[test]
+    fn a_pin_in_a_name_is_not_shown() {
+        for name in [
+            "pkcs11:token=t?pin-value=1234&module-path=/m",
+            "pkcs11:token=t?module-path=/m&pin-value=1234",
+            "pkcs11:token=t;pin-value=1234?module-path=/m",
+            "pkcs11:token=t&pin-value=1234",
+        ] {
+            assert!(!shown(Path::new(name)).contains("1234"), "{name}");
+            assert!(advice(Path::new(name)).is_some());
+            let error = read_sealing_key(Path::new(name)).unwrap_err();
+            assert!(!format!("{error} {error:?}").contains("1234"), "{error}");
+        }
+        assert_eq!(shown(Path::new("/etc/gate1.pem")), "/etc/gate1.pem");
+        assert_eq!(advice(Path::new("pkcs11:token=t?pin-source=/p")), None);
+    }
+
+    #[test]
+    fn a_build_without_tokens_says_so() {
+        let error = KeyFileError::NoTokens("pkcs11:token=t".to_owned()).to_string();
+        assert!(error.starts_with("pkcs11:token=t: ") && error.contains("--features hsm"), "{error}");
     }
 
     #[test]

@@ -43,6 +43,11 @@ impl Setup {
         let mut mistakes = Vec::new();
         let sealers: Vec<_> =
             config.domains.iter().filter_map(|domain| sealer(domain, &mut mistakes)).collect();
+        for domain in &config.domains {
+            let advice = keyfile::advice(&domain.key.value).map(str::to_owned);
+            let place = domain.key.place.clone();
+            config.warnings.extend(advice.map(|advice| Warning { place, advice }));
+        }
         let mut pins = Pins::default();
         for (domain, pin) in read_pins(&config, &mut mistakes) {
             pins.add(domain, pin);

@@ -62,6 +62,7 @@ fn sealed(seed: u8) -> String {
 fn delegation(root: u8, seed: u8, selector: &str) -> Delegation {
     let span = (NOW - DAY, NOW + 30 * DAY);
     Delegation::new(&key(root), &domain(DOMAIN), &selector.parse().unwrap(), key(seed).public(), span)
+        .unwrap()
 }
 
 /// What is known, put together piece by piece.

@@ -1,20 +1,18 @@
 //! `waxseal keygen`: a new sealing key, its DNS record and its fingerprint.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-
-use zeroize::Zeroizing;
 
 use super::{dns_record, fail};
 use crate::domain::{DomainName, Selector};
-use crate::keyfile::write_sealing_key;
-use crate::seal::key::SealingKey;
+use crate::keyfile::{make_sealing_key, shown, token};
 
 /// Arguments of `keygen`.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "The key file gets mode 0600, and an existing file is never overwritten. Keep the key on the \
-                        sealing gateway alone, not on the mail server."
+                        sealing gateway alone, not on the mail server. With --out 'pkcs11:token=…;object=…?module-path=…&pin-source=…' \
+                        a PKCS#11 token makes the key and never gives it out."
 )]
 pub(super) struct Args {
     /// The sealing domain: the one in your users' From
@@ -24,30 +22,25 @@ pub(super) struct Args {
     #[arg(long)]
     selector: Selector,
     /// Where to write the private key [default: <SELECTOR>.pem]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE OR URI")]
     out: Option<PathBuf>,
 }
 
 pub(super) fn run(args: &Args) -> ExitCode {
-    let key = match new_key() {
+    let out = args.out.clone().unwrap_or_else(|| format!("{}.pem", args.selector).into());
+    let key = match make_sealing_key(&out) {
         Ok(key) => key,
         Err(error) => return fail(error),
     };
-    let out = args.out.clone().unwrap_or_else(|| format!("{}.pem", args.selector).into());
-    if let Err(error) = write_sealing_key(&out, &key) {
-        return fail(error);
-    }
-    println!("; private key: {} (mode 0600)", out.display());
+    println!("; private key: {}", place(&out));
     println!("; fingerprint: {}", key.public().fingerprint().digits());
     println!("; in words: {}", key.public().fingerprint().words());
     dns_record::print(&args.domain, &args.selector, &key);
     ExitCode::SUCCESS
 }
 
-/// A key that nobody else has.
-pub(super) fn new_key() -> Result<SealingKey, String> {
-    let mut seed = Zeroizing::new([0; 32]);
-    getrandom::fill(seed.as_mut_slice())
-        .map_err(|error| format!("the system gave no random numbers: {error}"))?;
-    Ok(SealingKey::from_seed(&seed))
+/// Where a new private key is, for people.
+pub(super) fn place(out: &Path) -> String {
+    let how = if token(out).is_some() { "in its token, which never gives it out" } else { "mode 0600" };
+    format!("{} ({how})", shown(out))
 }

@@ -94,11 +94,11 @@ struct ConfigArg {
     config: PathBuf,
 }
 
-/// A sealing key on disk, and what it is published as.
+/// A sealing key, and what it is published as.
 #[derive(Debug, clap::Args)]
 struct SealingKeyArgs {
-    /// The private key, PKCS#8 PEM, readable by its owner alone
-    #[arg(long, value_name = "FILE")]
+    /// The private key: PKCS#8 PEM, readable by its owner alone, or the `pkcs11:` URI of one in a token
+    #[arg(long, value_name = "FILE OR URI")]
     key: PathBuf,
     /// The sealing domain: the author's, or a parent of it
     #[arg(long)]

@@ -9,10 +9,10 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
 
-use super::keygen::new_key;
+use super::keygen::place;
 use super::{fail, write_new};
 use crate::domain::{DomainName, Selector};
-use crate::keyfile::{read_sealing_key, read_text, write_sealing_key};
+use crate::keyfile::{make_sealing_key, read_sealing_key, read_text};
 use crate::seal::delegation::Delegation;
 use crate::seal::key::PublicKey;
 use crate::seal::published::Published;
@@ -33,7 +33,7 @@ enum Command {
         #[arg(long)]
         domain: DomainName,
         /// Where to write the private key [default: <DOMAIN>.root.pem]
-        #[arg(long, value_name = "FILE")]
+        #[arg(long, value_name = "FILE OR URI")]
         out: Option<PathBuf>,
     },
     /// Vouch for a sealing key for a while
@@ -52,7 +52,7 @@ const DELEGATE_HELP: &str = "The file in is what `waxseal keygen` or `waxseal dn
 #[derive(Debug, clap::Args)]
 struct Delegate {
     /// The root's private key
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE OR URI")]
     key: PathBuf,
     /// For how many days
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=366))]
@@ -82,11 +82,10 @@ pub(super) fn run(args: &Args) -> ExitCode {
 }
 
 fn new(domain: &DomainName, out: Option<&Path>) -> Result<(), String> {
-    let key = new_key()?;
     let out = out.map_or_else(|| format!("{domain}.root.pem").into(), Path::to_owned);
-    write_sealing_key(&out, &key).map_err(|error| error.to_string())?;
+    let key = make_sealing_key(&out).map_err(|error| error.to_string())?;
     let public = key.public();
-    println!("; root key of {domain}; private half: {} (mode 0600), to be kept offline", out.display());
+    println!("; root key of {domain}; private half: {}, to be kept offline", place(&out));
     println!("; fingerprint: {}", public.fingerprint().digits());
     println!("; in words: {}", public.fingerprint().words());
     println!("{}", public.to_base64url());
@@ -107,6 +106,7 @@ fn delegate(args: &Delegate) -> Result<(), String> {
     let Request { domain, selector, key } = request;
     let period = (seconds(not_before)?, seconds(not_after)?);
     let delegation = Delegation::new(&root, &domain, &selector, key, period);
+    let delegation = delegation.map_err(|error| error.to_string())?;
     let last_day = not_after.to_zoned(TimeZone::UTC).date();
     let out = args.out.clone().unwrap_or_else(|| format!("{selector}-{last_day}.delegation").into());
     let text = format!(

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
+use tokio::task;
 use tracing::{error, info, warn};
 
 use super::{ConfigArg, check_config, fail};
@@ -162,7 +163,8 @@ impl Signals {
 
 /// What the status line says of it, if it went wrong.
 fn reload(reloader: &Reloader, dns: &Dns, path: &Path) -> &'static str {
-    match config::load(path).and_then(Setup::read) {
+    // Files are slow at times, and tokens always.
+    match task::block_in_place(|| config::load(path).and_then(Setup::read)) {
         Ok(setup) => {
             prepare(&setup.config);
             dns.reconfigure(setup.dns.clone());

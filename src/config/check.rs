@@ -20,6 +20,9 @@ use crate::domain::DomainName;
 /// What the path of a key begins with that systemd hands over.
 const CREDENTIAL: &str = "credential:";
 
+/// What the name of a key begins with that is in a PKCS#11 token (RFC 7512).
+const TOKEN: &str = "pkcs11:";
+
 /// Longest path of a UNIX socket, in octets: `sun_path` of Linux less its NUL.
 const MAX_SOCKET_PATH: usize = 107;
 
@@ -234,9 +237,9 @@ impl Checker<'_> {
             self.wrong(path, "empty; name a file");
             return None;
         }
-        // systemd's service knows the folder of its credentials; ours has nothing to do with it.
-        let is_credential = file.to_str().is_some_and(|file| file.starts_with(CREDENTIAL));
-        let file = if is_credential { file } else { self.folder.join(file) };
+        // systemd's service knows the folder of its credentials, a module its tokens; ours has nothing to do with it.
+        let is_elsewhere = [CREDENTIAL, TOKEN].iter().any(|scheme| starts_with(&file, scheme));
+        let file = if is_elsewhere { file } else { self.folder.join(file) };
         Some(self.places.locate(path, file))
     }
 
@@ -258,6 +261,12 @@ impl Checker<'_> {
         let key = self.required("tls.key", raw.key, "key = \"/etc/waxseal/tls.key\"");
         let certificate = certificate.and_then(|file| self.path("tls.certificate", file));
         let key = key.and_then(|file| self.path("tls.key", file));
+        if key.as_ref().is_some_and(|key| starts_with(&key.value, TOKEN)) {
+            self.wrong(
+                "tls.key",
+                "a certificate's key cannot be in a token, only sealing keys can; name a file",
+            );
+        }
         Some(Tls { certificate: certificate?, key: key? })
     }
 
@@ -280,6 +289,10 @@ impl Checker<'_> {
         }
         Log { format: raw.format.map(|format| format.0).unwrap_or_default(), level }
     }
+}
+
+fn starts_with(file: &Path, scheme: &str) -> bool {
+    file.to_str().is_some_and(|file| file.starts_with(scheme))
 }
 
 /// `local@domain`, the local part a dot-atom (RFC 5321 §4.1.2).

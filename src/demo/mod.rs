@@ -21,9 +21,9 @@ use self::relay::Relay;
 pub use self::relay::Trick;
 use crate::config::{self, ListenAddress};
 use crate::edits::Edits;
-use crate::keyfile::write_sealing_key;
+use crate::keyfile::make_sealing_key;
 use crate::lookup::PinsOnly;
-use crate::seal::key::{KeyRecord, SealingKey};
+use crate::seal::key::KeyRecord;
 use crate::service::Service;
 use crate::setup::Setup;
 use crate::smtp::Content;
@@ -82,10 +82,7 @@ impl Stage {
     /// Makes keys in `folder` and starts everything on free ports. Needs a Tokio runtime.
     pub async fn set(folder: &Path) -> Result<Self> {
         let (stop, stopped) = watch::channel(false);
-        let mut seed = [0; 32];
-        getrandom::fill(&mut seed).context("the system gave no random numbers")?;
-        let key = SealingKey::from_seed(&seed);
-        write_sealing_key(&folder.join("gate1.pem"), &key)?;
+        let key = make_sealing_key(&folder.join("gate1.pem"))?;
 
         let mailbox = Arc::new(Mailbox::default());
         let (receiver, receiver_address) = bind().await?;

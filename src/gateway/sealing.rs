@@ -1,5 +1,8 @@
 //! The sealing side: mail of our domains gets its seal, other mail goes its way untouched.
 
+use std::sync::Arc;
+
+use tokio::task;
 use tracing::error;
 
 use super::{Gateway, Origin, Running, unix_time, unreadable};
@@ -9,7 +12,7 @@ use crate::header::HeaderSection;
 use crate::lookup::LookupKey;
 use crate::seal::body::ArrivingBody;
 use crate::seal::message::Message;
-use crate::seal::sign::{Moment, SealError, Sealer, seal};
+use crate::seal::sign::{Moment, SealError, Sealer, Unsigned, prepare};
 use crate::smtp::{Account, Content, Decision, Reply, SessionInfo};
 
 /// What is said of mail that is not ours to seal.
@@ -28,28 +31,42 @@ impl<L: LookupKey> Gateway<L> {
         let Some(sealer) = origin.sealer(&running.setup) else {
             return Decision::relay(message, Edits::none(), origin.account("pass", NOT_OURS));
         };
-        match message.examine(move |octets| seal_now(octets, body, &sealer)).await {
-            Ok(Ok(edits)) => Decision::relay(message, edits, origin.account("seal", "sealed")),
-            Ok(Err(SealNowError::Seal(error @ SealError::Unclean(_)))) if self.passes_unclean(running) => {
+        let for_thread = Arc::clone(&sealer);
+        let prepared = message.examine(move |octets| prepare_now(octets, body, &for_thread)).await;
+        let sealed = match prepared {
+            Ok(Ok(unsigned)) => sign(unsigned, sealer).await,
+            Ok(Err(error)) => Err(error),
+            Err(error) => {
+                return unreadable(session, &error, origin.account("defer", "cannot be read back"));
+            }
+        };
+        let cannot_now = |reason: &str| {
+            error!(session = %session.id, reason, "cannot seal");
+            let reply = Reply::new(451, "4.3.0 cannot seal now, try again later");
+            Decision::answer(reply, origin.account("defer", reason))
+        };
+        match sealed {
+            Ok(edits) => Decision::relay(message, edits, origin.account("seal", "sealed")),
+            Err(SealNowError::Seal(error @ SealError::Unclean(_))) if self.passes_unclean(running) => {
                 let account = origin.account("pass", &format!("not sealed: {error}"));
                 Decision::relay(message, Edits::none(), account)
             }
-            Ok(Err(SealNowError::Seal(SealError::NotDelegated(error)))) => {
-                error!(session = %session.id, %error, "cannot seal");
-                let reply = Reply::new(451, "4.3.0 cannot seal now, try again later");
-                Decision::answer(reply, origin.account("defer", &error.to_string()))
-            }
-            Ok(Err(SealNowError::Seal(error))) => {
+            Err(SealNowError::Seal(
+                error @ (SealError::Unclean(_)
+                | SealError::TooManyParts
+                | SealError::TooDeep
+                | SealError::HeaderTooLong),
+            )) => {
                 let text = format!("message cannot be sealed: {error}");
                 let reply = Reply::new(550, &format!("5.6.0 {text}"));
                 Decision::answer(reply, origin.account("reject", &text))
             }
-            Ok(Err(SealNowError::Moment)) => {
-                error!(session = %session.id, "no clock or no random numbers");
-                let reply = Reply::new(451, "4.3.0 cannot seal now, try again later");
-                Decision::answer(reply, origin.account("defer", "no clock or no random numbers"))
+            // It is we who cannot.
+            Err(SealNowError::Seal(error @ (SealError::NotDelegated(_) | SealError::Sign(_)))) => {
+                cannot_now(&error.to_string())
             }
-            Err(error) => unreadable(session, &error, origin.account("defer", "cannot be read back")),
+            Err(SealNowError::Moment) => cannot_now("no clock or no random numbers"),
+            Err(SealNowError::Lost) => cannot_now("the thread that was to sign is gone"),
         }
     }
 
@@ -69,12 +86,29 @@ impl<L: LookupKey> Gateway<L> {
 enum SealNowError {
     Seal(SealError),
     Moment,
+    Lost,
 }
 
-fn seal_now(message: &[u8], body: ArrivingBody, sealer: &Sealer) -> Result<Edits, SealNowError> {
+impl From<SealError> for SealNowError {
+    fn from(error: SealError) -> Self {
+        Self::Seal(error)
+    }
+}
+
+fn prepare_now(message: &[u8], body: ArrivingBody, sealer: &Sealer) -> Result<Unsigned, SealNowError> {
     let mut random = [0; 16];
     getrandom::fill(&mut random).map_err(|_| SealNowError::Moment)?;
     let now = unix_time().ok_or(SealNowError::Moment)?;
     let moment = Moment { now, random };
-    seal(&Message::arrived(message, body), sealer, moment).map_err(SealNowError::Seal)
+    Ok(prepare(&Message::arrived(message, body), sealer, moment)?)
+}
+
+/// Signs, where waiting for a token holds up nobody else.
+async fn sign(unsigned: Unsigned, sealer: Arc<Sealer>) -> Result<Edits, SealNowError> {
+    let signed = if sealer.key.blocks() {
+        task::spawn_blocking(move || unsigned.sign(&sealer.key)).await.map_err(|_| SealNowError::Lost)?
+    } else {
+        unsigned.sign(&sealer.key)
+    };
+    signed.map_err(|error| SealError::Sign(error).into())
 }

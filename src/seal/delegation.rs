@@ -4,7 +4,7 @@ use encodify::base64;
 use thiserror::Error;
 
 use super::format::{Seal, seconds};
-use super::key::{ParseKeyError, PublicKey, SealingKey};
+use super::key::{ParseKeyError, PublicKey, SealingKey, SignError};
 use crate::domain::{DomainName, Selector};
 
 /// A root's statement that a sealing key may seal for a while.
@@ -48,14 +48,14 @@ impl Delegation {
         selector: &Selector,
         key: PublicKey,
         (not_before, not_after): (u64, u64),
-    ) -> Self {
+    ) -> Result<Self, SignError> {
         let (nb, na, p) = (not_before.to_string(), not_after.to_string(), key.to_base64url());
         let signed = signed(domain, selector, &nb, &na, &p);
-        let signature = root.sign(&signed);
+        let signature = root.sign(&signed)?;
         let root = root.public();
         let encoded = base64::URL_SAFE_NO_PAD.encode(signature);
         let text = format!("{}.{nb}.{na}.{p}.{encoded}", root.to_base64url());
-        Self { root, key, not_before, not_after, text, signed, signature }
+        Ok(Self { root, key, not_before, not_after, text, signed, signature })
     }
 
     /// The statement as a seal carries it.
@@ -151,7 +151,7 @@ mod tests {
     fn delegation(from: u64, to: u64) -> Delegation {
         let (root, key) = (SealingKey::from_seed(&[1; 32]), SealingKey::from_seed(&[2; 32]));
         let (domain, selector) = ("example.org".parse().unwrap(), "gate1".parse().unwrap());
-        Delegation::new(&root, &domain, &selector, key.public(), (from * DAY, to * DAY))
+        Delegation::new(&root, &domain, &selector, key.public(), (from * DAY, to * DAY)).unwrap()
     }
 
     #[test]

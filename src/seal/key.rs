@@ -71,34 +71,83 @@ impl PublicKey {
     }
 }
 
-/// A private sealing key; its octets are wiped when it is dropped.
-pub struct SealingKey(SigningKey);
+/// A private sealing key: in memory, wiped when it is dropped, or in a token that signs with it and never gives it out.
+pub struct SealingKey(Place);
+
+enum Place {
+    /// Boxed, so that whoever passes the key on leaves no copies of it on the stack.
+    Memory(Box<SigningKey>),
+    Token(Box<dyn TokenKey>),
+}
+
+/// A private key that a token (PKCS#11) keeps to itself.
+pub trait TokenKey: Send + Sync {
+    /// Its public half.
+    fn public(&self) -> PublicKey;
+
+    /// Has the token sign. Blocks until there is an answer or it is too late for one, seconds if need be.
+    fn sign(&self, text: &[u8]) -> Result<[u8; 64], SignError>;
+}
+
+/// A token that did not sign. Says nothing about what was to be signed, and the next try may succeed.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum SignError {
+    /// It is away, too slow, or refuses.
+    #[error("{0}")]
+    Token(String),
+    /// What it gave is not the key's signature.
+    #[error("the token's signature is not by the key that it was to sign with")]
+    NotByKey,
+}
 
 impl SealingKey {
     /// A new key from 32 random octets.
     pub fn from_seed(seed: &[u8; 32]) -> Self {
-        Self(SigningKey::from_bytes(seed))
+        Self(Place::Memory(Box::new(SigningKey::from_bytes(seed))))
     }
 
     /// Reads PKCS#8 PEM.
     pub fn from_pem(text: &str) -> Result<Self, ParseKeyError> {
-        SigningKey::from_pkcs8_pem(text).map(Self).map_err(|_| ParseKeyError::PrivateKey)
+        let key = SigningKey::from_pkcs8_pem(text).map_err(|_| ParseKeyError::PrivateKey)?;
+        Ok(Self(Place::Memory(Box::new(key))))
     }
 
-    /// PKCS#8 PEM, version 1 without the public key, which every OpenSSL reads. Wiped when it is dropped.
-    pub fn to_pem(&self) -> Zeroizing<String> {
-        let pair = KeypairBytes { secret_key: self.0.to_bytes(), public_key: None };
-        pair.to_pkcs8_pem(LineEnding::LF).unwrap_or_default()
+    /// A key that a token keeps.
+    pub fn in_token(key: impl TokenKey + 'static) -> Self {
+        Self(Place::Token(Box::new(key)))
+    }
+
+    /// PKCS#8 PEM, version 1 without the public key, which every OpenSSL reads. Wiped when it is dropped. A token's key
+    /// has none.
+    pub fn to_pem(&self) -> Option<Zeroizing<String>> {
+        let Place::Memory(key) = &self.0 else { return None };
+        let pair = KeypairBytes { secret_key: key.to_bytes(), public_key: None };
+        pair.to_pkcs8_pem(LineEnding::LF).ok()
     }
 
     /// Its public half.
     pub fn public(&self) -> PublicKey {
-        PublicKey(self.0.verifying_key())
+        match &self.0 {
+            Place::Memory(key) => PublicKey(key.verifying_key()),
+            Place::Token(key) => key.public(),
+        }
     }
 
-    /// Signs.
-    pub fn sign(&self, text: &[u8]) -> [u8; 64] {
-        self.0.sign(text).to_bytes()
+    /// Whether [`Self::sign`] may block: a token is asked, which takes its time.
+    pub fn blocks(&self) -> bool {
+        matches!(self.0, Place::Token(_))
+    }
+
+    /// Signs. A key in memory never fails to. A token's signature is checked, since nobody could check a wrong one's
+    /// message: the token may be broken, or hold another key of that name by now.
+    pub fn sign(&self, text: &[u8]) -> Result<[u8; 64], SignError> {
+        match &self.0 {
+            Place::Memory(key) => Ok(key.sign(text).to_bytes()),
+            Place::Token(key) => {
+                let signature = key.sign(text)?;
+                if key.public().verifies(text, &signature) { Ok(signature) } else { Err(SignError::NotByKey) }
+            }
+        }
     }
 }
 
@@ -182,7 +231,34 @@ mod tests {
     #[test]
     fn reads_its_own_pem() {
         let key = SealingKey::from_seed(&[2; 32]);
-        assert_eq!(SealingKey::from_pem(&key.to_pem()).unwrap().public(), key.public());
+        assert_eq!(SealingKey::from_pem(&key.to_pem().unwrap()).unwrap().public(), key.public());
         assert!(SealingKey::from_pem("-----BEGIN JUNK-----").is_err());
+    }
+
+    /// Signs with the one key and shows the other.
+    struct Token(SealingKey, SealingKey);
+
+    impl TokenKey for Token {
+        fn public(&self) -> PublicKey {
+            self.1.public()
+        }
+
+        fn sign(&self, text: &[u8]) -> Result<[u8; 64], SignError> {
+            self.0.sign(text)
+        }
+    }
+
+    #[test]
+    fn a_tokens_signature_is_believed_only_if_it_is_the_keys() {
+        let token = |signs, shows| {
+            SealingKey::in_token(Token(
+                SealingKey::from_seed(&[signs; 32]),
+                SealingKey::from_seed(&[shows; 32]),
+            ))
+        };
+        let key = token(3, 3);
+        assert!(key.public().verifies(b"text", &key.sign(b"text").unwrap()));
+        assert!(key.to_pem().is_none() && key.blocks());
+        assert_eq!(token(3, 4).sign(b"text"), Err(SignError::NotByKey));
     }
 }

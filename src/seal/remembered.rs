@@ -227,8 +227,9 @@ mod tests {
     /// A seal by `key`, for which `root` vouches.
     fn seal(key: &SealingKey, root: Option<&SealingKey>) -> Seal {
         let (domain, selector) = (domain("example.org"), "gate2".parse().unwrap());
-        let vouch =
-            |root: &SealingKey| Vouched::new(root, &domain, &selector, key.public(), (NOW - 10, NOW + 10));
+        let vouch = |root: &SealingKey| {
+            Vouched::new(root, &domain, &selector, key.public(), (NOW - 10, NOW + 10)).unwrap()
+        };
         let nothing = HeaderSection::parse(b"");
         let statement = Statement {
             delegation: root.map(|root| vouch(root).as_str().to_owned()),
@@ -242,7 +243,7 @@ mod tests {
             body: blake3::hash(b""),
             manifest: Manifest::default(),
         };
-        let field = statement.to_field(&key.sign(&statement.signed()));
+        let field = statement.to_field(&key.sign(&statement.signed()).unwrap());
         Seal::parse(&field["Attachment-Seal:".len()..field.len() - 2]).unwrap()
     }
 

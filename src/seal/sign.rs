@@ -4,7 +4,7 @@ use thiserror::Error;
 
 use super::delegation::{Delegations, NotDelegated};
 use super::format::{FIELD, Seal, Statement};
-use super::key::SealingKey;
+use super::key::{SealingKey, SignError};
 use super::message::Message;
 use crate::domain::{DomainName, Selector};
 use crate::doubt::Doubt;
@@ -32,7 +32,7 @@ pub struct Sealer {
 }
 
 /// A message that cannot be sealed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum SealError {
     /// A line of the header section is not clean (SEAL.md §6.7).
     #[error("line {} of the header section is not clean: {}", .0.line, .0.doubt)]
@@ -49,6 +49,9 @@ pub enum SealError {
     /// No delegation holds now. The message is as good as any; it is we who cannot seal.
     #[error(transparent)]
     NotDelegated(#[from] NotDelegated),
+    /// The key does not sign. The message is as good as any; it is our token that is gone.
+    #[error("the key does not sign: {0}")]
+    Sign(#[from] SignError),
 }
 
 /// What sealing takes from outside.
@@ -63,6 +66,28 @@ pub struct Moment {
 /// Seals a message: the edits put a seal at the top, and a Date and Message-ID below it where they are missing; a seal
 /// that names our domain already is cut out.
 pub fn seal(message: &Message<'_>, sealer: &Sealer, moment: Moment) -> Result<Edits, SealError> {
+    Ok(prepare(message, sealer, moment)?.sign(&sealer.key)?)
+}
+
+/// A seal that lacks its signature alone. No longer needs the message, so that a key which [blocks](SealingKey::blocks)
+/// can be waited for elsewhere.
+#[derive(Debug)]
+pub struct Unsigned {
+    edits: Edits,
+    statement: Statement,
+}
+
+impl Unsigned {
+    /// Signs with the sealer's key, and gives the edits that seal the message.
+    pub fn sign(mut self, key: &SealingKey) -> Result<Edits, SignError> {
+        let signature = key.sign(&self.statement.signed())?;
+        self.edits.insert_top(&self.statement.to_field(&signature));
+        Ok(self.edits)
+    }
+}
+
+/// [`seal`] without the signature.
+pub fn prepare(message: &Message<'_>, sealer: &Sealer, moment: Moment) -> Result<Unsigned, SealError> {
     let mut header = message.header().clone();
     if let Some(&fault) = header.faults.first() {
         return Err(SealError::Unclean(fault));
@@ -104,8 +129,7 @@ pub fn seal(message: &Message<'_>, sealer: &Sealer, moment: Moment) -> Result<Ed
         manifest: Manifest { entries },
         delegation: delegation.map(|own| own.as_str().to_owned()),
     };
-    edits.insert_top(&statement.to_field(&sealer.key.sign(&statement.signed())));
-    Ok(edits)
+    Ok(Unsigned { edits, statement })
 }
 
 /// The Date and Message-ID fields that the message lacks (RFC 6409 §8.2 and §8.3).

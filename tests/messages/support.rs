@@ -59,7 +59,7 @@ pub(crate) fn under_seal_of(sent: &[u8], arrives: &[u8]) -> Vec<u8> {
         },
         delegation: None,
     };
-    [statement.to_field(&sealer.key.sign(&statement.signed())).as_slice(), arrives].concat()
+    [statement.to_field(&sealer.key.sign(&statement.signed()).unwrap()).as_slice(), arrives].concat()
 }
 
 /// Checks a message with the sealer's key pinned.

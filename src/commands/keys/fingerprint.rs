@@ -3,11 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use zeroize::Zeroizing;
+
 use super::super::judge::read_input;
 use super::super::table::shown;
 use super::super::{complain, fail};
 use crate::header::HeaderSection;
-use crate::keyfile::{self, read_text};
+use crate::keyfile::{read_sealing_key_by_hand, read_text, shown as shown_key, token};
 use crate::manifest::{Found, Manifest};
 use crate::mime;
 use crate::seal::fingerprint::Fingerprint;
@@ -17,7 +19,7 @@ use crate::stored::to_wire;
 /// Arguments of `keys fingerprint`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "A key file may be a private key, a key record, what `keygen` or `root new` printed, a root.txt, or \
+    after_help = "A key file may be a private key (also in a token: 'pkcs11:…'), a key record, what `keygen` or `root new` printed, a root.txt, or \
                         a delegation. With --message, what both sides must find equal is the fingerprint of the \
                         attachments; that of attachments and text differs as soon as a mailing list adds its footer.\n\n\
                         Exit status: 0 all were read; 1 a message was read, but mail programs could disagree about what \
@@ -37,20 +39,22 @@ pub(super) fn run(args: &Args) -> ExitCode {
     for file in &args.files {
         let printed = if args.message { message(file).map(|plain| is_plain &= plain) } else { keys(file) };
         if let Err(reason) = printed {
-            return fail(format!("{}: {reason}", file.display()));
+            return fail(reason);
         }
     }
     if is_plain { ExitCode::SUCCESS } else { ExitCode::from(1) }
 }
 
 fn keys(file: &Path) -> Result<(), String> {
-    let text = read_text(file).map_err(|error| error.to_string())?;
-    if text.contains("PRIVATE KEY-----") {
-        let key = keyfile::read_sealing_key(file).map_err(|error| error.to_string())?;
-        print(&format!("{}: public half", file.display()), &key.public().fingerprint());
-        return Ok(());
+    if token(file).is_some() {
+        return private_key(file);
     }
-    for published in Published::read(&text).map_err(|error| error.to_string())? {
+    // It may be a private key's.
+    let text = Zeroizing::new(read_text(file).map_err(|error| error.to_string())?);
+    if text.contains("PRIVATE KEY-----") {
+        return private_key(file);
+    }
+    for published in Published::read(&text).map_err(|error| format!("{}: {error}", file.display()))? {
         let what = match &published {
             Published::Key { owner: Some((domain, selector)), .. } => format!("{selector} of {domain}"),
             Published::Key { owner: None, .. } => "sealing key".to_owned(),
@@ -65,9 +69,15 @@ fn keys(file: &Path) -> Result<(), String> {
     Ok(())
 }
 
+fn private_key(name: &Path) -> Result<(), String> {
+    let key = read_sealing_key_by_hand(name).map_err(|error| error.to_string())?;
+    print(&format!("{}: public half", shown_key(name)), &key.public().fingerprint());
+    Ok(())
+}
+
 /// Prints a message's fingerprints, and says whether every mail program sees the same attachments.
 fn message(file: &Path) -> Result<bool, String> {
-    let stored = read_input(Some(file)).map_err(|error| error.to_string())?;
+    let stored = read_input(Some(file)).map_err(|error| format!("{}: {error}", file.display()))?;
     let (wire, _) = to_wire(stored);
     let header = HeaderSection::parse(&wire);
     let structure = mime::walk(&wire, &header);
