@@ -6,8 +6,6 @@ use arc_swap::ArcSwap;
 use tokio::task;
 use tracing::{error, info};
 
-use crate::author::Author;
-use crate::domain::DomainName;
 use crate::seal::knowledge::Pins;
 use crate::seal::message::Message;
 use crate::seal::remembered::Memory;
@@ -100,7 +98,7 @@ impl Standing {
         recorder: Option<&Recorder>,
         now: u64,
     ) -> Self {
-        let domains = domains(message);
+        let domains = message.wanted_memories();
         let (pins, recorder) = (Arc::clone(pins), recorder.cloned());
         let looked_up = task::spawn_blocking(move || {
             let pins = pins.load();
@@ -119,15 +117,4 @@ impl Standing {
             Err(fault) => std::panic::resume_unwind(fault.into_panic()),
         }
     }
-}
-
-/// The domains that may matter: the author's and the seals', each with its parents.
-fn domains(message: &Message<'_>) -> Vec<DomainName> {
-    let author = Author::of(message.header());
-    let sealing = message.wanted_keys();
-    let named = author.domains().iter().chain(sealing.iter().map(|(domain, _)| domain));
-    let mut domains: Vec<DomainName> = named.flat_map(|domain| domain.self_and_parents()).collect();
-    domains.sort();
-    domains.dedup();
-    domains
 }

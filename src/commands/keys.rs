@@ -115,7 +115,7 @@ fn approve(args: &Approve, config: &Config) -> Result<(), String> {
         .keys(domain)
         .map_err(|error| error.to_string())?
         .into_iter()
-        .filter(|key| key.state != KeyState::Accepted)
+        .filter(|key| matches!(key.state, KeyState::Offered | KeyState::Revoked))
         .collect();
     let is_meant =
         |key: &&KeyRecord| args.fingerprint.as_ref().is_none_or(|told| told.is(&key.key.fingerprint()));

@@ -1,6 +1,7 @@
 //! What is known of domains and their keys when a message is judged: pins, the DNS answers that the caller fetched
 //! beforehand, and what is remembered (SEAL.md §7 and §8). For a pinned domain nothing else is believed.
 
+use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 
 use super::delegation::Delegation;
@@ -171,8 +172,13 @@ pub struct ProvenKey {
 /// The keys to check one seal with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Keys {
-    /// These, in the order to try them; never empty.
-    Found(Vec<ProvenKey>),
+    /// Some may be used.
+    Found {
+        /// These, in the order to try them; never empty.
+        proven: Vec<ProvenKey>,
+        /// Others were found that contradict what is remembered.
+        contradicting: Vec<PublicKey>,
+    },
     /// None.
     NotFound,
     /// The key is revoked.
@@ -182,8 +188,15 @@ pub enum Keys {
     },
     /// The lookup failed for now.
     Failed,
-    /// What was found contradicts what is remembered: this key, or that there is none.
-    Contradicting(Option<PublicKey>),
+    /// All that was found contradicts what is remembered: these keys, or that there is none.
+    Contradicting(Vec<PublicKey>),
+}
+
+impl Keys {
+    /// These keys, if there are any.
+    pub fn found(proven: Vec<ProvenKey>) -> Self {
+        if proven.is_empty() { Self::NotFound } else { Self::Found { proven, contradicting: Vec::new() } }
+    }
 }
 
 impl<'a> Knowledge<'a> {
@@ -231,8 +244,16 @@ impl<'a> Knowledge<'a> {
         let named = records.iter().filter_map(|record| {
             Some(ProvenKey { key: record.key?, trust, root: None, trial: record.trial })
         });
-        let found: Vec<ProvenKey> = named.chain(self.key_by_published_root(seal)).collect();
-        if found.is_empty() { Keys::NotFound } else { Keys::Found(found) }
+        let named: Vec<ProvenKey> = named.collect();
+        let mut found: Vec<ProvenKey> = self.key_by_published_root(seal).into_iter().collect();
+        for vouched in &mut found {
+            let same = |named: &&ProvenKey| named.key == vouched.key && named.trust >= vouched.trust;
+            vouched.trial = named.iter().find(same).is_some_and(|named| named.trial);
+        }
+        // The better proof first; of two alike the root's, since it is the root that the next key comes with.
+        found.extend(named);
+        found.sort_by_key(|found| Reverse(found.trust));
+        Keys::found(found)
     }
 
     /// The key that a root of the domain's own policy delegated to. It is proved no better than that policy is.
@@ -270,8 +291,7 @@ impl<'a> Knowledge<'a> {
         }
         match self.answer(seal) {
             Some(Answer::Failed(_)) if found.is_empty() => Keys::Failed,
-            _ if found.is_empty() => Keys::NotFound,
-            _ => Keys::Found(found),
+            _ => Keys::found(found),
         }
     }
 
@@ -305,15 +325,17 @@ impl<'a> Knowledge<'a> {
     }
 
     /// What the nearest policy asks about mail of `domain`. Of a pinned domain nothing is believed but the pin; where the
-    /// author's domain is known to seal, an unproved policy may ask for more, but is not heard where it asks for nothing.
+    /// author's domain is known to seal, or the sealing one is remembered, an unproved policy may ask for more, but is not
+    /// heard where it asks for nothing.
     pub fn request(&self, domain: &DomainName, known: Option<Ground>) -> Option<Request> {
         if self.pins.covers(domain) {
             return None;
         }
+        let is_known = known.is_some() || self.memory.holds(domain);
         self.policies_for(domain).find_map(|answer| {
             // Of several records, the order of which says nothing, the strictest counts.
             let request = answer.records().iter().map(|record| record.request).max()?;
-            let may_be_forged = known.is_some() && answer.lookup() != Lookup::Secure;
+            let may_be_forged = is_known && answer.lookup() != Lookup::Secure;
             (request != Request::None || !may_be_forged).then_some(request)
         })
     }
@@ -339,8 +361,7 @@ fn pinned_keys(pin: &Pin, seal: &Seal) -> Keys {
     let delegated = delegation(seal)
         .filter(|delegation| pin.roots.contains(&delegation.root) && delegation.holds_for(seal))
         .map(|by| ProvenKey { key: by.key, trust: Trust::Root, root: Some(by.root), trial: false });
-    let found: Vec<ProvenKey> = pinned.chain(delegated).collect();
-    if found.is_empty() { Keys::NotFound } else { Keys::Found(found) }
+    Keys::found(pinned.chain(delegated).collect())
 }
 
 /// What a seal says of who vouches for its key. A delegation that is not of its form, or does not hold, is as if it were not

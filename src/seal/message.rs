@@ -82,6 +82,17 @@ impl<'a> Message<'a> {
         }
         wanted
     }
+
+    /// The domains of which a check wants to know what is remembered: the author's and the seals', each with its parents.
+    pub fn wanted_memories(&self) -> Vec<DomainName> {
+        let author = Author::of(&self.header);
+        let sealing = self.wanted_keys();
+        let named = author.domains().iter().chain(sealing.iter().map(|(domain, _)| domain));
+        let mut wanted: Vec<DomainName> = named.flat_map(|domain| domain.self_and_parents()).collect();
+        wanted.sort();
+        wanted.dedup();
+        wanted
+    }
 }
 
 fn policies_of_author(domain: &DomainName) -> Vec<DomainName> {

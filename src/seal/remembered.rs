@@ -7,7 +7,7 @@ use super::format::Seal;
 use super::key::PublicKey;
 use super::knowledge::{Keys, ProvenKey, delegation};
 use crate::domain::{DomainName, Selector};
-use crate::verdict::{Reason, Trust, Verdict, Verification};
+use crate::verdict::{Lookup, Reason, Trust, Verdict, Verification};
 
 /// For how long passes count, and an earlier key may vouch for the next, in seconds: 90 days.
 pub const RECENT: u64 = 90 * 86_400;
@@ -27,10 +27,22 @@ pub struct Memory {
 /// What is remembered of one sealing domain.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Remembered {
-    /// The keys that were accepted, whatever became of them.
+    /// The keys that were accepted, whatever became of them. None where nothing was seen but that a parent's seal covered
+    /// the domain's mail.
     pub keys: Vec<RememberedKey>,
-    /// When its last messages passed, at most [`PASSES`] of them, in Unix seconds.
+    /// When the newest of its messages that passed were sealed, at most [`PASSES`] different times, in Unix seconds.
     pub passes: Vec<u64>,
+}
+
+impl Remembered {
+    /// Notes a pass. It is the time of sealing that is noted, and each one once: one message that somebody sends again and
+    /// again proves no habit.
+    pub fn note_pass(&mut self, sealed_at: u64) {
+        self.passes.push(sealed_at);
+        self.passes.sort_unstable_by(|one, other| other.cmp(one));
+        self.passes.dedup();
+        self.passes.truncate(PASSES);
+    }
 }
 
 /// A key that was accepted once: one that seals, or a root.
@@ -42,11 +54,32 @@ pub struct RememberedKey {
     pub is_root: bool,
     /// When it was last seen, in Unix seconds.
     pub last_seen: u64,
+    /// Whether nothing but a root's delegation ever proved it. It dies with that: it vouches for no other key, and no
+    /// unsigned answer brings it back.
+    pub delegated: bool,
     /// Whether it was seen revoked since.
     pub revoked: bool,
 }
 
+impl RememberedKey {
+    /// Whether the key counts by being remembered, rather than by what vouches for it.
+    fn stands_alone(&self) -> bool {
+        !self.revoked && !self.delegated
+    }
+}
+
 impl Memory {
+    /// Whether anything is remembered of the domain, or of a parent of it not above the organisational domain.
+    pub fn holds(&self, domain: &DomainName) -> bool {
+        domain.self_and_parents().any(|candidate| self.domains.contains_key(&candidate))
+    }
+
+    /// The sealing keys of a domain that count without DNS being asked.
+    pub fn sealing_keys(&self, domain: &DomainName) -> impl Iterator<Item = PublicKey> {
+        let keys = self.domains.get(domain).map(|known| known.keys.as_slice()).unwrap_or_default();
+        keys.iter().filter(|known| known.stands_alone() && !known.is_root).map(|known| known.key)
+    }
+
     /// Whether the domain, or a parent of it not above the organisational domain, passed often enough.
     pub fn seals(&self, domain: &DomainName) -> bool {
         domain.self_and_parents().any(|candidate| {
@@ -57,28 +90,45 @@ impl Memory {
     }
 
     /// What memory makes of the keys that were looked up for a seal. A domain's first key stands as it was proved; any
-    /// further one must be proved by more than an unsigned answer.
+    /// further one must be proved by more than an unsigned answer. So must the first one of a domain whose mail a parent
+    /// sealed, else changing `d` would be a way out.
     pub fn judge(&self, seal: &Seal, looked_up: Keys) -> Keys {
         let domain = &seal.statement.domain;
-        let keys = self.domains.get(domain).map(|known| known.keys.as_slice()).unwrap_or_default();
-        let delegated = || self.delegated(keys, seal).map(|key| vec![key]);
+        let Some(Remembered { keys, .. }) = self.domains.get(domain) else {
+            return self.judge_stranger(domain, looked_up);
+        };
         match looked_up {
             // Design note: on trial (`t=y`) nothing is enforced, so whoever forges an unsigned answer would like to say
             // so. Keys on trial are not remembered; a domain of which a key is has left its trial.
-            Keys::Revoked { .. } if !keys.is_empty() => Keys::Revoked { trial: false },
-            Keys::Found(found) if !keys.is_empty() => {
-                let offered = found.first().map(|first| first.key);
-                let mut accepted: Vec<ProvenKey> =
-                    found.into_iter().filter_map(|found| accepted(found, keys)).collect();
-                accepted.extend(delegated().unwrap_or_default());
-                if accepted.is_empty() { Keys::Contradicting(offered) } else { Keys::Found(accepted) }
+            Keys::Revoked { .. } => Keys::Revoked { trial: false },
+            Keys::Found { proven, mut contradicting } => {
+                let mut accepted = Vec::new();
+                for found in proven {
+                    match self::accepted(found, keys) {
+                        Some(found) => accepted.push(found),
+                        None => contradicting.push(found.key),
+                    }
+                }
+                accepted.extend(self.delegated(keys, seal));
+                if accepted.is_empty() {
+                    Keys::Contradicting(contradicting)
+                } else {
+                    Keys::Found { proven: accepted, contradicting }
+                }
             }
-            Keys::NotFound => match delegated() {
-                Some(found) => Keys::Found(found),
-                // Else changing `s` would be a way out.
-                None if self.seals(domain) => Keys::Contradicting(None),
-                None => Keys::NotFound,
+            Keys::NotFound => match self.delegated(keys, seal) {
+                Some(found) => Keys::found(vec![found]),
+                None => self.judge_stranger(domain, Keys::NotFound),
             },
+            other => other,
+        }
+    }
+
+    /// What memory makes of the keys of a domain that it holds no key of.
+    fn judge_stranger(&self, domain: &DomainName, looked_up: Keys) -> Keys {
+        match looked_up {
+            // Else changing `s` would be a way out.
+            Keys::NotFound if self.seals(domain) => Keys::Contradicting(Vec::new()),
             other => other,
         }
     }
@@ -88,7 +138,7 @@ impl Memory {
         let delegation = delegation(seal)?;
         let is_revoked = keys.iter().any(|known| known.key == delegation.key && known.revoked);
         let vouches = |known: &RememberedKey| {
-            known.key == delegation.root && !known.revoked && self.is_recent(known.last_seen)
+            known.key == delegation.root && known.stands_alone() && self.is_recent(known.last_seen)
         };
         let by = keys.iter().find(|known| vouches(known))?;
         // Seen is a root by vouching, and a sealing key by sealing: else an old one could vouch for ever.
@@ -107,7 +157,7 @@ fn accepted(found: ProvenKey, keys: &[RememberedKey]) -> Option<ProvenKey> {
     let known = keys.iter().find(|known| known.key == found.key);
     match found.trust {
         Trust::Pinned | Trust::Root | Trust::Dnssec => Some(found),
-        Trust::Dns | Trust::Remembered => known.filter(|known| !known.revoked).map(|_| ProvenKey {
+        Trust::Dns | Trust::Remembered => known.filter(|known| known.stands_alone()).map(|_| ProvenKey {
             trust: Trust::Remembered,
             // An unsigned policy may have named it; that is not enough to learn a root of a domain that is known.
             root: None,
@@ -142,8 +192,10 @@ pub enum Lesson {
         key: PublicKey,
         /// The root that vouched for the key, where that was the proof; it is remembered as well.
         root: Option<PublicKey>,
-        /// Whether the message passed.
-        passed: bool,
+        /// When the message was sealed, in Unix seconds, if it passed.
+        passed: Option<u64>,
+        /// The author's domain, where it is one below the sealing domain.
+        author: Option<DomainName>,
         /// Whether the key is pinned, or vouched for by a pinned root.
         pinned: bool,
     },
@@ -156,7 +208,7 @@ pub enum Lesson {
         /// The key.
         key: PublicKey,
     },
-    /// The key under this selector is revoked.
+    /// The key under this selector is revoked, and nobody can have forged that.
     Revoked {
         /// The sealing domain.
         domain: DomainName,
@@ -189,12 +241,16 @@ impl Observation {
                     selector: selector.clone(),
                     key,
                     root: verification.root,
-                    passed: verification.verdict == Verdict::Pass,
+                    passed: verification.sealed_at.filter(|_| verification.verdict == Verdict::Pass),
+                    author: author.filter(|author| *author != domain).cloned(),
                     pinned: verification.known == Some(crate::verdict::Ground::Pinned),
                 }
             }
+            // Design note: an unsigned answer that revokes a key is obeyed while it is heard, and no longer. Who can forge one
+            // answer for once must not stop a correspondent's mail for good.
             (Some(domain), Some(selector), _)
-                if verification.verdict == Verdict::Fail(Reason::RevokedKey) =>
+                if verification.verdict == Verdict::Fail(Reason::RevokedKey)
+                    && verification.key_lookup != Some(Lookup::Insecure) =>
             {
                 Lesson::Revoked { domain: domain.clone(), selector: selector.clone() }
             }
@@ -252,6 +308,7 @@ mod tests {
             key: key(seed).public(),
             is_root: false,
             last_seen,
+            delegated: false,
             revoked,
         };
         let keys = known.iter().map(remember).collect();
@@ -260,7 +317,7 @@ mod tests {
     }
 
     fn found(seed: u8, trust: Trust, trial: bool) -> Keys {
-        Keys::Found(vec![ProvenKey { key: key(seed).public(), trust, root: None, trial }])
+        Keys::found(vec![ProvenKey { key: key(seed).public(), trust, root: None, trial }])
     }
 
     #[test]
@@ -268,7 +325,7 @@ mod tests {
         let plain = seal(&key(2), None);
         let known = remembering(&[(1, NOW, false)], &[]);
         let revoked = remembering(&[(1, NOW, true)], &[]);
-        let changed = |seed| Keys::Contradicting(Some(key(seed).public()));
+        let changed = |seed| Keys::Contradicting(vec![key(seed).public()]);
         for (memory, looked_up, expected) in [
             // Nothing is known: the first key stands as it was proved.
             (&Memory::default(), found(2, Trust::Dns, false), found(2, Trust::Dns, false)),
@@ -302,14 +359,18 @@ mod tests {
         let judge = |memory: &Memory, looked_up| memory.judge(&vouched, looked_up);
         let known = remembering(&[(1, NOW - RECENT, false)], &[NOW; 3]);
         assert_eq!(judge(&known, Keys::NotFound), by_earlier);
-        assert_eq!(judge(&known, found(2, Trust::Dns, false)), by_earlier);
-        assert_eq!(judge(&known, found(3, Trust::Dns, false)), by_earlier);
+        for named in [2, 3] {
+            let Keys::Found { proven, contradicting } = judge(&known, found(named, Trust::Dns, false)) else {
+                panic!("{named}")
+            };
+            assert_eq!((Keys::found(proven), contradicting), (by_earlier.clone(), vec![key(named).public()]));
+        }
         assert_eq!(judge(&known, Keys::Revoked { trial: false }), Keys::Revoked { trial: false });
         assert_eq!(judge(&known, Keys::Failed), Keys::Failed);
 
         // A root is seen by vouching, which an old sealing key must not be.
         let root_of = |memory: &Memory| match judge(memory, Keys::NotFound) {
-            Keys::Found(found) => found[0].root,
+            Keys::Found { proven, .. } => proven[0].root,
             other => panic!("{other:?}"),
         };
         let mut by_root = known.clone();
@@ -322,7 +383,7 @@ mod tests {
             remembering(&[(3, NOW, false)], &[NOW; 3]),
             remembering(&[(1, NOW, false), (2, NOW, true)], &[NOW; 3]),
         ] {
-            assert_eq!(judge(&memory, Keys::NotFound), Keys::Contradicting(None));
+            assert_eq!(judge(&memory, Keys::NotFound), Keys::Contradicting(vec![]));
         }
     }
 
@@ -336,7 +397,7 @@ mod tests {
         assert!(!seals(&[NOW, NOW, NOW - RECENT - 1], "example.org"));
         // A changed selector is no way out.
         let plain = seal(&key(2), None);
-        assert_eq!(remembering(&[], &[NOW; 3]).judge(&plain, Keys::NotFound), Keys::Contradicting(None));
+        assert_eq!(remembering(&[], &[NOW; 3]).judge(&plain, Keys::NotFound), Keys::Contradicting(vec![]));
     }
 
     #[test]
@@ -347,6 +408,7 @@ mod tests {
             key: Some(key(1).public()),
             root: Some(key(9).public()),
             trust,
+            sealed_at: Some(NOW),
             ..Verification::new(verdict, Some(Ground::Memory))
         };
         let author = domain("example.org");
@@ -354,7 +416,7 @@ mod tests {
             Observation::of(&verification, Some(&author), NOW).map(|observation| observation.lesson)
         };
         let sealed = |verdict, trust| match lesson(result(verdict, Some(trust))) {
-            Some(Lesson::Sealed { passed, root, .. }) => Some((passed, root.is_some())),
+            Some(Lesson::Sealed { passed, root, .. }) => Some((passed.is_some(), root.is_some())),
             _ => None,
         };
         assert_eq!(sealed(Verdict::Pass, Trust::Dns), Some((true, true)));

@@ -1,6 +1,7 @@
 //! Checking a message, step by step as SEAL.md §6 has them. Pure: keys and time are given.
 
 use super::format::{FIELD, Seal};
+use super::key::PublicKey;
 use super::knowledge::{Keys, Knowledge, ProvenKey};
 use super::message::{MAX_SEALS, Message};
 use crate::author::Author;
@@ -96,28 +97,32 @@ impl Check<'_> {
             return Err(Box::new(Verification { domain, ..failure(Verdict::Fail(Reason::MalformedSeal)) }));
         };
         let identified = |verdict| Box::new(identify(failure(verdict), &seal));
-        let keys = match self.knowledge.keys(&seal) {
-            Keys::Found(keys) => keys,
-            // Else changing `s` would be a way out.
-            Keys::NotFound if known.or(self.knowledge.ground(&seal.statement.domain)).is_some() => {
-                return Err(identified(Verdict::KeyChanged));
-            }
-            Keys::NotFound => return Err(identified(Verdict::UnknownKey)),
-            Keys::Revoked { trial } => {
-                let revoked = identified(Verdict::Fail(Reason::RevokedKey));
-                return Err(Box::new(Verification { trial, ..*revoked }));
-            }
-            Keys::Failed => return Err(identified(Verdict::Temperror)),
-            Keys::Contradicting(key) => {
-                let changed = identified(Verdict::KeyChanged);
-                return Err(Box::new(Verification { key, ..*changed }));
-            }
+        let known = known.or(self.knowledge.ground(&seal.statement.domain));
+        let verifies = |key: &PublicKey| key.verifies(&seal.signed, &seal.signature);
+        let changed = |offered: &[PublicKey]| {
+            let key = offered.iter().copied().find(verifies);
+            Box::new(Verification { key, ..*identified(Verdict::KeyChanged) })
         };
-        match keys.iter().find(|key| key.key.verifies(&seal.signed, &seal.signature)) {
+        // Whoever names the selector of a trial has not sealed with its key: of a domain that is known to seal it would be
+        // a way out.
+        let on_trial = |verdict, trial: bool| {
+            Box::new(Verification { trial: trial && known.is_none(), ..*identified(verdict) })
+        };
+        let (keys, contradicting) = match self.knowledge.keys(&seal) {
+            Keys::Found { proven, contradicting } => (proven, contradicting),
+            // Else changing `s` would be a way out.
+            Keys::NotFound if known.is_some() => return Err(identified(Verdict::KeyChanged)),
+            Keys::NotFound => return Err(identified(Verdict::UnknownKey)),
+            Keys::Revoked { trial } => return Err(on_trial(Verdict::Fail(Reason::RevokedKey), trial)),
+            Keys::Failed => return Err(identified(Verdict::Temperror)),
+            Keys::Contradicting(offered) => return Err(changed(&offered)),
+        };
+        match keys.iter().find(|key| verifies(&key.key)) {
             Some(&key) => Ok(Signed { seal, key }),
+            None if contradicting.iter().any(verifies) => Err(changed(&contradicting)),
             None => {
                 let trial = keys.iter().all(|key| key.trial);
-                Err(Box::new(Verification { trial, ..*identified(Verdict::Fail(Reason::BadSignature)) }))
+                Err(on_trial(Verdict::Fail(Reason::BadSignature), trial))
             }
         }
     }

@@ -91,6 +91,14 @@ pub(super) fn record(connection: &Connection, judged: &Judged) -> rusqlite::Resu
     Ok(())
 }
 
+/// On how many of the 30 days before the one that holds `now` anything was judged.
+pub(super) fn days_before(connection: &Connection, now: u64) -> rusqlite::Result<u64> {
+    let today = now / DAY;
+    let days = params![today.saturating_sub(30), today];
+    let sql = "SELECT count(DISTINCT day) FROM daily WHERE day >= ?1 AND day < ?2";
+    connection.query_row(sql, days, |row| row.get(0))
+}
+
 /// Forgets what is old.
 pub(super) fn forget_old(connection: &Connection, now: u64) -> rusqlite::Result<()> {
     connection.execute("DELETE FROM judged WHERE at < ?1", [now.saturating_sub(KEPT)])?;

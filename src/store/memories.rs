@@ -5,7 +5,7 @@ use std::path::Path;
 use rusqlite::{Connection, params};
 
 use super::database::{self, DatabaseError};
-use super::memory::{ACCEPTED, OFFERED, REVOKED, recall};
+use super::memory::{ACCEPTED, DELEGATED, OFFERED, REVOKED, recall};
 use crate::domain::DomainName;
 use crate::seal::key::PublicKey;
 
@@ -14,6 +14,8 @@ use crate::seal::key::PublicKey;
 pub enum KeyState {
     /// It was proved, and counts.
     Accepted,
+    /// A root vouched for it, for as long as its statement says.
+    Delegated,
     /// It contradicts what is known, and waits for an administrator.
     Offered,
     /// It was revoked.
@@ -25,6 +27,7 @@ impl KeyState {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Accepted => ACCEPTED,
+            Self::Delegated => DELEGATED,
             Self::Offered => OFFERED,
             Self::Revoked => REVOKED,
         }
@@ -109,6 +112,7 @@ impl Memories {
         while let Some(row) = rows.next()? {
             let Ok(key) = PublicKey::from_octets(&row.get::<_, Vec<u8>>(0)?) else { continue };
             let state = match row.get::<_, String>(2)?.as_str() {
+                DELEGATED => KeyState::Delegated,
                 OFFERED => KeyState::Offered,
                 REVOKED => KeyState::Revoked,
                 _ => KeyState::Accepted,

@@ -10,7 +10,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::database::DatabaseError;
 use crate::domain::{DomainName, Selector};
 use crate::seal::key::PublicKey;
-use crate::seal::remembered::{Lesson, Memory, Observation, Remembered, RememberedKey};
+use crate::seal::remembered::{Lesson, Memory, Observation, PASSES, Remembered, RememberedKey};
 
 /// Domains that are remembered in all.
 const MAX_DOMAINS: u64 = 100_000;
@@ -28,6 +28,7 @@ const ESTABLISHED: u64 = 3 * 86_400;
 const FORGOTTEN: u64 = 400 * 86_400;
 
 pub(super) const ACCEPTED: &str = "accepted";
+pub(super) const DELEGATED: &str = "delegated";
 pub(super) const OFFERED: &str = "offered";
 pub(super) const REVOKED: &str = "revoked";
 
@@ -51,31 +52,36 @@ pub(super) fn recall(
     now: u64,
 ) -> Result<Memory, DatabaseError> {
     let mut memory = Memory { now, domains: HashMap::new() };
-    let mut passes = connection.prepare("SELECT pass1, pass2, pass3 FROM domain WHERE name = ?1")?;
     let mut keys = connection
         .prepare("SELECT key, state, last_seen, is_root FROM key WHERE domain = ?1 AND state <> 'offered'")?;
     for domain in domains {
-        let times = |row: &Row<'_>| Ok([row.get(0)?, row.get(1)?, row.get(2)?]);
-        let found: Option<[Option<u64>; 3]> = passes.query_row([domain.as_str()], times).optional()?;
-        let Some(times) = found else { continue };
-        let mut remembered =
-            Remembered { passes: times.into_iter().flatten().collect(), ..Remembered::default() };
+        let Some(passes) = passes(connection, domain)? else { continue };
+        let mut remembered = Remembered { passes, ..Remembered::default() };
         let mut rows = keys.query([domain.as_str()])?;
         while let Some(row) = rows.next()? {
             let key: Vec<u8> = row.get(0)?;
             // Only keys are written; what is none was damaged, and proves nothing.
             let Ok(key) = PublicKey::from_octets(&key) else { continue };
-            let revoked = row.get::<_, String>(1)? == REVOKED;
+            let state: String = row.get(1)?;
             remembered.keys.push(RememberedKey {
                 key,
                 is_root: row.get(3)?,
                 last_seen: row.get(2)?,
-                revoked,
+                delegated: state == DELEGATED,
+                revoked: state == REVOKED,
             });
         }
         memory.domains.insert(domain.clone(), remembered);
     }
     Ok(memory)
+}
+
+/// When the newest messages of a domain that passed were sealed; `None` where nothing is remembered of it.
+fn passes(connection: &Connection, domain: &DomainName) -> rusqlite::Result<Option<Vec<u64>>> {
+    let times = |row: &Row<'_>| Ok([row.get(0)?, row.get(1)?, row.get(2)?]);
+    let mut query = connection.prepare("SELECT pass1, pass2, pass3 FROM domain WHERE name = ?1")?;
+    let found: Option<[Option<u64>; PASSES]> = query.query_row([domain.as_str()], times).optional()?;
+    Ok(found.map(|times| times.into_iter().flatten().collect()))
 }
 
 /// Takes a message's lesson in. Says whether there was no room for a domain that is new.
@@ -86,21 +92,23 @@ pub(super) fn learn(
 ) -> rusqlite::Result<Learned> {
     let Observation { at, verdict, lesson } = observation;
     match lesson {
-        Lesson::Sealed { domain, selector, key, root, passed, pinned } => {
+        Lesson::Sealed { domain, selector, key, root, passed, author, pinned } => {
             if !is_remembered(connection, domain)? && !make_room(connection, domain, *at, bounds)? {
                 return Ok(Learned::NoRoom);
             }
             see(connection, domain, *at, *pinned)?;
             count(connection, domain, verdict)?;
-            if *passed {
-                connection.execute(
-                    "UPDATE domain SET pass3 = pass2, pass2 = pass1, pass1 = ?2 WHERE name = ?1",
-                    params![domain.as_str(), at],
-                )?;
+            if let Some(sealed_at) = passed {
+                note_pass(connection, domain, *sealed_at)?;
             }
-            accept(connection, domain, selector, key, false, *at)?;
+            // What a root vouched for dies with its statement, and is remembered as such.
+            let state = if root.is_some() { DELEGATED } else { ACCEPTED };
+            accept(connection, domain, selector, key, false, *at, state)?;
             if let Some(root) = root {
-                accept(connection, domain, selector, root, true, *at)?;
+                accept(connection, domain, selector, root, true, *at, ACCEPTED)?;
+            }
+            if let Some(author) = author {
+                see_author(connection, author, *at, bounds)?;
             }
         }
         Lesson::Offered { domain, selector, key } if is_remembered(connection, domain)? => {
@@ -179,6 +187,28 @@ fn see(connection: &Connection, domain: &DomainName, at: u64, pinned: bool) -> r
     Ok(())
 }
 
+fn note_pass(connection: &Connection, domain: &DomainName, sealed_at: u64) -> rusqlite::Result<()> {
+    let passes = passes(connection, domain)?.unwrap_or_default();
+    let mut remembered = Remembered { passes, ..Remembered::default() };
+    remembered.note_pass(sealed_at);
+    let pass = |at| remembered.passes.get(at);
+    connection.execute(
+        "UPDATE domain SET pass1 = ?2, pass2 = ?3, pass3 = ?4 WHERE name = ?1",
+        params![domain.as_str(), pass(0), pass(1), pass(2)],
+    )?;
+    Ok(())
+}
+
+/// Remembers of a domain that a parent's seal covers its mail: no unsigned answer makes it seal for itself from then on.
+/// Half of its organisation's room is left for domains that seal.
+fn see_author(connection: &Connection, author: &DomainName, at: u64, bounds: Bounds) -> rusqlite::Result<()> {
+    let bounds = Bounds { of_organisation: bounds.of_organisation / 2, ..bounds };
+    if is_remembered(connection, author)? || make_room(connection, author, at, bounds)? {
+        see(connection, author, at, false)?;
+    }
+    Ok(())
+}
+
 /// Counts a verdict, where the domain is remembered.
 fn count(connection: &Connection, domain: &DomainName, verdict: &str) -> rusqlite::Result<()> {
     connection.execute(
@@ -197,8 +227,9 @@ fn accept(
     key: &PublicKey,
     is_root: bool,
     at: u64,
+    state: &str,
 ) -> rusqlite::Result<()> {
-    put(connection, domain, selector, key, is_root, at, ACCEPTED)?;
+    put(connection, domain, selector, key, is_root, at, state)?;
     trim(connection, domain, "state <> 'offered'", MAX_KEYS)
 }
 
@@ -235,7 +266,8 @@ fn put(
     connection.execute(
         "INSERT INTO key (domain, key, selector, state, is_root, first_seen, last_seen) VALUES (?1, ?2, ?3, ?4, ?6, ?5, ?5)
          ON CONFLICT (domain, key) DO UPDATE
-         SET selector = ?3, state = ?4, is_root = max(is_root, ?6), last_seen = max(last_seen, ?5)",
+         SET selector = ?3, is_root = max(is_root, ?6), last_seen = max(last_seen, ?5),
+             state = CASE WHEN state = 'accepted' AND ?4 = 'delegated' THEN state ELSE ?4 END",
         params![domain.as_str(), key.as_octets(), selector.as_str(), state, at, is_root],
     )?;
     Ok(())
@@ -311,7 +343,8 @@ mod tests {
             selector: "gate1".parse().unwrap(),
             key: key(seed),
             root: None,
-            passed: true,
+            passed: Some(at),
+            author: None,
             pinned: false,
         };
         Observation { at, verdict: "pass", lesson }

@@ -16,8 +16,8 @@ use crate::store::{DatabaseError, DomainRecord, Memories, PinFile, Said};
 /// Arguments of `keys list`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "States of a remembered key: `accepted`, `offered` (it contradicts what is known; see `keys approve`) \
-                        and `revoked`."
+    after_help = "States of a remembered key: `accepted`, `delegated` (a root vouches for it, for as long as its statement says), \
+                        `offered` (it contradicts what is known; see `keys approve`) and `revoked`."
 )]
 pub(super) struct Args {
     #[command(flatten)]
