@@ -8,9 +8,23 @@ use crate::header::{Field, HeaderSection, is_blank, trim_blanks};
 pub enum Author {
     /// Exactly one From field with exactly one address, in this domain.
     One(DomainName),
-    /// Anything else; the domains that some reader might take for the author's.
-    Unclear(Vec<DomainName>),
+    /// Anything else.
+    Unclear(Candidates),
 }
+
+/// The domains that some reader might take for the author's.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Candidates {
+    domains: Vec<DomainName>,
+    /// Whether there are others, more than can be looked up.
+    more: bool,
+}
+
+/// Different domains of an unclear author that are looked up.
+const MAX_DOMAINS: usize = 16;
+
+/// Places of an unclear author at which a domain is looked for.
+const MAX_PLACES: usize = 4_096;
 
 impl Author {
     /// Reads the author off a message's header section.
@@ -21,20 +35,71 @@ impl Author {
         {
             return Author::One(domain);
         }
-        Author::Unclear(values.iter().flat_map(|value| domains_in(value)).take(MAX_DOMAINS).collect())
+        let mut candidates = Candidates::default();
+        for reading in values.iter().flat_map(|value| readings(value)) {
+            candidates.add(&reading);
+        }
+        Author::Unclear(candidates)
     }
 
     /// The domains to look up what is known of: the author's, or all that might be.
     pub fn domains(&self) -> &[DomainName] {
         match self {
             Author::One(domain) => std::slice::from_ref(domain),
-            Author::Unclear(domains) => domains,
+            Author::Unclear(candidates) => &candidates.domains,
+        }
+    }
+
+    /// Whether more domains are named than can be looked up, which no honest author does.
+    pub fn is_crowd(&self) -> bool {
+        matches!(self, Author::Unclear(Candidates { more: true, .. }))
+    }
+}
+
+impl Candidates {
+    /// Adds every domain that follows an `@` somewhere in `text`.
+    fn add(&mut self, text: &[u8]) {
+        for (place, domain) in domains_in(text).enumerate() {
+            match domain {
+                _ if place >= MAX_PLACES => self.more = true,
+                Some(domain) if self.domains.contains(&domain) => {}
+                Some(domain) if self.domains.len() < MAX_DOMAINS => self.domains.push(domain),
+                Some(_) => self.more = true,
+                None => {}
+            }
+            if self.more {
+                return;
+            }
         }
     }
 }
 
-/// Domains of an unclear author that are kept.
-const MAX_DOMAINS: usize = 16;
+/// A From value as one reader or another takes it: as it stands; without what may stand between the parts of an address
+/// (RFC 5322 §3.2.2, §4.4); with encoded-words decoded (RFC 2047), which do not belong in an address.
+fn readings(value: &[u8]) -> [Vec<u8>; 3] {
+    let mut bare = Vec::with_capacity(value.len());
+    let (mut at, mut may_close) = (0, true);
+    while at < value.len() {
+        match value[at] {
+            b'(' if may_close => {
+                let end = skip_comment(value, at);
+                // One that stays open is looked through to the end once, not for each bracket.
+                may_close = end.is_some();
+                at = end.unwrap_or(at + 1);
+            }
+            octet => {
+                if octet > b' ' && !matches!(octet, b'"' | b'(' | b')' | b'\\' | 127) {
+                    bare.push(octet);
+                }
+                at += 1;
+            }
+        }
+    }
+    let decoded = encodify::rfc2047::decode_text(value, |_, octets, out| {
+        out.push_str(&String::from_utf8_lossy(octets));
+    });
+    [value.to_vec(), bare, decoded.into_owned().into_bytes()]
+}
 
 /// The domain of the one mailbox that a From value holds; `None` for groups, lists, routes and whatever is malformed.
 fn sole_mailbox(value: &[u8]) -> Option<DomainName> {
@@ -43,8 +108,8 @@ fn sole_mailbox(value: &[u8]) -> Option<DomainName> {
         Some(address) => {
             let domain = domain_of(&address)?;
             // `a@b <c@d>`: two addresses to some readers, and no harm where the domains are one.
-            let claimed = domains_in(&parts.phrase);
-            claimed.iter().all(|other| *other == domain).then_some(domain)
+            let mut claimed = domains_in(&parts.phrase).flatten();
+            claimed.all(|other| other == domain).then_some(domain)
         }
         None => domain_of(trim_blanks(&parts.phrase)),
     }
@@ -155,21 +220,19 @@ fn domain_of(address: &[u8]) -> Option<DomainName> {
     std::str::from_utf8(domain).ok()?.parse().ok()
 }
 
-/// Every domain that follows an `@` somewhere in `text`.
-fn domains_in(text: &[u8]) -> Vec<DomainName> {
-    memchr::memchr_iter(b'@', text)
-        .filter_map(|at| {
-            let rest = &text[at + 1..];
-            let end = rest
-                .iter()
-                .position(|&octet| {
-                    !(octet.is_ascii_alphanumeric() || matches!(octet, b'.' | b'-' | b'_' | 128..))
-                })
-                .unwrap_or(rest.len());
-            std::str::from_utf8(&rest[..end.min(1024)]).ok()?.parse().ok()
-        })
-        .take(MAX_DOMAINS)
-        .collect()
+/// What follows each `@` of `text`: a domain, or something else.
+fn domains_in(text: &[u8]) -> impl Iterator<Item = Option<DomainName>> {
+    memchr::memchr_iter(b'@', text).map(|at| {
+        let rest = &text[at + 1..text.len().min(at + 1024)];
+        let is_part =
+            |octet: &u8| octet.is_ascii_alphanumeric() || matches!(octet, b'.' | b'-' | b'_' | 128..);
+        let end = rest.iter().position(|octet| !is_part(octet)).unwrap_or(rest.len());
+        // A dot too many is overlooked by some.
+        let name = &rest[..end];
+        let latin_1 = || name.iter().map(|&octet| char::from(octet)).collect();
+        let name: String = std::str::from_utf8(name).map_or_else(|_| latin_1(), str::to_owned);
+        name.trim_matches('.').parse().ok()
+    })
 }
 
 #[cfg(test)]
@@ -223,12 +286,57 @@ mod tests {
             assert!(matches!(author(&[from]), Author::Unclear(_)), "{from}");
         }
         assert!(matches!(author(&["a@example.org", "a@example.org"]), Author::Unclear(_)));
-        assert_eq!(author(&[]), Author::Unclear(vec![]));
+        assert_eq!(author(&[]), Author::Unclear(Candidates::default()));
     }
 
     #[test]
     fn an_unclear_author_names_every_candidate() {
         let found = author(&["a@one.example, b@two.example", "c@three.example"]);
         assert_eq!(found.domains().len(), 3);
+    }
+
+    /// An address that some reader puts together names its domain as well.
+    #[test]
+    fn no_disguise_hides_a_domain() {
+        for from in [
+            "a@(x)example.org",
+            "a@example(x).org",
+            "a@ example.org",
+            "a @\r\n example . org",
+            "a@\"example\".org",
+            "a@exa\\mple.org",
+            "a@exam\0ple.org",
+            "a@example.org..",
+            "a@.example.org",
+            "a@EXAMPLE.org@evil.example",
+            "<@relay.example:a@example.org>",
+            "=?utf-8?q?a=40example.org?=",
+            "=?utf-8?b?YUBleGFtcGxlLm9yZw==?=",
+            "\"a@example.org\"",
+            "(a@example.org)",
+        ] {
+            let found = author(&[from]);
+            let example = "example.org".parse().unwrap();
+            assert!(found.domains().contains(&example), "{from}: {found:?}");
+            assert!(matches!(found, Author::Unclear(_)), "{from}");
+        }
+        let raw = b"From: a@b\xfccher.example\r\n";
+        let found = Author::of(&HeaderSection::parse(raw));
+        assert!(found.domains().contains(&"xn--bcher-kva.example".parse().unwrap()), "{found:?}");
+    }
+
+    #[test]
+    fn a_crowd_is_no_author() {
+        let decoys = |count: usize| (0..count).map(|n| format!("a@d{n}.example, ")).collect::<String>();
+        for (from, crowd) in [
+            (decoys(15) + "a@example.org", false),
+            (decoys(16) + "a@example.org", true),
+            ("a@example.org, ".repeat(4_000), false),
+            ("a@, ".repeat(5_000) + "a@example.org", true),
+        ] {
+            let found = author(&[&from]);
+            assert_eq!(found.is_crowd(), crowd, "{} {:?}", from.len(), found.domains().len());
+        }
+        assert!(author(&[&decoys(12), &decoys(20)]).is_crowd());
     }
 }

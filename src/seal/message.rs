@@ -69,10 +69,13 @@ impl<'a> Message<'a> {
     /// the author, and the sealing domains whose root may have delegated.
     pub fn wanted_policies(&self) -> Vec<DomainName> {
         let author = Author::of(&self.header);
-        let mut wanted: Vec<DomainName> = author.domains().iter().flat_map(policies_of_author).collect();
-        wanted.sort_by(|a, b| (a.label_count(), a).cmp(&(b.label_count(), b)));
-        wanted.dedup();
-        wanted.truncate(MAX_POLICIES - MAX_SEALS);
+        let mut ranked: Vec<(usize, DomainName)> =
+            author.domains().iter().flat_map(policies_of_author).collect();
+        // The organisational domains of all authors before any that is below one.
+        ranked.sort();
+        ranked.dedup();
+        ranked.truncate(MAX_POLICIES - MAX_SEALS);
+        let mut wanted: Vec<DomainName> = ranked.into_iter().map(|(_, domain)| domain).collect();
         let seals = self.header.all(FIELD).take(MAX_SEALS);
         for seal in seals.filter_map(|field| Seal::parse(field.value).ok()) {
             let domain = seal.statement.domain;
@@ -95,11 +98,12 @@ impl<'a> Message<'a> {
     }
 }
 
-fn policies_of_author(domain: &DomainName) -> Vec<DomainName> {
+/// The domains whose policy speaks for an author, each with how far it is below the organisational domain.
+fn policies_of_author(domain: &DomainName) -> Vec<(usize, DomainName)> {
     let mut chain: Vec<DomainName> = domain.self_and_parents().collect();
     let surplus = chain.len().saturating_sub(MAX_POLICIES_OF_AUTHOR);
     chain.drain(1..1 + surplus);
-    chain
+    (0..).zip(chain.into_iter().rev()).collect()
 }
 
 #[cfg(test)]
@@ -131,7 +135,10 @@ mod tests {
         let many: String = (0..40).map(|n| format!("a@a.b.c.d.e.f.g.h.n{n}.example,")).collect();
         let asked = wanted(&format!("From: {many}\r\n\r\n"));
         assert!(asked.len() <= MAX_POLICIES);
-        // Each author's organisational domain is among them.
+        // Each author's organisational domain is among them, however long its public suffix is.
         assert!((0..16).all(|n| asked.contains(&format!("n{n}.example"))), "{asked:?}");
+        let hidden: String = (0..15).map(|n| format!("a@a.n{n}.example,")).collect();
+        let asked = wanted(&format!("From: {hidden} a@example.co.uk\r\n\r\n"));
+        assert!(asked.contains(&"example.co.uk".to_owned()), "{asked:?}");
     }
 }

@@ -42,6 +42,10 @@ fn check(message: &Message<'_>, author: &Author, knowledge: &Knowledge<'_>, now:
     let seals: Vec<&[u8]> =
         message.header().all(FIELD).take(MAX_SEALS + 1).map(|field| field.value).collect();
     if seals.is_empty() {
+        // Among more authors than can be looked up, somebody is hidden who is known to seal.
+        if known.is_none() && author.is_crowd() {
+            return Verification::doubtful(Doubt::BadFrom, known);
+        }
         return Verification::new(if known.is_some() { Verdict::Missing } else { Verdict::None }, known);
     }
     if seals.len() > MAX_SEALS {

@@ -1,5 +1,6 @@
 //! The author, and whose seal counts: SEAL.md §6.2, docs/SPEC.md §8 step 2.
 
+use waxseal::doubt::Doubt;
 use waxseal::seal::policy_record::Request;
 use waxseal::verdict::Verdict;
 
@@ -50,6 +51,38 @@ fn a_strangers_seal_says_nothing_about_the_author() {
     let both = sealed_by("attacker.example", 9, None, &sealed(1));
     let found = world.keys(DOMAIN, &[record(1)], true).judge(&both);
     assert_eq!((found.verdict, found.domain), (Verdict::Pass, Some(domain(DOMAIN))));
+}
+
+/// docs/SPEC.md §8 step 1: without a seal the author's domain is every domain that follows an `@` in any From field, in
+/// whatever way a reader gets at it: neither a disguise nor a crowd silences `missing`.
+#[test]
+fn no_disguise_silences_missing() {
+    let decoys = |count: usize| (0..count).map(|n| format!("b@d{n}.example, ")).collect::<String>();
+    let pinned = World::default().pin(DOMAIN, 1, true);
+    let by_policy = World::default().policy(DOMAIN, Request::Reject, true);
+    let remembered = World::default().remembering(DOMAIN, 1);
+    for world in [&pinned, &by_policy, &remembered] {
+        for from in [
+            "a@EXAMPLE.org.",
+            "a@(x)example.org",
+            "a @ example.org",
+            "a@example.org..",
+            "a@\"example.org\"",
+            "=?utf-8?q?a=40example.org?=",
+            "b@d.example (a@example.org), c@d.example",
+            "b@d.example\r\nFrom: a@example.org",
+            "a@sales.example.org, b@d.example",
+            &(decoys(15) + "a@example.org"),
+        ] {
+            assert_eq!(world.judge(&letter(from)).verdict, Verdict::Missing, "{from}");
+        }
+        let crowd = world.judge(&letter(&(decoys(40) + "a@example.org")));
+        assert_eq!(crowd.verdict, Verdict::Ambiguous);
+        assert!(crowd.doubts.contains(Doubt::BadFrom), "a crowd");
+    }
+    // One address is what its angle brackets hold, whatever name it goes by.
+    let found = pinned.judge(&letter("\"a@example.org\" <b@other.example>"));
+    assert_eq!(found.verdict, Verdict::None);
 }
 
 /// §6.2: exactly one From field with one address is needed, else `ambiguous`; without a seal any of the candidates may be
