@@ -308,6 +308,64 @@ fn dnssec_proves_a_further_key() {
     assert_eq!(memory["keys"].as_array().unwrap().len(), 2);
 }
 
+/// Who examines stored mail with the gateway's configuration gets the gateway's verdict: by pins made by command and by what
+/// it remembers. Looking changes nothing of that.
+#[test]
+fn stored_mail_is_judged_by_what_the_gateway_knows() {
+    let mut site = Site::new("");
+    site.dns.publish("gate1", &site.key("a.pem"), false);
+    site.befriend("a.pem", "gate1");
+    site.key("b.pem");
+    let genuine = site.sealed("a.pem", "gate1", "genuine");
+    let altered = letter::swapped(&String::from_utf8(genuine.clone()).unwrap());
+    let unsealed = letter::plain(SENDER, "unsealed");
+    let forged = site.sealed("b.pem", "gate1", "forged");
+    let examine = |message: &[u8], more: &[&str]| {
+        let ended = waxseal_reading(message, &[&["verify", "--json"], more].concat());
+        let found = ended.json().pop().unwrap_or_else(|| panic!("{ended:?}"));
+        ["verdict", "trust", "known"].map(|member| found[member].as_str().unwrap_or("null").to_owned())
+    };
+    let file = site.config.clone();
+    let config = ["--config", word(&file)];
+    let offline = ["--no-dns", "--config", word(&file)];
+    let before = site.remembered(|_| true);
+    for how in [&config[..], &offline] {
+        assert_eq!(examine(&unsealed, how), ["missing", "null", "memory"]);
+        // No DNS is asked here, as if the record were withdrawn: the key was the domain's in its time.
+        assert_eq!(examine(&genuine, how), ["pass", "remembered", "memory"]);
+        assert_eq!(examine(altered.as_bytes(), how), ["fail", "remembered", "memory"]);
+        assert_eq!(examine(&forged, how), ["key-changed", "null", "memory"]);
+    }
+    // Without the configuration the verdict depends on nothing but the arguments.
+    assert_eq!(examine(&unsealed, &["--no-dns"]), ["none", "null", "null"]);
+    assert_eq!(examine(&genuine, &["--no-dns"]), ["unknown-key", "null", "null"]);
+
+    std::fs::create_dir(site.path("mail")).unwrap();
+    std::fs::write(site.path("mail/forged.eml"), &forged).unwrap();
+    std::fs::write(site.path("mail/genuine.eml"), &genuine).unwrap();
+    let scanned = site.command(&["scan", word(&site.path("mail"))]);
+    assert_eq!(scanned.status, 1, "{scanned:?}");
+    assert!(scanned.text().contains("2 messages: 1 key-changed, 1 pass"), "{}", scanned.text());
+    assert_eq!(site.remembered(|_| true), before);
+
+    let text = waxseal_reading(&unsealed, &[&["verify"], &config[..]].concat());
+    assert!(text.text().contains("known to seal by memory"), "{}", text.text());
+    site.done(&["keys", "unsealed", "example.org"]);
+    assert_eq!(examine(&unsealed, &config), ["none", "null", "null"]);
+    site.done(&["keys", "pin", "example.org", "--key", &site.key("c.pem")]);
+    assert_eq!(examine(&genuine, &config), ["fail", "null", "pinned"]);
+
+    // The gateway need not run; and what cannot be read is no reason to judge by less.
+    site.stop();
+    site.done(&["keys", "forget", "--pin", "example.org"]);
+    assert_eq!(examine(&genuine, &config), ["pass", "remembered", "null"]);
+    std::fs::write(site.path("state/memory.sqlite"), "no database, whatever else it may be").unwrap();
+    let failed = waxseal_reading(&genuine, &[&["verify", "--json"], &config[..]].concat());
+    failed.assert_failed("the database cannot be used");
+    std::fs::write(site.path("state/pins.json"), "{").unwrap();
+    waxseal_reading(&genuine, &[&["verify"], &config[..]].concat()).assert_failed("pins.json");
+}
+
 /// docs/SPEC.md §9.4: a revocation that DNSSEC proves lasts; one that anybody may have forged is obeyed while it is heard.
 #[test]
 fn a_proved_revocation_lasts_and_a_forged_one_does_not() {

@@ -1,4 +1,4 @@
-//! What `verify` and `scan` share: pins from a folder, a stored message read and judged.
+//! What `verify` and `scan` share: what is known of keys, a stored message read and judged.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -17,6 +17,7 @@ use crate::seal::message::Message;
 use crate::seal::remembered::Memory;
 use crate::seal::verify::verify;
 use crate::setup::Setup;
+use crate::store::{DatabaseError, Memories, PinFile, PinFileError};
 use crate::stored::{to_wire, unquoted};
 use crate::verdict::{Verdict, Verification};
 
@@ -27,11 +28,12 @@ pub(super) struct KeyArgs {
     /// line. Its domains count as pinned, so their unsealed mail is `missing`
     #[arg(long, value_name = "DIR")]
     keys: Option<PathBuf>,
-    /// Judge as the gateway with this configuration would: by its pinned correspondents, asking DNS as its [dns] says.
-    /// Without it the system's name servers are asked, and nothing that they say counts as proved
+    /// Judge as the gateway with this configuration would now: by its pins, those made by command included, by what it
+    /// remembers, and asking DNS as its [dns] says. A remembered key counts though DNS names it no longer. Nothing is
+    /// written. Without it the system's name servers are asked, and nothing that they say counts as proved
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Don't ask DNS for keys and policies: only pinned keys are believed
+    /// Don't ask DNS for keys and policies: only pinned keys are believed, and with --config remembered ones
     #[arg(long)]
     no_dns: bool,
 }
@@ -45,6 +47,17 @@ pub(super) enum JudgeError {
     /// The configuration is wrong; the first mistake says enough, and check-config says them all.
     #[error("{0}")]
     Config(Mistake),
+    /// The pins made by command cannot be read.
+    #[error(transparent)]
+    Pins(#[from] PinFileError),
+    /// What the gateway remembers cannot be read.
+    #[error("{}: {source}", state.display())]
+    Memory {
+        /// The state folder.
+        state: PathBuf,
+        /// Why.
+        source: DatabaseError,
+    },
     /// The system gives no more threads or files.
     #[error("cannot start: {0}")]
     Start(#[from] io::Error),
@@ -54,6 +67,8 @@ pub(super) enum JudgeError {
 #[derive(Debug)]
 pub(super) struct Judge {
     pins: Pins,
+    /// What a gateway remembers, if one does.
+    memories: Option<Memories>,
     dns: Option<Asked>,
     now: u64,
 }
@@ -67,14 +82,19 @@ struct Asked {
 }
 
 impl Judge {
-    /// Reads the pins.
+    /// Reads the pins, and opens what is remembered.
     pub(super) fn new(args: &KeyArgs) -> Result<Self, JudgeError> {
-        let (mut pins, settings) = match &args.config {
-            Some(file) => config::load(file)
-                .and_then(|config| Setup::read_for_verifying(&config))
-                .map_err(|mistakes| JudgeError::Config(mistakes.into_iter().next().unwrap_or_default()))?,
-            None => (Pins::default(), dns::Settings::default()),
-        };
+        let (mut pins, mut memories, mut settings) = (Pins::default(), None, dns::Settings::default());
+        if let Some(file) = &args.config {
+            let config = config::load(file).map_err(first)?;
+            (pins, settings) = Setup::read_for_verifying(&config).map_err(first)?;
+            PinFile::new(&config.state).add_to(&mut pins)?;
+            memories = match Memories::open_to_read(&config.state) {
+                Ok(memories) => Some(memories),
+                Err(DatabaseError::None(_)) => None,
+                Err(source) => return Err(JudgeError::Memory { state: config.state, source }),
+            };
+        }
         for (domain, pin) in args.keys.as_deref().map(read_keys_dir).transpose()?.unwrap_or_default() {
             pins.add(domain, pin);
         }
@@ -86,11 +106,11 @@ impl Judge {
             let timeout = settings.timeout;
             Some(Asked { runtime, dns: Dns::new(settings), timeout })
         };
-        Ok(Self { pins, dns, now })
+        Ok(Self { pins, memories, dns, now })
     }
 
     /// The result for a message as it lies on disk.
-    pub(super) fn judge(&self, stored: Vec<u8>) -> Verification {
+    pub(super) fn judge(&self, stored: Vec<u8>) -> Result<Verification, DatabaseError> {
         let (wire, _) = to_wire(stored);
         let message = Message::new(&wire);
         let answers = match &self.dns {
@@ -99,23 +119,33 @@ impl Judge {
             }
             None => Answers::default(),
         };
-        verify(&message, &Knowledge { pins: &self.pins, answers, memory: Memory::default() }, self.now)
+        let memory = match &self.memories {
+            Some(memories) => memories.recall(&message.wanted_memories(), self.now)?,
+            None => Memory::default(),
+        };
+        let memory = Memory { of_stored_mail: true, ..memory };
+        Ok(verify(&message, &Knowledge { pins: &self.pins, answers, memory }, self.now))
     }
 
     /// The result for a message of an mbox file, where lines that begin with `From ` may have been quoted.
-    pub(super) fn judge_from_mbox(&self, stored: Vec<u8>) -> Verification {
+    pub(super) fn judge_from_mbox(&self, stored: Vec<u8>) -> Result<Verification, DatabaseError> {
         let unquoted = unquoted(&stored);
-        let as_stored = self.judge(stored);
+        let as_stored = self.judge(stored)?;
         let may_be_quoting = matches!(as_stored.verdict, Verdict::Fail(_) | Verdict::Ambiguous)
             || as_stored.body.is_some_and(|body| body == crate::verdict::State::Changed);
         if may_be_quoting && let Some(unquoted) = unquoted {
-            let without_quotes = self.judge(unquoted);
+            let without_quotes = self.judge(unquoted)?;
             if matches!(without_quotes.verdict, Verdict::Pass | Verdict::Expired) {
-                return without_quotes;
+                return Ok(without_quotes);
             }
         }
-        as_stored
+        Ok(as_stored)
     }
+}
+
+/// The first mistake says enough.
+fn first(mistakes: Vec<Mistake>) -> JudgeError {
+    JudgeError::Config(mistakes.into_iter().next().unwrap_or_default())
 }
 
 /// The content of a file, or of standard input where none is named or its name is `-`.

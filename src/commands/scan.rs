@@ -141,12 +141,12 @@ impl Scan {
     fn file(&mut self, path: &Path) -> io::Result<()> {
         if is_mbox(path)? {
             for (number, message) in Mbox::new(BufReader::new(File::open(path)?)).enumerate() {
-                let verification = self.judge.judge_from_mbox(message?);
+                let verification = self.judge.judge_from_mbox(message?).map_err(io::Error::other)?;
                 self.report(&format!("{}#{}", path.display(), number + 1), &verification)?;
             }
             return Ok(());
         }
-        let verification = self.judge.judge(fs::read(path)?);
+        let verification = self.judge.judge(fs::read(path)?).map_err(io::Error::other)?;
         self.report(&path.display().to_string(), &verification)
     }
 

@@ -24,6 +24,8 @@ pub(super) fn for_people(name: &str, verification: &Verification) -> String {
         facts.push(format!("sealed by {domain} ({selector})"));
     }
     facts.extend(verification.trust.map(|trust| format!("key {}", trust.as_str())));
+    let on_ground = verification.known.filter(|_| verification.verdict == Verdict::Missing);
+    facts.extend(on_ground.map(|ground| format!("known to seal by {}", ground.as_str())));
     facts.extend(reason(verification).filter(|reason| reason.contains("lookup")).map(str::to_owned));
     for (what, state) in [("text", verification.text), ("addresses and subject", verification.headers)] {
         facts.extend(state.filter(|state| *state == State::Changed).map(|_| format!("{what} changed")));

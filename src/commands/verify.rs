@@ -43,7 +43,10 @@ pub(super) fn run(args: &Args) -> ExitCode {
                 continue;
             }
         };
-        let verification = judge.judge(stored);
+        let verification = match judge.judge(stored) {
+            Ok(verification) => verification,
+            Err(error) => return fail(error),
+        };
         all_pass &= verification.verdict == Verdict::Pass;
         let text = if args.json {
             Report::new(Some(&name), &verification).to_line()

@@ -22,6 +22,9 @@ pub struct Memory {
     pub now: u64,
     /// By sealing domain; none that nothing is remembered of.
     pub domains: HashMap<DomainName, Remembered>,
+    /// Whether stored mail is judged. Then a remembered key counts though DNS names it no longer, or was not asked: it may
+    /// have sealed the message in its time.
+    pub of_stored_mail: bool,
 }
 
 /// What is remembered of one sealing domain.
@@ -74,12 +77,6 @@ impl Memory {
         domain.self_and_parents().any(|candidate| self.domains.contains_key(&candidate))
     }
 
-    /// The sealing keys of a domain that count without DNS being asked.
-    pub fn sealing_keys(&self, domain: &DomainName) -> impl Iterator<Item = PublicKey> {
-        let keys = self.domains.get(domain).map(|known| known.keys.as_slice()).unwrap_or_default();
-        keys.iter().filter(|known| known.stands_alone() && !known.is_root).map(|known| known.key)
-    }
-
     /// Whether the domain, or a parent of it not above the organisational domain, passed often enough.
     pub fn seals(&self, domain: &DomainName) -> bool {
         domain.self_and_parents().any(|candidate| {
@@ -97,6 +94,11 @@ impl Memory {
         let Some(Remembered { keys, .. }) = self.domains.get(domain) else {
             return self.judge_stranger(domain, looked_up);
         };
+        let judged = self.judge_known(seal, keys, looked_up);
+        if self.of_stored_mail { with_earlier(judged, keys, seal) } else { judged }
+    }
+
+    fn judge_known(&self, seal: &Seal, keys: &[RememberedKey], looked_up: Keys) -> Keys {
         match looked_up {
             // Design note: on trial (`t=y`) nothing is enforced, so whoever forges an unsigned answer would like to say
             // so. Keys on trial are not remembered; a domain of which a key is has left its trial.
@@ -118,7 +120,7 @@ impl Memory {
             }
             Keys::NotFound => match self.delegated(keys, seal) {
                 Some(found) => Keys::found(vec![found]),
-                None => self.judge_stranger(domain, Keys::NotFound),
+                None => self.judge_stranger(&seal.statement.domain, Keys::NotFound),
             },
             other => other,
         }
@@ -149,6 +151,23 @@ impl Memory {
 
     fn is_recent(&self, at: u64) -> bool {
         at.saturating_add(RECENT) >= self.now
+    }
+}
+
+/// What was judged, and behind it the remembered key that made the seal, if one did.
+fn with_earlier(judged: Keys, keys: &[RememberedKey], seal: &Seal) -> Keys {
+    let made_it = |known: &&RememberedKey| {
+        known.stands_alone() && !known.is_root && known.key.verifies(&seal.signed, &seal.signature)
+    };
+    let Some(known) = keys.iter().find(made_it) else { return judged };
+    let earlier = ProvenKey { key: known.key, trust: Trust::Remembered, root: None, trial: false };
+    match judged {
+        Keys::Found { mut proven, contradicting } => {
+            proven.push(earlier);
+            Keys::Found { proven, contradicting }
+        }
+        Keys::NotFound | Keys::Contradicting(_) => Keys::found(vec![earlier]),
+        Keys::Revoked { .. } | Keys::Failed => judged,
     }
 }
 
@@ -313,7 +332,8 @@ mod tests {
         };
         let keys = known.iter().map(remember).collect();
         let remembered = Remembered { keys, passes: passes.to_vec() };
-        Memory { now: NOW, domains: HashMap::from([(domain("example.org"), remembered)]) }
+        let domains = HashMap::from([(domain("example.org"), remembered)]);
+        Memory { now: NOW, domains, of_stored_mail: false }
     }
 
     fn found(seed: u8, trust: Trust, trial: bool) -> Keys {

@@ -8,6 +8,7 @@ use super::database::{self, DatabaseError};
 use super::memory::{ACCEPTED, DELEGATED, OFFERED, REVOKED, recall};
 use crate::domain::DomainName;
 use crate::seal::key::PublicKey;
+use crate::seal::remembered::Memory;
 
 /// What became of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +77,20 @@ impl Memories {
     /// Opens what a gateway has made.
     pub fn open(state: &Path) -> Result<Self, DatabaseError> {
         database::open(state).map(Self)
+    }
+
+    /// Opens what a gateway has made, and changes nothing.
+    pub fn open_to_read(state: &Path) -> Result<Self, DatabaseError> {
+        let path = database::path(state);
+        if !path.exists() {
+            return Err(DatabaseError::None(path));
+        }
+        database::open_to_read(&path).map(Self)
+    }
+
+    /// What is remembered of these domains, for judging a message.
+    pub fn recall(&self, domains: &[DomainName], now: u64) -> Result<Memory, DatabaseError> {
+        recall(&self.0, domains, now)
     }
 
     /// Everything, in the order of names; or one domain.

@@ -3,8 +3,6 @@
 //! Mail makes this grow only where it carries a valid, aligned seal, and then within limits: for one organisational domain,
 //! and in all, where those seen for days never give way to newcomers.
 
-use std::collections::HashMap;
-
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::database::DatabaseError;
@@ -51,7 +49,7 @@ pub(super) fn recall(
     domains: &[DomainName],
     now: u64,
 ) -> Result<Memory, DatabaseError> {
-    let mut memory = Memory { now, domains: HashMap::new() };
+    let mut memory = Memory { now, ..Memory::default() };
     let mut keys = connection
         .prepare("SELECT key, state, last_seen, is_root FROM key WHERE domain = ?1 AND state <> 'offered'")?;
     for domain in domains {

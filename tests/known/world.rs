@@ -123,7 +123,8 @@ impl World {
             revoked: false,
         };
         let remembered = Remembered { keys: vec![key], passes: vec![at; 3] };
-        self.memory = Memory { now: NOW, domains: [(domain(name), remembered)].into() };
+        let domains = [(domain(name), remembered)].into();
+        self.memory = Memory { now: NOW, domains, of_stored_mail: false };
         self
     }
 
