@@ -357,6 +357,71 @@ mod tests {
         assert_eq!(observing.ruling(&verification(Verdict::Pass), &[], &[]), pass);
     }
 
+    const ALL: [Verdict; 10] = [
+        Verdict::Pass,
+        Verdict::None,
+        Verdict::Missing,
+        FAIL,
+        Verdict::Ambiguous,
+        Verdict::Unaligned,
+        Verdict::Expired,
+        Verdict::UnknownKey,
+        Verdict::KeyChanged,
+        Verdict::Temperror,
+    ];
+
+    /// An observer acts on nothing at all, and reports just what would have been done.
+    #[test]
+    fn an_observer_reports_what_enforcing_would_do() {
+        let mut strict = all_published();
+        strict.choices.missing = Choice::Do(Action::Reject);
+        strict.choices.temperror = Choice::Do(Action::Defer);
+        strict.choices.unaligned = Choice::Do(Action::Mark);
+        for policy in [Policy::default(), strict] {
+            let mut observing = policy.clone();
+            observing.choices.mode = Mode::Observe;
+            for verdict in ALL {
+                for known in [None, Some(Ground::Memory), Some(Ground::Policy)] {
+                    for published in [None, Some(Request::None), Some(Request::Reject)] {
+                        let found = Verification { published, ..Verification::new(verdict, known) };
+                        let on_trial = Verification { trial: true, ..found.clone() };
+                        let done = policy.ruling(&found, &[], &[]).action;
+                        let would = (done != Action::Deliver).then_some(done);
+                        let expected = Ruling { action: Action::Deliver, withheld: would };
+                        assert_eq!(observing.ruling(&found, &[], &[]), expected, "{found:?}");
+                        assert_eq!(policy.ruling(&on_trial, &[], &[]), expected, "{found:?}");
+                        assert_eq!(observing.ruling(&on_trial, &[], &[]), expected, "{found:?}");
+                    }
+                }
+            }
+        }
+    }
+
+    /// It is one message for all of its recipients: what one of them has done to it all get, and what is only observed for
+    /// another is told where it is stricter.
+    #[test]
+    fn observed_and_enforced_for_one_message() {
+        let mut observing = exception(&[], &["lab.example.org"], Action::Reject);
+        observing.choices.mode = Mode::Observe;
+        let lenient = exception(&[], &["sales.example.org"], Action::Mark);
+        let policy = Policy { exceptions: vec![observing, lenient], ..Policy::default() };
+        let to = |names: &[&str]| {
+            let recipients: Vec<_> = names.iter().map(|name| Some(domain(name))).collect();
+            let ruling = policy.ruling(&verification(FAIL), &[], &recipients);
+            (ruling.action, ruling.withheld)
+        };
+        let (lab, sales, board) = ("lab.example.org", "sales.example.org", "board.example.org");
+        assert_eq!(to(&[lab]), (Action::Deliver, Some(Action::Reject)));
+        assert_eq!(to(&[lab, sales]), (Action::Mark, Some(Action::Reject)));
+        assert_eq!(to(&[lab, board]), (Action::Quarantine, Some(Action::Reject)));
+        assert_eq!(to(&[sales, board]), (Action::Quarantine, None));
+        // On trial nothing is done for anybody.
+        let on_trial = Verification { trial: true, ..verification(FAIL) };
+        let everybody = [lab, sales, board].map(|name| Some(domain(name)));
+        let expected = Ruling { action: Action::Deliver, withheld: Some(Action::Reject) };
+        assert_eq!(policy.ruling(&on_trial, &[], &everybody), expected);
+    }
+
     fn exception(correspondents: &[&str], recipients: &[&str], fail: Action) -> Exception {
         Exception {
             correspondents: correspondents.iter().map(|name| domain(name)).collect(),

@@ -308,6 +308,64 @@ fn a_forged_answer_makes_no_bad_mail_pass() {
     }
 }
 
+/// SEAL.md §8, docs/SPEC.md §9.4: once an honest key is remembered, nothing unsigned displaces it, calls a trial, or revokes it for
+/// longer than the lie is told.
+#[test]
+fn a_forged_answer_displaces_nothing_that_is_remembered() {
+    let Some(ground) = Ground::new() else { return };
+    let record = |key: &str| {
+        let key = ground.file(key);
+        let arguments =
+            ["dns-record", "--key", word(&key), "--domain", "unsigned.example", "--selector", "gate1"];
+        waxseal(&arguments).text().split('"').nth(1).unwrap().to_owned()
+    };
+    let lies: Vec<(String, String)> = [
+        ("other", record("stolen.pem")),
+        ("trial", record("stolen.pem") + "; t=y"),
+        ("gone", "v=SEAL1; p=; t=y".to_owned()),
+    ]
+    .map(|(selector, text)| (format!("{selector}._attachment-seal.unsigned.example."), text))
+    .into();
+    let policy = "_attachment-seal.unsigned.example.";
+    let lie = move |query: &Query, mut answer: hickory_resolver::proto::op::Message| {
+        if let Some((name, text)) = lies.iter().find(|(name, _)| is_for(query, name)) {
+            answer.answers = vec![unsigned_txt(name, text)];
+            answer.metadata.response_code = hickory_resolver::proto::op::ResponseCode::NoError;
+        }
+        if is_for(query, policy) {
+            answer.answers = vec![unsigned_txt(policy, "v=SEAL1; p=none")];
+        }
+        Some(answer)
+    };
+    let forger = Forger::before(ground.knot.address, lie);
+    let server = Server::taking_all();
+    let gateway = Config::new(ground.folder.path(), "mx.partner.example")
+        .listener("inbound", "verify", server.address, "")
+        .and(&ground.dns(forger.address, "prefer"))
+        .and("[policy]\nfail = \"published\"\nkey_changed = \"published\"\n")
+        .start();
+    let deliver = |selector: &str, key: &str, subject: &str| {
+        let message = ground.sealed("unsigned.example", selector, key, subject);
+        Client::hello(gateway.address("inbound")).deliver("a@b.example", "desk@partner.example", &message);
+        gateway.await_log(&format!("message_id=\"<{subject}@example.org>\""))
+    };
+    let honest = deliver("gate1", "sealing.pem", "first");
+    assert!(honest.contains(r#"verdict="pass" trust="dns""#), "{honest}");
+    let list = ["keys", "list", "--config", word(&gateway.config)];
+    let is_remembered = || waxseal(&list).text().contains("unsigned.example").then_some(());
+    assert!(crate::program::wait_for(is_remembered).is_some());
+    for (selector, key, subject, told) in [
+        ("other", "stolen.pem", "other", r#"verdict="key-changed""#),
+        ("trial", "stolen.pem", "trial", r#"verdict="key-changed""#),
+        ("gone", "sealing.pem", "gone", r#"verdict="fail" reason="revoked-key""#),
+    ] {
+        let line = deliver(selector, key, subject);
+        assert!(line.contains(told) && line.contains(r#"action="quarantine""#), "{line}");
+    }
+    let again = deliver("gate1", "sealing.pem", "again");
+    assert!(again.contains(r#"verdict="pass" trust="remembered""#), "{again}");
+}
+
 /// SIGHUP puts other name servers in force.
 #[test]
 fn a_reload_asks_other_servers() {

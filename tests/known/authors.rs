@@ -1,8 +1,9 @@
 //! The author, and whose seal counts: SEAL.md §6.2, docs/SPEC.md §8 step 2.
 
 use waxseal::doubt::Doubt;
+use waxseal::seal::knowledge::Answer;
 use waxseal::seal::policy_record::Request;
-use waxseal::verdict::Verdict;
+use waxseal::verdict::{Reason, State, Verdict};
 
 use crate::world::*;
 
@@ -27,6 +28,115 @@ fn only_the_authors_own_domain_and_its_parents_are_aligned() {
         let world = World::default().keys(by, &[record(1)], true);
         let found = world.judge(&sealed_by(by, 1, None, &letter(from)));
         assert_eq!((found.verdict, found.domain), (verdict, Some(domain(by))), "{from} by {by}");
+    }
+}
+
+/// Seals put on top of each other, the last one uppermost.
+fn piled(seals: &[(&str, u8)], message: &str) -> String {
+    let field = |(name, seed): &(&str, u8)| {
+        let sealed = sealed_by(name, *seed, None, message);
+        format!("Attachment-Seal:{}\r\n", split_seal(&sealed).0)
+    };
+    seals.iter().rev().map(field).collect::<String>() + message
+}
+
+/// §6.2: aligned seals are tried nearest domain first, in message order within a domain; the first whose signature verifies
+/// counts, and if none does, the first one's result.
+#[test]
+fn aligned_seals_are_tried_nearest_first() {
+    let (near, far) = ("x.example.org", "example.org");
+    let bad = |name: &str| (Verdict::Fail(Reason::BadSignature), name.to_owned());
+    let good = |name: &str| (Verdict::Pass, name.to_owned());
+    // Key 1 is right for both, key 9 for neither.
+    let named = || World::default().keys(near, &[record(1)], true).keys(far, &[record(1)], true);
+    for (seals, expected) in [
+        (&[(far, 1), (near, 1)][..], good(near)),
+        (&[(near, 1), (far, 1)], good(near)),
+        (&[(near, 9), (far, 1)], good(far)),
+        (&[(near, 9), (near, 1)], good(near)),
+        (&[(near, 1), (near, 9)], good(near)),
+        (&[(near, 9), (far, 9)], bad(near)),
+        (&[(far, 9), (near, 9)], bad(near)),
+        (&[("other.example", 1), (far, 1)], good(far)),
+        (&[(far, 1), ("other.example", 1)], good(far)),
+        (&[("y.example.org", 1), ("a.x.example.org", 1), (far, 9)], bad(far)),
+    ] {
+        let found = named().judge(&piled(seals, &letter("a@x.example.org")));
+        let domain = found.domain.unwrap().to_string();
+        assert_eq!((found.verdict, domain), expected, "{seals:?}");
+    }
+    // Within a domain the uppermost decides what is said where none is good.
+    let world = named().key_answer(near, Answer::NotFound { secure: true });
+    let found = world.judge(&piled(&[(far, 9), (near, 9)], &letter("a@x.example.org")));
+    assert_eq!(found.verdict, Verdict::UnknownKey);
+    // Eight are tried, nine are too many.
+    let strangers = [("s.example", 1); 8];
+    let eight = piled(&[&strangers[..7], &[(far, 1)]].concat(), &letter("a@example.org"));
+    assert_eq!(named().judge(&eight).verdict, Verdict::Pass);
+    let nine = piled(&[&strangers[..], &[(far, 1)]].concat(), &letter("a@example.org"));
+    assert_eq!(named().judge(&nine).verdict, Verdict::Fail(Reason::TooManySeals));
+}
+
+/// §6.2, with no aligned seal: a seal whose `d` can't be read is `fail`; a known sealer's message is `missing`; another
+/// domain's seal with a valid signature and dates is `unaligned`; else as no seal.
+#[test]
+fn without_an_aligned_seal() {
+    let world = || World::default().keys("list.example", &[record(1)], true);
+    let from_list = |at| sealed_at(at, "list.example", 1, None, &letter("a@example.org"));
+    let unreadable = |message: &str| message.replace("d=list.example;", "d=LIST.example;");
+    for (message, verdict) in [
+        (from_list(NOW), Verdict::Unaligned),
+        (from_list(NOW - 2 * DAY), Verdict::None),
+        (from_list(NOW + DAY), Verdict::None),
+        (sealed_by("list.example", 9, None, &letter("a@example.org")), Verdict::None),
+        (unreadable(&from_list(NOW)), Verdict::Fail(Reason::MalformedSeal)),
+        (unreadable(&from_list(NOW)) + "more", Verdict::Fail(Reason::MalformedSeal)),
+    ] {
+        assert_eq!(world().judge(&message).verdict, verdict, "{message}");
+        let known = world().policy(DOMAIN, Request::Reject, true).judge(&message);
+        let expected = if verdict.reason().is_some() { verdict } else { Verdict::Missing };
+        assert_eq!(known.verdict, expected, "{message}");
+    }
+    // Lists rewrite From, so `hi` is not compared; what became of the body is reported, and decides nothing.
+    let rewritten =
+        from_list(NOW).replace("From: a@example.org", "From: b@example.org").replace("It", "That");
+    let found = world().judge(&rewritten);
+    assert_eq!(
+        (found.verdict, found.body, found.text),
+        (Verdict::Unaligned, Some(State::Changed), Some(State::Changed))
+    );
+    // A malformed seal of the author's own domain is aligned, and fails as such.
+    let broken = sealed(1).replace("; s=s;", "; s=S;");
+    let found = World::default().keys(DOMAIN, &[record(1)], true).judge(&broken);
+    assert_eq!((found.verdict, found.domain), (Verdict::Fail(Reason::MalformedSeal), Some(domain(DOMAIN))));
+}
+
+/// docs/SPEC.md §2: the organisational domain by the whole list: wildcard and exception rules, the private section, names
+/// that no rule is for. A public suffix has no parent.
+#[test]
+fn nobody_seals_above_the_organisational_domain() {
+    for (from, by, is_aligned) in [
+        ("a@x.b.example.co.uk", "example.co.uk", true),
+        ("a@b.example.ck", "b.example.ck", true),
+        ("a@b.example.ck", "example.ck", false),
+        ("a@x.www.ck", "www.ck", true),
+        ("a@x.www.ck", "ck", false),
+        ("a@x.one.github.io", "one.github.io", true),
+        ("a@x.one.github.io", "github.io", false),
+        ("a@github.io", "github.io", true),
+        ("a@host.corp", "host.corp", true),
+        ("a@x.host.corp", "host.corp", true),
+        ("a@host.corp", "corp", false),
+        ("a@localhost", "localhost", true),
+        ("a@x.xn--55qx5d.cn", "xn--55qx5d.cn", false),
+        ("a@Sub.EXAMPLE.org.", "example.org", true),
+        ("a@\u{fc}.b\u{fc}cher.example", "xn--bcher-kva.example", true),
+        ("a@example\u{3002}org", "example.org", true),
+    ] {
+        let found =
+            World::default().keys(by, &[record(1)], true).judge(&sealed_by(by, 1, None, &letter(from)));
+        let expected = if is_aligned { Verdict::Pass } else { Verdict::Unaligned };
+        assert_eq!(found.verdict, expected, "{from} by {by}");
     }
 }
 

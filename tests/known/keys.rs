@@ -1,7 +1,8 @@
 //! Keys: SEAL.md §7 and §6.4, docs/SPEC.md §9.
 
+use waxseal::seal::format::Seal;
 use waxseal::seal::key::KeyRecord;
-use waxseal::seal::knowledge::{Answer, Failure};
+use waxseal::seal::knowledge::{Answer, Failure, Pin, PinnedKey};
 use waxseal::seal::policy_record::Request;
 use waxseal::verdict::{Ground, Lookup, Reason, Trust, Verdict};
 
@@ -109,4 +110,139 @@ fn an_unsigned_answer_changes_no_remembered_key() {
     let vouched = sealed_by(DOMAIN, 1, Some(delegation(5, 1, "s")), &letter("a@example.org"));
     let found = world.remembering(DOMAIN, 1).judge(&vouched);
     assert_eq!((found.verdict, found.trust, found.root), (Verdict::Pass, Some(Trust::Remembered), None));
+}
+
+/// §7: `nb` ≤ `t` < `x` ≤ `na`: the seal's whole life lies within the delegation's, however the seal is dated.
+#[test]
+fn a_delegation_covers_the_whole_life_of_a_seal() {
+    let world = World::default().root(DOMAIN, 5, true);
+    let (made, expires) = (NOW, NOW + DAY);
+    for (span, verdict) in [
+        ((made, expires), Verdict::Pass),
+        ((made - 1, expires + 1), Verdict::Pass),
+        ((made + 1, expires), Verdict::UnknownKey),
+        ((made, expires - 1), Verdict::UnknownKey),
+        ((made - DAY, made), Verdict::UnknownKey),
+        ((expires, made), Verdict::UnknownKey),
+    ] {
+        let whole = delegation_for(5, 1, "s", (NOW - DAY, NOW + 30 * DAY));
+        let message = sealed_by(DOMAIN, 1, Some(whole), &letter("a@example.org"));
+        let message = with_delegation(&message, delegation_for(5, 1, "s", span).as_str());
+        assert_eq!(world.judge(&message).verdict, verdict, "{span:?}");
+    }
+}
+
+/// The message sealed anew by key 1, with this text as `c`.
+fn with_delegation(message: &str, text: &str) -> String {
+    let (field, rest) = split_seal(message);
+    let mut seal = Seal::parse(field.as_bytes()).unwrap();
+    seal.statement.delegation = Some(text.to_owned());
+    let signature = key(1).sign(&seal.statement.signed()).unwrap();
+    String::from_utf8(seal.statement.to_field(&signature)).unwrap() + rest
+}
+
+/// §7: a delegation that does not hold, or is not of this form, is as if it were not there.
+#[test]
+fn a_bad_delegation_is_as_if_it_were_not_there() {
+    let good = delegation(5, 1, "s");
+    let parts: Vec<&str> = good.as_str().split('.').collect();
+    let message = sealed_by(DOMAIN, 1, Some(good.clone()), &letter("a@example.org"));
+    let with = |at: usize, text: &str| {
+        let mut parts = parts.clone();
+        parts[at] = text;
+        parts.join(".")
+    };
+    let other = key(9).public().to_base64url();
+    for bad in [
+        String::new(),
+        "x".to_owned(),
+        format!("{}.x", good.as_str()),
+        with(0, &other),
+        with(1, "0"),
+        with(2, "1999999999"),
+        with(2, "1234567890123"),
+        with(3, &other),
+        with(4, "AAAA"),
+        delegation(5, 1, "t").as_str().to_owned(),
+        delegation(6, 1, "s").as_str().to_owned(),
+    ] {
+        let changed = with_delegation(&message, &bad);
+        let by_root = World::default().root(DOMAIN, 5, true);
+        assert_eq!(by_root.judge(&changed).verdict, Verdict::UnknownKey, "{bad}");
+        // And the key by itself is as good as ever.
+        let named = World::default().root(DOMAIN, 5, true).keys(DOMAIN, &[record(1)], true);
+        assert_eq!(named.judge(&changed).verdict, Verdict::Pass, "{bad}");
+    }
+}
+
+/// §7: a pinned key without a selector is meant for any, one with a selector for that alone; a pinned key is tried before a
+/// delegation, and a revoked record beats one.
+#[test]
+fn pinned_keys_and_roots_work_together() {
+    let pinned = |selector: Option<&str>, record: Option<KeyRecord>, root: Option<u8>| {
+        let selector = selector.map(|text| text.parse().unwrap());
+        let keys = record.map(|record| PinnedKey { selector, record }).into_iter().collect();
+        let roots = root.map(|seed| key(seed).public()).into_iter().collect();
+        let mut world = World::default();
+        world.pins.add(domain(DOMAIN), Pin { keys, roots, subdomains: true, ..Pin::default() });
+        world
+    };
+    let vouched = sealed_by(DOMAIN, 1, Some(delegation(5, 1, "s")), &letter("a@example.org"));
+    let fail = Verdict::Fail;
+    for (selector, record, root, verdict, trust) in [
+        (None, Some(record(1)), None, Verdict::Pass, Some(Trust::Pinned)),
+        (Some("s"), Some(record(1)), None, Verdict::Pass, Some(Trust::Pinned)),
+        (Some("t"), Some(record(1)), None, Verdict::KeyChanged, None),
+        (None, Some(record(1)), Some(5), Verdict::Pass, Some(Trust::Pinned)),
+        (None, Some(record(9)), Some(5), Verdict::Pass, Some(Trust::Root)),
+        (None, None, Some(5), Verdict::Pass, Some(Trust::Root)),
+        (None, None, Some(6), Verdict::KeyChanged, None),
+        (None, Some(record(9)), Some(6), fail(Reason::BadSignature), None),
+        (Some("s"), Some(REVOKED), Some(5), fail(Reason::RevokedKey), None),
+        (Some("t"), Some(REVOKED), Some(5), Verdict::Pass, Some(Trust::Root)),
+    ] {
+        let found = pinned(selector, record, root).judge(&vouched);
+        assert_eq!((found.verdict, found.trust), (verdict, trust), "{selector:?} {record:?} {root:?}");
+        assert_eq!(found.known, Some(Ground::Pinned));
+    }
+}
+
+/// §8: strength of the key's proof, strongest first, is part of every result: `pinned`, `root`, `dnssec`, `remembered`, `dns`.
+#[test]
+fn the_strongest_proof_is_named() {
+    assert!(Trust::Pinned > Trust::Root && Trust::Root > Trust::Dnssec);
+    assert!(Trust::Dnssec > Trust::Remembered && Trust::Remembered > Trust::Dns);
+    let vouched = sealed_by(DOMAIN, 1, Some(delegation(5, 1, "s")), &letter("a@example.org"));
+    for (key_secure, root_secure, remembered, trust) in [
+        (false, false, false, Trust::Dns),
+        (false, false, true, Trust::Remembered),
+        (true, false, true, Trust::Dnssec),
+        (false, true, true, Trust::Dnssec),
+        (true, false, false, Trust::Dnssec),
+    ] {
+        let world = World::default().keys(DOMAIN, &[record(1)], key_secure).root(DOMAIN, 5, root_secure);
+        let world = if remembered { world.remembering(DOMAIN, 1) } else { world };
+        assert_eq!(world.judge(&vouched).trust, Some(trust), "{key_secure} {root_secure} {remembered}");
+    }
+    // In results that are no pass as well.
+    let swapped = sealed(1).replace("<1@example.org>", "<2@example.org>");
+    let found = World::default().keys(DOMAIN, &[record(1)], true).judge(&swapped);
+    assert_eq!((found.verdict, found.trust), (Verdict::Fail(Reason::OtherMessage), Some(Trust::Dnssec)));
+}
+
+/// docs/SPEC.md §9.4: `t=y` of a domain known to seal counts only for seals by that key: naming the selector of a trial must
+/// not have a bad seal, or none, treated better.
+#[test]
+fn the_selector_of_a_trial_is_no_way_out() {
+    let trial = KeyRecord { trial: true, ..record(1) };
+    let revoked = KeyRecord { trial: true, ..REVOKED };
+    let known = || World::default().policy(DOMAIN, Request::Reject, true);
+    for (records, seed, verdict, on_trial) in [
+        (trial, 1, Verdict::Pass, true),
+        (trial, 9, Verdict::Fail(Reason::BadSignature), false),
+        (revoked, 9, Verdict::Fail(Reason::RevokedKey), false),
+    ] {
+        let found = known().keys(DOMAIN, &[records], true).judge(&sealed(seed));
+        assert_eq!((found.verdict, found.trial), (verdict, on_trial));
+    }
 }

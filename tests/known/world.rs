@@ -68,7 +68,11 @@ pub(crate) fn sealed(seed: u8) -> String {
 
 /// A root's statement that a key may seal for example.org under a selector, for a month.
 pub(crate) fn delegation(root: u8, seed: u8, selector: &str) -> Delegation {
-    let span = (NOW - DAY, NOW + 30 * DAY);
+    delegation_for(root, seed, selector, (NOW - DAY, NOW + 30 * DAY))
+}
+
+/// The same for another time.
+pub(crate) fn delegation_for(root: u8, seed: u8, selector: &str, span: (u64, u64)) -> Delegation {
     Delegation::new(&key(root), &domain(DOMAIN), &selector.parse().unwrap(), key(seed).public(), span)
         .unwrap()
 }
@@ -135,4 +139,11 @@ impl World {
     pub(crate) fn judge(&self, message: &str) -> Verification {
         verify(&Message::new(message.as_bytes()), &self.knowledge(), NOW + 600)
     }
+}
+
+/// The value of the seal on top of a message, and what is below it.
+pub(crate) fn split_seal(message: &str) -> (&str, &str) {
+    let end = message.match_indices("\r\n").find(|(at, _)| !message[at + 2..].starts_with([' ', '\t']));
+    let (field, rest) = message.split_at(end.unwrap().0 + 2);
+    (field.trim_end().strip_prefix("Attachment-Seal:").unwrap(), rest)
 }
