@@ -125,6 +125,9 @@ pub fn summary(verification: &Verification) -> String {
         Verdict::Temperror if verification.key_lookup == Some(Lookup::Bogus) => {
             format!("the key cannot be had: DNSSEC says that the answer for {domain} is forged")
         }
+        Verdict::Temperror if matches!(verification.key_lookup, Some(Lookup::Insecure | Lookup::Secure)) => {
+            format!("what is remembered of {domain} cannot be read for now")
+        }
         Verdict::Temperror => "the key cannot be looked up for now".to_owned(),
     }
 }
@@ -137,6 +140,7 @@ pub fn reason(verification: &Verification) -> Option<&'static str> {
     match (verification.verdict, verification.key_lookup, verification.policy_lookup) {
         (Verdict::Fail(reason), ..) => Some(reason.as_str()),
         (Verdict::Temperror, Some(Lookup::Bogus), _) => Some("key-lookup-bogus"),
+        (Verdict::Temperror, Some(Lookup::Insecure | Lookup::Secure), _) => Some("memory-unreadable"),
         (Verdict::Temperror, ..) => Some("key-lookup-failed"),
         (_, _, Some(Lookup::Bogus)) if policy_matters => Some("policy-lookup-bogus"),
         (_, _, Some(Lookup::Failed)) if policy_matters => Some("policy-lookup-failed"),

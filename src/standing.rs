@@ -90,8 +90,8 @@ pub struct Standing {
 }
 
 impl Standing {
-    /// Looks up what is known of a message's author and of the domains of its seals. Memory that cannot be had is no
-    /// reason to hold mail up: it is then judged as if nothing were remembered.
+    /// Looks up what is known of a message's author and of the domains of its seals. Memory that cannot be read is no
+    /// reason to hold all mail up: only a key that nothing but an unsigned answer proves has to wait for it.
     pub async fn of(
         message: &Message<'_>,
         pins: &Arc<CurrentPins>,
@@ -105,8 +105,8 @@ impl Standing {
             let memory = match recorder.map(|recorder| recorder.recall(&domains, now)) {
                 Some(Ok(memory)) => memory,
                 Some(Err(error)) => {
-                    error!(%error, "memory cannot be read; the message is judged without");
-                    Memory { now, ..Memory::default() }
+                    error!(%error, "memory cannot be read; the message is judged without, or put off");
+                    Memory { now, unreadable: true, ..Memory::default() }
                 }
                 None => Memory { now, ..Memory::default() },
             };

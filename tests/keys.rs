@@ -359,6 +359,9 @@ fn stored_mail_is_judged_by_what_the_gateway_knows() {
     site.stop();
     site.done(&["keys", "forget", "--pin", "example.org"]);
     assert_eq!(examine(&genuine, &config), ["pass", "remembered", "null"]);
+    for suffix in ["-wal", "-shm"] {
+        let _ = std::fs::remove_file(site.path(&format!("state/memory.sqlite{suffix}")));
+    }
     std::fs::write(site.path("state/memory.sqlite"), "no database, whatever else it may be").unwrap();
     let failed = waxseal_reading(&genuine, &[&["verify", "--json"], &config[..]].concat());
     failed.assert_failed("the database cannot be used");
@@ -526,6 +529,83 @@ fn a_broken_memory_holds_no_mail_up() {
     assert_eq!(site.delivered(&site.sealed("a.pem", "gate1", "first")), "pass");
     assert_eq!(site.delivered(&letter::plain(SENDER, "unsealed")), "none");
     assert_eq!(site.command(&["keys", "list"]).status, 2);
+}
+
+/// Where memory cannot be read while the gateway runs, a key that only an unsigned answer names may be a forger's: such mail is
+/// put off. All other mail goes on.
+#[test]
+fn a_memory_that_cannot_be_read_lets_no_forged_key_in() {
+    let site = Site::new("");
+    site.dns.publish("gate1", &site.key("a.pem"), false);
+    site.befriend("a.pem", "gate1");
+    let database = rusqlite::Connection::open(site.path("state/memory.sqlite")).unwrap();
+    database.execute_batch("ALTER TABLE key RENAME TO lost").unwrap();
+    site.dns.publish("gate2", &site.key("b.pem"), false);
+    for (key, selector) in [("b.pem", "gate2"), ("a.pem", "gate1"), ("b.pem", "gate3")] {
+        let reply = site.send(&site.sealed(key, selector, "unsure"));
+        assert_eq!(reply, "451 4.7.0 what is remembered of example.org cannot be read for now");
+    }
+    assert_eq!(site.delivered(&letter::plain(SENDER, "unsealed")), "none");
+    site.dns.publish("gate2", &site.key("c.pem"), true);
+    assert_eq!(site.delivered(&site.sealed("c.pem", "gate2", "proved")), "pass");
+
+    database.execute_batch("ALTER TABLE lost RENAME TO key").unwrap();
+    assert_eq!(site.delivered(&site.sealed("a.pem", "gate1", "mended")), "pass");
+}
+
+/// Another program that holds the database, be it for writing, keeps no mail waiting.
+#[test]
+fn a_locked_memory_holds_no_mail_up() {
+    let mut site = Site::new("");
+    site.dns.publish("gate1", &site.key("a.pem"), false);
+    site.befriend("a.pem", "gate1");
+    let database = rusqlite::Connection::open(site.path("state/memory.sqlite")).unwrap();
+    database.execute_batch("BEGIN IMMEDIATE").unwrap();
+    assert_eq!(site.delivered(&site.sealed("a.pem", "gate1", "locked")), "pass");
+    assert_eq!(site.delivered(&letter::plain(SENDER, "unsealed")), "missing");
+    database.execute_batch("ROLLBACK").unwrap();
+    site.stop();
+    assert_eq!(site.await_passes(4)["verdicts"]["missing"], json!(1), "and is written down after all");
+}
+
+/// `mode = "observe"`: nothing is acted on, and the report says what would have been held, and why.
+#[test]
+fn a_report_says_what_would_have_been_held() {
+    let mut site = Site::new("[policy]\nmode = \"observe\"\nmissing = \"reject\"\nunknown_key = \"defer\"\n");
+    site.dns.publish("gate1", &site.key("a.pem"), false);
+    assert_eq!(site.delivered(&site.sealed("a.pem", "gate9", "unknown")), "unknown-key");
+    site.befriend("a.pem", "gate1");
+    let swapped = letter::swapped(&String::from_utf8(site.sealed("a.pem", "gate1", "swapped")).unwrap());
+    site.dns.publish("gate2", &site.key("b.pem"), false);
+    for (message, verdict) in [
+        (swapped.into_bytes(), "fail"),
+        (site.sealed("b.pem", "gate2", "another key"), "key-changed"),
+        (letter::plain(SENDER, "unsealed"), "missing"),
+    ] {
+        assert_eq!(site.delivered(&message), verdict);
+        let text = String::from_utf8(site.next_hop.received().pop().unwrap().message).unwrap();
+        assert!(!text.contains("X-Attachment-Seal-Warning"), "{text}");
+    }
+    site.stop();
+    let report = site.done(&["report", "--json"]).json().remove(0);
+    let messages = report["messages"].as_array().unwrap();
+    let found: Vec<_> = messages
+        .iter()
+        .map(|message| ["verdict", "asked", "done"].map(|member| message[member].as_str().unwrap()))
+        .collect();
+    assert_eq!(
+        found,
+        [
+            ["unknown-key", "defer", "deliver"],
+            ["fail", "quarantine", "deliver"],
+            ["key-changed", "quarantine", "deliver"],
+            ["missing", "reject", "deliver"],
+        ]
+    );
+    let text = site.done(&["report"]);
+    let title = "Would have been kept from their readers, had the policy been enforced: 4";
+    assert!(text.text().contains(title) && text.text().contains("known by memory"), "{}", text.text());
+    assert!(!text.text().contains("Were kept"), "{}", text.text());
 }
 
 #[test]

@@ -25,6 +25,8 @@ pub struct Memory {
     /// Whether stored mail is judged. Then a remembered key counts though DNS names it no longer, or was not asked: it may
     /// have sealed the message in its time.
     pub of_stored_mail: bool,
+    /// Whether what is remembered could not be read. Then nobody can say whether an unsigned answer contradicts it.
+    pub unreadable: bool,
 }
 
 /// What is remembered of one sealing domain.
@@ -129,6 +131,12 @@ impl Memory {
     /// What memory makes of the keys of a domain that it holds no key of.
     fn judge_stranger(&self, domain: &DomainName, looked_up: Keys) -> Keys {
         match looked_up {
+            Keys::NotFound if self.unreadable => Keys::Failed,
+            Keys::Found { proven, .. } if self.unreadable => {
+                let proved =
+                    Keys::found(proven.into_iter().filter(|key| key.trust > Trust::Remembered).collect());
+                if proved == Keys::NotFound { Keys::Failed } else { proved }
+            }
             // Else changing `s` would be a way out.
             Keys::NotFound if self.seals(domain) => Keys::Contradicting(Vec::new()),
             other => other,
@@ -333,7 +341,7 @@ mod tests {
         let keys = known.iter().map(remember).collect();
         let remembered = Remembered { keys, passes: passes.to_vec() };
         let domains = HashMap::from([(domain("example.org"), remembered)]);
-        Memory { now: NOW, domains, of_stored_mail: false }
+        Memory { now: NOW, domains, ..Memory::default() }
     }
 
     fn found(seed: u8, trust: Trust, trial: bool) -> Keys {
@@ -369,6 +377,19 @@ mod tests {
             (&revoked, found(1, Trust::Dnssec, false), found(1, Trust::Dnssec, false)),
         ] {
             assert_eq!(memory.judge(&plain, looked_up.clone()), expected, "{looked_up:?}");
+        }
+    }
+
+    /// Nobody can say whether it contradicts what is known: the message may come again.
+    #[test]
+    fn an_unsigned_key_waits_for_a_memory_that_cannot_be_read() {
+        let unreadable = Memory { unreadable: true, ..Memory::default() };
+        let judge = |looked_up| unreadable.judge(&seal(&key(2), None), looked_up);
+        for waits in [found(2, Trust::Dns, false), found(2, Trust::Dns, true), Keys::NotFound, Keys::Failed] {
+            assert_eq!(judge(waits), Keys::Failed);
+        }
+        for proved in [found(2, Trust::Dnssec, false), Keys::Revoked { trial: false }] {
+            assert_eq!(judge(proved.clone()), proved);
         }
     }
 

@@ -128,7 +128,7 @@ impl World {
         };
         let remembered = Remembered { keys: vec![key], passes: vec![at; 3] };
         let domains = [(domain(name), remembered)].into();
-        self.memory = Memory { now: NOW, domains, of_stored_mail: false };
+        self.memory = Memory { now: NOW, domains, ..Memory::default() };
         self
     }
 
