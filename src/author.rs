@@ -27,16 +27,30 @@ const MAX_DOMAINS: usize = 16;
 const MAX_PLACES: usize = 4_096;
 
 impl Author {
-    /// Reads the author off a message's header section.
+    /// Reads the author off a message's header section, as any reader may.
     pub fn of(header: &HeaderSection<'_>) -> Self {
-        let values: Vec<Vec<u8>> = header.all("From").map(Field::unfolded).collect();
-        if let [value] = values.as_slice()
-            && let Some(domain) = sole_mailbox(value)
+        if header.disguised_froms.is_empty() {
+            return Self::as_written(header);
+        }
+        Self::unclear(header)
+    }
+
+    /// Reads the author off the From fields alone, as whoever seals does: it refuses a header section that is not clean.
+    pub fn as_written(header: &HeaderSection<'_>) -> Self {
+        let mut froms = header.all("From");
+        if let (Some(from), None) = (froms.next(), froms.next())
+            && let Some(domain) = sole_mailbox(&from.unfolded())
         {
             return Author::One(domain);
         }
+        Self::unclear(header)
+    }
+
+    fn unclear(header: &HeaderSection<'_>) -> Self {
+        let values: Vec<Vec<u8>> = header.all("From").map(Field::unfolded).collect();
         let mut candidates = Candidates::default();
-        for reading in values.iter().flat_map(|value| readings(value)) {
+        let disguised = header.disguised_froms.iter().copied();
+        for reading in values.iter().map(Vec::as_slice).chain(disguised).flat_map(readings) {
             candidates.add(&reading);
         }
         Author::Unclear(candidates)
@@ -323,6 +337,16 @@ mod tests {
         let raw = b"From: a@b\xfccher.example\r\n";
         let found = Author::of(&HeaderSection::parse(raw));
         assert!(found.domains().contains(&"xn--bcher-kva.example".parse().unwrap()), "{found:?}");
+    }
+
+    /// Whoever checks counts it; whoever seals has a From field of his own, and refuses such a header section.
+    #[test]
+    fn a_disguised_from_is_one_for_readers() {
+        let header = HeaderSection::parse(b"From: a@example.org\r\nFr\0om: b@other.example\r\n\r\n");
+        assert_eq!(Author::as_written(&header), Author::One("example.org".parse().unwrap()));
+        let found = Author::of(&header);
+        assert!(matches!(found, Author::Unclear(_)));
+        assert_eq!(found.domains().len(), 2);
     }
 
     #[test]

@@ -121,8 +121,10 @@ pub struct Fault {
 pub struct HeaderSection<'a> {
     /// The fields in message order.
     pub fields: Vec<Field<'a>>,
-    /// What is unclean about the section, by line; at most 16 are kept.
+    /// What is unclean about the section, by line; at most 16 are kept, and that it is too long.
     pub faults: Vec<Fault>,
+    /// Values of lines that are no From field, and that some reader takes for one; at most 16.
+    pub disguised_froms: Vec<&'a [u8]>,
     /// Offset of the body: just behind the blank line, or where the section was cut off.
     pub body_start: usize,
     /// Whether a blank line ended the section.
@@ -146,8 +148,13 @@ impl<'a> HeaderSection<'a> {
         end: usize,
         is_delimiter: impl Fn(&[u8]) -> bool,
     ) -> Self {
-        let mut section =
-            Self { fields: Vec::new(), faults: Vec::new(), body_start: end, has_blank_line: false };
+        let mut section = Self {
+            fields: Vec::new(),
+            faults: Vec::new(),
+            disguised_froms: Vec::new(),
+            body_start: end,
+            has_blank_line: false,
+        };
         let mut at = start;
         let mut number = 0;
         while at < end {
@@ -178,6 +185,8 @@ impl<'a> HeaderSection<'a> {
         let line = message[start..end].strip_suffix(b"\r\n").unwrap_or(&message[start..end]);
         if memchr2(b'\r', b'\n', line).is_some() {
             self.fault(number, Doubt::BareLineEnd);
+            // Some readers end a line there, so that another field begins.
+            line.split(|octet| matches!(octet, b'\r' | b'\n')).skip(1).for_each(|line| self.unmask(line));
         }
         if memchr(0, line).is_some() {
             self.fault(number, Doubt::Nul);
@@ -225,14 +234,26 @@ impl<'a> HeaderSection<'a> {
         if looks_like_mime_name(trimmed) {
             self.fault(number, Doubt::LookalikeField);
         } else if trimmed.is_empty() || !trimmed.iter().all(|octet| matches!(octet, 33..=126)) {
+            self.unmask(line);
             return self.fault(number, Doubt::JunkHeaderLine);
         }
         self.fields.push(Field { name: trimmed, value, start, end });
     }
 
     fn fault(&mut self, line: usize, doubt: Doubt) {
-        if self.faults.len() < MAX_FAULTS {
+        if self.faults.len() < MAX_FAULTS || doubt == Doubt::HeaderTooLong {
             self.faults.push(Fault { line, doubt });
+        }
+    }
+
+    /// Notes a line that is a From field to readers who drop what does not belong in a field's name.
+    fn unmask(&mut self, line: &'a [u8]) {
+        let Some(colon) = memchr(b':', line) else { return };
+        let (name, value) = (&line[..colon], &line[colon + 1..]);
+        let printable = name.iter().copied().filter(|octet| matches!(octet, 33..=126));
+        let is_from = printable.map(|octet| octet.to_ascii_lowercase()).eq(*b"from");
+        if is_from && self.disguised_froms.len() < MAX_FAULTS {
+            self.disguised_froms.push(value);
         }
     }
 
@@ -493,6 +514,28 @@ mod tests {
     fn what_continues_junk_is_junk() {
         let header = HeaderSection::parse(b"A: b\r\njunk\r\n more\r\nC: d\r\n\r\n");
         assert_eq!(header.fields.iter().map(|field| field.value).collect::<Vec<_>>(), [b" b", b" d"]);
+    }
+
+    #[test]
+    fn finds_disguised_from_fields() {
+        for (section, found) in [
+            ("From: a\r\n", 0),
+            ("From : a\r\n", 0),
+            ("X-From: a\r\nFromage: b\r\n\u{e9}: x\r\n", 0),
+            ("From someone Mon Nov 23 09:00:00\r\n", 0),
+            ("Fr\0om: a\r\n", 1),
+            ("\0From: a\r\n", 1),
+            ("\u{feff}From: a\r\n", 1),
+            ("From\u{a0}: a\r\n", 1),
+            ("From\x0b: a\r\n", 1),
+            ("X: b\nFrom: a\r\n", 1),
+            ("X: b\rFROM: a\nFrom: c\r\n", 2),
+        ] {
+            let text = format!("{section}\r\n");
+            let header = HeaderSection::parse(text.as_bytes());
+            assert_eq!(header.disguised_froms.len(), found, "{section:?}");
+            assert!(found == 0 || !header.doubts().is_empty(), "{section:?}");
+        }
     }
 
     #[test]

@@ -107,6 +107,11 @@ impl Origin {
         Self { author: Author::of(header), message_id }
     }
 
+    /// Of a message that may be ours to seal.
+    fn to_seal(header: &HeaderSection<'_>) -> Self {
+        Self { author: Author::as_written(header), ..Self::of(header) }
+    }
+
     /// Who seals for the author, if we do.
     fn sealer(&self, setup: &Setup) -> Option<Arc<Sealer>> {
         match &self.author {

@@ -27,7 +27,7 @@ impl<L: LookupKey> Gateway<L> {
         mut message: Content,
         body: ArrivingBody,
     ) -> Decision {
-        let origin = Origin::of(&HeaderSection::parse(message.head()));
+        let origin = Origin::to_seal(&HeaderSection::parse(message.head()));
         let Some(sealer) = origin.sealer(&running.setup) else {
             return Decision::relay(message, Edits::none(), origin.account("pass", NOT_OURS));
         };
@@ -72,7 +72,7 @@ impl<L: LookupKey> Gateway<L> {
 
     /// What is not ours to seal goes through as it is, which its header section alone decides.
     pub(super) fn wave_foreign_through(&self, running: &Running, head: &[u8]) -> Option<(Edits, Account)> {
-        let origin = Origin::of(&HeaderSection::parse(head));
+        let origin = Origin::to_seal(&HeaderSection::parse(head));
         let is_ours = origin.sealer(&running.setup).is_some();
         (!is_ours).then(|| (Edits::none(), origin.account("pass", NOT_OURS)))
     }

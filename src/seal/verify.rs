@@ -46,6 +46,10 @@ fn check(message: &Message<'_>, author: &Author, knowledge: &Knowledge<'_>, now:
         if known.is_none() && author.is_crowd() {
             return Verification::doubtful(Doubt::BadFrom, known);
         }
+        // Nor is it known what stands below the part that was read.
+        if known.is_none() && message.header().doubts().contains(Doubt::HeaderTooLong) {
+            return Verification::doubtful(Doubt::HeaderTooLong, known);
+        }
         return Verification::new(if known.is_some() { Verdict::Missing } else { Verdict::None }, known);
     }
     if seals.len() > MAX_SEALS {

@@ -182,6 +182,9 @@ fn no_disguise_silences_missing() {
             "b@d.example (a@example.org), c@d.example",
             "b@d.example\r\nFrom: a@example.org",
             "a@sales.example.org, b@d.example",
+            "b@d.example\r\nFr\0om: a@example.org",
+            "b@d.example\r\n\u{feff}From: a@example.org",
+            "b@d.example\r\nX: y\nFrom: a@example.org",
             &(decoys(15) + "a@example.org"),
         ] {
             assert_eq!(world.judge(&letter(from)).verdict, Verdict::Missing, "{from}");
@@ -190,6 +193,11 @@ fn no_disguise_silences_missing() {
         assert_eq!(crowd.verdict, Verdict::Ambiguous);
         assert!(crowd.doubts.contains(Doubt::BadFrom), "a crowd");
     }
+    // What stands below a header section of 1 MiB is not read.
+    let long = "X: y\r\n".repeat(1 << 18) + &letter("a@example.org");
+    let found = pinned.judge(&long);
+    assert_eq!(found.verdict, Verdict::Ambiguous);
+    assert!(found.doubts.contains(Doubt::HeaderTooLong));
     // One address is what its angle brackets hold, whatever name it goes by.
     let found = pinned.judge(&letter("\"a@example.org\" <b@other.example>"));
     assert_eq!(found.verdict, Verdict::None);
