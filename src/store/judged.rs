@@ -190,6 +190,17 @@ mod tests {
     }
 
     #[test]
+    fn days_of_work_are_counted_before_today() {
+        let state = tempfile::tempdir().unwrap();
+        let connection = database::open_or_make(state.path()).unwrap();
+        for ago in [0, 1, 1, 2, 30, 31, 1_000] {
+            record(&connection, &judged(NOW - ago * DAY, "pass", "deliver", "deliver")).unwrap();
+        }
+        assert_eq!(days_before(&connection, NOW).unwrap(), 3);
+        assert_eq!(days_before(&connection, NOW + 1_000 * DAY).unwrap(), 0);
+    }
+
+    #[test]
     fn a_flood_pushes_the_oldest_out() {
         let state = tempfile::tempdir().unwrap();
         let mut connection = database::open_or_make(state.path()).unwrap();

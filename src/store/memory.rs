@@ -473,6 +473,29 @@ mod tests {
         assert_eq!(after, before);
     }
 
+    /// Hosts whose mail their organisation's gateway seals are many; they leave room for domains that seal.
+    #[test]
+    fn authors_below_take_half_of_the_room() {
+        let (_state, connection) = made();
+        let bounds = Bounds { domains: 50, of_organisation: 10 };
+        let by = |name: &str, author: Option<String>| {
+            let mut sealed = sealed(name, 1, NOW);
+            if let Lesson::Sealed { author: below, .. } = &mut sealed.lesson {
+                *below = author.map(|name| domain(&name));
+            }
+            learn(&connection, &sealed, bounds).unwrap()
+        };
+        for n in 0..20 {
+            assert_eq!(by("a.example", Some(format!("h{n}.a.example"))), Learned::Taken);
+        }
+        let all: u64 = connection.query_row("SELECT count(*) FROM domain", [], |row| row.get(0)).unwrap();
+        assert_eq!(all, 5);
+        assert_eq!(by("sales.a.example", None), Learned::Taken);
+        let of_host =
+            &recall(&connection, &[domain("h0.a.example")], NOW).unwrap().domains[&domain("h0.a.example")];
+        assert!(of_host.keys.is_empty() && of_host.passes.is_empty());
+    }
+
     /// A memory full of domains that do not give way costs a newcomer no more than an empty one.
     #[test]
     fn who_gives_way_is_found_without_a_search() {
