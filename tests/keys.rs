@@ -553,6 +553,34 @@ fn a_memory_that_cannot_be_read_lets_no_forged_key_in() {
     assert_eq!(site.delivered(&site.sealed("a.pem", "gate1", "mended")), "pass");
 }
 
+/// A disk that is full for the memory is none for mail: nothing waits for what cannot be written.
+#[test]
+fn a_memory_that_cannot_grow_holds_no_mail_up() {
+    let folder = program::folder();
+    let key = folder.path().join("a.pem");
+    let record = program::keygen(&key);
+    let next_hop = Server::taking_all();
+    let config = Config::new(folder.path(), "mx.partner.example")
+        .listener("inbound", "verify", next_hop.address, "clients = [\"127.0.0.0/8\"]")
+        .pinning(&record);
+    drop(config.start());
+    // Room for the database as it is, and for a few messages more.
+    let gateway = config.start_with_file_limit(200);
+    let arguments = ["seal", "--key", word(&key), "--domain", "example.org", "--selector", "gate1"];
+    let sealed = waxseal_reading(&letter::plain(SENDER, "full"), &arguments).stdout;
+    let is_full = || gateway.log().iter().any(|line| line.contains("memory cannot be written; mail goes on"));
+    let deliver = || {
+        let reply = Client::hello(gateway.address("inbound")).deliver(SENDER, RECIPIENT, &sealed);
+        assert_eq!(reply, "250 2.0.0 taken");
+        is_full().then_some(())
+    };
+    assert!(wait_for(deliver).is_some(), "{:#?}", gateway.log());
+    assert!(deliver().is_some());
+    let last = String::from_utf8(next_hop.received().pop().unwrap().message).unwrap();
+    assert!(last.contains("x-attachment-seal=pass"), "{last}");
+    assert!(!gateway.log().iter().any(|line| line.contains("memory cannot be read")), "{:#?}", gateway.log());
+}
+
 /// Another program that holds the database, be it for writing, keeps no mail waiting.
 #[test]
 fn a_locked_memory_holds_no_mail_up() {
