@@ -9,7 +9,6 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use program::smtp::{Client, Server};
 use program::{Config, Ended, Gateway, letter, wait_for, waxseal, waxseal_reading, word};
@@ -19,12 +18,9 @@ use tokio::sync::watch;
 use waxseal::config::{self, ListenAddress};
 use waxseal::domain::{DomainName, Selector};
 use waxseal::lookup::LookupKey;
-use waxseal::seal::delegation::Delegations;
-use waxseal::seal::key::{KeyRecord, SealingKey};
+use waxseal::seal::key::KeyRecord;
 use waxseal::seal::knowledge::Answer;
-use waxseal::seal::message::Message;
 use waxseal::seal::policy_record::PolicyRecord;
-use waxseal::seal::sign::{Moment, Sealer, seal};
 use waxseal::service::{Reloader, Service};
 use waxseal::setup::Setup;
 
@@ -122,22 +118,10 @@ impl Site {
         sealed.stdout
     }
 
-    /// Has three messages delivered that were sealed at different times: they prove a habit.
+    /// Has three messages delivered: they prove a habit.
     fn befriend(&self, key: &str, selector: &str) -> Value {
-        let pem = std::fs::read_to_string(self.path(key)).unwrap();
-        let sealer = Sealer {
-            domain: "example.org".parse().unwrap(),
-            selector: selector.parse().unwrap(),
-            key: SealingKey::from_pem(&pem).unwrap(),
-            lifetime: 86_400,
-            delegations: Delegations::default(),
-        };
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
         for n in 1..=3 {
-            let letter = letter::with_attachments(&format!("n {n}"));
-            let moment = Moment { now: now - n, random: [0; 16] };
-            let edits = seal(&Message::new(&letter), &sealer, moment).unwrap();
-            assert_eq!(self.delivered(&edits.apply(&letter)), "pass");
+            assert_eq!(self.delivered(&self.sealed(key, selector, &format!("n {n}"))), "pass");
         }
         self.await_passes(3)
     }

@@ -35,17 +35,15 @@ pub struct Remembered {
     /// The keys that were accepted, whatever became of them. None where nothing was seen but that a parent's seal covered
     /// the domain's mail.
     pub keys: Vec<RememberedKey>,
-    /// When the newest of its messages that passed were sealed, at most [`PASSES`] different times, in Unix seconds.
+    /// When its newest passes were, at most [`PASSES`], in Unix seconds.
     pub passes: Vec<u64>,
 }
 
 impl Remembered {
-    /// Notes a pass. It is the time of sealing that is noted, and each one once: one message that somebody sends again and
-    /// again proves no habit.
-    pub fn note_pass(&mut self, sealed_at: u64) {
-        self.passes.push(sealed_at);
+    /// Notes a pass.
+    pub fn note_pass(&mut self, at: u64) {
+        self.passes.push(at);
         self.passes.sort_unstable_by(|one, other| other.cmp(one));
-        self.passes.dedup();
         self.passes.truncate(PASSES);
     }
 }
@@ -219,8 +217,8 @@ pub enum Lesson {
         key: PublicKey,
         /// The root that vouched for the key, where that was the proof; it is remembered as well.
         root: Option<PublicKey>,
-        /// When the message was sealed, in Unix seconds, if it passed.
-        passed: Option<u64>,
+        /// Whether the message passed.
+        passed: bool,
         /// The author's domain, where it is one below the sealing domain.
         author: Option<DomainName>,
         /// Whether the key is pinned, or vouched for by a pinned root.
@@ -268,7 +266,7 @@ impl Observation {
                     selector: selector.clone(),
                     key,
                     root: verification.root,
-                    passed: verification.sealed_at.filter(|_| verification.verdict == Verdict::Pass),
+                    passed: verification.verdict == Verdict::Pass,
                     author: author.filter(|author| *author != domain).cloned(),
                     pinned: verification.known == Some(crate::verdict::Ground::Pinned),
                 }
@@ -457,7 +455,7 @@ mod tests {
             Observation::of(&verification, Some(&author), NOW).map(|observation| observation.lesson)
         };
         let sealed = |verdict, trust| match lesson(result(verdict, Some(trust))) {
-            Some(Lesson::Sealed { passed, root, .. }) => Some((passed.is_some(), root.is_some())),
+            Some(Lesson::Sealed { passed, root, .. }) => Some((passed, root.is_some())),
             _ => None,
         };
         assert_eq!(sealed(Verdict::Pass, Trust::Dns), Some((true, true)));

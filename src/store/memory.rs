@@ -72,7 +72,7 @@ pub(super) fn recall(
     Ok(memory)
 }
 
-/// When the newest messages of a domain that passed were sealed; `None` where nothing is remembered of it.
+/// When the newest passes of a domain were; `None` where nothing is remembered of it.
 fn passes(connection: &Connection, domain: &DomainName) -> rusqlite::Result<Option<Vec<u64>>> {
     let times = |row: &Row<'_>| Ok([row.get(0)?, row.get(1)?, row.get(2)?]);
     let mut query = connection.prepare("SELECT pass1, pass2, pass3 FROM domain WHERE name = ?1")?;
@@ -94,8 +94,8 @@ pub(super) fn learn(
             }
             see(connection, domain, *at, *pinned)?;
             count(connection, domain, verdict)?;
-            if let Some(sealed_at) = passed {
-                note_pass(connection, domain, *sealed_at)?;
+            if *passed {
+                note_pass(connection, domain, *at)?;
             }
             // What a root vouched for dies with its statement, and is remembered as such.
             let state = if root.is_some() { DELEGATED } else { ACCEPTED };
@@ -186,11 +186,11 @@ fn see(connection: &Connection, domain: &DomainName, at: u64, pinned: bool) -> r
     Ok(())
 }
 
-fn note_pass(connection: &Connection, domain: &DomainName, sealed_at: u64) -> rusqlite::Result<()> {
+fn note_pass(connection: &Connection, domain: &DomainName, at: u64) -> rusqlite::Result<()> {
     let passes = passes(connection, domain)?.unwrap_or_default();
     let mut remembered = Remembered { passes, ..Remembered::default() };
-    remembered.note_pass(sealed_at);
-    let pass = |at| remembered.passes.get(at);
+    remembered.note_pass(at);
+    let pass = |index| remembered.passes.get(index);
     connection.execute(
         "UPDATE domain SET pass1 = ?2, pass2 = ?3, pass3 = ?4 WHERE name = ?1",
         params![domain.as_str(), pass(0), pass(1), pass(2)],
@@ -342,7 +342,7 @@ mod tests {
             selector: "gate1".parse().unwrap(),
             key: key(seed),
             root: None,
-            passed: Some(at),
+            passed: true,
             author: None,
             pinned: false,
         };

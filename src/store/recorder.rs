@@ -185,7 +185,7 @@ mod tests {
             selector: "gate1".parse().unwrap(),
             key: SealingKey::from_seed(&[1; 32]).public(),
             root: None,
-            passed: Some(at),
+            passed: true,
             author: None,
             pinned: false,
         };

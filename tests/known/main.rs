@@ -24,7 +24,7 @@
 //! | | `p` other than `none` states that all is sealed | `policies::a_policy_makes_…` |
 //! | | known: itself or a parent, by pin, policy, memory; the result names which | `policies::a_pin_covers_…`, `a_policy_makes_…`, `memory::one_message_…` |
 //! | | `subdomains = false` | `policies::a_pin_covers_what_it_says` |
-//! | | 3 passes within 90 days | `memory::one_message_sent_again_makes_no_sealer` |
+//! | | 3 passes within 90 days | `memory::three_passes_within_90_days_make_a_sealer` |
 //! | | memory alone marks and alerts, unless `missing` is set; `keys unsealed` | `tests/keys.rs`, `tests/config.rs` |
 //! | | only verdicts of aligned, valid seals count | `memory::nothing_but_a_pass_counts_as_one` |
 //! | | a first key is accepted from DNS and remembered | `keys::a_key_from_dns_…`, `memory::a_subdomain_is_no_way_out` |
