@@ -64,7 +64,7 @@ pub fn xclient_attributes(next_hop: &Reply) -> Vec<String> {
 }
 
 /// The largest message that the next hop takes; 0 and no number mean that it doesn't say (RFC 1870 §4).
-fn next_hop_size(next_hop: &Reply) -> Option<u64> {
+pub(super) fn next_hop_size(next_hop: &Reply) -> Option<u64> {
     parameters(next_hop, "SIZE")
         .find_map(|parameters| parameters.split_ascii_whitespace().next()?.parse().ok())
         .filter(|&size| size != 0)

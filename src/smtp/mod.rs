@@ -2,13 +2,14 @@
 //! until it is complete and somebody has decided what becomes of it.
 //!
 //! Without a socket: [`command`], [`reply`], [`data`], [`transaction`], [`capabilities`], [`identity`],
-//! [`proxy_header`]. With one: [`stream`], [`tls`], [`connection`], [`listener`], [`next_hop`], [`session`],
-//! [`server`]. What decides about a message
+//! [`proxy_header`]. With one: [`stream`], [`tls`], [`certificate`], [`connection`], [`listener`], [`next_hop`],
+//! [`visit`], [`session`], [`server`]. What decides about a message
 //! implements [`handler::MessageHandler`].
 
 pub mod admission;
 mod arrival;
 pub mod capabilities;
+pub mod certificate;
 pub mod command;
 pub mod connection;
 pub mod content;
@@ -32,6 +33,7 @@ mod starttls;
 pub mod stream;
 pub mod tls;
 pub mod transaction;
+pub mod visit;
 
 pub use content::Content;
 pub use data::BareLineEnds;

@@ -15,7 +15,7 @@ use crate::smtp::data::{self, Stuffer};
 use crate::smtp::reply::{ParseReplyError, Reply, ReplyParser};
 use crate::smtp::settings::Address;
 use crate::smtp::stream::{Socket, Stream};
-use crate::smtp::tls::HandshakeError;
+use crate::smtp::tls::{ClientTls, HandshakeError};
 
 /// Longest wait for a connection and its greeting: the client waits for ours meanwhile.
 const MAX_CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -108,6 +108,24 @@ impl NextHop {
         connection.queue(header.unwrap_or_default().as_bytes());
         connection.flush().await?;
         let mut next_hop = Self { connection, timeout: reply_timeout };
+        let greeting = next_hop.read_reply(deadline).await?;
+        Ok((next_hop, greeting))
+    }
+
+    /// Connects to a server with which TLS begins at once, and waits for the greeting.
+    pub(super) async fn connect_under_tls(
+        address: &Address,
+        tls: &ClientTls,
+        reply_timeout: Duration,
+    ) -> Result<(Self, Reply), RelayError> {
+        let deadline = Instant::now() + reply_timeout.min(MAX_CONNECT_TIMEOUT);
+        let socket = timeout_at(deadline, socket(address))
+            .await
+            .map_err(|_| RelayError::Timeout)?
+            .map_err(RelayError::Connect)?;
+        let stream = tls.connect(socket, deadline).await.map_err(RelayError::Handshake)?;
+        let mut next_hop =
+            Self { connection: Connection::new(stream, reply_timeout), timeout: reply_timeout };
         let greeting = next_hop.read_reply(deadline).await?;
         Ok((next_hop, greeting))
     }

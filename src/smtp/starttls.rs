@@ -174,6 +174,19 @@ impl NextHop {
         self.connection.secure(handshake).await.map_err(Insecure::Failed)
     }
 
+    /// STARTTLS for its own sake: whatever stands in its way is an error.
+    pub(super) async fn starttls_or_fail(
+        &mut self,
+        tls: &ClientTls,
+        settings: &Settings,
+    ) -> Result<(), RelayError> {
+        self.starttls(tls, settings).await.map_err(|insecure| match insecure {
+            Insecure::Farewell(reply) => RelayError::UnexpectedReply(reply),
+            Insecure::Refused(error) | Insecure::Lost(error) => error,
+            Insecure::Failed(error) => RelayError::Handshake(error),
+        })
+    }
+
     async fn ask(&mut self, line: &[u8], patience: Duration) -> Result<Reply, RelayError> {
         timeout(patience, self.command(line)).await.map_err(|_| RelayError::Timeout)?
     }

@@ -15,12 +15,13 @@ use rustls::{
 use thiserror::Error;
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
-use x509_cert::der::Decode;
 
+use crate::smtp::certificate::Certificate;
 use crate::smtp::stream::{Socket, Stream};
 
 /// The one provider of cryptography; naming it keeps rustls from looking for others.
-static PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| Arc::new(ring::default_provider()));
+pub(super) static PROVIDER: LazyLock<Arc<CryptoProvider>> =
+    LazyLock::new(|| Arc::new(ring::default_provider()));
 
 /// PEM that cannot be used.
 #[derive(Debug, Error)]
@@ -53,7 +54,7 @@ impl ServerTls {
     /// From PEM: the certificate, behind it those that lead to its root, and the key.
     pub fn from_pem(certificates: &[u8], key: &[u8]) -> Result<Self, CertificateFileError> {
         let chain = read_certificates(certificates)?;
-        let ends = chain.iter().filter_map(end).min();
+        let ends = Certificate::of(&chain).iter().filter_map(Certificate::not_after).min();
         let key = PrivateKeyDer::from_pem_slice(key).map_err(CertificateFileError::Key)?;
         let config = ServerConfig::builder_with_provider(Arc::clone(&PROVIDER))
             .with_safe_default_protocol_versions()?
@@ -221,15 +222,9 @@ impl ServerCertVerifier for Credulous {
     }
 }
 
-fn read_certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, CertificateFileError> {
+pub(super) fn read_certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, CertificateFileError> {
     let certificates: Vec<_> = CertificateDer::pem_slice_iter(pem)
         .collect::<Result<_, _>>()
         .map_err(CertificateFileError::Malformed)?;
     if certificates.is_empty() { Err(CertificateFileError::NoCertificate) } else { Ok(certificates) }
-}
-
-/// A certificate's notAfter, in Unix seconds.
-fn end(certificate: &CertificateDer<'_>) -> Option<u64> {
-    let certificate = x509_cert::Certificate::from_der(certificate).ok()?;
-    Some(certificate.tbs_certificate().validity().not_after.to_unix_duration().as_secs())
 }
