@@ -130,6 +130,14 @@ impl Dns {
     }
 }
 
+impl Dns {
+    /// The texts at any name, as they stand there.
+    pub async fn texts(&self, name: &str) -> Answer<String> {
+        let client = self.0.load_full();
+        client.records(name, |text| Some(text.to_owned())).await
+    }
+}
+
 impl LookupKey for Dns {
     async fn lookup(&self, domain: &DomainName, selector: &Selector) -> Answer<KeyRecord> {
         let client = self.0.load_full();

@@ -6,7 +6,7 @@
 //! |---|---|---|
 //! | core | [`author`], [`authres`], [`domain`], [`doubt`], [`edits`], [`envelope`], [`header`], [`limits`], [`manifest`], [`mime`], [`policy`], [`report`], [`seal`], [`stored`], [`verdict`] | no tokio, sockets, files, environment or clock |
 //! | edges | [`smtp`], [`config`], [`dns`], [`keyfile`], [`lookup`], [`store`], [`notify`], [`http`], [`systemd`], [`open_files`] | each speaks one outside language; edges don't import each other, but for the contract in `lookup` |
-//! | centre | [`setup`], [`standing`], [`gateway`], [`release`], [`expiry`], [`monitoring`], [`service`], [`log`], [`demo`], [`commands`] | where core and edges meet |
+//! | centre | [`setup`], [`standing`], [`gateway`], [`release`], [`expiry`], [`monitoring`], [`service`], [`log`], [`demo`], [`doctor`], [`commands`] | where core and edges meet |
 //! | counts | [`metrics`] | as the log: written by edges and centre, read by `monitoring` alone; decides nothing |
 
 pub mod author;
@@ -15,6 +15,7 @@ pub mod commands;
 pub mod config;
 pub mod demo;
 pub mod dns;
+pub mod doctor;
 pub mod domain;
 pub mod doubt;
 pub mod edits;

@@ -3,6 +3,7 @@
 mod check_config;
 mod demo;
 mod dns_record;
+mod doctor;
 mod judge;
 mod keygen;
 mod keys;
@@ -36,7 +37,8 @@ const AFTER_HELP: &str = "\
 See it work:          waxseal demo
 Start to seal:        waxseal keygen --domain example.org --selector gate1 --out gate1.pem
 Check stored mail:    waxseal verify --keys pins/ message.eml
-Run the gateway:      waxseal check-config && waxseal run";
+Run the gateway:      waxseal check-config && waxseal run
+Is everything right:  waxseal doctor";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -62,6 +64,8 @@ enum Command {
     Scan(scan::Args),
     /// Read the configuration and say every mistake
     CheckConfig(check_config::Args),
+    /// Check everything that sealed mail depends on, and say how to mend what is wrong
+    Doctor(doctor::Args),
     /// List, show, export, release and delete held mail
     Quarantine(quarantine::Args),
 }
@@ -81,6 +85,7 @@ impl Cli {
             Command::Verify(args) => verify::run(&args),
             Command::Scan(args) => scan::run(&args),
             Command::CheckConfig(args) => check_config::run(&args),
+            Command::Doctor(args) => doctor::run(&args),
             Command::Quarantine(args) => quarantine::run(&args),
         }
     }

@@ -69,6 +69,11 @@ impl Pins {
         })
     }
 
+    /// Every pinned domain and what is pinned for it, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = (&DomainName, &Pin)> {
+        self.pinned.iter()
+    }
+
     /// Whether nothing but a pin is believed of a domain.
     pub fn covers(&self, domain: &DomainName) -> bool {
         self.covering(domain).is_some()

@@ -93,6 +93,12 @@ impl Memories {
         recall(&self.0, domains, now)
     }
 
+    /// What is wrong with the file, by SQLite's own check; `None` if it is sound.
+    pub fn damage(&self) -> Result<Option<String>, DatabaseError> {
+        let found: String = self.0.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+        Ok((found != "ok").then_some(found))
+    }
+
     /// Everything, in the order of names; or one domain.
     pub fn list(&self, only: Option<&DomainName>, now: u64) -> Result<Vec<DomainRecord>, DatabaseError> {
         let mut names = self.0.prepare(

@@ -7,6 +7,7 @@ mod judged;
 mod memories;
 mod memory;
 mod pins;
+mod probes;
 mod quarantine;
 mod recorder;
 
@@ -15,6 +16,7 @@ pub use database::DatabaseError;
 pub use judged::{Count, Judged, Judgements, Period};
 pub use memories::{DomainRecord, KeyRecord, KeyState, Memories};
 pub use pins::{PinFile, PinFileError, Said, SaidKey, SaidPin, Stamp};
+pub use probes::{keep_probe, read_probe};
 pub use quarantine::{Held, HeldId, Listing, Quarantine, StoreError, Usage};
 pub use recorder::{Entry, Recorder};
 

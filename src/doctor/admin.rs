@@ -1,0 +1,94 @@
+//! The gateway's own word about itself, where `[admin]` has it tell one: `/ready`.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::time::timeout;
+
+use super::Site;
+use super::finding::{Finding, Subject};
+use super::listeners::PATIENCE;
+use crate::config::ListenAddress;
+
+/// Most that is read of an answer, in octets.
+const MAX_ANSWER: u64 = 16 << 10;
+
+pub(super) async fn check(site: &Site, findings: &mut Vec<Finding>) {
+    for address in &site.config.admin.listen {
+        let mut subject = Subject::new(findings, "admin", format!("[admin] {address}"));
+        if matches!(address, ListenAddress::Tcp(address) if address.port() == 0) {
+            subject.not_checked("port 0: the system chooses the port at each start");
+            continue;
+        }
+        match timeout(PATIENCE, ready(address)).await {
+            Ok(Ok(answer)) => judge(&mut subject, &answer),
+            Ok(Err(error)) => subject.unknown(format!("no answer: {error}"), "systemctl start waxseal"),
+            Err(_) => {
+                subject.problem("no answer in time", "systemctl status waxseal, and journalctl -u waxseal");
+            }
+        }
+    }
+}
+
+async fn ready(address: &ListenAddress) -> std::io::Result<String> {
+    match address {
+        ListenAddress::Tcp(address) => {
+            let ip: IpAddr = match address.ip() {
+                ip if !ip.is_unspecified() => ip,
+                IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+                IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+            };
+            asked(TcpStream::connect(SocketAddr::new(ip, address.port())).await?).await
+        }
+        ListenAddress::Unix(path) => asked(UnixStream::connect(Path::new(path)).await?).await,
+    }
+}
+
+async fn asked(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> std::io::Result<String> {
+    stream.write_all(b"GET /ready HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await?;
+    let mut answer = Vec::new();
+    stream.take(MAX_ANSWER).read_to_end(&mut answer).await?;
+    Ok(String::from_utf8_lossy(&answer).into_owned())
+}
+
+/// The status of an HTTP answer, and the first line of its body.
+fn judge(subject: &mut Subject<'_>, answer: &str) {
+    let status = answer.strip_prefix("HTTP/1.").and_then(|rest| rest.get(2..5));
+    let why = answer.split_once("\r\n\r\n").and_then(|(_, body)| body.lines().next()).unwrap_or_default();
+    match status {
+        Some("200") => subject.ok("the gateway says that every listener can do its work"),
+        Some("503") => {
+            subject.problem(
+                format!("the gateway says that it is not ready: {why}"),
+                "docs/MONITORING.md has what each word asks",
+            );
+        }
+        _ => subject.problem(
+            "who answers there is not the gateway",
+            "ss -ltnp names it; choose another address for [admin]",
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::State;
+    use super::*;
+
+    #[test]
+    fn believes_the_gateway_about_itself() {
+        for (answer, state) in [
+            ("HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nok\n", State::Ok),
+            ("HTTP/1.1 503 Service Unavailable\r\n\r\nlistener `in`: quarantine\n", State::Problem),
+            ("HTTP/1.1 404 Not Found\r\n\r\n", State::Problem),
+            ("220 mail.example.org", State::Problem),
+            ("", State::Problem),
+        ] {
+            let mut findings = Vec::new();
+            judge(&mut Subject::new(&mut findings, "", ""), answer);
+            assert_eq!(findings[0].state, state, "{answer}: {findings:?}");
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! Our certificate for clients: what it says, and until when.
+
+use super::finding::{Finding, Subject, moment, spoken};
+use super::{Site, quoted};
+use crate::keyfile;
+use crate::smtp::certificate::{Certificate, leads_to_root};
+use crate::smtp::tls::Trust;
+
+/// When the end is near, in seconds: most authorities' clients renew 30 days before, so something has failed by then.
+const SOON: u64 = 14 * 86_400;
+
+pub(super) fn check(site: &Site, findings: &mut Vec<Finding>) {
+    let Some(tls) = &site.config.tls else { return };
+    let path = &tls.certificate.value;
+    let mut subject = Subject::new(findings, "certificate", path.display().to_string());
+    let pem = keyfile::read_certificates(path).map_err(|error| error.to_string());
+    let chain = pem.and_then(|pem| Certificate::read(&pem).map_err(|error| error.to_string()));
+    let chain = match chain {
+        Ok(chain) => chain,
+        Err(error) => return subject.not_checked(error),
+    };
+    if site.setup.is_none() {
+        subject
+            .not_checked("whether the key is this certificate's: the configuration has a mistake, see above");
+    }
+    dates(&mut subject, &chain, site.now);
+    let hostname = site.config.hostname.as_str();
+    if chain.first().is_some_and(|own| !own.bears(hostname)) {
+        subject.warning(
+            format!("it is not for {hostname}, the name in our greeting: clients that check names refuse it"),
+            format!("have one issued for {hostname} and every name that MX records give this machine"),
+        );
+    }
+    match Trust::of_system() {
+        Some(trust) if !leads_to_root(&chain, &trust, site.now) => subject.warning(
+            "it leads to no authority that this system trusts: clients that check certificates refuse it",
+            format!(
+                "put the certificates that lead to the authority behind it (certbot's fullchain.pem) into {}",
+                quoted(path)
+            ),
+        ),
+        Some(_) => {}
+        None => subject.not_checked("whether clients trust it: this system has no root certificates"),
+    }
+}
+
+/// Until when certificates are valid: the first end of all of them counts.
+pub(super) fn dates(subject: &mut Subject<'_>, chain: &[Certificate], now: u64) {
+    let begins = chain.iter().filter_map(Certificate::not_before).max();
+    let Some(ends) = chain.iter().filter_map(Certificate::not_after).min() else {
+        return subject.not_checked("until when the certificate is valid: it does not say");
+    };
+    let remedy = "have it renewed, and systemctl reload waxseal if it is ours";
+    match () {
+        () if ends <= now => {
+            subject.problem(format!("the certificate has expired, {}", moment(ends)), remedy);
+        }
+        () if begins.is_some_and(|begins| begins > now) => {
+            let detail =
+                format!("the certificate is not valid before {}", begins.map(moment).unwrap_or_default());
+            subject.problem(detail, "look whether the clock is right");
+        }
+        () if ends - now < SOON => {
+            subject
+                .warning(format!("the certificate ends {}, in {}", moment(ends), spoken(ends - now)), remedy);
+        }
+        () => subject.ok(format!("the certificate is valid until {}", moment(ends))),
+    }
+}

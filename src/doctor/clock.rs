@@ -1,0 +1,130 @@
+//! The clock. A seal dated over 5 minutes ahead is refused (SEAL.md §6.5), one dated too far back expires early, and
+//! DNSSEC's signatures have hours of grace at most.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
+
+use super::finding::{Finding, Subject, moment, spoken};
+use super::{Site, programs};
+
+/// This version was written after that, in Unix seconds (2026-11-01): no clock can rightly be before.
+const WRITTEN: u64 = 1_793_491_200;
+
+/// How far ahead of another's clock ours may be (SEAL.md §6.5), in seconds.
+const MAX_SKEW: u64 = 300;
+
+pub(super) fn check(site: &Site, findings: &mut Vec<Finding>) {
+    let mut subject = Subject::new(findings, "clock", "system clock");
+    judge_now(&mut subject, site.now, newest(&site.config.state));
+    match Synchronized::ask() {
+        Synchronized::Yes(by) => subject.ok(format!("{}; kept right, says {by}", moment(site.now))),
+        Synchronized::No(by) => subject.warning(
+            format!("{by} says that nothing keeps the clock right: seals need it right to 5 minutes"),
+            "timedatectl set-ntp true",
+        ),
+        Synchronized::Unknown => subject.unknown(
+            "whether something keeps the clock right: neither timedatectl nor chronyc knows",
+            "compare `date -u` with another clock; on a virtual machine its host may see to it",
+        ),
+    }
+}
+
+/// What the time itself says: no clock is right that is before what has already happened.
+fn judge_now(subject: &mut Subject<'_>, now: u64, newest: Option<(PathBuf, u64)>) {
+    if now < WRITTEN {
+        let detail = format!("it is {}, before this program was written", moment(now));
+        return subject.problem(detail, "timedatectl set-ntp true");
+    }
+    if let Some((path, written)) = newest.filter(|(_, written)| *written > now + MAX_SKEW) {
+        let ahead = spoken(written - now);
+        subject.problem(
+            format!("{} was written {ahead} from now: the clock was or is wrong", path.display()),
+            "timedatectl set-ntp true",
+        );
+    }
+}
+
+/// The file of the state folder that was last written.
+fn newest(state: &Path) -> Option<(PathBuf, u64)> {
+    let written = |path: PathBuf| {
+        let modified = fs::metadata(&path).ok()?.modified().ok()?;
+        Some((path, modified.duration_since(UNIX_EPOCH).ok()?.as_secs()))
+    };
+    let entries = fs::read_dir(state).ok()?.flatten();
+    entries.filter_map(|entry| written(entry.path())).max_by_key(|(_, written)| *written)
+}
+
+/// Whether something keeps the clock right, and who says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Synchronized {
+    Yes(&'static str),
+    No(&'static str),
+    Unknown,
+}
+
+impl Synchronized {
+    /// The kernel's word, as timedatectl hands it on; chrony's, where there is no systemd.
+    fn ask() -> Self {
+        let timedatectl = said("timedatectl", &["show", "--property=NTPSynchronized", "--value"]);
+        if let Some(known) = timedatectl.as_deref().and_then(Self::of_timedatectl) {
+            return known;
+        }
+        said("chronyc", &["-n", "tracking"]).as_deref().and_then(Self::of_chronyc).unwrap_or(Self::Unknown)
+    }
+
+    fn of_timedatectl(text: &str) -> Option<Self> {
+        match text.trim() {
+            "yes" => Some(Self::Yes("timedatectl")),
+            "no" => Some(Self::No("timedatectl")),
+            _ => None,
+        }
+    }
+
+    fn of_chronyc(text: &str) -> Option<Self> {
+        let status = text.lines().find_map(|line| line.strip_prefix("Leap status"))?;
+        match status.trim_start_matches([' ', ':']) {
+            "Not synchronised" => Some(Self::No("chrony")),
+            _ => Some(Self::Yes("chrony")),
+        }
+    }
+}
+
+/// What a program writes, if it is there and succeeds.
+fn said(program: &str, arguments: &[&str]) -> Option<String> {
+    let ended = programs::run(program, arguments, "").ok()?;
+    ended.status.success().then_some(ended.stdout)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::State;
+    use super::*;
+
+    #[test]
+    fn hears_what_others_say_of_the_clock() {
+        assert_eq!(Synchronized::of_timedatectl("yes\n"), Some(Synchronized::Yes("timedatectl")));
+        assert_eq!(Synchronized::of_timedatectl("no\n"), Some(Synchronized::No("timedatectl")));
+        assert_eq!(Synchronized::of_timedatectl(""), None);
+        let tracking = |status: &str| format!("Stratum         : 3\nLeap status     : {status}\n");
+        assert_eq!(Synchronized::of_chronyc(&tracking("Normal")), Some(Synchronized::Yes("chrony")));
+        assert_eq!(Synchronized::of_chronyc(&tracking("Not synchronised")), Some(Synchronized::No("chrony")));
+        assert_eq!(Synchronized::of_chronyc("506 Cannot talk to daemon"), None);
+    }
+
+    #[test]
+    fn no_clock_is_right_that_is_before_the_past() {
+        for (now, written, problems) in [
+            (WRITTEN - 1, None, 1),
+            (WRITTEN, None, 0),
+            (WRITTEN, Some(WRITTEN + MAX_SKEW), 0),
+            (WRITTEN, Some(WRITTEN + MAX_SKEW + 1), 1),
+        ] {
+            let mut findings = Vec::new();
+            let newest = written.map(|written| (PathBuf::from("x"), written));
+            judge_now(&mut Subject::new(&mut findings, "clock", ""), now, newest);
+            let count = findings.iter().filter(|finding| finding.state == State::Problem).count();
+            assert_eq!(count, problems, "{now} {written:?}");
+        }
+    }
+}

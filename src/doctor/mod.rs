@@ -1,0 +1,101 @@
+//! Everything that a sealed-mail site depends on, looked at from outside the running gateway and beside it: nothing is
+//! changed, no lock is held, no mail goes out unless a probe is asked for. Each area has a file; what cannot be checked
+//! is a finding as well, and never a good one.
+
+mod admin;
+mod alerts;
+mod certificates;
+mod clock;
+mod configuration;
+mod correspondents;
+mod finding;
+mod listeners;
+mod next_hops;
+mod permissions;
+mod postfix;
+pub mod probe;
+mod programs;
+mod records;
+mod resolvers;
+mod state_folder;
+mod user;
+
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+pub use self::finding::{Finding, State};
+use self::user::User;
+use crate::config::{Config, ListenAddress, Listener, Mode};
+use crate::setup::Setup;
+
+/// What is looked at.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The configuration file.
+    pub config: PathBuf,
+    /// Postfix's configuration folder, where it is not its own default.
+    pub postfix: Option<PathBuf>,
+}
+
+/// The site, as far as it could be read.
+#[derive(Debug)]
+struct Site {
+    config: Config,
+    /// `None` where keys or certificates could not be read, of which there are findings already.
+    setup: Option<Setup>,
+    /// The service's user: whom the state folder belongs to.
+    user: Option<User>,
+    /// Unix seconds.
+    now: u64,
+}
+
+impl Site {
+    fn listeners(&self, mode: Mode) -> impl Iterator<Item = &Listener> {
+        self.config.listeners.iter().filter(move |listener| listener.mode == mode)
+    }
+
+    fn verifies(&self) -> bool {
+        self.listeners(Mode::Verify).next().is_some()
+    }
+}
+
+/// Makes every check. Needs a Tokio runtime.
+pub async fn examine(options: &Options) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let Some(site) = configuration::check(&options.config, &mut findings) else { return findings };
+    permissions::check(&site, &mut findings);
+    clock::check(&site, &mut findings);
+    let resolvers = resolvers::check(&site, &mut findings).await;
+    records::check(&site, &resolvers, &mut findings).await;
+    if site.verifies() {
+        state_folder::check(&site, &mut findings);
+        correspondents::check(&site, &resolvers, &mut findings).await;
+    }
+    certificates::check(&site, &mut findings);
+    listeners::check(&site, &mut findings).await;
+    admin::check(&site, &mut findings).await;
+    next_hops::check(&site, &mut findings).await;
+    alerts::check(&site, &mut findings).await;
+    postfix::check(&site, options.postfix.as_deref(), &mut findings);
+    findings
+}
+
+/// Now, in Unix seconds.
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+/// Whether a listener can be reached from other machines.
+fn is_open(listener: &Listener) -> bool {
+    listener.listen.iter().any(|address| match address {
+        ListenAddress::Tcp(address) => !address.ip().to_canonical().is_loopback(),
+        ListenAddress::Unix(_) => false,
+    })
+}
+
+/// A path as a shell takes it.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@".contains(c);
+    if text.chars().all(is_plain) { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
+}

@@ -1,0 +1,189 @@
+//! A message that goes the way of users' mail, and what became of it: what no look at settings can show.
+
+mod compare;
+mod letter;
+
+use std::io;
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+use self::compare::{OwnKey, compare};
+use self::letter::{Letter, id_in, new_id};
+use super::finding::{Finding, Subject};
+use super::listeners::as_client;
+use super::{now, quoted};
+use crate::config::{self, Config, Mistake, Mode};
+use crate::edits::Edits;
+use crate::keyfile;
+use crate::smtp::hand_over::{self, Fate, HandOverError, Recipient, hand_over};
+use crate::smtp::next_hop::RelayError;
+use crate::smtp::visit::Visit;
+use crate::store::{keep_probe, read_probe};
+use crate::stored::{to_wire, unquoted};
+
+/// What to send, and how.
+#[derive(Clone, Debug)]
+pub struct Probe {
+    /// The configuration file.
+    pub config: PathBuf,
+    /// An address that the administrator can read.
+    pub to: String,
+    /// The author; `None` for `postmaster` at the first sealing domain.
+    pub from: Option<String>,
+    /// The sealing listener; `None` for the first.
+    pub listener: Option<String>,
+}
+
+/// Why no probe was sent, or none could be compared.
+#[derive(Debug, Error)]
+pub enum ProbeError {
+    /// The configuration is wrong; the first mistake says enough.
+    #[error("{0}")]
+    Config(Mistake),
+    /// Nothing here seals.
+    #[error("no sealing listener {0}in the configuration: there is nothing to probe")]
+    NoListener(String),
+    /// The author's domain is none of ours.
+    #[error("`{0}` is no address of a sealing domain: nothing would be sealed for it")]
+    From(String),
+    /// Not an address.
+    #[error("`{0}` is no mail address")]
+    To(String),
+    /// How to reach the listener is not known.
+    #[error(
+        "listener `{0}` cannot be reached: port 0, or TLS from the beginning; name another with --listener"
+    )]
+    Unreachable(String),
+    /// The listener cannot be spoken to.
+    #[error("listener `{0}` does not answer: {1}")]
+    Visit(String, RelayError),
+    /// The probe was not taken.
+    #[error("the probe was not sent: {0}")]
+    HandOver(#[from] HandOverError),
+    /// The file of what arrived, or that of what was sent.
+    #[error("{}: {error}", path.display())]
+    File {
+        /// Which one.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// It is no probe.
+    #[error("{}: no `waxseal-probe-…` in it; it must be the whole message as it arrived", .0.display())]
+    NoProbe(PathBuf),
+    /// Nothing is known of this probe.
+    #[error("probe {0} was not sent from here, or long ago: {1}")]
+    Unknown(String, io::Error),
+    /// No randomness.
+    #[error("the system gives no random numbers")]
+    NoRandomness,
+}
+
+fn load(path: &std::path::Path) -> Result<Config, ProbeError> {
+    config::load(path).map_err(|mistakes| ProbeError::Config(mistakes.into_iter().next().unwrap_or_default()))
+}
+
+/// Sends a probe by the sealing listener, as any client would. Needs a Tokio runtime.
+pub async fn send(probe: &Probe) -> Result<Vec<Finding>, ProbeError> {
+    let config = load(&probe.config)?;
+    let wanted = probe.listener.as_deref();
+    let listener = config
+        .listeners
+        .iter()
+        .find(|listener| listener.mode == Mode::Seal && wanted.is_none_or(|wanted| listener.name == wanted));
+    let named = || wanted.map(|name| format!("`{name}` ")).unwrap_or_default();
+    let listener = listener.ok_or_else(|| ProbeError::NoListener(named()))?;
+    let from = match &probe.from {
+        Some(from) => from.clone(),
+        None => {
+            config.domains.first().map(|domain| format!("postmaster@{}", domain.name)).unwrap_or_default()
+        }
+    };
+    let domain = from.rsplit_once('@').and_then(|(_, domain)| domain.parse().ok());
+    let domain = domain.filter(|_| is_address(&from)).ok_or_else(|| ProbeError::From(from.clone()))?;
+    if config.sealing_domain(&domain).is_none() {
+        return Err(ProbeError::From(from));
+    }
+    if !is_address(&probe.to) {
+        return Err(ProbeError::To(probe.to.clone()));
+    }
+    let unreachable = || ProbeError::Unreachable(listener.name.clone());
+    let settings = listener.listen.iter().find_map(|address| as_client(&config, listener, address));
+    let mut settings = settings.filter(|_| !listener.implicit_tls).ok_or_else(unreachable)?;
+    let visit = Visit::pay(&settings, Ipv4Addr::LOCALHOST.into()).await;
+    let visit = visit.map_err(|error| ProbeError::Visit(listener.name.clone(), error))?;
+    let eight_bit = visit.offers("8BITMIME");
+    visit.leave().await;
+
+    let mut chance = [0; 3];
+    getrandom::fill(&mut chance).map_err(|_| ProbeError::NoRandomness)?;
+    let made = now();
+    let id = new_id(made, chance);
+    let letter = Letter { id: id.clone(), from: from.clone(), domain, to: probe.to.clone(), made, eight_bit };
+    let message = letter.message();
+    let kept = keep_probe(&config.state, &id, &message)
+        .map_err(|error| ProbeError::File { path: config.state.join("probes"), error })?;
+    // As long as the gateway waits for its next hop, and a little more.
+    settings.limits.next_hop_timeout = config.limits.next_hop_timeout + super::listeners::PATIENCE;
+    let sent = hand_over::Letter {
+        client: Ipv4Addr::LOCALHOST.into(),
+        reverse_path: &from,
+        mail_parameters: &["BODY=8BITMIME".to_owned()],
+        recipients: &[Recipient { path: &probe.to, parameters: &[] }],
+        message: &message,
+        edits: &Edits::none(),
+    };
+    let fates = hand_over(&settings, &sent, |_| Ok(())).await?;
+    let mut findings = Vec::new();
+    let mut subject = Subject::new(&mut findings, "probe", format!("probe {id} to {}", probe.to));
+    match fates.into_iter().next() {
+        Some(Fate::Delivered(reply)) => {
+            subject.ok(format!("listener {} took it from {from}: {reply}", listener.name));
+            subject.unknown(
+                format!("what becomes of it on the way (as it was sent it lies in {})", kept.display()),
+                format!(
+                    "save it as it arrives, whole (\"show original\"), and: waxseal doctor --config {} --arrived FILE",
+                    quoted(&probe.config)
+                ),
+            );
+        }
+        Some(Fate::Refused(reply)) => subject.problem(
+            format!("refused: {reply}"),
+            "journalctl -u waxseal says whether by the gateway or by its next hop; --from names another author",
+        ),
+        Some(Fate::InDoubt) | None => subject.not_checked("the gateway was lost before it answered: perhaps it is sent"),
+    }
+    Ok(findings)
+}
+
+/// Compares a probe that has arrived, as a file, with the one that was sent.
+pub fn arrived(config: &std::path::Path, file: &std::path::Path) -> Result<Vec<Finding>, ProbeError> {
+    let config = load(config)?;
+    let stored = std::fs::read(file).map_err(|error| ProbeError::File { path: file.to_owned(), error })?;
+    let id = id_in(&stored).ok_or_else(|| ProbeError::NoProbe(file.to_owned()))?;
+    let sent = read_probe(&config.state, &id).map_err(|error| ProbeError::Unknown(id.clone(), error))?;
+    let keys: Vec<OwnKey> = config
+        .domains
+        .iter()
+        .filter_map(|domain| {
+            let key = keyfile::read_sealing_key(&domain.key.value).ok()?.public();
+            Some(OwnKey { domain: domain.name.clone(), selector: domain.selector.clone(), key })
+        })
+        .collect();
+    let (wire, _) = to_wire(stored.clone());
+    let mut findings = Vec::new();
+    let mut subject = Subject::new(&mut findings, "probe", format!("probe {id}"));
+    let unquoted = unquoted(&stored).map(|raw| to_wire(raw).0);
+    compare(&sent, &wire, unquoted.as_deref(), &keys, now(), &mut subject);
+    Ok(findings)
+}
+
+/// `local@domain`, and nothing in it that could be more than one address of an SMTP command.
+fn is_address(text: &str) -> bool {
+    let is_atom = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-/=?^_`{|}~.".contains(c);
+    text.rsplit_once('@').is_some_and(|(local, domain)| {
+        !local.is_empty() && local.chars().all(is_atom) && domain.parse::<crate::domain::DomainName>().is_ok()
+    })
+}

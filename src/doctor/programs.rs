@@ -1,0 +1,76 @@
+//! Other programs, asked for what they know. None may keep us waiting: a lookup table of Postfix's may be a database that is
+//! down.
+
+use std::fs::File;
+use std::io::{ErrorKind, Read, Seek, Write};
+use std::process::{Child, Command, ExitStatus};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Where programs are, beside PATH: administrators' tools are not on everybody's.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Longest wait for a program.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// Most that is read of what one writes, in octets.
+const MAX_OUTPUT: u64 = 4 << 20;
+
+/// What a program that has ended left behind.
+#[derive(Debug)]
+pub(super) struct Ended {
+    pub(super) status: ExitStatus,
+    pub(super) stdout: String,
+    pub(super) stderr: String,
+}
+
+/// Runs a program with `input` on its stdin; an error says in words why it has no end.
+pub(super) fn run(program: &str, arguments: &[&str], input: &str) -> Result<Ended, String> {
+    let failed = |error: std::io::Error| match error.kind() {
+        ErrorKind::NotFound => format!("there is no {program} here"),
+        _ => format!("{program}: {error}"),
+    };
+    let path = std::env::var("PATH").map_or_else(|_| PATH.to_owned(), |path| format!("{path}:{PATH}"));
+    // Files, so that neither side waits for the other.
+    let (mut stdin, stdout, stderr) = (file(program)?, file(program)?, file(program)?);
+    stdin.write_all(input.as_bytes()).and_then(|()| stdin.rewind()).map_err(failed)?;
+    let output = (stdout.try_clone().map_err(failed)?, stderr.try_clone().map_err(failed)?);
+    let mut child = Command::new(program)
+        .args(arguments)
+        .env("PATH", path)
+        .env("LC_ALL", "C")
+        .stdin(stdin)
+        .stdout(output.0)
+        .stderr(output.1)
+        .spawn()
+        .map_err(failed)?;
+    let status = wait(&mut child).ok_or_else(|| format!("{program} gives no answer"))?;
+    Ok(Ended { status, stdout: text(stdout), stderr: text(stderr) })
+}
+
+fn file(program: &str) -> Result<File, String> {
+    tempfile::tempfile().map_err(|error| format!("{program}: {error}"))
+}
+
+/// How it ended; `None` if it was stopped because it took too long.
+fn wait(child: &mut Child) -> Option<ExitStatus> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match child.try_wait() {
+            Ok(Some(status)) => return Some(status),
+            Ok(None) if Instant::now() < deadline => thread::sleep(Duration::from_millis(5)),
+            Ok(None) | Err(_) => {
+                let _ = child.kill();
+                let _ = child.wait();
+                return None;
+            }
+        }
+    }
+}
+
+fn text(mut file: File) -> String {
+    let mut octets = Vec::new();
+    // What cannot be read back was not said.
+    let _ = file.rewind().and_then(|()| file.take(MAX_OUTPUT).read_to_end(&mut octets));
+    String::from_utf8_lossy(&octets).into_owned()
+}

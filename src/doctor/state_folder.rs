@@ -1,0 +1,144 @@
+//! What a verifying gateway keeps: its memory, pins made by command, the quarantine and the room for it.
+
+use std::path::Path;
+
+use bytesize::ByteSize;
+
+use super::finding::{Finding, Subject, chain};
+use super::user::{Access, User};
+use super::{Site, quoted};
+use crate::seal::knowledge::Pins;
+use crate::store::{DatabaseError, Memories, PinFile, Quarantine};
+
+/// With room for fewer of the largest messages than this, somebody should know.
+const MESSAGES_TO_SPARE: u64 = 100;
+
+pub(super) fn check(site: &Site, findings: &mut Vec<Finding>) {
+    let state = &site.config.state;
+    // Who may not look would take what is there for missing.
+    if std::fs::read_dir(state).is_err()
+        || site.user.as_ref().is_some_and(|user| !user.is_us() && !User::is_root())
+    {
+        Subject::new(findings, "state", state.display().to_string()).unknown(
+            "memory, pins made by command and quarantine: only the service's user can look at them",
+            "sudo waxseal doctor",
+        );
+        return;
+    }
+    memory(state, findings);
+    pins(state, findings);
+    quarantine(site, findings);
+    room(state, site.config.limits.message_size, findings);
+}
+
+fn memory(state: &Path, findings: &mut Vec<Finding>) {
+    let mut subject = Subject::new(findings, "memory", state.join("memory.sqlite").display().to_string());
+    let read = Memories::open_to_read(state).and_then(|memories| {
+        let domains = memories.list(None, super::now())?.len();
+        Ok((memories.damage()?, domains))
+    });
+    match read {
+        Ok((None, domains)) => subject.ok(format!("sound; {domains} domains are remembered")),
+        Ok((Some(damage), _)) => subject.problem(
+            format!("damaged: {damage}"),
+            "restore it from a copy, or restart: the gateway puts it aside then, and all is forgotten",
+        ),
+        Err(DatabaseError::None(_)) => subject.not_checked("nothing is remembered yet"),
+        Err(error) => subject.problem(
+            format!("{}: mail is judged without what is remembered", chain(&error)),
+            "see whether the file belongs to the service's user; systemctl restart waxseal puts a damaged one aside",
+        ),
+    }
+}
+
+fn pins(state: &Path, findings: &mut Vec<Finding>) {
+    let mut subject = Subject::new(findings, "pins", state.join("pins.json").display().to_string());
+    match PinFile::new(state).add_to(&mut Pins::default()) {
+        Ok(()) if !state.join("pins.json").exists() => subject.ok("no pins made by command"),
+        Ok(()) => subject.ok("pins made by command can be read"),
+        Err(error) => subject.problem(
+            format!("{}: the gateway does not start with it", chain(&error)),
+            "restore the file from a copy; removing it forgets every pin made by `waxseal keys pin`",
+        ),
+    }
+}
+
+fn quarantine(site: &Site, findings: &mut Vec<Finding>) {
+    let folder = site.config.state.join("quarantine");
+    let mut subject = Subject::new(findings, "quarantine", folder.display().to_string());
+    if !folder.exists() {
+        return subject.not_checked("it is not there yet: the gateway makes it when it starts");
+    }
+    let user = site.user.as_ref();
+    let barred = |path: &Path| user.and_then(|user| user.barred_at(path, Access::Write));
+    if let Some(bar) = barred(&folder).or_else(|| barred(&folder.join("tmp"))) {
+        let owner = user.map(|user| user.name.clone()).unwrap_or_default();
+        return subject.problem(
+            format!("`{owner}` cannot write there, because of {}: no mail can be held (451)", bar.display()),
+            format!("chown -R {owner}: {0}; chmod -R u+rwX {0}", quoted(&folder)),
+        );
+    }
+    match Quarantine::open(&site.config.state).list() {
+        Ok(listing) => {
+            let size: u64 = listing.held.iter().map(|(_, held)| held.size).sum();
+            let (count, size) = (listing.held.len(), ByteSize(size).display().iec());
+            if let Some(damaged) = listing.damaged.first() {
+                let lost = listing.damaged.len();
+                let detail =
+                    format!("{count} messages held; {lost} entries cannot be read: {}", chain(damaged));
+                return subject.warning(detail, "waxseal quarantine list names them");
+            }
+            subject.ok(format!("{count} messages held, {size}"));
+        }
+        Err(error) => subject.problem(chain(&error), "sudo -u waxseal waxseal quarantine list"),
+    }
+}
+
+/// Held mail needs room, and so does every large message on its way through.
+fn room(state: &Path, message_size: u64, findings: &mut Vec<Finding>) {
+    let mut subject = Subject::new(findings, "disk", state.display().to_string());
+    let system = match rustix::fs::statvfs(state) {
+        Ok(system) => system,
+        Err(error) => return subject.not_checked(format!("how much room is left: {error}")),
+    };
+    let free = system.f_bavail.saturating_mul(system.f_frsize);
+    // A file system without inodes of its own reports none at all.
+    let inodes = (system.f_files > 0).then_some(system.f_favail);
+    judge_room(&mut subject, free, inodes, message_size);
+}
+
+fn judge_room(subject: &mut Subject<'_>, free: u64, inodes: Option<u64>, message_size: u64) {
+    let shown = ByteSize(free).display().iec();
+    let remedy = "waxseal quarantine list, and delete what is dealt with; or a larger disk";
+    if free < message_size || inodes == Some(0) {
+        return subject.problem(format!("full: {shown} left, so no mail can be held (451)"), remedy);
+    }
+    if free / MESSAGES_TO_SPARE < message_size || inodes.is_some_and(|inodes| inodes < 1_000) {
+        let detail = format!("{shown} left, room for {} of the largest messages", free / message_size.max(1));
+        return subject.warning(detail, remedy);
+    }
+    subject.ok(format!("{shown} left"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::State;
+    use super::*;
+
+    #[test]
+    fn room_runs_out_in_octets_or_files() {
+        const MIB: u64 = 1 << 20;
+        for (free, inodes, state) in [
+            (5_000 * MIB, Some(100_000), State::Ok),
+            (5_000 * MIB, None, State::Ok),
+            (4_999 * MIB, None, State::Warning),
+            (5_000 * MIB, Some(999), State::Warning),
+            (49 * MIB, None, State::Problem),
+            (5_000 * MIB, Some(0), State::Problem),
+        ] {
+            let mut findings = Vec::new();
+            judge_room(&mut Subject::new(&mut findings, "", ""), free, inodes, 50 * MIB);
+            assert_eq!(findings[0].state, state, "{free} {inodes:?}");
+        }
+    }
+}

@@ -1,0 +1,293 @@
+//! What is published, through which name servers, and how far it can be believed.
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::path::PathBuf;
+
+use hickory_resolver::proto::op::{Message, ResponseCode};
+use hickory_resolver::proto::rr::{Record, RecordType};
+use tempfile::TempDir;
+use waxseal::seal::key::{KeyRecord, SealingKey};
+
+use crate::forger::Forger;
+use crate::program::smtp::closed_port;
+use crate::program::{Config, folder, keygen, skipped, waxseal, word};
+use crate::zone::{Kind, Knot, Zone};
+use crate::{Findings, examine};
+
+/// A sealing site with its key.
+struct Site {
+    folder: TempDir,
+    record: String,
+}
+
+impl Site {
+    fn new() -> Self {
+        let folder = folder();
+        fs::create_dir(folder.path().join("state")).unwrap();
+        let record = keygen(&folder.path().join("gate1.pem"));
+        Self { folder, record }
+    }
+
+    /// Seals for example.org, and asks this name server.
+    fn config(&self, server: SocketAddr, dnssec: &str, knot: Option<&Knot>) -> PathBuf {
+        let anchors = match knot {
+            Some(knot) if dnssec != "off" => {
+                format!("trust_anchors = \"{}\"\n", word(&knot.anchors()))
+            }
+            _ => String::new(),
+        };
+        Config::new(self.folder.path(), "gate.example.org")
+            .listener("outbound", "seal", closed_port(), "")
+            .sealing_with(&self.folder.path().join("gate1.pem"))
+            .and(&format!("[dns]\nservers = [\"{server}\"]\ndnssec = \"{dnssec}\"\ntimeout = 3\n{anchors}"))
+            .write()
+    }
+
+    fn examine(&self, knot: &Knot, dnssec: &str) -> Findings {
+        examine(&self.config(knot.address, dnssec, Some(knot)))
+    }
+}
+
+const KEY: &str = "gate1._attachment-seal.example.org.";
+const POLICY: &str = "_attachment-seal.example.org.";
+
+fn other_record() -> String {
+    KeyRecord { key: Some(SealingKey::from_seed(&[9; 32]).public()), trial: false }.to_string()
+}
+
+/// Published, signed and equal to the key on disk; and every way in which it is not.
+#[test]
+fn a_key_record_is_compared_with_the_key_on_disk() {
+    let site = Site::new();
+    let policy = "_attachment-seal TXT \"v=SEAL1; p=reject\"\n";
+    let lines = format!("gate1._attachment-seal TXT \"{}\"\n{policy}", site.record);
+    let zones = [Zone { name: "example.org", kind: Kind::Signed, lines: &lines }];
+    let Some(mut knot) = Knot::start(&zones) else { return };
+    let findings = site.examine(&knot, "require");
+    findings.assert("key-record", KEY, "ok", "the key on disk");
+    findings.assert("dnssec", KEY, "ok", "proved");
+    findings.assert("policy-record", POLICY, "ok", "p=reject");
+    findings.assert("dnssec", POLICY, "ok", "proved");
+    findings.assert_well("resolvers", "name server");
+
+    let revoked = "v=SEAL1; k=ed25519; p=";
+    let other = other_record();
+    for (records, state, says) in [
+        (vec![], "problem", "not published"),
+        (vec![other.as_str()], "problem", "another key"),
+        (vec![revoked], "problem", "revoked"),
+        (vec!["v=SEAL1; p=junk"], "problem", "not an Ed25519"),
+        (vec![&site.record, &other], "warning", "contradict"),
+        (vec![&format!("{}; t=y", site.record)], "warning", "on trial"),
+    ] {
+        let records: String =
+            records.iter().map(|text| format!("gate1._attachment-seal TXT \"{text}\"\n")).collect();
+        knot.change("example.org", &records);
+        let findings = site.examine(&knot, "require");
+        findings.assert("key-record", KEY, state, says);
+        findings.assert_not_well("key-record", KEY);
+        findings.assert("policy-record", POLICY, "warning", "none published");
+    }
+    // The remedy is the record itself.
+    let findings = site.examine(&knot, "require");
+    let remedy = findings.assert("key-record", KEY, "warning", "")["remedy"].as_str().unwrap();
+    assert!(remedy.contains(&format!("{KEY} IN TXT \"{}\"", site.record)), "{remedy}");
+}
+
+/// A zone that is not signed, and one with a wrong proof, whatever the configuration believes.
+#[test]
+fn the_state_of_dnssec_is_said() {
+    for (kind, state, says) in
+        [(Kind::Unsigned, "warning", "not signed"), (Kind::Bogus, "problem", "proof is wrong")]
+    {
+        let site = Site::new();
+        let lines = format!("gate1._attachment-seal TXT \"{}\"\n", site.record);
+        let Some(knot) = Knot::start(&[Zone { name: "example.org", kind, lines: &lines }]) else { return };
+        for dnssec in ["prefer", "require"] {
+            let findings = site.examine(&knot, dnssec);
+            findings.assert("dnssec", KEY, state, says);
+            findings.assert("key-record", KEY, "ok", "the key on disk");
+            findings.assert_well("resolvers", "name server");
+        }
+    }
+}
+
+/// A forwarder that strips signatures is the fault, not the zone; one that is silent leaves everything open.
+#[test]
+fn a_bad_resolver_is_not_taken_for_a_bad_zone() {
+    let site = Site::new();
+    let lines = format!("gate1._attachment-seal TXT \"{}\"\n", site.record);
+    let zones = [Zone { name: "example.org", kind: Kind::Signed, lines: &lines }];
+    let Some(knot) = Knot::start(&zones) else { return };
+    let is_proof = |record: &Record| {
+        use RecordType::{DNSKEY, DS, NSEC, NSEC3, RRSIG};
+        matches!(record.record_type(), RRSIG | DNSKEY | DS | NSEC | NSEC3)
+    };
+    let stripping = Forger::before(knot.address, move |_, mut answer: Message| {
+        answer.answers.retain(|record| !is_proof(record));
+        answer.authorities.retain(|record| !is_proof(record));
+        Some(answer)
+    });
+    for (dnssec, state) in [("prefer", "problem"), ("require", "problem"), ("off", "warning")] {
+        let findings = examine(&site.config(stripping.address, dnssec, Some(&knot)));
+        findings.assert("resolvers", "name server", state, "DNSSEC");
+        findings.assert("dnssec", KEY, "not-checked", "nothing can be proved");
+        findings.assert("key-record", KEY, "ok", "the key on disk");
+    }
+    let findings = examine(&site.config(closed_port(), "off", None));
+    findings.assert("resolvers", "name server", "problem", "no answer");
+    findings.assert("key-record", KEY, "not-checked", "no name server");
+    findings.assert("policy-record", POLICY, "not-checked", "no name server");
+}
+
+/// A server on the way that gives no DNSKEY is no forger, and the record stands all the same.
+#[test]
+fn a_proof_that_cannot_be_had_is_said() {
+    let site = Site::new();
+    let lines = format!("gate1._attachment-seal TXT \"{}\"\n", site.record);
+    let zones = [Zone { name: "example.org", kind: Kind::Signed, lines: &lines }];
+    let Some(knot) = Knot::start(&zones) else { return };
+    let failing = Forger::before(knot.address, |query, mut answer: Message| {
+        if query.query_type() == RecordType::DNSKEY && query.name().to_ascii() == "example.org." {
+            answer = emptied(answer);
+            answer.metadata.response_code = ResponseCode::ServFail;
+        }
+        Some(answer)
+    });
+    let findings = examine(&site.config(failing.address, "prefer", Some(&knot)));
+    findings.assert_well("resolvers", "name server");
+    findings.assert("dnssec", KEY, "problem", "cannot be had");
+    findings.assert("key-record", KEY, "ok", "the key on disk");
+}
+
+fn emptied(mut answer: Message) -> Message {
+    answer.answers.clear();
+    answer.authorities.clear();
+    answer
+}
+
+/// Each of the zone's own name servers is asked.
+#[test]
+fn a_name_server_that_lags_is_found() {
+    let site = Site::new();
+    let Some([one, two]) = addresses() else { return };
+    let zone = |text: &str| format!("@ NS ns2.\ngate1._attachment-seal TXT \"{text}\"\n");
+    let (new, old) = (zone(&site.record), zone(&other_record()));
+    let zones = [Zone { name: "example.org", kind: Kind::Signed, lines: &new }];
+    let Some(knot) = Knot::start_at(one, &[("ns2", two.ip())], &zones) else { return };
+    {
+        let lagging = [Zone { name: "example.org", kind: Kind::Unsigned, lines: &old }];
+        let _lagging = Knot::start_at(two, &[], &lagging);
+        let findings = site.examine(&knot, "prefer");
+        findings.assert("key-record", KEY, "ok", "the key on disk");
+        findings.assert("key-at-name-servers", KEY, "problem", "gives another key");
+    }
+    site.examine(&knot, "prefer").assert("key-at-name-servers", KEY, "warning", "does not answer");
+    let abreast = [Zone { name: "example.org", kind: Kind::Unsigned, lines: &new }];
+    let _abreast = Knot::start_at(two, &[], &abreast);
+    site.examine(&knot, "prefer").assert_well("key-at-name-servers", KEY);
+}
+
+/// Two loopback addresses whose port 53 is free to us.
+fn addresses() -> Option<[SocketAddr; 2]> {
+    let mut free = (1..=u8::MAX).filter_map(|n| {
+        let address = SocketAddr::from((Ipv4Addr::new(127, 89, (std::process::id() % 251) as u8, n), 53));
+        UdpSocket::bind(address).is_ok().then_some(address)
+    });
+    let two = (|| Some([free.next()?, free.next()?]))();
+    if two.is_none() {
+        assert!(std::env::var_os("WAXSEAL_REQUIRE_LIVE").is_none(), "port 53 is not ours");
+        skipped("port 53 on loopback is not ours to listen on");
+    }
+    two
+}
+
+/// How long a delegation holds, and whether the policy record names its root.
+#[test]
+fn delegations_are_looked_at() {
+    let site = Site::new();
+    let path = |name: &str| site.folder.path().join(name);
+    let root_key = path("root.pem");
+    let new = waxseal(&["root", "new", "--domain", "example.org", "--out", word(&root_key)]);
+    assert_eq!(new.status, 0, "{new:?}");
+    let root = new.text().lines().find(|line| line.len() == 43 && !line.contains(' ')).unwrap().to_owned();
+    let line = format!("{KEY} IN TXT \"{}\"\n", site.record);
+    fs::write(path("gate1.txt"), line).unwrap();
+    let delegate = |from: &str, days: &str| {
+        let _ = fs::remove_file(path("delegation"));
+        let ended = waxseal(&[
+            "root",
+            "delegate",
+            "--key",
+            word(&root_key),
+            "--from",
+            from,
+            "--days",
+            days,
+            "--out",
+            word(&path("delegation")),
+            word(&path("gate1.txt")),
+        ]);
+        assert_eq!(ended.status, 0, "{ended:?}");
+    };
+    let lines = format!(
+        "gate1._attachment-seal TXT \"{}\"\n_attachment-seal TXT \"v=SEAL1; p=none; root={root}\"\n",
+        site.record
+    );
+    let zones = [Zone { name: "example.org", kind: Kind::Signed, lines: &lines }];
+    let Some(mut knot) = Knot::start(&zones) else { return };
+    let config = site.config(knot.address, "prefer", Some(&knot));
+    let text = fs::read_to_string(&config).unwrap();
+    let text = text.replace(
+        "selector = \"gate1\"",
+        &format!("selector = \"gate1\"\ndelegation = \"{}\"", word(&path("delegation"))),
+    );
+    fs::write(&config, text).unwrap();
+
+    let days_ago = |days: i64| {
+        let then = jiff::Timestamp::now() - jiff::SignedDuration::from_hours(24 * days);
+        then.strftime("%Y-%m-%d").to_string()
+    };
+    delegate(&days_ago(1), "30");
+    let findings = examine(&config);
+    findings.assert_well("delegation", "gate1 for example.org");
+    findings.assert("policy-record", POLICY, "ok", "p=none");
+    delegate(&days_ago(25), "30");
+    examine(&config).assert("delegation", "gate1", "warning", "then mail is put off");
+    knot.change(
+        "example.org",
+        &format!(
+            "gate1._attachment-seal TXT \"{}\"\n_attachment-seal TXT \"v=SEAL1; p=none\"\n",
+            site.record
+        ),
+    );
+    examine(&config).assert("policy-record", POLICY, "warning", "does not name the root");
+    delegate(&days_ago(40), "30");
+    examine(&config).assert("delegation", "gate1", "problem", "none holds now");
+}
+
+/// A correspondent whose records say something else than the pin.
+#[test]
+fn a_pin_that_is_contradicted_is_a_warning() {
+    let folder = folder();
+    fs::create_dir(folder.path().join("state")).unwrap();
+    let record = keygen(&folder.path().join("theirs.pem"));
+    fs::create_dir_all(folder.path().join("pins/example.org")).unwrap();
+    fs::write(folder.path().join("pins/example.org/gate1.txt"), &record).unwrap();
+    let lines = |text: &str| format!("gate1._attachment-seal TXT \"{text}\"\n");
+    let zones = [Zone { name: "example.org", kind: Kind::Unsigned, lines: &lines(&record) }];
+    let Some(mut knot) = Knot::start(&zones) else { return };
+    let config = Config::new(folder.path(), "mx.partner.example")
+        .listener("inbound", "verify", closed_port(), "")
+        .and("[[correspondent]]\ndomain = \"example.org\"\nkeys_dir = \"pins\"")
+        .and(&format!("[dns]\nservers = [\"{}\"]\n", knot.address))
+        .write();
+    examine(&config).assert("correspondent", "example.org", "ok", "publish what is pinned");
+    knot.change("example.org", &lines(&other_record()));
+    let findings = examine(&config);
+    let found = findings.assert("correspondent", "example.org", "warning", "another key");
+    assert!(found["remedy"].as_str().unwrap().contains("telephone"), "{found}");
+    knot.change("example.org", "");
+    examine(&config).assert("correspondent", "example.org", "not-checked", "");
+}
