@@ -219,9 +219,10 @@ fn next_hop_tls(listener: &config::Listener, mistakes: &mut Vec<Mistake>) -> smt
 
 fn sealer(domain: &config::SealingDomain, mistakes: &mut Vec<Mistake>) -> Option<Arc<Sealer>> {
     let key = note(keyfile::read_sealing_key(&domain.key.value), &domain.key, mistakes)?;
-    let delegations = match &domain.delegation {
-        Some(path) => delegations(domain, path, &key, mistakes)?,
-        None => Delegations::default(),
+    let delegations = match (&domain.delegation, &domain.succession) {
+        (Some(path), _) => Delegations::new(delegations(domain, path, &key, mistakes)?),
+        (None, Some(path)) => Delegations::by_earlier_key(delegations(domain, path, &key, mistakes)?),
+        (None, None) => Delegations::default(),
     };
     Some(Arc::new(Sealer {
         domain: domain.name.clone(),
@@ -239,7 +240,7 @@ fn delegations(
     path: &Located<PathBuf>,
     key: &SealingKey,
     mistakes: &mut Vec<Mistake>,
-) -> Option<Delegations> {
+) -> Option<Vec<Delegation>> {
     let found = note(keyfile::read_delegations(&path.value, &domain.name, &domain.selector), path, mistakes)?;
     let own: Vec<Delegation> =
         found.iter().filter(|delegation| delegation.key == key.public()).cloned().collect();
@@ -251,11 +252,11 @@ fn delegations(
     }
     if !own.iter().all(Delegation::is_signed) {
         let (domain, selector) = (&domain.name, &domain.selector);
-        let reason = format!("the root's signature is not for {domain} and {selector}, or is damaged");
+        let reason = format!("the signature is not for {domain} and {selector}, or is damaged");
         mistakes.push(path.mistake(reason));
         return None;
     }
-    Some(Delegations::new(own))
+    Some(own)
 }
 
 fn dns_settings(dns: &config::Dns, mistakes: &mut Vec<Mistake>) -> dns::Settings {

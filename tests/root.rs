@@ -155,7 +155,7 @@ fn what_cannot_be_right_is_refused() {
     fs::write(desk.path("longer.delegation"), longer).unwrap();
     for (file, why) in [
         ("other.delegation", "the delegation is for another key"),
-        ("longer.delegation", "the root's signature is not for example.org and gate1, or is damaged"),
+        ("longer.delegation", "the signature is not for example.org and gate1, or is damaged"),
         ("delegations", "holds no delegation"),
     ] {
         let config = Config::new(desk.folder.path(), "mx.example.org")

@@ -201,6 +201,10 @@ impl Checker<'_> {
         let key = self.required(&at("key"), raw.key, "key = \"/etc/waxseal/gate1.pem\"");
         let key = key.and_then(|key| self.path(&at("key"), key));
         let delegation = raw.delegation.and_then(|file| self.path(&at("delegation"), file));
+        let succession = raw.succession.and_then(|file| self.path(&at("succession"), file));
+        if delegation.is_some() && succession.is_some() {
+            self.warn(&at("succession"), "not used: a root's delegation is put into seals in its place");
+        }
         Some(SealingDomain {
             name: name?.0,
             selector: selector?.0,
@@ -208,6 +212,7 @@ impl Checker<'_> {
             lifetime,
             subdomains: raw.subdomains.unwrap_or(false),
             delegation,
+            succession,
         })
     }
 

@@ -198,6 +198,8 @@ pub struct SealingDomain {
     pub subdomains: bool,
     /// A file with a delegation statement by the domain's root key (SEAL.md §7).
     pub delegation: Option<Located<PathBuf>>,
+    /// A file with a delegation by the sealing key before this one, for those who remember that (SEAL.md §7). It may end.
+    pub succession: Option<Located<PathBuf>>,
 }
 
 /// One `[[correspondent]]`: a pinned domain (SEAL.md §7). At least one of `keys`, `roots`, `keys_dir` is given.
@@ -298,7 +300,12 @@ pub fn load(path: &Path) -> Result<Config, Vec<Mistake>> {
     let place = Place { file: Some(path.to_owned()), ..Place::default() };
     let text = std::fs::read_to_string(path)
         .map_err(|error| vec![Mistake { place, reason: format!("cannot be read: {error}") }])?;
-    parse(&text, path, environment()?)
+    load_text(&text, path)
+}
+
+/// Reads `text` as what the file at `path` is to hold, with the process's environment.
+pub fn load_text(text: &str, path: &Path) -> Result<Config, Vec<Mistake>> {
+    parse(text, path, environment()?)
 }
 
 /// Reads `text` as the content of `file`, with `env` for an environment.

@@ -70,6 +70,7 @@ pub(super) struct Domain {
     pub(super) lifetime: Option<Seconds>,
     pub(super) subdomains: Option<bool>,
     pub(super) delegation: Option<PathBuf>,
+    pub(super) succession: Option<PathBuf>,
 }
 
 #[derive(Debug, Default, Deserialize)]

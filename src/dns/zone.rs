@@ -187,14 +187,14 @@ struct ZoneServer {
     address: Option<SocketAddr>,
 }
 
-/// The servers of the zone that holds `name`: those of the nearest name above it, itself included, that has NS records. The
-/// root is nobody's.
+/// The servers of the zone that holds `name`: those of the nearest name above it that has NS records, the root's excepted.
+/// The name itself is not asked about: if it is yet to come, resolvers would remember that it is not there.
 async fn zone_servers(
     client: &Client,
     resolver: &TokioResolver,
     name: &Name,
 ) -> Result<Vec<ZoneServer>, ZoneError> {
-    let mut zone = name.clone();
+    let mut zone = name.base_name();
     while !zone.is_root() {
         let names = records(client, resolver, &zone, RecordType::NS).await;
         let names: Vec<Name> = names?

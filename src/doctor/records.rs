@@ -34,7 +34,7 @@ pub(super) async fn check(site: &Site, resolvers: &Resolvers, findings: &mut Vec
             judge_zone(&mut Subject::new(findings, "key-at-name-servers", &key_name), said, key);
         }
         let policy_name = format!("{}.", dns::policy_record_name(zone));
-        let root = sealer.as_ref().and_then(|sealer| sealer.delegations.at(site.now).ok().flatten());
+        let root = sealer.as_ref().and_then(|sealer| sealer.delegations.by_root_at(site.now));
         let root = root.map(|delegation| delegation.root);
         if let Some(texts) = ask(resolvers, &policy_name, "policy-record", findings).await {
             let mut subject = Subject::new(findings, "policy-record", &policy_name);

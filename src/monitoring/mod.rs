@@ -155,7 +155,8 @@ impl Monitoring {
     fn cannot_seal(&self) -> bool {
         let (running, now) = (self.running.load(), unix_time());
         let sealers = &running.setup.sealers;
-        !sealers.is_empty() && sealers.iter().all(|sealer| sealer.delegations.at(now).is_err())
+        !sealers.is_empty()
+            && sealers.iter().all(|sealer| sealer.delegations.for_seal(now, sealer.lifetime).is_err())
     }
 }
 

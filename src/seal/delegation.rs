@@ -88,7 +88,11 @@ fn signed(domain: &DomainName, selector: &Selector, nb: &str, na: &str, key: &st
 
 /// What the holder of a sealing key keeps of delegations to it: the newest that holds is put into each seal.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Delegations(Vec<Delegation>);
+pub struct Delegations {
+    by_root: Vec<Delegation>,
+    /// For continuity alone: who remembers the earlier key believes this one. Nobody is kept from sealing when it ends.
+    by_earlier_key: Vec<Delegation>,
+}
 
 /// None of a sealing key's delegations holds now, so nobody could check what it seals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -107,23 +111,39 @@ pub struct Life {
 }
 
 impl Delegations {
-    /// These.
+    /// A root's, without which the key may not seal.
     pub fn new(delegations: Vec<Delegation>) -> Self {
-        Self(delegations)
+        Self { by_root: delegations, by_earlier_key: Vec::new() }
     }
 
-    /// The one to seal with at `now`: of those that hold the one that ends last. `None` where the key needs none.
-    pub fn at(&self, now: u64) -> Result<Option<&Delegation>, NotDelegated> {
-        if self.0.is_empty() {
-            return Ok(None);
+    /// Those of the domain's earlier sealing key, which help correspondents that remember it.
+    pub fn by_earlier_key(delegations: Vec<Delegation>) -> Self {
+        Self { by_root: Vec::new(), by_earlier_key: delegations }
+    }
+
+    /// For a seal made at `now` that is to be valid for `lifetime` seconds: the delegation that it carries, if any, and
+    /// when it ends, in Unix seconds.
+    pub fn for_seal(&self, now: u64, lifetime: u64) -> Result<(Option<&Delegation>, u64), NotDelegated> {
+        let ends = now.saturating_add(lifetime);
+        if self.by_root.is_empty() {
+            // One that the seal would outlive proves nothing, and the seal's time is not cut for it.
+            let holds = |own: &&Delegation| own.covers(now) && ends <= own.not_after;
+            let newest = self.by_earlier_key.iter().filter(holds).max_by_key(|own| own.not_after);
+            return Ok((newest, ends));
         }
-        let holding = self.0.iter().filter(|delegation| delegation.covers(now));
-        holding.max_by_key(|delegation| delegation.not_after).map(Some).ok_or(NotDelegated)
+        let own = self.by_root_at(now).ok_or(NotDelegated)?;
+        // A seal that outlived its delegation would not be covered by it.
+        Ok((Some(own), ends.min(own.not_after)))
     }
 
-    /// How long the key may go on sealing without a pause from `now` on; `None` where it needs no delegation.
+    /// Of a root's delegations that hold at `now` the one that ends last, which is put into seals.
+    pub fn by_root_at(&self, now: u64) -> Option<&Delegation> {
+        self.by_root.iter().filter(|own| own.covers(now)).max_by_key(|own| own.not_after)
+    }
+
+    /// How long the key may go on sealing without a pause from `now` on; `None` where it needs no root's delegation.
     pub fn life(&self, now: u64) -> Option<Life> {
-        let mut by_start: Vec<&Delegation> = self.0.iter().collect();
+        let mut by_start: Vec<&Delegation> = self.by_root.iter().collect();
         by_start.sort_by_key(|delegation| delegation.not_before);
         let mut ends = now;
         let mut last = *by_start.first()?;
@@ -133,7 +153,7 @@ impl Delegations {
             }
         }
         let left = ends - now;
-        let ends = if left == 0 { self.0.iter().map(|d| d.not_after).max()? } else { ends };
+        let ends = if left == 0 { self.by_root.iter().map(|d| d.not_after).max()? } else { ends };
         Some(Life {
             ends,
             left,
@@ -168,13 +188,34 @@ mod tests {
     #[test]
     fn the_newest_that_holds_is_taken() {
         let all = Delegations::new(vec![delegation(10, 40), delegation(30, 60), delegation(50, 80)]);
-        let ends = |day: u64| all.at(day * DAY).map(|found| found.unwrap().not_after / DAY);
+        let ends = |day: u64| all.for_seal(day * DAY, DAY).map(|(own, _)| own.unwrap().not_after / DAY);
         assert_eq!(ends(9), Err(NotDelegated));
         assert_eq!(ends(10), Ok(40));
         assert_eq!(ends(30), Ok(60));
         assert_eq!(ends(55), Ok(80));
         assert_eq!(ends(80), Err(NotDelegated));
-        assert_eq!(Delegations::default().at(0), Ok(None));
+        assert_eq!(Delegations::default().for_seal(0, DAY), Ok((None, DAY)));
+    }
+
+    /// A seal ends with its root's delegation, and carries an earlier key's only where that covers all of its life.
+    #[test]
+    fn an_earlier_key_shortens_no_seal_and_stops_none() {
+        let by_root = Delegations::new(vec![delegation(10, 40)]);
+        let earlier = Delegations::by_earlier_key(vec![delegation(10, 40)]);
+        let sealed = |delegations: &Delegations, day: u64| {
+            delegations.for_seal(day * DAY, 14 * DAY).map(|(own, ends)| (own.is_some(), ends / DAY))
+        };
+        for (day, root, key) in [
+            (9, Err(NotDelegated), (false, 23)),
+            (10, Ok((true, 24)), (true, 24)),
+            (26, Ok((true, 40)), (true, 40)),
+            (27, Ok((true, 40)), (false, 41)),
+            (40, Err(NotDelegated), (false, 54)),
+        ] {
+            assert_eq!(sealed(&by_root, day), root, "{day}");
+            assert_eq!(sealed(&earlier, day), Ok(key), "{day}");
+        }
+        assert_eq!(earlier.life(39 * DAY), None);
     }
 
     #[test]

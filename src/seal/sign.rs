@@ -27,7 +27,7 @@ pub struct Sealer {
     pub key: SealingKey,
     /// How long a seal is valid, in seconds.
     pub lifetime: u64,
-    /// A root's delegations to the key; the newest that holds is carried in every seal.
+    /// Delegations to the key, by a root or by an earlier key; the newest that holds is carried in every seal.
     pub delegations: Delegations,
 }
 
@@ -92,7 +92,7 @@ pub fn prepare(message: &Message<'_>, sealer: &Sealer, moment: Moment) -> Result
     if let Some(&fault) = header.faults.first() {
         return Err(SealError::Unclean(fault));
     }
-    let delegation = sealer.delegations.at(moment.now)?;
+    let (delegation, expires_at) = sealer.delegations.for_seal(moment.now, sealer.lifetime)?;
     let structure = mime::walk(message.raw(), &header);
     for (doubt, error) in [
         (Doubt::TooManyParts, SealError::TooManyParts),
@@ -120,8 +120,7 @@ pub fn prepare(message: &Message<'_>, sealer: &Sealer, moment: Moment) -> Result
         domain: sealer.domain.clone(),
         selector: sealer.selector.clone(),
         sealed_at: moment.now,
-        // A seal that outlived its delegation would not be covered by it.
-        expires_at: delegation.map_or(u64::MAX, |own| own.not_after).min(moment.now + sealer.lifetime),
+        expires_at,
         identity: header.identity_hash(),
         addressing: header.addressing_hash(),
         structure: header.structure_hash(),
