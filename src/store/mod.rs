@@ -1,24 +1,30 @@
-//! What we keep on disk, under the state folder: held mail, what the administrator says of correspondents' keys, and the
-//! database of what is remembered and what was judged.
+//! What we keep on disk, under the state folder: held mail, what the administrator says of correspondents' keys, rotations of our
+//! own, which gateway runs, and the database of what is remembered and what was judged.
 
 mod claim;
 mod database;
+mod json_file;
 mod judged;
 mod memories;
 mod memory;
 mod pins;
+mod presence;
 mod probes;
 mod quarantine;
 mod recorder;
+mod rotations;
 
 pub use claim::{Claim, Releases};
 pub use database::DatabaseError;
+pub use json_file::{Stamp, StateFileError};
 pub use judged::{Count, Judged, Judgements, Period};
 pub use memories::{DomainRecord, KeyRecord, KeyState, Memories};
-pub use pins::{PinFile, PinFileError, Said, SaidKey, SaidPin, Stamp};
+pub use pins::{PinFile, PinFileError, Said, SaidKey, SaidPin};
+pub use presence::{Announcement, Presence, SealsWith};
 pub use probes::{keep_probe, read_probe};
 pub use quarantine::{Held, HeldId, Listing, Quarantine, StoreError, Usage};
 pub use recorder::{Entry, Recorder};
+pub use rotations::{AtWork, Retired, RotationFile, RotationFileError, Rotations, UnderWay};
 
 use std::fs;
 use std::io;

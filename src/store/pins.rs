@@ -1,43 +1,25 @@
 //! What the administrator says of correspondents by command: `<state>/pins.json`. It is replaced whole, so whoever reads it
 //! finds all of it; the gateway looks at it before each message, so a new pin counts from the next message on.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::own_like;
-
+use super::json_file::{JsonFile, Stamp, StateFileError};
 use crate::domain::DomainName;
 use crate::seal::fingerprint::Told;
 use crate::seal::key::{KeyRecord, PublicKey};
 use crate::seal::knowledge::{Pin, PinnedKey, Pins};
 
-const FILE: &str = "pins.json";
-const LOCK: &str = "pins.lock";
+const NAME: &str = "pins";
 
 /// Why the file could not be read or changed.
 #[derive(Debug, Error)]
 pub enum PinFileError {
-    /// The disk says no.
-    #[error("{}: {source}", path.display())]
-    Io {
-        /// What was touched.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// It is not of its form.
-    #[error("{}: {source}", path.display())]
-    Form {
-        /// Which file.
-        path: PathBuf,
-        /// Where and why.
-        source: serde_json::Error,
-    },
+    /// It cannot be read or written, or is not of its form.
+    #[error(transparent)]
+    File(#[from] StateFileError),
     /// A domain, key, root or fingerprint in it is none.
     #[error("{}: {domain}: {reason}", path.display())]
     Content {
@@ -91,48 +73,28 @@ pub struct SaidKey {
     pub record: String,
 }
 
-/// What tells one state of the file from the next; `None` where there is no file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stamp(Option<(u64, i64, i64, u64)>);
-
-impl Stamp {
-    /// That of a file which is not there.
-    pub const NONE: Self = Self(None);
-}
-
 /// The file.
 #[derive(Clone, Debug)]
-pub struct PinFile {
-    folder: PathBuf,
-}
+pub struct PinFile(JsonFile);
 
 impl PinFile {
     /// The file in a state folder; it need not be there.
     pub fn new(state: &Path) -> Self {
-        Self { folder: state.to_owned() }
+        Self(JsonFile::new(state, NAME))
     }
 
     fn path(&self) -> PathBuf {
-        self.folder.join(FILE)
+        self.0.path()
     }
 
     /// Which state the file is in.
     pub fn stamp(&self) -> Result<Stamp, PinFileError> {
-        match fs::metadata(self.path()) {
-            Ok(file) => Ok(Stamp(Some((file.ino(), file.mtime(), file.mtime_nsec(), file.len())))),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Stamp::NONE),
-            Err(source) => Err(PinFileError::Io { path: self.path(), source }),
-        }
+        Ok(self.0.stamp()?)
     }
 
     /// What was said, as it is written.
     pub fn read(&self) -> Result<Said, PinFileError> {
-        let path = self.path();
-        match fs::read(&path) {
-            Ok(text) => serde_json::from_slice(&text).map_err(|source| PinFileError::Form { path, source }),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Said::default()),
-            Err(source) => Err(PinFileError::Io { path, source }),
-        }
+        Ok(self.0.read()?)
     }
 
     /// Adds what was said to other pins.
@@ -156,30 +118,12 @@ impl PinFile {
 
     /// Changes what was said; of two who do so at once, one waits. When this returns `Ok`, it is on disk to stay.
     pub fn change<T>(&self, change: impl FnOnce(&mut Said) -> T) -> Result<T, PinFileError> {
-        let at = |path: &Path| {
-            let path = path.to_owned();
-            move |source| PinFileError::Io { path, source }
-        };
-        let lock = self.folder.join(LOCK);
-        let options = |file: &mut OpenOptions| file.mode(0o600).write(true).clone();
-        let held = options(OpenOptions::new().create(true)).open(&lock).map_err(at(&lock))?;
-        own_like(&self.folder, &lock).map_err(at(&lock))?;
-        held.lock().map_err(at(&lock))?;
-
-        let mut said = self.read()?;
-        let result = change(&mut said);
-        said.pins.sort_by(|one, other| one.domain.cmp(&other.domain));
-        let mut text = serde_json::to_vec_pretty(&said)
-            .map_err(|source| PinFileError::Form { path: self.path(), source })?;
-        text.push(b'\n');
-        let new = self.folder.join(".pins.json.new");
-        let mut file =
-            options(OpenOptions::new().create(true).truncate(true)).open(&new).map_err(at(&new))?;
-        file.write_all(&text).and_then(|()| file.sync_all()).map_err(at(&new))?;
-        own_like(&self.folder, &new).map_err(at(&new))?;
-        fs::rename(&new, self.path()).map_err(at(&self.path()))?;
-        File::open(&self.folder).and_then(|folder| folder.sync_all()).map_err(at(&self.folder))?;
-        Ok(result)
+        let changed = self.0.change(|said: &mut Said| {
+            let result = change(said);
+            said.pins.sort_by(|one, other| one.domain.cmp(&other.domain));
+            result
+        });
+        Ok(changed?)
     }
 }
 
@@ -205,6 +149,7 @@ impl SaidPin {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::PermissionsExt;
     use std::thread;
 
@@ -260,9 +205,9 @@ mod tests {
             (r#"{"also_unsealed": ["a b"]}"#, "is not a domain name"),
             (r#"{"pin": []}"#, "unknown field"),
         ] {
-            fs::write(folder.path().join(FILE), text).unwrap();
+            fs::write(file.path(), text).unwrap();
             let error = file.add_to(&mut Pins::default()).unwrap_err().to_string();
-            assert!(error.contains(FILE) && error.contains(why), "{error}");
+            assert!(error.contains("pins.json") && error.contains(why), "{error}");
         }
     }
 }

@@ -1,0 +1,125 @@
+//! A JSON file in the state folder that is replaced whole: whoever reads it finds all of it, as it was before a change or
+//! after. Of two who change it at once, one waits.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use thiserror::Error;
+
+use super::own_like;
+
+/// Why a file could not be read or changed.
+#[derive(Debug, Error)]
+pub enum StateFileError {
+    /// The disk says no.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// What was touched.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// It is not of its form.
+    #[error("{}: {source}", path.display())]
+    Form {
+        /// Which file.
+        path: PathBuf,
+        /// Where and why.
+        source: serde_json::Error,
+    },
+}
+
+/// What tells one state of a file from the next; `None` where there is no file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp(Option<(u64, i64, i64, u64)>);
+
+impl Stamp {
+    /// That of a file which is not there.
+    pub const NONE: Self = Self(None);
+}
+
+/// The file; it need not be there.
+#[derive(Clone, Debug)]
+pub(super) struct JsonFile {
+    folder: PathBuf,
+    /// Its name without `.json`.
+    name: &'static str,
+}
+
+impl JsonFile {
+    pub(super) fn new(folder: &Path, name: &'static str) -> Self {
+        Self { folder: folder.to_owned(), name }
+    }
+
+    pub(super) fn path(&self) -> PathBuf {
+        self.folder.join(format!("{}.json", self.name))
+    }
+
+    /// Which state the file is in.
+    pub(super) fn stamp(&self) -> Result<Stamp, StateFileError> {
+        match fs::metadata(self.path()) {
+            Ok(file) => Ok(Stamp(Some((file.ino(), file.mtime(), file.mtime_nsec(), file.len())))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Stamp::NONE),
+            Err(source) => Err(StateFileError::Io { path: self.path(), source }),
+        }
+    }
+
+    /// What it holds; what nothing was written to holds the default.
+    pub(super) fn read<T: Default + DeserializeOwned>(&self) -> Result<T, StateFileError> {
+        let path = self.path();
+        match fs::read(&path) {
+            Ok(text) => serde_json::from_slice(&text).map_err(|source| StateFileError::Form { path, source }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(T::default()),
+            Err(source) => Err(StateFileError::Io { path, source }),
+        }
+    }
+
+    /// Changes what it holds, while nobody else does. When this returns `Ok`, it is on disk to stay.
+    pub(super) fn change<T: Default + Serialize + DeserializeOwned, R>(
+        &self,
+        change: impl FnOnce(&mut T) -> R,
+    ) -> Result<R, StateFileError> {
+        let held = self.open_lock("lock")?;
+        held.lock().map_err(at(&self.folder))?;
+        let mut content = self.read()?;
+        let result = change(&mut content);
+        self.replace(&content)?;
+        Ok(result)
+    }
+
+    /// Puts this in its place.
+    pub(super) fn replace<T: Serialize>(&self, content: &T) -> Result<(), StateFileError> {
+        let mut text = serde_json::to_vec_pretty(content)
+            .map_err(|source| StateFileError::Form { path: self.path(), source })?;
+        text.push(b'\n');
+        let new = self.folder.join(format!(".{}.json.new", self.name));
+        let mut file = private().create(true).truncate(true).open(&new).map_err(at(&new))?;
+        file.write_all(&text).and_then(|()| file.sync_all()).map_err(at(&new))?;
+        own_like(&self.folder, &new).map_err(at(&new))?;
+        fs::rename(&new, self.path()).map_err(at(&self.path()))?;
+        File::open(&self.folder).and_then(|folder| folder.sync_all()).map_err(at(&self.folder))
+    }
+
+    /// The file beside it that is locked for some purpose.
+    pub(super) fn open_lock(&self, purpose: &str) -> Result<File, StateFileError> {
+        let path = self.folder.join(format!("{}.{purpose}", self.name));
+        let file = private().create(true).open(&path).map_err(at(&path))?;
+        own_like(&self.folder, &path).map_err(at(&path))?;
+        Ok(file)
+    }
+}
+
+fn private() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.mode(0o600).write(true);
+    options
+}
+
+fn at(path: &Path) -> impl FnOnce(io::Error) -> StateFileError + use<> {
+    let path = path.to_owned();
+    move |source| StateFileError::Io { path, source }
+}
