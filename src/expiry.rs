@@ -1,17 +1,18 @@
-//! Tells the administrator in time that a sealing key's delegation ends: from its last third on, in the log four times a day
-//! and by alert once a day.
+//! Tells the administrator in time that a sealing key's delegation ends, from its last third on, and reminds of old keys whose
+//! records can go from DNS: in the log four times a day, by alert once a day, and at every reload.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::{MissedTickBehavior, interval};
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 use crate::gateway::Running;
 use crate::notify::Notice;
+use crate::rotation::reminder::remind;
 use crate::seal::delegation::Life;
 use crate::seal::sign::Sealer;
 
@@ -20,16 +21,31 @@ const PAUSE: Duration = Duration::from_secs(6 * 3600);
 /// Every so many looks an alert goes out, as long as there is reason.
 const LOOKS_BETWEEN_ALERTS: u64 = 4;
 
-/// Looks now and again until `shutdown` turns true.
-pub async fn watch(running: Arc<ArcSwap<Running>>, mut shutdown: watch::Receiver<bool>) {
+/// Looks now and again, and for old keys when it was `reloaded`, until `shutdown` turns true.
+pub async fn watch(
+    running: Arc<ArcSwap<Running>>,
+    reloaded: Arc<Notify>,
+    mut shutdown: watch::Receiver<bool>,
+) {
     let mut looks = interval(PAUSE);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    for look in 0.. {
+    let mut look = 0;
+    loop {
+        let mut alert = true;
         tokio::select! {
-            _ = looks.tick() => {}
+            _ = looks.tick() => {
+                alert = look % LOOKS_BETWEEN_ALERTS == 0;
+                look += 1;
+                say(&running.load(), alert);
+            }
+            () = reloaded.notified() => {}
             _ = shutdown.wait_for(|stop| *stop) => return,
         }
-        say(&running.load(), look % LOOKS_BETWEEN_ALERTS == 0);
+        let now = running.load_full();
+        tokio::select! {
+            () = remind(&now, alert) => {}
+            _ = shutdown.wait_for(|stop| *stop) => return,
+        }
     }
 }
 
@@ -37,6 +53,10 @@ pub async fn watch(running: Arc<ArcSwap<Running>>, mut shutdown: watch::Receiver
 pub fn say(running: &Running, alert: bool) {
     let Ok(now) = SystemTime::now().duration_since(UNIX_EPOCH) else { return };
     for sealer in &running.setup.sealers {
+        if sealer.delegations.has_lapsed(now.as_secs()) {
+            let (domain, selector) = (&sealer.domain, &sealer.selector);
+            info!(%domain, %selector, "the earlier key's word for this one has ended: `succession` may go");
+        }
         let Some(life) = sealer.delegations.life(now.as_secs()).filter(|life| life.is_short) else {
             continue;
         };

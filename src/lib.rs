@@ -6,9 +6,10 @@
 //! |---|---|---|
 //! | core | [`author`], [`authres`], [`domain`], [`doubt`], [`edits`], [`envelope`], [`header`], [`limits`], [`manifest`], [`mime`], [`policy`], [`report`], [`seal`], [`stored`], [`verdict`] | no tokio, sockets, files, environment or clock |
 //! | edges | [`smtp`], [`config`], [`dns`], [`keyfile`], [`lookup`], [`store`], [`notify`], [`http`], [`systemd`], [`open_files`] | each speaks one outside language; edges don't import each other, but for the contract in `lookup` |
-//! | centre | [`setup`], [`standing`], [`gateway`], [`release`], [`expiry`], [`monitoring`], [`service`], [`log`], [`demo`], [`doctor`], [`commands`] | where core and edges meet |
+//! | centre | [`setup`], [`standing`], [`gateway`], [`release`], [`expiry`], [`rotation`], [`announcer`], [`monitoring`], [`service`], [`log`], [`demo`], [`doctor`], [`commands`] | where core and edges meet |
 //! | counts | [`metrics`] | as the log: written by edges and centre, read by `monitoring` alone; decides nothing |
 
+pub mod announcer;
 pub mod author;
 pub mod authres;
 pub mod commands;
@@ -37,6 +38,7 @@ pub mod open_files;
 pub mod policy;
 pub mod release;
 pub mod report;
+pub mod rotation;
 pub mod seal;
 pub mod service;
 pub mod setup;

@@ -9,11 +9,12 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use thiserror::Error;
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::{self, JoinSet};
 use tokio::time::timeout;
 use tracing::{error, info, warn};
 
+use crate::announcer::Announcer;
 use crate::config::{self, Alerts, ListenAddress, Mode};
 use crate::expiry;
 use crate::gateway::{Gateway, Running};
@@ -109,6 +110,8 @@ pub struct Service<L> {
     metrics: Arc<Metrics>,
     reloads: Arc<Reloads>,
     memory: Option<JoinHandle<()>>,
+    announcer: Arc<Announcer>,
+    reloaded: Arc<Notify>,
 }
 
 /// A listening socket, and whose it is.
@@ -125,6 +128,8 @@ struct BoundListener {
 pub struct Reloader {
     running: Arc<ArcSwap<Running>>,
     reloads: Arc<Reloads>,
+    announcer: Arc<Announcer>,
+    reloaded: Arc<Notify>,
 }
 
 impl<L: LookupKey> Service<L> {
@@ -166,6 +171,7 @@ impl<L: LookupKey> Service<L> {
         let modes = setup.config.listeners.iter();
         let modes = modes.map(|listener| (listener.name.clone(), listener.mode.as_str()));
         let metrics = Arc::new(Metrics::new(modes));
+        let announcer = Arc::new(Announcer::start(&setup));
         let running = Arc::new(ArcSwap::from_pointee(Running {
             setup,
             pins: Arc::new(pins),
@@ -183,6 +189,8 @@ impl<L: LookupKey> Service<L> {
             metrics,
             reloads: Arc::default(),
             memory,
+            announcer,
+            reloaded: Arc::new(Notify::new()),
         })
     }
 
@@ -204,7 +212,12 @@ impl<L: LookupKey> Service<L> {
 
     /// What a reload goes through.
     pub fn reloader(&self) -> Reloader {
-        Reloader { running: Arc::clone(&self.running), reloads: Arc::clone(&self.reloads) }
+        Reloader {
+            running: Arc::clone(&self.running),
+            reloads: Arc::clone(&self.reloads),
+            announcer: Arc::clone(&self.announcer),
+            reloaded: Arc::clone(&self.reloaded),
+        }
     }
 
     /// Serves until `shutdown` turns true; then sessions between messages get 421, and messages under way have
@@ -243,7 +256,7 @@ impl<L: LookupKey> Service<L> {
             shutdown.clone(),
         );
         let monitoring = tokio::spawn(tell(admin, monitoring));
-        let expiry = tokio::spawn(expiry::watch(Arc::clone(&self.running), shutdown));
+        let expiry = tokio::spawn(expiry::watch(Arc::clone(&self.running), self.reloaded, shutdown));
         while let Some(ended) = serving.join_next().await {
             if let Err(fault) = ended {
                 error!(%fault, "a listener was ended by a fault in this program");
@@ -403,13 +416,18 @@ impl Reloader {
             alerter: old.alerter.clone(),
         };
         expiry::say(&running, true);
-        self.running.store(Arc::new(running));
+        let running = Arc::new(running);
+        self.running.store(Arc::clone(&running));
         self.reloads.note(true);
+        // Only now is every further message sealed by it.
+        self.announcer.reloaded(&running.setup);
+        self.reloaded.notify_one();
         info!("configuration reloaded");
     }
 
     /// The new configuration is wrong, and the old one stays in force.
     pub fn refuse(&self) {
         self.reloads.note(false);
+        self.announcer.refused();
     }
 }

@@ -1,9 +1,10 @@
-//! `waxseal keys`: what is known of correspondents' keys, and what the administrator says of them. All of it works while
-//! the gateway runs, which sees a change with the next message.
+//! `waxseal keys`: what is known of correspondents' keys, what the administrator says of them, and another key of our own. All
+//! of it works while the gateway runs, which sees a change with the next message.
 
 mod fingerprint;
 mod list;
 mod pin;
+mod rotate;
 
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -36,6 +37,8 @@ enum Command {
     Forget(Forget),
     /// Note that a domain sends unsealed mail too, so that memory alone misses no seal of it
     Unsealed(Unsealed),
+    /// Put a new sealing key in the place of one of ours, without losing a verdict
+    Rotate(rotate::Args),
     /// Print fingerprints of keys, or of a message's attachments, as digits and as words
     Fingerprint(fingerprint::Args),
 }
@@ -88,6 +91,7 @@ pub(super) fn run(args: &Args) -> ExitCode {
         | Command::Pin(pin::Args { config, .. })
         | Command::Approve(Approve { config, .. })
         | Command::Forget(Forget { config, .. })
+        | Command::Rotate(rotate::Args { config, .. })
         | Command::Unsealed(Unsealed { config, .. }) => config,
     };
     let config = match config::load(&config.config) {
@@ -104,6 +108,7 @@ pub(super) fn run(args: &Args) -> ExitCode {
         Command::Approve(args) => approve(args, &config),
         Command::Forget(args) => forget(args, &config),
         Command::Unsealed(args) => unsealed(args, &config),
+        Command::Rotate(args) => return rotate::run(args, &config),
     };
     done.map_or_else(fail, |()| ExitCode::SUCCESS)
 }

@@ -54,7 +54,7 @@ enum Command {
     Root(root::Args),
     /// What was judged in the last days, and what of it was held or would have been
     Report(report::Args),
-    /// What is known of correspondents' keys
+    /// What is known of correspondents' keys, and another key in the place of ours
     Keys(keys::Args),
     /// Seal one message: message in, sealed message out
     Seal(seal::Args),

@@ -61,6 +61,13 @@ pub enum ZoneError {
     Failed(String),
 }
 
+impl ZoneError {
+    /// Whether asking again will be of no use.
+    pub fn is_lasting(&self) -> bool {
+        !matches!(self, Self::Failed(_))
+    }
+}
+
 /// One name server, and what it says of the TXT records at a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Said {

@@ -141,6 +141,13 @@ impl Delegations {
         self.by_root.iter().filter(|own| own.covers(now)).max_by_key(|own| own.not_after)
     }
 
+    /// Whether there was an earlier key's word, and it is of no use to any seal from `now` on.
+    pub fn has_lapsed(&self, now: u64) -> bool {
+        self.by_root.is_empty()
+            && !self.by_earlier_key.is_empty()
+            && self.by_earlier_key.iter().all(|own| own.not_after <= now)
+    }
+
     /// How long the key may go on sealing without a pause from `now` on; `None` where it needs no root's delegation.
     pub fn life(&self, now: u64) -> Option<Life> {
         let mut by_start: Vec<&Delegation> = self.by_root.iter().collect();
@@ -216,6 +223,8 @@ mod tests {
             assert_eq!(sealed(&earlier, day), Ok(key), "{day}");
         }
         assert_eq!(earlier.life(39 * DAY), None);
+        assert_eq!([39, 40].map(|day| earlier.has_lapsed(day * DAY)), [false, true]);
+        assert!(!by_root.has_lapsed(40 * DAY) && !Delegations::default().has_lapsed(40 * DAY));
     }
 
     #[test]

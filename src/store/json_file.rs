@@ -6,11 +6,15 @@ use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::OFlags;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
-use super::own_like;
+use super::own_open_like;
+
+/// A link in the place of a lock is refused.
+const NOFOLLOW: i32 = OFlags::NOFOLLOW.bits().cast_signed();
 
 /// Why a file could not be read or changed.
 #[derive(Debug, Error)]
@@ -96,30 +100,52 @@ impl JsonFile {
         let mut text = serde_json::to_vec_pretty(content)
             .map_err(|source| StateFileError::Form { path: self.path(), source })?;
         text.push(b'\n');
-        let new = self.folder.join(format!(".{}.json.new", self.name));
-        let mut file = private().create(true).truncate(true).open(&new).map_err(at(&new))?;
-        file.write_all(&text).and_then(|()| file.sync_all()).map_err(at(&new))?;
-        own_like(&self.folder, &new).map_err(at(&new))?;
-        fs::rename(&new, self.path()).map_err(at(&self.path()))?;
+        // Under a name that nobody knows beforehand: root writes where the gateway's user could have put a link.
+        let mut new = tempfile::Builder::new()
+            .prefix(".waxseal-")
+            .tempfile_in(&self.folder)
+            .map_err(at(&self.folder))?;
+        new.write_all(&text).and_then(|()| new.as_file().sync_all()).map_err(at(new.path()))?;
+        own_open_like(&self.folder, new.as_file()).map_err(at(new.path()))?;
+        new.persist(self.path()).map_err(|failure| at(&self.path())(failure.error))?;
         File::open(&self.folder).and_then(|folder| folder.sync_all()).map_err(at(&self.folder))
     }
 
     /// The file beside it that is locked for some purpose.
     pub(super) fn open_lock(&self, purpose: &str) -> Result<File, StateFileError> {
         let path = self.folder.join(format!("{}.{purpose}", self.name));
-        let file = private().create(true).open(&path).map_err(at(&path))?;
-        own_like(&self.folder, &path).map_err(at(&path))?;
+        let mut options = OpenOptions::new();
+        options.mode(0o600).write(true).create(true).custom_flags(NOFOLLOW);
+        let file = options.open(&path).map_err(at(&path))?;
+        own_open_like(&self.folder, &file).map_err(at(&path))?;
         Ok(file)
     }
-}
-
-fn private() -> OpenOptions {
-    let mut options = OpenOptions::new();
-    options.mode(0o600).write(true);
-    options
 }
 
 fn at(path: &Path) -> impl FnOnce(io::Error) -> StateFileError + use<> {
     let path = path.to_owned();
     move |source| StateFileError::Io { path, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    /// Root changes files in a folder that is the gateway's user's.
+    #[test]
+    fn links_lead_nowhere_else() {
+        let (folder, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let target = elsewhere.path().join("target");
+        fs::write(&target, "kept").unwrap();
+        let file = JsonFile::new(folder.path(), "pins");
+        symlink(&target, folder.path().join(".pins.json.new")).unwrap();
+        symlink(&target, file.path()).unwrap();
+        file.replace(&7).unwrap();
+        assert_eq!(fs::read_to_string(file.path()).unwrap(), "7\n");
+        symlink(&target, folder.path().join("pins.lock")).unwrap();
+        assert!(file.change(|number: &mut u8| *number += 1).is_err());
+        assert_eq!(fs::read_to_string(&target).unwrap(), "kept");
+    }
 }

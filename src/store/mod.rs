@@ -28,7 +28,7 @@ pub use rotations::{AtWork, Retired, RotationFile, RotationFileError, Rotations,
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::{MetadataExt, chown};
+use std::os::unix::fs::{MetadataExt, fchown, lchown};
 use std::path::Path;
 
 /// The room in a file system, in octets.
@@ -46,13 +46,27 @@ pub fn room(folder: &Path) -> io::Result<Room> {
     Ok(Room { free: found.f_bavail * found.f_frsize, size: found.f_blocks * found.f_frsize })
 }
 
-/// Gives a file that root made to whom the folder belongs, the gateway's user: it must be able to read and replace it.
+/// Gives a file that root made to whom the folder belongs, the gateway's user: it must be able to read and replace it. A link
+/// that this user may have put there is not followed.
 fn own_like(folder: &Path, path: &Path) -> io::Result<()> {
-    let (folder, file) = (fs::metadata(folder)?, fs::metadata(path)?);
+    given(folder, &fs::symlink_metadata(path)?, |user, group| lchown(path, Some(user), Some(group)))
+}
+
+/// The same for an open file, be it called as it may.
+fn own_open_like(folder: &Path, file: &fs::File) -> io::Result<()> {
+    given(folder, &file.metadata()?, |user, group| fchown(file, Some(user), Some(group)))
+}
+
+fn given(
+    folder: &Path,
+    file: &fs::Metadata,
+    give: impl FnOnce(u32, u32) -> io::Result<()>,
+) -> io::Result<()> {
+    let folder = fs::metadata(folder)?;
     if (folder.uid(), folder.gid()) == (file.uid(), file.gid()) {
         return Ok(());
     }
-    match chown(path, Some(folder.uid()), Some(folder.gid())) {
+    match give(folder.uid(), folder.gid()) {
         // The gateway's own user may not give its files to another group, and need not.
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied && file.uid() == folder.uid() => Ok(()),
         result => result,

@@ -72,7 +72,11 @@ impl Presence {
         let lock = file.open_lock("lock")?;
         for _ in 0..TRIES {
             match lock.try_lock() {
-                Ok(()) => return Ok(Some(Self { file, _lock: lock })),
+                Ok(()) => {
+                    // What the last one said is not said of this one.
+                    file.replace(&Announcement::default())?;
+                    return Ok(Some(Self { file, _lock: lock }));
+                }
                 Err(TryLockError::WouldBlock) => thread::sleep(PAUSE),
                 Err(TryLockError::Error(source)) => {
                     return Err(StateFileError::Io { path: file.path(), source });

@@ -46,8 +46,10 @@ pub struct UnderWay {
     pub from: String,
     /// The one that is to seal.
     pub to: String,
-    /// The new key, as `key` of the configuration will name it: a file, or a place that is not ours to write.
-    pub key: String,
+    /// The new key, as `key` of the configuration will name it.
+    pub key: PathBuf,
+    /// The file that the new key is written to, unless it was there before.
+    pub file: Option<PathBuf>,
     /// The new public key in base64url, once there is one.
     pub public: Option<String>,
     /// The old public key in base64url.

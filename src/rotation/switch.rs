@@ -1,0 +1,218 @@
+//! The switch from the old key to the new one: the old key's word for the new one, the configuration's change, and the
+//! gateway's own word that it seals with it.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::time::{Instant, sleep};
+
+use super::edit::Change;
+use super::plan::{is_credential, is_file};
+use super::{Awaits, RotateError, Rotation, place};
+use crate::config;
+use crate::domain::Selector;
+use crate::keyfile::{read_delegations, read_sealing_key};
+use crate::seal::delegation::Delegation;
+use crate::seal::key::PublicKey;
+use crate::setup::Setup;
+use crate::store::{Announcement, UnderWay};
+
+/// How long a correspondent remembers a key that seals no more (SEAL.md §8), and so how long its word for another counts.
+const REMEMBERED: u64 = 90 * 86_400;
+
+/// For clocks that are behind ours.
+const CLOCKS: u64 = 3_600;
+
+/// How long the gateway may take to read its configuration and keys again.
+const RELOAD_WAIT: Duration = Duration::from_secs(30);
+
+/// What a changed configuration file's copy is called, before the new selector.
+const BACKUP: &str = ".before-";
+
+impl Rotation<'_> {
+    /// Whether a root's delegation of the new key that holds now is where the configuration has delegations.
+    pub(super) fn is_delegated(&self, to: &Selector, key: PublicKey) -> Result<bool, RotateError> {
+        let Some(path) = &self.own().delegation else { return Ok(true) };
+        let now = u64::try_from(Timestamp::now().as_second()).unwrap_or_default();
+        let all = read_delegations(&path.value, &self.domain, to)?;
+        Ok(all.iter().any(|own| own.key == key && own.is_signed() && own.covers(now)))
+    }
+
+    /// The file with the old key's word for the new one; `None` where it would be of no use, or cannot be had.
+    pub(super) fn succession(
+        &self,
+        under_way: &UnderWay,
+        to: &Selector,
+        key: PublicKey,
+    ) -> Result<Option<PathBuf>, RotateError> {
+        let own = self.own();
+        // A root's word counts for more, and what a stolen key says the thief may have said.
+        if own.delegation.is_some() || under_way.compromised {
+            return Ok(None);
+        }
+        let now = u64::try_from(Timestamp::now().as_second()).unwrap_or_default();
+        // For as long as the old key is remembered, and as the last seal made within that time lives.
+        let ends = now + REMEMBERED + own.lifetime.as_secs();
+        let period = (now.saturating_sub(CLOCKS), ends);
+        let word = read_sealing_key(&own.key.value).map_err(|error| error.to_string()).and_then(|old| {
+            Delegation::new(&old, &self.domain, to, key, period).map_err(|error| error.to_string())
+        });
+        let word = match word {
+            Ok(word) => word,
+            Err(why) => {
+                (self.say)(&format!(
+                    "the old key cannot be used here ({why}), so it cannot vouch for the new one: correspondents without \
+                     DNSSEC will have to approve that"
+                ));
+                return Ok(None);
+            }
+        };
+        // By the configuration alone: what is under way, the gateway's user could have written, and we may be root.
+        let beside = if is_file(&own.key.value) { own.key.value.as_path() } else { self.path };
+        let file = beside.with_file_name(format!("{to}.succession"));
+        let text = format!(
+            "# {} vouches for {to} of {} until {}: for correspondents who remember it.\n{}\n",
+            own.selector,
+            self.domain,
+            Timestamp::from_second(i64::try_from(ends).unwrap_or(i64::MAX)).unwrap_or(Timestamp::MAX),
+            word.as_str()
+        );
+        let failed = |error| RotateError::File { path: file.clone(), error };
+        // One of an earlier attempt is ours, and out of date.
+        if under_way.succession.as_ref() == Some(&file) && file.exists() {
+            fs::remove_file(&file).map_err(failed)?;
+        }
+        self.note(&UnderWay { succession: Some(file.clone()), ..under_way.clone() })?;
+        place::new(&file, text.as_bytes(), 0o644, self.path).map_err(failed)?;
+        Ok(Some(file))
+    }
+
+    /// Has the configuration file name the new key, if that can be done here; else says how.
+    pub(super) fn configure(
+        &self,
+        under_way: &UnderWay,
+        to: &Selector,
+        key: PublicKey,
+        succession: Option<&Path>,
+    ) -> Result<Option<Changed>, RotateError> {
+        let own = self.own();
+        let change =
+            Change { domain: &self.domain, selector: to, key: (&own.key.value, &under_way.key), succession };
+        let by_hand = |why: &str| {
+            let (path, domain) = (self.path.display(), &self.domain);
+            (self.say)(&format!("{why}; in {path}, under [[domain]] with name = \"{domain}\", write"));
+            for line in change.lines().lines() {
+                (self.say)(&format!("  {line}"));
+            }
+            if own.succession.is_some() && succession.is_none() {
+                (self.say)("and take the line `succession` away");
+            }
+            if let (Some(file), true) = (&under_way.file, is_credential(&under_way.key)) {
+                let file = file.display();
+                (self.say)(&format!("and in the service's unit: LoadCredential={to}:{file}"));
+            }
+        };
+        // Of a credential the service alone can tell whether it is there.
+        if !self.wishes.edit || is_credential(&under_way.key) {
+            by_hand("the configuration is yours to change");
+            return Ok(None);
+        }
+        let failed = |error| RotateError::File { path: self.path.to_owned(), error };
+        let old = fs::read_to_string(self.path).map_err(failed)?;
+        let new = change.apply(&old)?;
+        let setup =
+            config::load_text(&new, self.path).and_then(Setup::read).map_err(RotateError::Mistakes)?;
+        let seals = |sealer: &crate::seal::sign::Sealer| {
+            (&sealer.domain, &sealer.selector, sealer.key.public()) == (&self.domain, to, key)
+        };
+        if !setup.sealers.iter().any(|sealer| seals(sealer)) {
+            return Err(RotateError::NotAsMeant);
+        }
+        match place::replace(self.path, &old, &new, &format!("{BACKUP}{to}")) {
+            Ok(backup) => {
+                let (path, backup) = (self.path.display(), backup.display());
+                (self.say)(&format!("{path} names the new key now; what it was before is in {backup}"));
+                Ok(Some(Changed { old, new }))
+            }
+            Err(error) => {
+                by_hand(&format!("the configuration cannot be changed here ({error})"));
+                Ok(None)
+            }
+        }
+    }
+
+    /// Has the gateway read its configuration, and waits until it says that it seals with the new key. `changed` is what we
+    /// did to the configuration; it is undone if the gateway refuses that.
+    pub(super) async fn take_over(
+        &self,
+        to: &Selector,
+        key: PublicKey,
+        changed: Option<Changed>,
+    ) -> Result<Result<Timestamp, Awaits>, RotateError> {
+        let state = &self.config.state;
+        let names = (self.domain.as_str(), to.as_str(), key.to_base64url());
+        let seals = |said: &Announcement| {
+            said.sealing
+                .iter()
+                .any(|with| (with.domain.as_str(), with.selector.as_str(), with.public.clone()) == names)
+        };
+        let Some(before) = Announcement::of(state)? else {
+            let state = state.display();
+            (self.say)(&format!("no gateway that seals runs with the state folder {state}"));
+            return Ok(Err(Awaits::Gateway));
+        };
+        if seals(&before) {
+            return Ok(Ok(before.at));
+        }
+        if let Err(error) = hang_up(before.process, state) {
+            let process = before.process;
+            (self.say)(&format!(
+                "cannot tell the gateway, process {process}, to reload ({error}); do it yourself: systemctl reload waxseal"
+            ));
+        }
+        let (deadline, mut has_reloaded) = (Instant::now() + RELOAD_WAIT, false);
+        while Instant::now() < deadline {
+            sleep(Duration::from_millis(50)).await;
+            let Some(said) = Announcement::of(state)? else { return Ok(Err(Awaits::Gateway)) };
+            if seals(&said) {
+                return Ok(Ok(said.at));
+            }
+            let is_answer = said.process == before.process && said.reloads > before.reloads;
+            if is_answer && said.refused {
+                if let Some(Changed { old, new }) = changed {
+                    let undone = place::replace(self.path, &new, &old, ".refused");
+                    undone.map_err(|error| RotateError::NotUndone { path: self.path.to_owned(), error })?;
+                }
+                return Err(RotateError::Refused);
+            }
+            // It may have been on its way to an earlier order; ours comes next.
+            has_reloaded |= is_answer;
+        }
+        if has_reloaded {
+            return Err(RotateError::OtherConfiguration(self.path.to_owned()));
+        }
+        (self.say)("the gateway has not taken the configuration in yet");
+        Ok(Err(Awaits::Gateway))
+    }
+}
+
+/// Tells a gateway to reload. What is said of its process stands in the state folder, so it must be a process of the folder's
+/// owner: nobody shall have root send signals to others.
+fn hang_up(process: u32, state: &Path) -> io::Result<()> {
+    let is_owners = fs::metadata(format!("/proc/{process}"))?.uid() == fs::metadata(state)?.uid();
+    let process = i32::try_from(process).ok().and_then(Pid::from_raw).filter(|_| is_owners);
+    let process =
+        process.ok_or_else(|| io::Error::other("it is not a process of the state folder's owner"))?;
+    Ok(kill_process(process, Signal::HUP)?)
+}
+
+/// What the configuration file held before we changed it, and after.
+pub(super) struct Changed {
+    old: String,
+    new: String,
+}
