@@ -1,14 +1,13 @@
 //! A zone's own name servers: which they are, and what each of them says.
 
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use hickory_resolver::proto::op::Message;
 use waxseal::dns::{self, Dns, Dnssec, Said, Settings, ZoneAnswer, ZoneError, ZoneFailure};
 
 use crate::forger::Forger;
-use crate::program::skipped;
-use crate::zone::{Kind, Knot, Zone};
+use crate::zone::{Kind, Knot, Zone, addresses};
 use crate::{asking, block_on, record};
 
 fn dns() -> Dns {
@@ -80,7 +79,9 @@ fn every_server_of_the_zone_is_asked() {
         Zone { name: "keys.example", kind: Kind::Unsigned, lines: "@ NS ns3." },
         Zone { name: "lost.example", kind: Kind::Unsigned, lines: "@ NS nowhere." },
     ];
-    let Some(primary) = Knot::start_at(one, &others, &zones) else { return };
+    let Some(primary) = Knot::start_at(one, &others, &zones) else {
+        return;
+    };
     let lagging = zone(&old);
     let _lagging =
         Knot::start_at(two, &[], &[Zone { name: "example.org", kind: Kind::Unsigned, lines: &lagging }]);
@@ -118,18 +119,4 @@ fn every_server_of_the_zone_is_asked() {
     assert_eq!(unheard[0].answer, ZoneAnswer::Failed(ZoneFailure::NoAddress));
     let nobody = block_on(dns.ask_zone("gate1._attachment-seal.nobody"));
     assert_eq!(nobody, Err(ZoneError::NotFound("gate1._attachment-seal.nobody".to_owned())));
-}
-
-/// Three loopback addresses whose port 53 is free to us.
-fn addresses() -> Option<[SocketAddr; 3]> {
-    let mut free = (1..=u8::MAX).filter_map(|n| {
-        let address = SocketAddr::from((Ipv4Addr::new(127, 88, (std::process::id() % 251) as u8, n), 53));
-        UdpSocket::bind(address).is_ok().then_some(address)
-    });
-    let three = (|| Some([free.next()?, free.next()?, free.next()?]))();
-    if three.is_none() {
-        assert!(std::env::var_os("WAXSEAL_REQUIRE_LIVE").is_none(), "port 53 is not ours");
-        skipped("port 53 on loopback is not ours to listen on");
-    }
-    three
 }

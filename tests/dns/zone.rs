@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::Read;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -33,12 +33,44 @@ pub(crate) enum Kind {
     Bogus,
 }
 
+/// Where a name server is, and what else is unusual.
+pub(crate) struct Place<'a> {
+    /// Its address; a free port if none is named.
+    pub(crate) address: Option<SocketAddr>,
+    /// Names and addresses of other servers, for the root to know.
+    pub(crate) others: &'a [(&'a str, IpAddr)],
+    /// For how many seconds an absence may be remembered.
+    pub(crate) negative_ttl: u32,
+}
+
+impl Default for Place<'_> {
+    fn default() -> Self {
+        Self { address: None, others: &[], negative_ttl: 60 }
+    }
+}
+
+/// Addresses of this machine whose port 53 is free to us; `None`, and a word about it, where that port is not ours.
+pub(crate) fn addresses<const N: usize>() -> Option<[SocketAddr; N]> {
+    let mut free = (1..=u8::MAX).filter_map(|n| {
+        let address = SocketAddr::from((Ipv4Addr::new(127, 88, (std::process::id() % 251) as u8, n), 53));
+        UdpSocket::bind(address).is_ok().then_some(address)
+    });
+    let all: Vec<SocketAddr> = free.by_ref().take(N).collect();
+    let all = all.try_into().ok();
+    if all.is_none() {
+        assert!(std::env::var_os("WAXSEAL_REQUIRE_LIVE").is_none(), "port 53 is not ours");
+        skipped("port 53 on loopback is not ours to listen on");
+    }
+    all
+}
+
 /// A name server that runs, killed when dropped.
 pub(crate) struct Knot {
     child: Child,
     folder: TempDir,
     pub(crate) address: SocketAddr,
     serial: u32,
+    negative_ttl: u32,
 }
 
 const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
@@ -51,7 +83,7 @@ impl Knot {
         }
         // A port may be taken between the look and the use.
         (0..5)
-            .find_map(|_| Self::try_start(free_port(), &[], zones))
+            .find_map(|_| Self::try_start(&Place::default(), zones))
             .or_else(|| panic!("Knot DNS does not start"))
     }
 
@@ -61,7 +93,12 @@ impl Knot {
         others: &[(&str, IpAddr)],
         zones: &[Zone<'_>],
     ) -> Option<Self> {
-        Self::is_there().then(|| Self::try_start(address, others, zones).expect("Knot DNS does not start"))
+        Self::start_as(&Place { address: Some(address), others, ..Place::default() }, zones)
+    }
+
+    /// As [`Knot::start`], otherwise than usual.
+    pub(crate) fn start_as(place: &Place<'_>, zones: &[Zone<'_>]) -> Option<Self> {
+        Self::is_there().then(|| Self::try_start(place, zones).expect("Knot DNS does not start"))
     }
 
     fn is_there() -> bool {
@@ -73,12 +110,13 @@ impl Knot {
         is_there
     }
 
-    fn try_start(address: SocketAddr, others: &[(&str, IpAddr)], zones: &[Zone<'_>]) -> Option<Self> {
+    fn try_start(place: &Place<'_>, zones: &[Zone<'_>]) -> Option<Self> {
         let folder = folder();
+        let (address, negative_ttl) = (place.address.unwrap_or_else(free_port), place.negative_ttl);
         let config = folder.path().join("knot.conf");
         fs::write(&config, configuration(folder.path(), address, zones)).unwrap();
         let mut root = format!("@ NS ns.\nns. A {}\n", address.ip());
-        for (name, address) in others {
+        for (name, address) in place.others {
             writeln!(root, "{name}. A {address}").unwrap();
         }
         keymgr(&config, &[".", "generate", "ksk=yes", "zsk=yes", "algorithm=ecdsap256sha256"]);
@@ -98,9 +136,9 @@ impl Knot {
         }
         let anchor = keymgr(&config, &[".", "dnskey"]).replace(". DNSKEY", ". IN DNSKEY");
         fs::write(folder.path().join("anchors"), anchor).unwrap();
-        write_zone(folder.path(), ".", 1, &root);
+        write_zone(folder.path(), ".", (1, negative_ttl), &root);
         for zone in zones {
-            write_zone(folder.path(), zone.name, 1, zone.lines);
+            write_zone(folder.path(), zone.name, (1, negative_ttl), zone.lines);
         }
         let log = File::create(folder.path().join("log")).unwrap();
         let child = command("knotd")
@@ -110,7 +148,7 @@ impl Knot {
             .stderr(log)
             .spawn()
             .unwrap();
-        let mut knot = Self { child, folder, address, serial: 1 };
+        let mut knot = Self { child, folder, address, serial: 1, negative_ttl };
         let serves = |name: &str| serial(address, name).is_some();
         let is_up = wait_for(|| match knot.child.try_wait().unwrap() {
             Some(_) => Some(false),
@@ -127,7 +165,7 @@ impl Knot {
     /// Puts other lines into a zone.
     pub(crate) fn change(&mut self, zone: &str, lines: &str) {
         self.serial += 1000;
-        write_zone(self.folder.path(), zone, self.serial, lines);
+        write_zone(self.folder.path(), zone, (self.serial, self.negative_ttl), lines);
         let config = self.folder.path().join("knot.conf");
         let status =
             command("knotc").args(["--config", word(&config), "zone-reload", zone]).output().unwrap();
@@ -188,9 +226,10 @@ fn file_name(zone: &str) -> String {
     format!("{}.zone", zone.trim_end_matches('.').replace('.', "-"))
 }
 
-fn write_zone(folder: &Path, name: &str, serial: u32, lines: &str) {
+fn write_zone(folder: &Path, name: &str, (serial, negative_ttl): (u32, u32), lines: &str) {
     let origin = if name == "." { ".".to_owned() } else { format!("{name}.") };
-    let head = format!("$ORIGIN {origin}\n$TTL 300\n@ SOA ns. hostmaster. {serial} 3600 600 86400 60\n");
+    let head =
+        format!("$ORIGIN {origin}\n$TTL 300\n@ SOA ns. hostmaster. {serial} 3600 600 86400 {negative_ttl}\n");
     let ns = if name == "." { "" } else { "@ NS ns.\n" };
     fs::write(folder.join(file_name(name)), format!("{head}{ns}{lines}\n")).unwrap();
 }

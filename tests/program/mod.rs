@@ -267,6 +267,11 @@ impl Gateway {
         gateway
     }
 
+    /// Of a configuration that is written already.
+    pub(crate) fn at(config: &Path) -> Self {
+        Self::start(command(), config)
+    }
+
     /// Where the listener of this name listens.
     pub(crate) fn address(&self, listener: &str) -> SocketAddr {
         let wanted = format!(" listening listener=\"{listener}\" address=");

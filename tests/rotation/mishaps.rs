@@ -1,0 +1,190 @@
+//! What goes wrong, or otherwise than usual.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, chown};
+use std::process::{Command, Stdio};
+
+use crate::command::Rotate;
+use crate::flow::Flow;
+use crate::program::smtp::Server;
+use crate::program::tls::Authority;
+use crate::program::{is_root, skipped, waxseal, word};
+use crate::zone::Kind;
+use crate::{DOMAIN, Ground, line};
+
+/// A user with no rights but its own.
+const NOBODY: u32 = 65_534;
+
+/// A rotation as far as its record, which is then published.
+fn published(ground: &mut Ground, more: &[&str]) {
+    let first = ground.rotate(&[&["--no-wait"], more].concat());
+    let lines = line("gate1", &ground.record) + &line("gate2", &first.record("gate2"));
+    let ended = first.ended();
+    assert_eq!(ended.status, 3, "{ended:?}");
+    ground.knot.change("example.org", &lines);
+}
+
+/// What a stolen key says is worth nothing, and its record is to be revoked at once; the gateway says so until it is.
+#[test]
+fn a_stolen_key_is_to_be_revoked() {
+    let Some(mut ground) = Ground::new(Kind::Unsigned) else { return };
+    let server = Server::taking_all();
+    let gateway = ground.sealing(server.address, DOMAIN).start();
+    // A key that was there for the thief is no better than the old one.
+    assert_eq!(ground.rotate(&["--no-wait", "--selector", "gate0"]).ended().status, 3);
+    let too_late = ground.rotate(&["--no-wait", "--compromised"]).ended();
+    too_late.assert_failed("the new key gate0 of the rotation under way was on this machine as well");
+    let given_up = waxseal(&["keys", "rotate", "--abandon", "--config", word(&ground.file("waxseal.toml"))]);
+    assert_eq!(given_up.status, 0, "{given_up:?}");
+    published(&mut ground, &["--compromised"]);
+    let done = ground.rotate(&["--no-wait"]).ended();
+    assert_eq!(done.status, 0, "{done:?}");
+    let advice = "publish \"v=SEAL1; k=ed25519; p=\" at gate1._attachment-seal.example.org now";
+    assert!(done.text().contains(advice), "{done:?}");
+    let config = fs::read_to_string(ground.file("waxseal.toml")).unwrap();
+    assert!(config.contains("\"gate2.pem\"") && !config.contains("succession"), "{config}");
+    gateway.signal("HUP");
+    gateway.await_log("and leave that there for good");
+
+    // Merely taken away, those who remember the key would believe it on.
+    ground.knot.change("example.org", "");
+    let status = waxseal(&["keys", "rotate", "--status", "--config", word(&ground.file("waxseal.toml"))]);
+    assert!(status.text().contains(advice), "{status:?}");
+    ground.knot.change("example.org", &line("gate1", "v=SEAL1; k=ed25519; p="));
+    gateway.signal("HUP");
+    gateway.await_log("the old key is revoked");
+}
+
+/// What the gateway refuses is undone, and said; once it is mended, the rotation goes on.
+#[test]
+fn what_the_gateway_refuses_is_undone() {
+    let Some(mut ground) = Ground::new(Kind::Unsigned) else { return };
+    let server = Server::taking_all();
+    let identity = Authority::new("ca").issue(&["mail.example.org"]);
+    identity.write(ground.folder.path());
+    // Nobody but the gateway knows of these.
+    let (certificate, key) = (ground.file("tls.pem"), ground.file("tls.key"));
+    let environment = [("WAXSEAL_TLS__CERTIFICATE", word(&certificate)), ("WAXSEAL_TLS__KEY", word(&key))];
+    let gateway = ground.sealing(server.address, DOMAIN).start_with(&environment);
+    let config = fs::read_to_string(ground.file("waxseal.toml")).unwrap();
+    let flow = Flow::start(gateway.address("outbound"), server);
+    published(&mut ground, &[]);
+    fs::remove_file(&certificate).unwrap();
+    let refused = ground.rotate(&[]).ended();
+    assert_eq!((refused.status, refused.stderr.contains("the gateway refuses")), (2, true), "{refused:?}");
+    assert_eq!(fs::read_to_string(ground.file("waxseal.toml")).unwrap(), config);
+    flow.await_more(3);
+    assert!(flow.sealed().iter().all(|selector| selector == "gate1"));
+
+    identity.write(ground.folder.path());
+    let done = ground.rotate(&[]).ended();
+    assert_eq!(done.status, 0, "{done:?}");
+    flow.await_more(3);
+    assert_eq!(flow.sealed().last().map(String::as_str), Some("gate2"));
+}
+
+/// Root does what the gateway's user could not, and leaves nothing behind that this user cannot read.
+#[test]
+fn root_leaves_all_to_the_gateways_user() {
+    let Some(mut ground) = Ground::new(Kind::Unsigned) else { return };
+    let drop_rights = format!("setpriv --reuid {NOBODY} --regid {NOBODY} --clear-groups");
+    let version = format!("{drop_rights} {} --version", env!("CARGO_BIN_EXE_waxseal"));
+    if !is_root() || !Command::new("sh").args(["-c", &version]).output().unwrap().status.success() {
+        return skipped("not root, or another user may not run the program");
+    }
+    let server = Server::taking_all();
+    fs::create_dir(ground.file("state")).unwrap();
+    for file in ["state", "gate1.pem"] {
+        chown(ground.file(file), Some(NOBODY), Some(NOBODY)).unwrap();
+    }
+    let script = format!("exec {drop_rights} \"$0\" \"$@\"");
+    let _gateway = ground.sealing(server.address, DOMAIN).start_from_shell(&script, Stdio::null());
+    published(&mut ground, &[]);
+    let done = ground.rotate(&[]).ended();
+    assert_eq!(done.status, 0, "{done:?}");
+    let about = |file: &str| {
+        let about = fs::metadata(ground.file(file)).unwrap();
+        (about.uid(), about.mode() & 0o777)
+    };
+    assert_eq!(about("gate2.pem"), (NOBODY, 0o600));
+    assert_eq!(about("state/rotations.json"), (NOBODY, 0o600));
+    assert_eq!((about("waxseal.toml").0, about("gate2.succession")), (0, (0, 0o644)));
+}
+
+/// Nothing is claimed of a gateway that does not run; its next start is believed.
+#[test]
+fn a_gateway_that_does_not_run_is_waited_for() {
+    let Some(mut ground) = Ground::new(Kind::Unsigned) else { return };
+    let server = Server::taking_all();
+    let config = ground.sealing(server.address, DOMAIN);
+    config.write();
+    fs::create_dir(ground.file("state")).unwrap();
+    published(&mut ground, &[]);
+    let pending = ground.rotate(&[]).ended();
+    assert_eq!(
+        (pending.status, pending.text().contains("no gateway that seals runs")),
+        (3, true),
+        "{pending:?}"
+    );
+    let changed = fs::read_to_string(ground.file("waxseal.toml")).unwrap();
+    assert!(changed.contains("\"gate2.pem\""), "{changed}");
+    let _gateway = crate::program::Gateway::at(&ground.file("waxseal.toml"));
+    let done = ground.rotate(&["--no-wait"]).ended();
+    assert_eq!(done.status, 0, "{done:?}");
+}
+
+/// A key that systemd hands over: the new one goes where it is told, and the lines to change are printed.
+#[test]
+fn a_credential_is_left_to_the_administrator() {
+    let Some(mut ground) = Ground::new(Kind::Unsigned) else { return };
+    let server = Server::taking_all();
+    let domain = DOMAIN.replace("key = \"gate1.pem\"", "key = \"credential:gate1\"");
+    let folder = ground.file("credentials");
+    fs::create_dir(&folder).unwrap();
+    fs::copy(ground.file("gate1.pem"), folder.join("gate1")).unwrap();
+    let _gateway =
+        ground.sealing(server.address, &domain).start_with(&[("CREDENTIALS_DIRECTORY", word(&folder))]);
+    let new = ground.file("gate2.pem");
+    published(&mut ground, &["--out", word(&new)]);
+    let by_hand = ground.rotate(&[]).ended();
+    assert_eq!(by_hand.status, 3, "{by_hand:?}");
+    let unit = format!("LoadCredential=gate2:{}", new.display());
+    for line in ["the old key cannot be used here", "  key = \"credential:gate2\"", unit.as_str()] {
+        assert!(by_hand.text().contains(line), "{by_hand:?}");
+    }
+    fs::copy(&new, folder.join("gate2")).unwrap();
+    let config = ground.file("waxseal.toml");
+    let text = fs::read_to_string(&config).unwrap();
+    let text = text.replace("\"gate1\"", "\"gate2\"").replace("credential:gate1", "credential:gate2");
+    fs::write(&config, text).unwrap();
+    let done = ground.rotate(&[]).ended();
+    assert_eq!(done.status, 0, "{done:?}");
+}
+
+/// What cannot be is said before anything is made.
+#[test]
+fn what_cannot_be_is_said_first() {
+    let Some(ground) = Ground::new(Kind::Unsigned) else { return };
+    let server = Server::taking_all();
+    let domain = DOMAIN.replace(
+        "[[domain]]",
+        "[[domain]]\nname = \"example.net\"\nselector = \"gate1\"\nkey = \"credential:gate1\"\n\n[[domain]]",
+    );
+    ground.sealing(server.address, &domain).write();
+    fs::create_dir(ground.file("state")).unwrap();
+    let config = ground.file("waxseal.toml");
+    let rotate = |arguments: &[&str]| {
+        let server = ground.knot.address.to_string();
+        let own = ["--config", word(&config), "--no-wait", "--name-server", &server];
+        Rotate::start(&[&own, arguments].concat()).ended()
+    };
+    rotate(&[]).assert_failed("say whose key is to be rotated");
+    rotate(&["example.com"]).assert_failed("no [[domain]] of the configuration is for example.com");
+    rotate(&["example.net"]).assert_failed("say where the new one goes with --out");
+    rotate(&["example.org", "--selector", "gate1"]).assert_failed("the selector gate1 is or was in use");
+    fs::write(ground.file("gate2.pem"), "kept").unwrap();
+    rotate(&["example.org"]).assert_failed("gate2.pem: exists already, and a key is never overwritten");
+    assert_eq!(fs::read_to_string(ground.file("gate2.pem")).unwrap(), "kept");
+    rotate(&["example.org", "--abandon"]).assert_failed("no rotation of example.org is under way");
+    assert!(!ground.file("state/rotations.json").exists());
+}
