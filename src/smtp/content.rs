@@ -2,10 +2,11 @@
 
 use std::io::{self, Read};
 
+use crate::blocking::blocking;
 use crate::edits::Edits;
 use crate::smtp::data::Stuffer;
 use crate::smtp::memory::Reservation;
-use crate::smtp::spool::{Blocks, SpoolFile, blocking};
+use crate::smtp::spool::{Blocks, SpoolFile};
 
 /// Messages from this size on are worked on by a thread of their own, so that other sessions need not wait.
 const LARGE: usize = 256 << 10;
@@ -88,9 +89,9 @@ impl Content {
                 let message = std::mem::take(octets);
                 let (message, done) = blocking(move || {
                     let done = job(&message);
-                    Ok((message, done))
+                    (message, done)
                 })
-                .await?;
+                .await;
                 *octets = message;
                 Ok(done)
             }

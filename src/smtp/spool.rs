@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::Mutex;
-use tokio::task;
+
+use crate::blocking::blocking;
 
 /// Octets read or written at once.
 pub(super) const BLOCK: usize = 256 << 10;
@@ -147,20 +148,6 @@ impl io::Read for Reader {
         let read = self.file.read_at(buffer, self.at)?;
         self.at += read as u64;
         Ok(read)
-    }
-}
-
-/// Runs on a thread where waiting for the disk, or for a long computation, holds nobody up.
-pub(super) async fn blocking<T: Send + 'static>(
-    job: impl FnOnce() -> io::Result<T> + Send + 'static,
-) -> io::Result<T> {
-    match task::spawn_blocking(job).await {
-        Ok(done) => done,
-        // A fault in the job ends this session alone, as it would have without the thread.
-        Err(fault) => match fault.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            Err(cancelled) => Err(io::Error::other(cancelled)),
-        },
     }
 }
 
