@@ -77,16 +77,19 @@ pub struct Period {
 
 /// Writes a message down.
 pub(super) fn record(connection: &Connection, judged: &Judged) -> rusqlite::Result<()> {
-    connection.execute(
+    let mut count = connection.prepare_cached(
         "INSERT INTO daily (day, verdict, asked, done, count) VALUES (?1, ?2, ?3, ?4, 1)
          ON CONFLICT (day, verdict, asked, done) DO UPDATE SET count = count + 1",
-        params![judged.at / DAY, judged.verdict, judged.asked, judged.done],
     )?;
+    count.execute(params![judged.at / DAY, judged.verdict, judged.asked, judged.done])?;
     if judged.asked != DELIVER || judged.done != DELIVER {
         let text = serde_json::to_string(judged).expect("a judged message is strings and numbers");
-        connection.execute("INSERT INTO judged (at, record) VALUES (?1, ?2)", params![judged.at, text])?;
+        let mut keep = connection.prepare_cached("INSERT INTO judged (at, record) VALUES (?1, ?2)")?;
+        keep.execute(params![judged.at, text])?;
         // Ids only grow, so the oldest go, one for one.
-        connection.execute("DELETE FROM judged WHERE id <= (SELECT max(id) FROM judged) - ?1", [MAX_KEPT])?;
+        let mut drop =
+            connection.prepare_cached("DELETE FROM judged WHERE id <= (SELECT max(id) FROM judged) - ?1")?;
+        drop.execute([MAX_KEPT])?;
     }
     Ok(())
 }

@@ -48,8 +48,9 @@ pub(super) fn recall(
     now: u64,
 ) -> Result<Memory, DatabaseError> {
     let mut memory = Memory { now, ..Memory::default() };
-    let mut keys = connection
-        .prepare("SELECT key, state, last_seen, is_root FROM key WHERE domain = ?1 AND state <> 'offered'")?;
+    let mut keys = connection.prepare_cached(
+        "SELECT key, state, last_seen, is_root FROM key WHERE domain = ?1 AND state <> 'offered'",
+    )?;
     for domain in domains {
         let Some(passes) = passes(connection, domain)? else { continue };
         let mut remembered = Remembered { passes, ..Remembered::default() };
@@ -135,10 +136,7 @@ pub(super) enum Learned {
 }
 
 fn is_remembered(connection: &Connection, domain: &DomainName) -> rusqlite::Result<bool> {
-    connection
-        .query_row("SELECT 1 FROM domain WHERE name = ?1", [domain.as_str()], |_| Ok(()))
-        .optional()
-        .map(|found| found.is_some())
+    connection.prepare_cached("SELECT 1 FROM domain WHERE name = ?1")?.exists([domain.as_str()])
 }
 
 /// Whether there is room for a domain that is new; those seen for less than three days give way, the longest unseen first.
@@ -178,11 +176,11 @@ fn organisation(domain: &DomainName) -> DomainName {
 }
 
 fn see(connection: &Connection, domain: &DomainName, at: u64, pinned: bool) -> rusqlite::Result<()> {
-    connection.execute(
+    let mut statement = connection.prepare_cached(
         "INSERT INTO domain (name, organisation, first_seen, last_seen, pinned) VALUES (?1, ?2, ?3, ?3, ?4)
          ON CONFLICT (name) DO UPDATE SET last_seen = max(last_seen, ?3), pinned = max(pinned, ?4)",
-        params![domain.as_str(), organisation(domain).as_str(), at, pinned],
     )?;
+    statement.execute(params![domain.as_str(), organisation(domain).as_str(), at, pinned])?;
     Ok(())
 }
 
@@ -191,10 +189,9 @@ fn note_pass(connection: &Connection, domain: &DomainName, at: u64) -> rusqlite:
     let mut remembered = Remembered { passes, ..Remembered::default() };
     remembered.note_pass(at);
     let pass = |index| remembered.passes.get(index);
-    connection.execute(
-        "UPDATE domain SET pass1 = ?2, pass2 = ?3, pass3 = ?4 WHERE name = ?1",
-        params![domain.as_str(), pass(0), pass(1), pass(2)],
-    )?;
+    let mut statement =
+        connection.prepare_cached("UPDATE domain SET pass1 = ?2, pass2 = ?3, pass3 = ?4 WHERE name = ?1")?;
+    statement.execute(params![domain.as_str(), pass(0), pass(1), pass(2)])?;
     Ok(())
 }
 
@@ -210,11 +207,11 @@ fn see_author(connection: &Connection, author: &DomainName, at: u64, bounds: Bou
 
 /// Counts a verdict, where the domain is remembered.
 fn count(connection: &Connection, domain: &DomainName, verdict: &str) -> rusqlite::Result<()> {
-    connection.execute(
+    let mut statement = connection.prepare_cached(
         "INSERT INTO tally (domain, verdict, count) SELECT name, ?2, 1 FROM domain WHERE name = ?1
          ON CONFLICT (domain, verdict) DO UPDATE SET count = count + 1",
-        params![domain.as_str(), verdict],
     )?;
+    statement.execute(params![domain.as_str(), verdict])?;
     Ok(())
 }
 
@@ -262,25 +259,23 @@ fn put(
     at: u64,
     state: &str,
 ) -> rusqlite::Result<()> {
-    connection.execute(
+    let mut statement = connection.prepare_cached(
         "INSERT INTO key (domain, key, selector, state, is_root, first_seen, last_seen) VALUES (?1, ?2, ?3, ?4, ?6, ?5, ?5)
          ON CONFLICT (domain, key) DO UPDATE
          SET selector = ?3, is_root = max(is_root, ?6), last_seen = max(last_seen, ?5),
              state = CASE WHEN state = 'accepted' AND ?4 = 'delegated' THEN state ELSE ?4 END",
-        params![domain.as_str(), key.as_octets(), selector.as_str(), state, at, is_root],
     )?;
+    statement.execute(params![domain.as_str(), key.as_octets(), selector.as_str(), state, at, is_root])?;
     Ok(())
 }
 
 /// Forgets the longest unseen keys of a domain beyond so many.
 fn trim(connection: &Connection, domain: &DomainName, which: &str, max: u64) -> rusqlite::Result<()> {
-    connection.execute(
-        &format!(
-            "DELETE FROM key WHERE domain = ?1 AND {which} AND key IN
+    let mut statement = connection.prepare_cached(&format!(
+        "DELETE FROM key WHERE domain = ?1 AND {which} AND key IN
              (SELECT key FROM key WHERE domain = ?1 AND {which} ORDER BY last_seen DESC LIMIT -1 OFFSET ?2)"
-        ),
-        params![domain.as_str(), max],
-    )?;
+    ))?;
+    statement.execute(params![domain.as_str(), max])?;
     Ok(())
 }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rusqlite::Connection;
 use tracing::{error, info, warn};
@@ -20,7 +20,7 @@ use crate::seal::remembered::{Memory, Observation};
 /// Messages that may wait to be written down.
 const MAX_WAITING: usize = 4_096;
 /// Messages that are written at once.
-const MAX_BATCH: usize = 512;
+const MAX_BATCH: usize = 1_024;
 /// How long the first message of a batch waits for others: a batch costs a write through to the disk, however many
 /// are in it.
 const GATHER: Duration = Duration::from_millis(50);
@@ -118,13 +118,10 @@ struct Writer {
 impl Writer {
     fn run(mut self) {
         while let Ok(first) = self.waiting.recv() {
+            // Asleep: to be woken for each would cost whoever writes a message down more than the writing.
+            thread::sleep(GATHER);
             let mut batch = vec![first];
-            let until = Instant::now() + GATHER;
-            while batch.len() < MAX_BATCH
-                && let Ok(entry) = self.waiting.recv_timeout(until.saturating_duration_since(Instant::now()))
-            {
-                batch.push(entry);
-            }
+            batch.extend(self.waiting.try_iter().take(MAX_BATCH - 1));
             if let Err(error) = self.write(&batch) {
                 error!(%error, messages = batch.len(), "memory cannot be written; mail goes on");
                 thread::sleep(PAUSE);
