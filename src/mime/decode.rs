@@ -36,8 +36,7 @@ impl Decoder {
         let mut line_ends = LineEnds::default();
         let (mut symbols, mut at) = (0, 0);
         let mut carried = Vec::new();
-        for window in windows_of_lines(body) {
-            let padding = memchr(b'=', window);
+        for (window, padding) in windows_up_to_padding(body) {
             if padding.is_none()
                 && carried.is_empty()
                 && !line_ends.after_cr
@@ -85,8 +84,7 @@ impl Decoder {
     /// length, as encoders write it: then symbols and line ends are all there is, and no closer look is due.
     fn decode_regular(&mut self, text: &[u8]) -> Option<usize> {
         let columns = memchr(b'\n', text)? + 1;
-        self.decoded.resize(WINDOW.max(base64::MIME.decoded_len_estimate(text.len())), 0);
-        let length = base64::MIME.decode_slice(text, &mut self.decoded).ok()?;
+        let length = base64::MIME.decode_slice(text, room(&mut self.decoded, text)).ok()?;
         let line_ends = text.chunks(columns).filter(|line| line.ends_with(b"\r\n")).count();
         (length % 3 == 0 && length / 3 * 4 + 2 * line_ends == text.len()).then_some(length)
     }
@@ -118,10 +116,19 @@ impl Decoder {
     }
 }
 
+/// Room in `decoded` for what `text` may decode to. It only grows: clearing it for each window would cost more than
+/// decoding a small one.
+fn room<'a>(decoded: &'a mut Vec<u8>, text: &[u8]) -> &'a mut [u8] {
+    let wanted = base64::MIME.decoded_len_estimate(text.len());
+    if decoded.len() < wanted {
+        decoded.resize(wanted, 0);
+    }
+    decoded
+}
+
 /// Decodes one window of base64, through `decoded`.
 fn decode_window(decoded: &mut Vec<u8>, window: &[u8], sink: &mut impl FnMut(&[u8])) -> Doubts {
-    decoded.resize(WINDOW.max(base64::MIME.decoded_len_estimate(window.len())), 0);
-    match base64::MIME.decode_slice(window, decoded) {
+    match base64::MIME.decode_slice(window, room(decoded, window)) {
         Ok(length) => {
             sink(&decoded[..length]);
             Doubts::NONE
@@ -296,6 +303,18 @@ fn windows_of_lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
         let (window, after) = rest.split_at(end);
         rest = after;
         Some(window)
+    })
+}
+
+/// The same for base64, with the offset of the first padding in each. The lines before the one that holds it are a window
+/// of their own: most bodies are regular up to there.
+fn windows_up_to_padding(text: &[u8]) -> impl Iterator<Item = (&[u8], Option<usize>)> {
+    windows_of_lines(text).flat_map(|window| {
+        let padding = memchr(b'=', window);
+        let last_line = padding.and_then(|at| memchr::memrchr(b'\n', &window[..at])).map_or(0, |at| at + 1);
+        let (regular, last) = window.split_at(last_line);
+        let regular = (!regular.is_empty()).then_some((regular, None));
+        regular.into_iter().chain(std::iter::once((last, padding.map(|at| at - last_line))))
     })
 }
 

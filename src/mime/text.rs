@@ -30,10 +30,12 @@ impl TextHasher {
             let near = &rest[..rest.len().min(BLOCK)];
             let end = memrchr(b'\n', near).map_or(near.len(), |at| at + 1);
             let (block, after) = rest.split_at(end);
+            let (lines, empty_lines) = block.split_at(text_end(block));
             let at_line_start = !self.line_has_text && !self.blank && !self.after_cr;
-            if at_line_start && is_canonical(block) {
+            if at_line_start && is_canonical(lines) {
                 self.put_empty_lines();
-                self.put(block);
+                self.put(lines);
+                self.take_piecewise(empty_lines);
             } else {
                 self.take_piecewise(block);
             }
@@ -118,6 +120,12 @@ impl TextHasher {
 
 /// Whole lines that are looked at together; most are in their canonical form already.
 const BLOCK: usize = 8 << 10;
+
+/// Where the last line of a block that is not empty ends.
+fn text_end(block: &[u8]) -> usize {
+    let last = block.iter().rposition(|octet| !matches!(octet, b'\r' | b'\n'));
+    last.map_or(0, |last| (last + 3).min(block.len()))
+}
 
 /// Whether whole lines are in their canonical form, and the last of them is not empty.
 fn is_canonical(lines: &[u8]) -> bool {
