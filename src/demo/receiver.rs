@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 
-use crate::smtp::connection::{Connection, ConnectionError, MAX_COMMAND_LINE};
+use crate::smtp::connection::{Connection, ConnectionError, DATA_CHUNK, MAX_COMMAND_LINE};
 use crate::smtp::data::{BareLineEnds, Receiver};
 
 /// How long a client may be silent.
@@ -54,7 +54,10 @@ async fn converse(mut client: Connection<TcpStream>, mailbox: &Mailbox) -> Resul
                 let mut receiver = Receiver::for_data(1 << 20, BareLineEnds::Refuse);
                 let mut message = Vec::new();
                 let deadline = Instant::now() + PATIENCE;
-                while !client.receive(|input| receiver.push(input, &mut message), deadline).await? {}
+                while !client
+                    .receive(DATA_CHUNK, |input| receiver.push(input, &mut message), deadline)
+                    .await?
+                {}
                 match receiver.error() {
                     None => {
                         mailbox.put(message);

@@ -28,6 +28,9 @@ const SHARE: u64 = 16;
 /// Octets that come in before they are looked at, and before a message may go straight through.
 const LOOK: usize = BLOCK;
 
+/// With room for so many octets there is no need for more: a message of 48 KiB takes 64, not 128.
+const ENOUGH: usize = 16 << 10;
+
 /// A message that is coming in.
 #[derive(Debug)]
 pub(super) struct Arrival<W> {
@@ -170,9 +173,14 @@ impl<W: Watch> Arrival<W> {
         self.reservation.shrink_to(0);
     }
 
+    /// How many octets may come in at once.
+    pub(super) fn room(&self) -> usize {
+        if self.error().is_some() { DATA_CHUNK } else { self.buffer.capacity() - self.buffer.len() }
+    }
+
     /// Makes room for what comes next where that takes no waiting.
     pub(super) fn make_room(&mut self, limits: &Limits) -> Room {
-        if self.error().is_some() || self.buffer.capacity() - self.buffer.len() >= DATA_CHUNK {
+        if self.room() >= ENOUGH {
             return Room::Enough;
         }
         let max = match self.outlet {

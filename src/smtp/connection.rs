@@ -149,7 +149,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Waits for exactly one octet more, where what comes behind it may be another's to read.
     pub async fn fill_one(&mut self) -> Result<(), ConnectionError> {
         let Self { stream, input, .. } = self;
-        poll_fn(|cx| poll_read::<_, 1, _>(stream, cx, |octets| input.extend_from_slice(octets))).await
+        poll_fn(|cx| poll_read::<_, 1, _>(stream, cx, 1, |octets| input.extend_from_slice(octets))).await
     }
 
     /// Whether there is anything to take, without waiting for it.
@@ -164,10 +164,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         .await
     }
 
-    /// Hands octets of a message to `push`, what was read ahead first, and says whether they complete it. What `push`
-    /// leaves stays to be read.
+    /// Hands octets of a message to `push`, what was read ahead first, else at most so many, and says whether they
+    /// complete it. What `push` leaves stays to be read.
     pub async fn receive(
         &mut self,
+        most: usize,
         push: impl FnOnce(&mut &[u8]) -> bool,
         deadline: Instant,
     ) -> Result<bool, ConnectionError> {
@@ -181,7 +182,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let Self { stream, input, .. } = self;
         let mut push = Some(push);
         let read = poll_fn(|cx| {
-            poll_read::<_, DATA_CHUNK, _>(stream, cx, |mut octets| {
+            poll_read::<_, DATA_CHUNK, _>(stream, cx, most, |mut octets| {
                 let complete = push.take().is_some_and(|push| push(&mut octets));
                 input.extend_from_slice(octets);
                 complete
@@ -270,7 +271,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ConnectionError>> {
         let Self { stream, input, .. } = self;
-        poll_read::<_, LINE_CHUNK, _>(stream, cx, |octets| input.extend_from_slice(octets))
+        poll_read::<_, LINE_CHUNK, _>(stream, cx, LINE_CHUNK, |octets| input.extend_from_slice(octets))
     }
 }
 
@@ -290,14 +291,15 @@ impl Connection<Stream> {
     }
 }
 
-/// Reads once, into the stack. What `take` makes of the octets is the result.
+/// Reads once, at most so many octets, into the stack. What `take` makes of them is the result.
 fn poll_read<S: AsyncRead + Unpin, const CHUNK: usize, T>(
     stream: &mut S,
     cx: &mut Context<'_>,
+    most: usize,
     take: impl FnOnce(&[u8]) -> T,
 ) -> Poll<Result<T, ConnectionError>> {
     let mut chunk = [const { MaybeUninit::uninit() }; CHUNK];
-    let mut chunk = ReadBuf::uninit(&mut chunk);
+    let mut chunk = ReadBuf::uninit(&mut chunk[..most.min(CHUNK)]);
     match ready!(Pin::new(stream).poll_read(cx, &mut chunk)) {
         // Many hang up without TLS's own farewell. Nothing is lost by that: mail has an end of its own.
         Err(error) if error.kind() == ErrorKind::UnexpectedEof => Poll::Ready(Err(ConnectionError::Closed)),

@@ -145,6 +145,7 @@ impl<H: MessageHandler> Session<H> {
             }
             let limits = &self.around.settings.limits;
             let deadline = arrival.deadline(limits.data_timeout);
+            let most = arrival.room();
             let push = |input: &mut &[u8]| {
                 let most = usize::try_from(left).unwrap_or(usize::MAX).min(input.len());
                 let mut of_message = &input[..most];
@@ -154,7 +155,7 @@ impl<H: MessageHandler> Session<H> {
                 *input = &input[taken..];
                 is_complete
             };
-            if self.client.receive(push, deadline).await? {
+            if self.client.receive(most, push, deadline).await? {
                 return Ok(());
             }
         }
