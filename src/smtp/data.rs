@@ -277,6 +277,16 @@ impl Stuffer {
         Self { is_plain: true, ..Self::default() }
     }
 
+    /// Whether octets need only be sent as they are.
+    pub fn is_idle(&self) -> bool {
+        self.is_plain
+    }
+
+    /// Whole lines went out elsewhere.
+    pub fn skip_lines(&mut self) {
+        self.line = Line::Start;
+    }
+
     /// Takes the next slice off the front of `rest`, which is not empty, or a dot that must come first.
     fn next_slice<'a>(&mut self, rest: &mut &'a [u8]) -> &'a [u8] {
         if self.line == Line::Start && rest[0] == b'.' {

@@ -9,7 +9,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::edits::Edits;
-use crate::smtp::connection::{Connection, ConnectionError};
+use crate::smtp::connection::{Connection, ConnectionError, SendFileError};
 use crate::smtp::content::Content;
 use crate::smtp::data::{self, Stuffer};
 use crate::smtp::reply::{ParseReplyError, Reply, ReplyParser};
@@ -226,6 +226,11 @@ impl NextHop {
                     return self.end_data(passage, message.start(edits)).await.map(Ok);
                 };
                 self.pass_on(&mut passage, message.start(edits)).await?;
+                if passage.stuffer.is_idle() {
+                    // To its end, which is a line's.
+                    self.connection.send_file(&mut rest).await?;
+                    passage.stuffer.skip_lines();
+                }
                 while let Some(block) = rest.next().await.map_err(RelayError::Spool)? {
                     self.pass_on(&mut passage, std::iter::once(block)).await?;
                 }
@@ -236,6 +241,7 @@ impl NextHop {
                 self.connection.queue(format!("BDAT {size} LAST\r\n").as_bytes());
                 self.connection.write_slices(message.start(edits)).await?;
                 if let Some(mut rest) = message.rest() {
+                    self.connection.send_file(&mut rest).await?;
                     while let Some(block) = rest.next().await.map_err(RelayError::Spool)? {
                         self.connection.write_slices(std::iter::once(block)).await?;
                     }
@@ -311,6 +317,15 @@ async fn socket(address: &Address) -> io::Result<Socket> {
             Ok(Socket::Tcp(socket))
         }
         Address::Unix(path) => UnixStream::connect(path).await.map(Socket::Unix),
+    }
+}
+
+impl From<SendFileError> for RelayError {
+    fn from(error: SendFileError) -> Self {
+        match error {
+            SendFileError::Connection(error) => error.into(),
+            SendFileError::File(error) => Self::Spool(error),
+        }
     }
 }
 

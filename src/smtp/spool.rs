@@ -2,15 +2,19 @@
 //! happens to us, and nobody else can open them.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, ErrorKind};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use rustix::fs::sendfile;
+use rustix::io::Errno;
 use tokio::sync::Mutex;
 
 use crate::blocking::blocking;
+use crate::smtp::connection::{ConnectionError, SendFileError};
 
 /// Octets read or written at once.
 pub(super) const BLOCK: usize = 256 << 10;
@@ -135,6 +139,27 @@ impl Blocks {
         .await?;
         self.at += left as u64;
         Ok(Some(&self.block))
+    }
+}
+
+impl Blocks {
+    /// Has the kernel send as much of what is left as a socket takes at once: pages of the file go over as they are.
+    pub(super) async fn send(&mut self, socket: &Arc<OwnedFd>) -> Result<(), SendFileError> {
+        let (file, socket, mut at) = (Arc::clone(&self.file), Arc::clone(socket), self.at);
+        let left = usize::try_from(self.end - at).unwrap_or(usize::MAX);
+        self.at = blocking(move || match sendfile(&*socket, &*file, Some(&mut at), left) {
+            Ok(0) => Err(SendFileError::File(ErrorKind::UnexpectedEof.into())),
+            Ok(_) | Err(Errno::AGAIN | Errno::INTR) => Ok(at),
+            Err(error @ Errno::IO) => Err(SendFileError::File(error.into())),
+            Err(error) => Err(ConnectionError::Io(error.into()).into()),
+        })
+        .await?;
+        Ok(())
+    }
+
+    /// Whether nothing is left.
+    pub(super) fn is_empty(&self) -> bool {
+        self.at == self.end
     }
 }
 

@@ -1,10 +1,12 @@
 //! What octets travel through: TCP or a UNIX socket, in clear or under TLS. Everything above sees one stream.
 
 use std::io::{self, ErrorKind, IoSlice};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsStream;
 
@@ -32,6 +34,14 @@ impl Stream {
     /// Whether it is under TLS.
     pub fn is_tls(&self) -> bool {
         matches!(self, Self::Tls(_))
+    }
+
+    /// The socket, where octets go through it as they are.
+    pub(super) fn clear(&self) -> Option<&Socket> {
+        match self {
+            Self::Clear(socket) => Some(socket),
+            Self::Tls(_) | Self::Gone => None,
+        }
     }
 
     /// Whether nobody on a network can read along.
@@ -62,6 +72,31 @@ impl Socket {
         match self {
             Self::Tcp(socket) => socket.peer_addr().is_ok_and(|peer| peer.ip().to_canonical().is_loopback()),
             Self::Unix(_) => true,
+        }
+    }
+}
+
+impl Socket {
+    /// Waits until it takes more octets.
+    pub(super) async fn wait_for_room(&self) -> io::Result<()> {
+        // What tokio believes is put to the test: it does not see what a thread sends.
+        let look = || {
+            let mut sockets = [PollFd::new(self, PollFlags::OUT)];
+            let ready = poll(&mut sockets, Some(&Timespec::default()))?;
+            if ready > 0 { Ok(()) } else { Err(ErrorKind::WouldBlock.into()) }
+        };
+        match self {
+            Self::Tcp(socket) => socket.async_io(Interest::WRITABLE, look).await,
+            Self::Unix(socket) => socket.async_io(Interest::WRITABLE, look).await,
+        }
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(socket) => socket.as_fd(),
+            Self::Unix(socket) => socket.as_fd(),
         }
     }
 }
