@@ -4,7 +4,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use memchr::memmem;
+use memchr::{memchr, memmem};
 
 use super::decode::has_bare_line_end;
 use super::field::{self, Structured};
@@ -134,7 +134,8 @@ impl Walk<'_> {
 
     /// Notes the leaf whose body starts at `body`, and returns where the next part starts.
     fn end_leaf(&mut self, part: Part, body: usize, path: &Arc<str>) -> Option<usize> {
-        let delimiter = self.next_delimiter(body);
+        let hyphen = self.first_hyphen(body);
+        let delimiter = self.next_delimiter_behind(body, hyphen);
         let end = delimiter.map_or(self.message.len(), |delimiter| self.end_before(delimiter.start, body));
         if self.found.leaves.len() == MAX_LEAVES {
             self.found.doubts.insert(Doubt::TooManyParts);
@@ -143,8 +144,9 @@ impl Walk<'_> {
         let content = &self.message[body..end];
         self.found.doubts.extend(part.leaf_doubts(content));
         // Elsewhere a bare CR is a doubt wherever it stands.
-        let cr_before_delimiter = |at: usize| self.live_prefix(&content[at + 1..]).is_some();
-        if !self.open.is_empty() && memmem::find_iter(content, b"\r--").any(cr_before_delimiter) {
+        let with_hyphens = content.get(hyphen.saturating_sub(body + 1)..).unwrap_or_default();
+        let cr_before_delimiter = |at: usize| self.live_prefix(&with_hyphens[at + 1..]).is_some();
+        if !self.open.is_empty() && memmem::find_iter(with_hyphens, b"\r--").any(cr_before_delimiter) {
             self.found.doubts.insert(Doubt::BareLineEnd);
         }
         self.found.leaves.push(part.into_leaf(Arc::clone(path), body..end));
@@ -155,6 +157,14 @@ impl Walk<'_> {
                 None
             }
         }
+    }
+
+    /// Before it no delimiter stands. Base64 has none, so most octets are looked at once.
+    fn first_hyphen(&self, from: usize) -> usize {
+        if self.open.is_empty() {
+            return from;
+        }
+        memchr(b'-', &self.message[from..]).map_or(self.message.len(), |at| from + at)
     }
 
     /// Goes on behind a delimiter: closes what it closes, and returns where the next part starts.
@@ -186,16 +196,21 @@ impl Walk<'_> {
 
     /// The next line at or behind `from` that is a delimiter of an open multipart.
     fn next_delimiter(&mut self, from: usize) -> Option<Delimiter> {
+        self.next_delimiter_behind(from, from)
+    }
+
+    /// The same, where no hyphen stands between `from` and `hyphen`.
+    fn next_delimiter_behind(&mut self, from: usize, hyphen: usize) -> Option<Delimiter> {
         if self.open.is_empty() {
             return None;
         }
         let message = self.message;
-        let mut at = from;
-        if message[at..].starts_with(b"--")
-            && let Some(delimiter) = self.delimiter_at(at)
+        if message[from..].starts_with(b"--")
+            && let Some(delimiter) = self.delimiter_at(from)
         {
             return Some(delimiter);
         }
+        let mut at = hyphen.saturating_sub(1).max(from);
         while let Some(found) = find_dashes(&message[at..]) {
             let start = at + found + 1;
             let ends_line = start >= from + 2 && message[start - 2] == b'\r';
