@@ -1,7 +1,7 @@
 //! The header section: split into fields, whether it is clean (SEAL.md §6.7), and the three header hashes (§3).
 //! Lines end in CR LF only; what other programs might take for a line end is a fault, not a line end.
 
-use memchr::{memchr, memchr2};
+use memchr::{memchr, memchr_iter, memchr2};
 
 use crate::doubt::{Doubt, Doubts};
 
@@ -318,7 +318,8 @@ impl Field<'_> {
 
 /// The first line of `text`, its CR LF included; all of it where none ends.
 fn first_line(text: &[u8]) -> &[u8] {
-    memchr::memmem::find(text, b"\r\n").map_or(text, |at| &text[..at + 2])
+    let mut line_feeds = memchr_iter(b'\n', text);
+    line_feeds.find(|&at| text[..at].ends_with(b"\r")).map_or(text, |at| &text[..=at])
 }
 
 /// The lines of `text` without their CR LF.

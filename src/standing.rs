@@ -5,7 +5,6 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use tracing::{error, info};
 
-use crate::author::Author;
 use crate::blocking::blocking;
 use crate::seal::knowledge::Pins;
 use crate::seal::message::Message;
@@ -105,12 +104,9 @@ impl Standing {
         recorder: Option<&Recorder>,
         now: u64,
     ) -> Self {
-        let author = Author::of(message.header());
-        let sealing = message.wanted_keys();
-        let mut named = author.domains().iter().chain(sealing.iter().map(|(domain, _)| domain));
         // Of a pinned domain nothing else is believed.
         if let Some(pins) = pins.unchanged()
-            && named.all(|domain| pins.covers(domain))
+            && message.named().all(|domain| pins.covers(domain))
         {
             return Self { pins, memory: Memory { now, ..Memory::default() } };
         }

@@ -1,5 +1,7 @@
 //! A message to be sealed or checked: its octets, its header section, its body hash.
 
+use std::sync::OnceLock;
+
 use super::body::{self, ArrivingBody};
 use super::format::{FIELD, Seal};
 use crate::author::Author;
@@ -22,12 +24,21 @@ pub struct Message<'a> {
     raw: &'a [u8],
     header: HeaderSection<'a>,
     body_hash: Option<blake3::Hash>,
+    /// Read when somebody asks, and once: most of what a check needs to know beforehand follows from these two.
+    author: OnceLock<Author>,
+    seals: OnceLock<Vec<Seal>>,
 }
 
 impl<'a> Message<'a> {
     /// Splits the header section off.
     pub fn new(raw: &'a [u8]) -> Self {
-        Self { raw, header: HeaderSection::parse(raw), body_hash: None }
+        Self {
+            raw,
+            header: HeaderSection::parse(raw),
+            body_hash: None,
+            author: OnceLock::new(),
+            seals: OnceLock::new(),
+        }
     }
 
     /// The same, where the body was hashed while it came in.
@@ -46,6 +57,19 @@ impl<'a> Message<'a> {
         &self.header
     }
 
+    /// Whose it is, by its From fields.
+    pub fn author(&self) -> &Author {
+        self.author.get_or_init(|| Author::of(&self.header))
+    }
+
+    /// The seals that a check may look at and that are well-formed.
+    pub fn seals(&self) -> &[Seal] {
+        self.seals.get_or_init(|| {
+            let fields = self.header.all(FIELD).take(MAX_SEALS);
+            fields.filter_map(|field| Seal::parse(field.value).ok()).collect()
+        })
+    }
+
     /// The body hash (SEAL.md §4).
     pub fn body_hash(&self) -> blake3::Hash {
         self.body_hash.unwrap_or_else(|| body::hash(&self.raw[self.header.body_start..]))
@@ -53,13 +77,9 @@ impl<'a> Message<'a> {
 
     /// The keys whose lookup a check may need: at most one for each of 8 seals.
     pub fn wanted_keys(&self) -> Vec<(DomainName, Selector)> {
-        let mut wanted: Vec<(DomainName, Selector)> = self
-            .header
-            .all(FIELD)
-            .take(MAX_SEALS)
-            .filter_map(|field| Seal::parse(field.value).ok())
-            .map(|seal| (seal.statement.domain, seal.statement.selector))
-            .collect();
+        let statements = self.seals().iter().map(|seal| &seal.statement);
+        let mut wanted: Vec<(DomainName, Selector)> =
+            statements.map(|statement| (statement.domain.clone(), statement.selector.clone())).collect();
         wanted.sort();
         wanted.dedup();
         wanted
@@ -68,30 +88,29 @@ impl<'a> Message<'a> {
     /// The domains whose policy a check may need, at most 32: the author's and its parents, or those of all who might be
     /// the author, and the sealing domains whose root may have delegated.
     pub fn wanted_policies(&self) -> Vec<DomainName> {
-        let author = Author::of(&self.header);
         let mut ranked: Vec<(usize, DomainName)> =
-            author.domains().iter().flat_map(policies_of_author).collect();
+            self.author().domains().iter().flat_map(policies_of_author).collect();
         // The organisational domains of all authors before any that is below one.
         ranked.sort();
         ranked.dedup();
         ranked.truncate(MAX_POLICIES - MAX_SEALS);
         let mut wanted: Vec<DomainName> = ranked.into_iter().map(|(_, domain)| domain).collect();
-        let seals = self.header.all(FIELD).take(MAX_SEALS);
-        for seal in seals.filter_map(|field| Seal::parse(field.value).ok()) {
-            let domain = seal.statement.domain;
-            if seal.statement.delegation.is_some() && !wanted.contains(&domain) {
-                wanted.push(domain);
+        for statement in self.seals().iter().map(|seal| &seal.statement) {
+            if statement.delegation.is_some() && !wanted.contains(&statement.domain) {
+                wanted.push(statement.domain.clone());
             }
         }
         wanted
     }
 
+    /// Whom the message names: the author, or all who might be, and whoever sealed it.
+    pub fn named(&self) -> impl Iterator<Item = &DomainName> {
+        self.author().domains().iter().chain(self.seals().iter().map(|seal| &seal.statement.domain))
+    }
+
     /// The domains of which a check wants to know what is remembered: the author's and the seals', each with its parents.
     pub fn wanted_memories(&self) -> Vec<DomainName> {
-        let author = Author::of(&self.header);
-        let sealing = self.wanted_keys();
-        let named = author.domains().iter().chain(sealing.iter().map(|(domain, _)| domain));
-        let mut wanted: Vec<DomainName> = named.flat_map(|domain| domain.self_and_parents()).collect();
+        let mut wanted: Vec<DomainName> = self.named().flat_map(|domain| domain.self_and_parents()).collect();
         wanted.sort();
         wanted.dedup();
         wanted

@@ -16,14 +16,14 @@ const MAX_CLOCK_SKEW: u64 = 300;
 
 /// Checks a message by what is known, at the time `now` in Unix seconds.
 pub fn verify(message: &Message<'_>, knowledge: &Knowledge<'_>, now: u64) -> Verification {
-    let author = Author::of(message.header());
-    let result = check(message, &author, knowledge, now);
+    let author = message.author();
+    let result = check(message, author, knowledge, now);
     let key_lookup = match (&result.domain, &result.selector) {
         (Some(domain), Some(selector)) => knowledge.key_lookup(domain, selector),
         _ => None,
     };
     // The sealing domain's, or the author's where no seal counts. A stranger's seal says nothing about this author.
-    let judged = match (&result.domain, result.verdict, &author) {
+    let judged = match (&result.domain, result.verdict, author) {
         (_, Verdict::Unaligned, _) => None,
         (Some(domain), _, _) | (None, _, Author::One(domain)) => Some(domain),
         (None, _, Author::Unclear(_)) => None,

@@ -76,7 +76,7 @@ pub(super) fn recall(
 /// When the newest passes of a domain were; `None` where nothing is remembered of it.
 fn passes(connection: &Connection, domain: &DomainName) -> rusqlite::Result<Option<Vec<u64>>> {
     let times = |row: &Row<'_>| Ok([row.get(0)?, row.get(1)?, row.get(2)?]);
-    let mut query = connection.prepare("SELECT pass1, pass2, pass3 FROM domain WHERE name = ?1")?;
+    let mut query = connection.prepare_cached("SELECT pass1, pass2, pass3 FROM domain WHERE name = ?1")?;
     let found: Option<[Option<u64>; PASSES]> = query.query_row([domain.as_str()], times).optional()?;
     Ok(found.map(|times| times.into_iter().flatten().collect()))
 }
