@@ -63,7 +63,7 @@ impl<'a> Field<'a> {
 }
 
 /// Looks for the end of the header section in a message that is still coming in.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct EndSearch {
     searched: usize,
     line: LineSoFar,

@@ -1,5 +1,6 @@
 //! The verifying side: a message is judged by all that is known, and the policy says what is done about it.
 
+use std::io;
 use std::sync::Arc;
 
 use tokio::task;
@@ -22,8 +23,10 @@ use crate::seal::message::Message;
 use crate::smtp::{Account, Content, Decision, Reply, SessionInfo};
 use crate::standing::Standing;
 use crate::store::StoreError;
+use crate::verdict::State;
 
 /// What is known when a message is judged.
+#[derive(Clone)]
 pub(super) struct Known {
     pub(super) standing: Standing,
     pub(super) answers: Answers,
@@ -45,12 +48,7 @@ impl<L: LookupKey> Gateway<L> {
             return Decision::answer(reply, Account { action: "defer", ..Account::default() });
         };
         let known = self.look_up(&running, &Message::new(message.head()), now).await;
-        let recipients = recipient_domains(envelope);
-        let judge = Arc::clone(&running);
-        let judged = message
-            .examine(move |octets| judge.judge(&Message::arrived(octets, body), known, &recipients, now))
-            .await;
-        let judged = match judged {
+        let judged = match self.judge(&running, &mut message, body, known, envelope, now).await {
             Ok(judged) => judged,
             Err(error) => {
                 let origin = Origin::of(&HeaderSection::parse(message.head()));
@@ -73,6 +71,32 @@ impl<L: LookupKey> Gateway<L> {
         };
         running.record(session, envelope, &judged, decision.account.action, now);
         decision
+    }
+
+    /// Judges a message. A large one is looked at as a whole only where its body has changed: of one that has not, the
+    /// header section and the hash of the body say all.
+    async fn judge(
+        &self,
+        running: &Arc<Running>,
+        message: &mut Content,
+        body: ArrivingBody,
+        known: Known,
+        envelope: &Envelope,
+        now: u64,
+    ) -> io::Result<Judged> {
+        let recipients = recipient_domains(envelope);
+        if message.at_hand().is_none()
+            && let Some(outline) = Message::without_body(message.head(), body.clone())
+        {
+            let judged = running.judge(&outline, known.clone(), &recipients, now);
+            if judged.verification.body != Some(State::Changed) {
+                return Ok(judged);
+            }
+        }
+        let running = Arc::clone(running);
+        message
+            .examine(move |octets| running.judge(&Message::arrived(octets, body), known, &recipients, now))
+            .await
     }
 
     /// What is done with an unsealed message from a domain that need not seal depends on its header section alone.

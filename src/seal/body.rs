@@ -28,7 +28,7 @@ fn content_end(body: &[u8]) -> usize {
 }
 
 /// The body hash of a message that is still coming in, so that at its end next to nothing is left to do.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct ArrivingBody {
     hasher: blake3::Hasher,
     header: EndSearch,
@@ -38,7 +38,7 @@ pub struct ArrivingBody {
 }
 
 /// What may yet turn out to be trailing empty lines: so many CR LF, and perhaps one CR more.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct LineEnds {
     whole: usize,
     cr: bool,

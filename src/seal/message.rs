@@ -47,6 +47,15 @@ impl<'a> Message<'a> {
         Self { body_hash: body.finish(message.header.body_start), ..message }
     }
 
+    /// The same, of which nothing but the header section is here, where the body was hashed while it came in. Checking it
+    /// tells whether its body has changed, but if it has, not what became of it. `None` where the body may begin elsewhere
+    /// than behind `head`, as it does to us where a bare line end stands before an empty line.
+    pub fn without_body(head: &'a [u8], body: ArrivingBody) -> Option<Self> {
+        let message = Self::arrived(head, body);
+        let ends_here = message.header.has_blank_line && message.header.body_start == head.len();
+        (ends_here && message.body_hash.is_some()).then_some(message)
+    }
+
     /// All of its octets.
     pub fn raw(&self) -> &'a [u8] {
         self.raw
@@ -131,6 +140,30 @@ mod tests {
 
     fn wanted(head: &str) -> Vec<String> {
         Message::new(head.as_bytes()).wanted_policies().iter().map(ToString::to_string).collect()
+    }
+
+    /// What is judged by the header section alone must be what the whole message's would be.
+    #[test]
+    fn is_no_outline_where_the_body_may_begin_elsewhere() {
+        for (message, body_hash) in [
+            ("From: a@a.example\r\n\r\nbody\r\n", Some("body\r\n")),
+            ("From: a@a.example\r\n\r\n", Some("")),
+            ("From: a@a.example\r\n", None),
+            ("From: a@a.example\nX: y\n\r\nFrom: b@b.example\r\n\r\nbody\r\n", None),
+            ("From: a@a.example\r\n\nFrom: b@b.example\r\n\r\nbody\r\n", Some("body\r\n")),
+        ] {
+            let mut body = ArrivingBody::default();
+            body.see(message.as_bytes());
+            let end = crate::header::EndSearch::default().find(message.as_bytes()).unwrap_or(message.len());
+            let outline = Message::without_body(&message.as_bytes()[..end], body);
+            let body_hash = body_hash.map(|text| body::hash(text.as_bytes()));
+            assert_eq!(outline.as_ref().map(Message::body_hash), body_hash, "{message:?}");
+            if let Some(outline) = outline {
+                let whole = Message::new(message.as_bytes());
+                assert_eq!(whole.header().body_start, outline.header().body_start);
+                assert_eq!(whole.body_hash(), outline.body_hash());
+            }
+        }
     }
 
     /// SEAL.md §8: a domain is known to seal when it, or a parent of it not above the organisational domain, has a

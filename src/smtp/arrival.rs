@@ -26,7 +26,7 @@ const MIN_PACE: u64 = 1024;
 const SHARE: u64 = 16;
 
 /// Octets that come in before they are looked at, and before a message may go straight through.
-const LOOK: usize = BLOCK;
+const LOOK: usize = 256 << 10;
 
 /// With room for so many octets there is no need for more: a message of 48 KiB takes 64, not 128.
 const ENOUGH: usize = 16 << 10;

@@ -77,14 +77,24 @@ impl Content {
         }
     }
 
+    /// The whole message, if to look at it takes no waiting and no thread.
+    pub fn at_hand(&self) -> Option<&[u8]> {
+        match &self.place {
+            Place::Memory { octets, .. } if octets.len() < LARGE => Some(octets),
+            Place::Memory { .. } | Place::Spooled { .. } => None,
+        }
+    }
+
     /// Has `job` look at the whole message, on a thread of its own if it is large. A large one may have to wait for
     /// its turn.
     pub async fn examine<T: Send + 'static>(
         &mut self,
         job: impl FnOnce(&[u8]) -> T + Send + 'static,
     ) -> io::Result<T> {
+        if let Some(octets) = self.at_hand() {
+            return Ok(job(octets));
+        }
         match &mut self.place {
-            Place::Memory { octets, .. } if octets.len() < LARGE => Ok(job(octets)),
             Place::Memory { octets, .. } => {
                 let message = std::mem::take(octets);
                 let (message, done) = blocking(move || {

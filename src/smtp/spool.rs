@@ -16,8 +16,8 @@ use tokio::sync::Mutex;
 use crate::blocking::blocking;
 use crate::smtp::connection::{ConnectionError, SendFileError};
 
-/// Octets read or written at once.
-pub(super) const BLOCK: usize = 256 << 10;
+/// Octets read or written at once. A thread is asked for each, and with it goes a turn of the processor or two.
+pub(super) const BLOCK: usize = 512 << 10;
 
 /// Where such files are made, and the one place in memory where they are examined.
 #[derive(Debug)]
