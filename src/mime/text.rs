@@ -4,7 +4,7 @@ use memchr::{memchr, memchr_iter, memchr2, memmem, memrchr};
 
 use super::decode::has_bare_line_end;
 
-use crate::header::is_blank;
+use crate::header::{is_blank, trim_blanks_end};
 
 /// Hashes the canonical form of a text: line ends made CR LF, white space at line ends and trailing empty lines gone,
 /// runs of blanks made one space.
@@ -37,10 +37,30 @@ impl TextHasher {
                 self.put(lines);
                 self.take_piecewise(empty_lines);
             } else {
-                self.take_piecewise(block);
+                self.take_lines(block);
             }
             rest = after;
         }
+    }
+
+    /// Takes lines of which some have a blank at the end, as in texts that flow (RFC 3676), and few more than that.
+    fn take_lines(&mut self, text: &[u8]) {
+        let mut rest = text;
+        while !rest.is_empty() {
+            let (line, after) = rest.split_at(memchr(b'\n', rest).map_or(rest.len(), |at| at + 1));
+            let at_line_start = !self.line_has_text && !self.blank && !self.after_cr;
+            match line.strip_suffix(b"\r\n").map(trim_blanks_end) {
+                Some(words) if at_line_start && is_one_spaced(words) => self.take_whole_line(words),
+                _ => self.take_piecewise(line),
+            }
+            rest = after;
+        }
+    }
+
+    fn take_whole_line(&mut self, words: &[u8]) {
+        self.put_empty_lines();
+        self.put(words);
+        self.put(b"\r\n");
     }
 
     fn take_piecewise(&mut self, text: &[u8]) {
@@ -120,6 +140,16 @@ impl TextHasher {
 
 /// Whole lines that are looked at together; most are in their canonical form already.
 const BLOCK: usize = 8 << 10;
+
+/// Whether words without a blank at the end, and there are some, stand as they are in the canonical form.
+fn is_one_spaced(words: &[u8]) -> bool {
+    // Without a branch, so that the compiler makes vector code of it.
+    let pairs = words.iter().zip(words.iter().skip(1));
+    let other = pairs.fold(0, |other, (octet, next)| {
+        other | u8::from(*octet == b' ' && *next == b' ') | u8::from(matches!(next, b'\t' | b'\r'))
+    });
+    other == 0 && !matches!(words.first(), None | Some(b'\t' | b'\r'))
+}
 
 /// Where the last line of a block that is not empty ends.
 fn text_end(block: &[u8]) -> usize {
