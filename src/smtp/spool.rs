@@ -84,10 +84,12 @@ impl SpoolFile {
         let mut workspace = Arc::clone(&self.spool.workspace).lock_owned().await;
         let file = Arc::clone(&self.file);
         let size = usize::try_from(self.size).map_err(io::Error::other)?;
+        if workspace.len() < size {
+            // Not by the thread that reads: allocators keep what was freed for each thread that asked for it.
+            *workspace = Vec::new();
+            *workspace = vec![0; size];
+        }
         blocking(move || {
-            if workspace.len() < size {
-                workspace.resize(size, 0);
-            }
             let message = &mut workspace[..size];
             file.read_exact_at(message, 0).map(|()| job(message))
         })
