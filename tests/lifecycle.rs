@@ -39,6 +39,23 @@ fn sigterm_ends_idle_sessions_and_finishes_messages() {
     gateway.await_log("stopped");
 }
 
+/// Alerts and memory end when nobody holds them any more, which nobody may do for longer than there is mail.
+#[test]
+fn what_is_written_last_waits_for_nothing_but_the_disk() {
+    let site = Site::new();
+    let alerts =
+        format!("[alerts]\nto = \"postmaster@partner.example\"\nnext_hop = \"{}\"", site.next_hop.address);
+    let mut gateway = site.verifying("").and(&alerts).start();
+    let mut client = Client::hello(gateway.address("inbound"));
+    assert_eq!(client.deliver(SENDER, RECIPIENT, &plain("remembered")), "250 2.0.0 taken");
+    drop(client);
+    gateway.signal("TERM");
+    assert_eq!(gateway.wait().code(), Some(0));
+    gateway.await_log("stopped");
+    let late: Vec<String> = gateway.log().into_iter().filter(|line| line.contains("still")).collect();
+    assert!(late.is_empty(), "{late:?}");
+}
+
 #[test]
 fn sigint_is_as_good_as_sigterm() {
     let site = Site::new();

@@ -1,21 +1,23 @@
 //! The running gateway: every listener bound and served, the configuration swapped on reload, an orderly end.
 
+mod sockets;
+
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use thiserror::Error;
-use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Notify, watch};
 use tokio::task::{self, JoinSet};
 use tokio::time::timeout;
 use tracing::{error, info, warn};
 
+use self::sockets::{BoundListener, bind_admin, bind_all, nobodys};
 use crate::announcer::Announcer;
-use crate::config::{self, Alerts, ListenAddress, Mode};
+use crate::config::{Alerts, ListenAddress, Mode};
 use crate::expiry;
 use crate::gateway::{Gateway, Running};
 use crate::http;
@@ -27,7 +29,7 @@ use crate::setup::Setup;
 use crate::smtp::{self, Resources};
 use crate::standing::CurrentPins;
 use crate::store::{PinFile, PinFileError, Quarantine, Recorder, StoreError};
-use crate::systemd::{HandedOver, Socket};
+use crate::systemd::HandedOver;
 
 /// How long deliveries may take to finish once the gateway is told to stop.
 pub const GRACE: Duration = Duration::from_secs(30);
@@ -114,19 +116,11 @@ pub struct Service<L> {
     reloaded: Arc<Notify>,
 }
 
-/// A listening socket, and whose it is.
-#[derive(Debug)]
-struct BoundListener {
-    name: String,
-    mode: Mode,
-    socket: smtp::Listener,
-    address: ListenAddress,
-}
-
 /// Puts another configuration in force.
 #[derive(Clone, Debug)]
 pub struct Reloader {
-    running: Arc<ArcSwap<Running>>,
+    /// Not ours to keep: alerts and memory are finished when nobody runs any more.
+    running: Weak<ArcSwap<Running>>,
     reloads: Arc<Reloads>,
     announcer: Arc<Announcer>,
     reloaded: Arc<Notify>,
@@ -213,7 +207,7 @@ impl<L: LookupKey> Service<L> {
     /// What a reload goes through.
     pub fn reloader(&self) -> Reloader {
         Reloader {
-            running: Arc::clone(&self.running),
+            running: Arc::downgrade(&self.running),
             reloads: Arc::clone(&self.reloads),
             announcer: Arc::clone(&self.announcer),
             reloaded: Arc::clone(&self.reloaded),
@@ -295,83 +289,6 @@ async fn tell(sockets: Vec<smtp::Listener>, monitoring: Monitoring) {
     http::serve(listening, Arc::new(monitoring)).await;
 }
 
-async fn bind_all(setup: &Setup, handed_over: &mut HandedOver) -> Result<Vec<BoundListener>, StartError> {
-    let mut sockets = Vec::new();
-    for config::Listener { name, mode, listen, .. } in &setup.config.listeners {
-        let given = handed_over.take(name);
-        if !given.is_empty() {
-            info!(listener = name, sockets = given.len(), "sockets handed over, `listen` is not used");
-        }
-        let addresses = if given.is_empty() { listen.as_slice() } else { &[] };
-        for socket in given {
-            let failed = |error| StartError::HandedOver { listener: name.clone(), error };
-            let (socket, address) = adopt(socket).map_err(failed)?;
-            sockets.push(BoundListener { name: name.clone(), mode: *mode, socket, address });
-        }
-        for address in addresses {
-            let failed =
-                |error| StartError::Listen { listener: name.clone(), address: address.clone(), error };
-            let (socket, address) = bind(address).await.map_err(failed)?;
-            sockets.push(BoundListener { name: name.clone(), mode: *mode, socket, address });
-        }
-    }
-    Ok(sockets)
-}
-
-/// What systemd calls the sockets for metrics and health, unless a listener has that name.
-const ADMIN: &str = "admin";
-
-async fn bind_admin(
-    admin: &config::Admin,
-    handed_over: &mut HandedOver,
-) -> Result<Vec<(smtp::Listener, ListenAddress)>, StartError> {
-    let mut sockets = Vec::new();
-    for socket in handed_over.take(ADMIN) {
-        let failed = |error| StartError::HandedOver { listener: ADMIN.to_owned(), error };
-        sockets.push(adopt(socket).map_err(failed)?);
-    }
-    if !sockets.is_empty() {
-        info!(sockets = sockets.len(), "sockets handed over for metrics and health, `listen` is not used");
-        return Ok(sockets);
-    }
-    for address in &admin.listen {
-        let failed = |error| StartError::Admin { address: address.clone(), error };
-        sockets.push(bind(address).await.map_err(failed)?);
-    }
-    Ok(sockets)
-}
-
-fn nobodys(name: &str, setup: &Setup) -> StartError {
-    let listeners = setup.config.listeners.iter().map(|listener| listener.name.as_str());
-    let names: Vec<_> = listeners.chain([ADMIN]).map(|name| format!("`{name}`")).collect();
-    StartError::NobodysSocket { name: name.to_owned(), listeners: names.join(", ") }
-}
-
-/// The socket, and its address: with port 0, what the system chose.
-async fn bind(address: &ListenAddress) -> io::Result<(smtp::Listener, ListenAddress)> {
-    match address {
-        ListenAddress::Tcp(address) => with_address(TcpListener::bind(address).await?),
-        ListenAddress::Unix(path) => Ok((smtp::Listener::bind_unix(path).await?, address.clone())),
-    }
-}
-
-/// A UNIX socket's file is not ours to remove: whoever made it listens on it still.
-fn adopt(socket: Socket) -> io::Result<(smtp::Listener, ListenAddress)> {
-    match socket {
-        Socket::Tcp(socket) => with_address(TcpListener::from_std(socket)?),
-        Socket::Unix(socket) => {
-            let path = socket.local_addr()?.as_pathname().unwrap_or(Path::new("@")).to_owned();
-            let socket = UnixListener::from_std(socket)?;
-            Ok((smtp::Listener::Unix(socket, None), ListenAddress::Unix(path)))
-        }
-    }
-}
-
-fn with_address(socket: TcpListener) -> io::Result<(smtp::Listener, ListenAddress)> {
-    let address = socket.local_addr()?;
-    Ok((socket.into(), ListenAddress::Tcp(address)))
-}
-
 /// Where messages have their unnamed files that are too large for memory. A gateway that only seals can do without a
 /// state folder.
 fn spool_folder(state: &Path) -> PathBuf {
@@ -394,9 +311,11 @@ fn alert_settings(alerts: &Alerts, setup: &Setup) -> notify::Settings {
 
 impl Reloader {
     /// Puts `setup` in force for new messages and sessions. Listeners' names, modes and addresses, the state folder,
-    /// `[log]`, `[alerts]` and `[admin]` keep their old values until a restart.
+    /// `[log]`, `[alerts]` and `[admin]` keep their old values until a restart. Once the gateway has stopped, nothing is
+    /// done.
     pub fn reload(&self, setup: Setup) {
-        let old = self.running.load_full();
+        let Some(current) = self.running.upgrade() else { return };
+        let old = current.load_full();
         for (what, same) in [
             ("listeners", old.setup.addresses() == setup.addresses()),
             ("state", old.setup.config.state == setup.config.state),
@@ -417,7 +336,7 @@ impl Reloader {
         };
         expiry::say(&running, true);
         let running = Arc::new(running);
-        self.running.store(Arc::clone(&running));
+        current.store(Arc::clone(&running));
         self.reloads.note(true);
         // Only now is every further message sealed by it.
         self.announcer.reloaded(&running.setup);
