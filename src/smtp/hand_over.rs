@@ -177,7 +177,10 @@ impl Hop {
             before_end()?;
             // Lent for the one call that takes it so.
             let content = Content::new(letter.message.to_vec());
-            self.next_hop.send_message(&content, letter.edits, Framing::Chunk).await.map(drop)
+            match self.next_hop.send_message(&content, letter.edits, Framing::Chunk).await {
+                Ok(Err(refusal)) => return Ok(vec![Fate::Refused(refusal); recipients]),
+                sent => sent.map(drop),
+            }
         } else {
             let mut passage = match self.next_hop.begin_data().await? {
                 Ok(passage) => passage,

@@ -237,6 +237,10 @@ impl NextHop {
                 self.end_data(passage, std::iter::empty()).await.map(Ok)
             }
             Framing::Chunk => {
+                // What was said before would be taken for the reply to the message.
+                if self.connection.has_input().await? {
+                    return self.farewell().await.map(Err);
+                }
                 let size = edits.size_after(message.size());
                 self.connection.queue(format!("BDAT {size} LAST\r\n").as_bytes());
                 self.connection.write_slices(message.start(edits)).await?;
@@ -335,6 +339,41 @@ impl From<ConnectionError> for RelayError {
             ConnectionError::Closed => Self::Closed,
             ConnectionError::Timeout => Self::Timeout,
             ConnectionError::Io(error) => Self::Io(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// A 250 that was said before the message is no reply to it, by DATA or by BDAT.
+    #[tokio::test]
+    async fn nothing_said_beforehand_is_a_reply_to_the_message() {
+        for (unasked, is_farewell) in [("250 2.0.0 taken\r\n", false), ("421 4.3.2 bye\r\n", true)] {
+            for framing in [Framing::Data, Framing::Chunk] {
+                let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+                let address = Address::Tcp(listener.local_addr().unwrap().to_string());
+                let connecting = NextHop::connect(&address, None, Duration::from_secs(20));
+                let accepting = async {
+                    let (mut peer, _) = listener.accept().await.unwrap();
+                    peer.write_all(b"220 hello\r\n").await.unwrap();
+                    peer
+                };
+                let (connected, mut peer) = tokio::join!(connecting, accepting);
+                let (mut next_hop, _) = connected.unwrap();
+                peer.write_all(unasked.as_bytes()).await.unwrap();
+                next_hop.idle_event().await;
+                let message = Content::new(b"A: b\r\n\r\nc\r\n".to_vec());
+                let sent = next_hop.send_message(&message, &Edits::none(), framing).await;
+                match is_farewell {
+                    true => assert!(matches!(&sent, Ok(Err(reply)) if reply.code() == 421), "{sent:?}"),
+                    false => assert!(matches!(sent, Err(RelayError::OutOfTurn)), "{framing:?} {sent:?}"),
+                }
+            }
         }
     }
 }
