@@ -249,12 +249,13 @@ impl<W: Watch> Arrival<W> {
         }
     }
 
-    /// What was in the buffer is elsewhere now; the buffer is used again.
+    /// What was in the buffer is elsewhere now; the buffer is used again. Some of it is always kept: with none, and no memory
+    /// left by others, there would be nothing to move out that could make room.
     pub(super) fn drained(&mut self) {
         self.buffer.clear();
         self.seen = 0;
         if self.buffer.capacity() > BLOCK {
-            self.buffer = Vec::new();
+            self.buffer.shrink_to(DATA_CHUNK);
         }
         self.reservation.shrink_to(self.buffer.capacity() as u64);
     }
@@ -314,5 +315,40 @@ impl<W: Watch> Arrival<W> {
                 Arrived::Whole(content.with_dots(has_dots), self.watch)
             }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::smtp::data::BareLineEnds;
+    use crate::smtp::memory::MemoryBudget;
+
+    #[derive(Default)]
+    struct Nobody;
+
+    impl Watch for Nobody {
+        fn see(&mut self, _: &[u8]) {}
+    }
+
+    /// A message that is in a file goes on coming in, though others have taken all memory meanwhile.
+    #[tokio::test]
+    async fn a_spooled_message_keeps_room_for_what_comes_next() {
+        let limits = Limits { memory: SHARE * 4 * BLOCK as u64, ..Limits::default() };
+        let budget = Arc::new(MemoryBudget::default());
+        let spool = Arc::new(Spool::new(std::env::temp_dir()));
+        let receiver = Receiver::for_data(u64::MAX, BareLineEnds::Refuse);
+        let mut arrival = Arrival::<Nobody>::new(receiver, false, budget.reservation());
+        let mut wire = b"A: b\r\n\r\n".to_vec();
+        wire.resize(DATA_CHUNK, b'x');
+        while arrival.buffer.capacity() <= BLOCK {
+            assert!(matches!(arrival.make_room(&limits), Room::Enough));
+            let room = arrival.room().min(wire.len());
+            assert!(!arrival.push(&mut &wire[..room], u64::MAX));
+        }
+        arrival.spool(&spool).await.unwrap();
+        let mut others = budget.reservation();
+        assert!(others.try_grow_to(limits.memory - budget.taken(), limits.memory));
+        assert!(matches!(arrival.make_room(&limits), Room::Enough));
     }
 }
