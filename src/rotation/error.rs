@@ -98,6 +98,9 @@ pub enum RotateError {
         "the gateway refuses the configuration with the new key, and its log says why; the old one is back and in force"
     )]
     Refused,
+    /// The gateway refused a configuration that was changed before, or by hand.
+    #[error("the gateway refuses {} as it is now, and its log says why: mend it, and run this again", .0.display())]
+    RefusedAsItIs(PathBuf),
     /// The gateway refused the changed configuration, and the old one could not be put back.
     #[error("the gateway refuses the configuration with the new key, and the old one cannot be put back: {}: {error}", path.display())]
     NotUndone {

@@ -184,11 +184,14 @@ impl Rotation<'_> {
             }
             let is_answer = said.process == before.process && said.reloads > before.reloads;
             if is_answer && said.refused {
-                if let Some(Changed { old, new }) = changed {
-                    let undone = place::replace(self.path, &new, &old, ".refused");
-                    undone.map_err(|error| RotateError::NotUndone { path: self.path.to_owned(), error })?;
-                }
-                return Err(RotateError::Refused);
+                let path = self.path.to_owned();
+                let Some(Changed { old, new }) = changed else {
+                    return Err(RotateError::RefusedAsItIs(path));
+                };
+                return match place::replace(self.path, &new, &old, ".refused") {
+                    Ok(_) => Err(RotateError::Refused),
+                    Err(error) => Err(RotateError::NotUndone { path, error }),
+                };
             }
             // It may have been on its way to an earlier order; ours comes next.
             has_reloaded |= is_answer;

@@ -73,6 +73,14 @@ fn what_the_gateway_refuses_is_undone() {
     let refused = ground.rotate(&[]).ended();
     assert_eq!((refused.status, refused.stderr.contains("the gateway refuses")), (2, true), "{refused:?}");
     assert_eq!(fs::read_to_string(ground.file("waxseal.toml")).unwrap(), config);
+    // Nor is it claimed that what somebody else has changed is as before.
+    let by_hand = config.replace("\"gate1\"", "\"gate2\"").replace("gate1.pem", "gate2.pem");
+    fs::write(ground.file("waxseal.toml"), &by_hand).unwrap();
+    let refused = ground.rotate(&[]).ended();
+    let why = "waxseal.toml as it is now, and its log says why";
+    assert_eq!((refused.status, refused.stderr.contains(why)), (2, true), "{refused:?}");
+    assert_eq!(fs::read_to_string(ground.file("waxseal.toml")).unwrap(), by_hand);
+    fs::write(ground.file("waxseal.toml"), config).unwrap();
     flow.await_more(3);
     assert!(flow.sealed().iter().all(|selector| selector == "gate1"));
 
