@@ -259,8 +259,10 @@ impl<'a> Rotation<'a> {
         (self.say)("what DNS says now:");
         loop {
             let standing = self.look(to, key, &mut heard).await?;
-            if standing.denied {
-                under_way.published = None;
+            if standing.denied && under_way.published.take().is_some() {
+                // Whoever has this go on must wait anew as well.
+                under_way.settled = None;
+                self.note(under_way)?;
             }
             let now = Timestamp::now();
             if standing.everywhere && under_way.published.is_none() {
