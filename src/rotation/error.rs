@@ -35,7 +35,7 @@ pub enum RotateError {
     },
     /// Something else was asked for when the rotation began.
     #[error(
-        "a rotation to {0} is under way: leave --selector, --out and --key away to go on, or give it up with --abandon"
+        "a rotation to {0} is under way: say the same of --selector, --out and --key to go on, or give it up with --abandon"
     )]
     UnderWay(String),
     /// A selector is in use, or was.
@@ -58,6 +58,9 @@ pub enum RotateError {
     /// The new key was to be made elsewhere.
     #[error("{}: the new key was to be made here; say so with --out, or give the rotation up with --abandon", shown(.0))]
     OtherPlace(PathBuf),
+    /// The new key is in a token that nobody named this time.
+    #[error("the new key is {}: name it once more, with --out if it was made by this rotation, else with --key", shown(.0))]
+    TokenUnnamed(PathBuf),
     /// The new key is not the one that was published.
     #[error("{}: not the key that the rotation began with", shown(.0))]
     OtherKey(PathBuf),

@@ -153,8 +153,8 @@ impl<'a> Rotation<'a> {
         };
         let Wishes { selector, out, key, .. } = self.wishes;
         let is_same = |selector: &Selector| selector.as_str() == under_way.to;
-        let is_made = under_way.public.is_some();
-        if is_made && out.is_some() || key.is_some() || !selector.as_ref().is_none_or(is_same) {
+        let is_place_fixed = under_way.public.is_some() && out.is_some() || key.is_some();
+        if is_place_fixed && !self.is_place_as_asked(&under_way)? || !selector.as_ref().is_none_or(is_same) {
             return Err(RotateError::UnderWay(under_way.to));
         }
         if ![&under_way.from, &under_way.to].contains(&&found.to_string()) {
@@ -177,6 +177,14 @@ impl<'a> Rotation<'a> {
     /// The new key, made if it is not there yet.
     fn key(&self, under_way: &mut UnderWay, to: &Selector) -> Result<PublicKey, RotateError> {
         let place = under_way.file.clone().unwrap_or_else(|| under_way.key.clone());
+        // To ask a token is to load its module, a program.
+        let mut named = [Some(&under_way.key), under_way.file.as_ref()].into_iter().flatten();
+        let other_token = named.find(|key| token(key).is_some() && **key != self.own().key.value);
+        if let Some(token) = other_token
+            && !self.is_place_as_asked(under_way)?
+        {
+            return Err(RotateError::TokenUnnamed(token.clone()));
+        }
         let known = under_way.public.as_deref().and_then(|text| PublicKey::from_base64url(text).ok());
         if let Some(known) = known {
             // What is out of our sight is what it was; the gateway will tell.
@@ -185,10 +193,7 @@ impl<'a> Rotation<'a> {
                 _ => Ok(known),
             };
         }
-        // Where to write is taken from the configuration and the command line alone: what is under way, the gateway's user
-        // could have written, and we may be root.
-        if plan::place(self.own(), to, self.wishes, true)? != (under_way.key.clone(), under_way.file.clone())
-        {
+        if !self.is_place_as_asked(under_way)? {
             return Err(RotateError::OtherPlace(place));
         }
         // There was nothing when this was planned, so what is there now is what an interrupted run made.
@@ -208,6 +213,13 @@ impl<'a> Rotation<'a> {
         self.note(under_way)?;
         (self.say)(&format!("{to}: new key in {}", shown(&place)));
         Ok(public)
+    }
+
+    /// Whether the new key's place is what the configuration and this command line say. They alone are believed: what is under
+    /// way, the gateway's user could have written, and we may be root.
+    fn is_place_as_asked(&self, under_way: &UnderWay) -> Result<bool, RotateError> {
+        let asked = plan::place(self.own(), &to_selector(under_way)?, self.wishes, true);
+        Ok(asked.is_ok_and(|asked| asked == (under_way.key.clone(), under_way.file.clone())))
     }
 
     fn make_key(&self, place: &Path) -> Result<SealingKey, RotateError> {

@@ -119,6 +119,48 @@ fn root_leaves_all_to_the_gateways_user() {
     assert_eq!((about("waxseal.toml").0, about("gate2.succession")), (0, (0, 0o644)));
 }
 
+/// Root loads no token's module for what the gateway's user could have written.
+#[test]
+fn no_module_is_loaded_that_nobody_named() {
+    let Some(mut ground) = Ground::new(Kind::Unsigned) else { return };
+    let server = Server::taking_all();
+    ground.sealing(server.address, DOMAIN).write();
+    fs::create_dir(ground.file("state")).unwrap();
+    published(&mut ground, &[]);
+    let state = ground.file("state/rotations.json");
+    let text = fs::read_to_string(&state).unwrap();
+    let token = "pkcs11:token=t;object=gate2?module-path=/nowhere/module.so";
+    let field = |name: &str, value: &str| format!("\"{name}\": \"{value}\"");
+    let own = ground.file("gate2.pem");
+    for name in ["key", "file"] {
+        let other = text.replace(&field(name, word(&own)), &field(name, token));
+        assert_ne!(other, text);
+        fs::write(&state, other).unwrap();
+        let refused = ground.rotate(&["--no-wait"]).ended();
+        let why = "the new key is pkcs11:token=t;object=gate2: name it once more";
+        assert_eq!((refused.status, refused.stderr.contains(why)), (2, true), "{refused:?}");
+    }
+}
+
+/// Who heard once more that there is no record may remember that: it is waited for anew, by another run as well.
+#[test]
+fn a_record_that_goes_again_is_waited_for_anew() {
+    let Some(mut ground) = Ground::new(Kind::Unsigned) else { return };
+    let server = Server::taking_all();
+    ground.sealing(server.address, DOMAIN).write();
+    fs::create_dir(ground.file("state")).unwrap();
+    published(&mut ground, &[]);
+    let is_published = |ground: &Ground| {
+        let text = fs::read_to_string(ground.file("state/rotations.json")).unwrap();
+        !text.contains("\"published\": null")
+    };
+    assert_eq!(ground.rotate(&["--no-wait"]).ended().status, 3);
+    assert!(is_published(&ground));
+    ground.knot.change("example.org", &line("gate1", &ground.record));
+    assert_eq!(ground.rotate(&["--no-wait"]).ended().status, 3);
+    assert!(!is_published(&ground));
+}
+
 /// Nothing is claimed of a gateway that does not run; its next start is believed.
 #[test]
 fn a_gateway_that_does_not_run_is_waited_for() {
@@ -154,6 +196,10 @@ fn a_credential_is_left_to_the_administrator() {
         ground.sealing(server.address, &domain).start_with(&[("CREDENTIALS_DIRECTORY", word(&folder))]);
     let new = ground.file("gate2.pem");
     published(&mut ground, &["--out", word(&new)]);
+    // The same command again goes on, too; another place is another rotation.
+    assert_eq!(ground.rotate(&["--no-wait", "--out", word(&new)]).ended().status, 3);
+    let elsewhere = ground.rotate(&["--no-wait", "--out", word(&ground.file("other.pem"))]).ended();
+    elsewhere.assert_failed("a rotation to gate2 is under way: say the same of --selector, --out and --key");
     let by_hand = ground.rotate(&[]).ended();
     assert_eq!(by_hand.status, 3, "{by_hand:?}");
     let unit = format!("LoadCredential=gate2:{}", new.display());
