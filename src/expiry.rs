@@ -2,7 +2,7 @@
 //! records can go from DNS: in the log four times a day, by alert once a day, and at every reload.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
@@ -10,6 +10,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{error, info, warn};
 
+use crate::clock::unix_time;
 use crate::gateway::Running;
 use crate::notify::Notice;
 use crate::rotation::reminder::remind;
@@ -51,13 +52,13 @@ pub async fn watch(
 
 /// Says which delegations end soon or have ended; after a reload at once, since it is what the reload may be for.
 pub fn say(running: &Running, alert: bool) {
-    let Ok(now) = SystemTime::now().duration_since(UNIX_EPOCH) else { return };
+    let Some(now) = unix_time() else { return };
     for sealer in &running.setup.sealers {
-        if sealer.delegations.has_lapsed(now.as_secs()) {
+        if sealer.delegations.has_lapsed(now) {
             let (domain, selector) = (&sealer.domain, &sealer.selector);
             info!(%domain, %selector, "the earlier key's word for this one has ended: `succession` may go");
         }
-        let Some(life) = sealer.delegations.life(now.as_secs()).filter(|life| life.is_short) else {
+        let Some(life) = sealer.delegations.life(now).filter(|life| life.is_short) else {
             continue;
         };
         let text = words(sealer, life);

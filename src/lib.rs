@@ -5,7 +5,7 @@
 //! | part | modules | rule |
 //! |---|---|---|
 //! | core | [`author`], [`authres`], [`domain`], [`doubt`], [`edits`], [`envelope`], [`header`], [`limits`], [`manifest`], [`mime`], [`policy`], [`report`], [`seal`], [`stored`], [`verdict`] | no tokio, sockets, files, environment or clock |
-//! | edges | [`smtp`], [`config`], [`dns`], [`keyfile`], [`lookup`], [`store`], [`notify`], [`http`], [`systemd`], [`open_files`] | each speaks one outside language; edges don't import each other, but for the contract in `lookup` and the threads of [`blocking`] |
+//! | edges | [`smtp`], [`config`], [`dns`], [`keyfile`], [`lookup`], [`store`], [`notify`], [`http`], [`systemd`], [`open_files`] | each speaks one outside language; edges don't import each other, but for the contract in `lookup`, the threads of [`blocking`] and the [`clock`] |
 //! | centre | [`setup`], [`standing`], [`gateway`], [`release`], [`expiry`], [`rotation`], [`announcer`], [`monitoring`], [`service`], [`log`], [`demo`], [`doctor`], [`commands`] | where core and edges meet |
 //! | counts | [`metrics`] | as the log: written by edges and centre, read by `monitoring` alone; decides nothing |
 
@@ -13,6 +13,7 @@ pub mod announcer;
 pub mod author;
 pub mod authres;
 pub mod blocking;
+pub mod clock;
 pub mod commands;
 pub mod config;
 pub mod demo;

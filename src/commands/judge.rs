@@ -3,11 +3,12 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use thiserror::Error;
 use tokio::runtime::Runtime;
 
+use crate::clock::unix_time;
 use crate::config::{self, Mistake};
 use crate::dns::{self, Dns};
 use crate::keyfile::{KeyFileError, read_keys_dir};
@@ -58,6 +59,9 @@ pub(super) enum JudgeError {
         /// Why.
         source: DatabaseError,
     },
+    /// No seal could be judged by its dates.
+    #[error("the clock stands before 1970")]
+    Clock,
     /// The system gives no more threads or files.
     #[error("cannot start: {0}")]
     Start(#[from] io::Error),
@@ -98,7 +102,7 @@ impl Judge {
         for (domain, pin) in args.keys.as_deref().map(read_keys_dir).transpose()?.unwrap_or_default() {
             pins.add(domain, pin);
         }
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let now = unix_time().ok_or(JudgeError::Clock)?;
         let dns = if args.no_dns {
             None
         } else {

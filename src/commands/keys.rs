@@ -7,12 +7,12 @@ mod pin;
 mod rotate;
 
 use std::process::ExitCode;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::Subcommand;
 
 use super::table::shown;
 use super::{ConfigArg, FAILED, check_config, complain, fail};
+use crate::clock::unix_time;
 use crate::config::{self, Config};
 use crate::domain::DomainName;
 use crate::seal::fingerprint::Told;
@@ -129,7 +129,9 @@ fn approve(args: &Approve, config: &Config) -> Result<(), String> {
         [] if args.fingerprint.is_some() => Err(format!("no key of {domain} with this fingerprint waits")),
         [] => Err(format!("no key of {domain} waits to be approved")),
         [key] => {
-            memories.approve(domain, &key.key, now()).map_err(|error| error.to_string())?;
+            memories
+                .approve(domain, &key.key, unix_time().unwrap_or_default())
+                .map_err(|error| error.to_string())?;
             println!("{domain}: accepted the key of {}", shown(&key.selector));
             println!("  {}\n  {}", key.key.fingerprint().digits(), key.key.fingerprint().words());
             Ok(())
@@ -188,8 +190,4 @@ fn unsealed(args: &Unsealed, config: &Config) -> Result<(), String> {
     let not = if args.undo { "not " } else { "" };
     println!("{domain}: {not}noted as a domain that sends unsealed mail too");
     Ok(())
-}
-
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }

@@ -1,13 +1,13 @@
 //! `waxseal report`: what was judged in the last days, and what of it was held or would have been.
 
 use std::process::ExitCode;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use jiff::Timestamp;
 use serde::Serialize;
 
 use super::table::{self, shown};
 use super::{ConfigArg, FAILED, check_config, fail};
+use crate::clock::unix_time;
 use crate::config;
 use crate::store::{Count, Judged, Judgements, Period};
 
@@ -41,7 +41,7 @@ pub(super) fn run(args: &Args) -> ExitCode {
             return ExitCode::from(FAILED);
         }
     };
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let now = unix_time().unwrap_or_default();
     let from = (now / DAY).saturating_sub(args.days - 1) * DAY;
     let period = match Judgements::open(&config.state).and_then(|judgements| judgements.since(from)) {
         Ok(period) => period,

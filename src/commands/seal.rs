@@ -3,11 +3,11 @@
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::judge::read_input;
 use super::{SealingKeyArgs, fail};
 use crate::author::Author;
+use crate::clock::unix_time;
 use crate::header::HeaderSection;
 use crate::keyfile::read_sealing_key;
 use crate::seal::delegation::Delegations;
@@ -55,8 +55,7 @@ fn sealed(args: &Args) -> Result<Vec<u8>, String> {
         lifetime: DEFAULT_LIFETIME,
         delegations: Delegations::default(),
     };
-    let now =
-        SystemTime::now().duration_since(UNIX_EPOCH).map_err(|_| "the clock stands before 1970")?.as_secs();
+    let now = unix_time().ok_or("the clock stands before 1970")?;
     let mut random = [0; 16];
     getrandom::fill(&mut random).map_err(|error| format!("the system gave no random numbers: {error}"))?;
     let edits = seal(&Message::new(&wire), &sealer, Moment { now, random })

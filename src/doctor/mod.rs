@@ -21,10 +21,10 @@ mod state_folder;
 mod user;
 
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 pub use self::finding::{Finding, State};
 use self::user::User;
+use crate::clock::unix_time;
 use crate::config::{Config, ListenAddress, Listener, Mode};
 use crate::setup::Setup;
 
@@ -82,7 +82,7 @@ pub async fn examine(options: &Options) -> Vec<Finding> {
 
 /// Now, in Unix seconds.
 fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+    unix_time().unwrap_or_default()
 }
 
 /// Whether a listener can be reached from other machines.

@@ -6,7 +6,6 @@ mod verifying;
 
 use std::io;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 use tracing::error;
@@ -132,10 +131,6 @@ impl Origin {
             ..Account::default()
         }
     }
-}
-
-fn unix_time() -> Option<u64> {
-    SystemTime::now().duration_since(UNIX_EPOCH).ok().map(|since| since.as_secs())
 }
 
 /// A message whose file cannot be read back stays with the client.

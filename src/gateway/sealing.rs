@@ -5,7 +5,8 @@ use std::sync::Arc;
 use tokio::task;
 use tracing::error;
 
-use super::{Gateway, Origin, Running, unix_time, unreadable};
+use super::{Gateway, Origin, Running, unreadable};
+use crate::clock::unix_time;
 use crate::config::UncleanHeader;
 use crate::edits::Edits;
 use crate::header::HeaderSection;

@@ -7,7 +7,8 @@ use tokio::task;
 use tracing::error;
 
 use super::judged::Judged;
-use super::{Gateway, Origin, Running, unix_time, unreadable};
+use super::{Gateway, Origin, Running, unreadable};
+use crate::clock::unix_time;
 use crate::domain::DomainName;
 use crate::edits::Edits;
 use crate::envelope::{Envelope, ForwardPath};

@@ -8,8 +8,9 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::registry::Registry;
 
+use super::Monitoring;
 use super::disk::Disk;
-use super::{Monitoring, unix_time};
+use crate::clock::unix_time;
 use crate::gateway::Running;
 use crate::log;
 
@@ -125,7 +126,7 @@ fn register_sealing(registry: &mut Registry, running: &Running) {
     let keys: Family<KeyInForce, Gauge> = Family::default();
     let (ends, left): (Family<Key, Seconds>, Family<Key, Seconds>) = Default::default();
     let ends_soon: Family<Key, Gauge> = Family::default();
-    let now = unix_time();
+    let now = unix_time().unwrap_or_default();
     for sealer in &running.setup.sealers {
         let key = Key { domain: sealer.domain.to_string(), selector: sealer.selector.to_string() };
         let fingerprint = sealer.key.public().fingerprint().digits();

@@ -8,7 +8,6 @@ mod gauges;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
@@ -16,6 +15,7 @@ use tokio::sync::watch;
 pub use self::counted::Counted;
 use self::disk::{Disk, Watcher};
 use self::exposition::Format;
+use crate::clock::unix_time;
 use crate::config::Mode;
 use crate::gateway::Running;
 use crate::http::{Page, Pages};
@@ -84,7 +84,7 @@ impl Reloads {
         let count = if is_done { &self.done } else { &self.refused };
         count.fetch_add(1, Ordering::Relaxed);
         self.last_was_refused.store(!is_done, Ordering::Relaxed);
-        self.last.store(unix_time(), Ordering::Relaxed);
+        self.last.store(unix_time().unwrap_or_default(), Ordering::Relaxed);
     }
 }
 
@@ -102,7 +102,16 @@ impl Monitoring {
             let now = running.load();
             Watcher::new(now.setup.config.state.clone(), now.quarantine.clone())
         };
-        Self { running, resources, metrics, reloads, listeners, shutdown, disk, started: unix_time() }
+        Self {
+            running,
+            resources,
+            metrics,
+            reloads,
+            listeners,
+            shutdown,
+            disk,
+            started: unix_time().unwrap_or_default(),
+        }
     }
 
     async fn metrics(&self, format: Format) -> Page {
@@ -153,7 +162,7 @@ impl Monitoring {
 
     /// Mail of no domain of ours could be sealed. As long as there is one that can, its mail shall go on.
     fn cannot_seal(&self) -> bool {
-        let (running, now) = (self.running.load(), unix_time());
+        let (running, now) = (self.running.load(), unix_time().unwrap_or_default());
         let sealers = &running.setup.sealers;
         !sealers.is_empty()
             && sealers.iter().all(|sealer| sealer.delegations.for_seal(now, sealer.lifetime).is_err())
@@ -169,10 +178,6 @@ impl Pages for Monitoring {
             _ => self.ready(Some(path.strip_prefix("/ready/")?)).await,
         }
     }
-}
-
-fn unix_time() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep};
 use super::edit::Change;
 use super::plan::{is_credential, is_file};
 use super::{Awaits, RotateError, Rotation, place};
+use crate::clock::unix_time;
 use crate::config;
 use crate::domain::Selector;
 use crate::keyfile::{read_delegations, read_sealing_key};
@@ -38,7 +39,7 @@ impl Rotation<'_> {
     /// Whether a root's delegation of the new key that holds now is where the configuration has delegations.
     pub(super) fn is_delegated(&self, to: &Selector, key: PublicKey) -> Result<bool, RotateError> {
         let Some(path) = &self.own().delegation else { return Ok(true) };
-        let now = u64::try_from(Timestamp::now().as_second()).unwrap_or_default();
+        let now = unix_time().unwrap_or_default();
         let all = read_delegations(&path.value, &self.domain, to)?;
         Ok(all.iter().any(|own| own.key == key && own.is_signed() && own.covers(now)))
     }
@@ -55,7 +56,7 @@ impl Rotation<'_> {
         if own.delegation.is_some() || under_way.compromised {
             return Ok(None);
         }
-        let now = u64::try_from(Timestamp::now().as_second()).unwrap_or_default();
+        let now = unix_time().unwrap_or_default();
         // For as long as the old key is remembered, and as the last seal made within that time lives.
         let ends = now + REMEMBERED + own.lifetime.as_secs();
         let period = (now.saturating_sub(CLOCKS), ends);

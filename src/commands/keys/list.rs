@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::super::ConfigArg;
 use super::super::table::shown;
-use super::now;
+use crate::clock::unix_time;
 use crate::config::Config;
 use crate::domain::DomainName;
 use crate::seal::fingerprint::Told;
@@ -74,7 +74,9 @@ struct KeyLine {
 pub(super) fn run(args: &Args, config: &Config) -> Result<(), String> {
     let said = PinFile::new(&config.state).read().map_err(|error| error.to_string())?;
     let remembered = match Memories::open(&config.state) {
-        Ok(memories) => memories.list(args.domain.as_ref(), now()).map_err(|error| error.to_string())?,
+        Ok(memories) => memories
+            .list(args.domain.as_ref(), unix_time().unwrap_or_default())
+            .map_err(|error| error.to_string())?,
         Err(DatabaseError::None(_)) => Vec::new(),
         Err(error) => return Err(error.to_string()),
     };
