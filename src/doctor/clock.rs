@@ -7,12 +7,10 @@ use std::time::UNIX_EPOCH;
 
 use super::finding::{Finding, Subject, moment, spoken};
 use super::{Site, programs};
+use crate::seal::verify::MAX_CLOCK_SKEW;
 
 /// This version was written after that, in Unix seconds (2026-11-01): no clock can rightly be before.
 const WRITTEN: u64 = 1_793_491_200;
-
-/// How far ahead of another's clock ours may be (SEAL.md §6.5), in seconds.
-const MAX_SKEW: u64 = 300;
 
 pub(super) fn check(site: &Site, findings: &mut Vec<Finding>) {
     let mut subject = Subject::new(findings, "clock", "system clock");
@@ -36,7 +34,7 @@ fn judge_now(subject: &mut Subject<'_>, now: u64, newest: Option<(PathBuf, u64)>
         let detail = format!("it is {}, before this program was written", moment(now));
         return subject.problem(detail, "timedatectl set-ntp true");
     }
-    if let Some((path, written)) = newest.filter(|(_, written)| *written > now + MAX_SKEW) {
+    if let Some((path, written)) = newest.filter(|(_, written)| *written > now + MAX_CLOCK_SKEW) {
         let ahead = spoken(written - now);
         subject.problem(
             format!("{} was written {ahead} from now: the clock was or is wrong", path.display()),
@@ -117,8 +115,8 @@ mod tests {
         for (now, written, problems) in [
             (WRITTEN - 1, None, 1),
             (WRITTEN, None, 0),
-            (WRITTEN, Some(WRITTEN + MAX_SKEW), 0),
-            (WRITTEN, Some(WRITTEN + MAX_SKEW + 1), 1),
+            (WRITTEN, Some(WRITTEN + MAX_CLOCK_SKEW), 0),
+            (WRITTEN, Some(WRITTEN + MAX_CLOCK_SKEW + 1), 1),
         ] {
             let mut findings = Vec::new();
             let newest = written.map(|written| (PathBuf::from("x"), written));

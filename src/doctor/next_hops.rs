@@ -9,6 +9,7 @@ use super::finding::{Finding, Subject, chain, spoken};
 use super::listeners::PATIENCE;
 use super::{Site, State, certificates, is_open};
 use crate::config::{Host, Introduction, Listener, Mode, NextHop, NextHopTls};
+use crate::seal::verify::MAX_CLOCK_SKEW;
 use crate::setup::next_hop_settings;
 use crate::smtp::Reply;
 use crate::smtp::next_hop::RelayError;
@@ -19,8 +20,6 @@ use crate::smtp::visit::Visit;
 const STRANGER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 /// Somebody for whom no next hop of a verifying gateway should take mail (RFC 2606).
 const ELSEWHERE: &str = "waxseal-doctor@example.com";
-/// How far two clocks may be apart (SEAL.md §6.5), in seconds.
-const MAX_SKEW: u64 = 300;
 
 pub(super) async fn check(site: &Site, findings: &mut Vec<Finding>) {
     for listener in &site.config.listeners {
@@ -115,7 +114,7 @@ fn relay(listener: &Listener, heard: Result<Reply, RelayError>, subject: &mut Su
 fn clock(greeting: &Reply, now: u64, subject: &mut Subject<'_>) {
     let Some(theirs) = greeting.lines().next().and_then(time_in) else { return };
     let (apart, way) = if theirs > now { (theirs - now, "behind") } else { (now - theirs, "ahead of") };
-    if apart > MAX_SKEW {
+    if apart > MAX_CLOCK_SKEW {
         subject.problem(
             format!(
                 "our clock is {} {way} its clock: one of them is wrong, and seals need ours right",

@@ -8,7 +8,7 @@ use super::finding::{Finding, Subject, chain};
 use super::user::{Access, User};
 use super::{Site, quoted};
 use crate::seal::knowledge::Pins;
-use crate::store::{DatabaseError, Memories, PinFile, Quarantine};
+use crate::store::{self, DatabaseError, Memories, PinFile, Quarantine, Room};
 
 /// With room for fewer of the largest messages than this, somebody should know.
 const MESSAGES_TO_SPARE: u64 = 100;
@@ -97,23 +97,19 @@ fn quarantine(site: &Site, findings: &mut Vec<Finding>) {
 /// Held mail needs room, and so does every large message on its way through.
 fn room(state: &Path, message_size: u64, findings: &mut Vec<Finding>) {
     let mut subject = Subject::new(findings, "disk", state.display().to_string());
-    let system = match rustix::fs::statvfs(state) {
-        Ok(system) => system,
-        Err(error) => return subject.not_checked(format!("how much room is left: {error}")),
-    };
-    let free = system.f_bavail.saturating_mul(system.f_frsize);
-    // A file system without inodes of its own reports none at all.
-    let inodes = (system.f_files > 0).then_some(system.f_favail);
-    judge_room(&mut subject, free, inodes, message_size);
+    match store::room(state) {
+        Ok(Room { free, files, .. }) => judge_room(&mut subject, free, files, message_size),
+        Err(error) => subject.not_checked(format!("how much room is left: {error}")),
+    }
 }
 
-fn judge_room(subject: &mut Subject<'_>, free: u64, inodes: Option<u64>, message_size: u64) {
+fn judge_room(subject: &mut Subject<'_>, free: u64, files: Option<u64>, message_size: u64) {
     let shown = ByteSize(free).display().iec();
     let remedy = "waxseal quarantine list, and delete what is dealt with; or a larger disk";
-    if free < message_size || inodes == Some(0) {
+    if free < message_size || files == Some(0) {
         return subject.problem(format!("full: {shown} left, so no mail can be held (451)"), remedy);
     }
-    if free / MESSAGES_TO_SPARE < message_size || inodes.is_some_and(|inodes| inodes < 1_000) {
+    if free / MESSAGES_TO_SPARE < message_size || files.is_some_and(|files| files < 1_000) {
         let detail = format!("{shown} left, room for {} of the largest messages", free / message_size.max(1));
         return subject.warning(detail, remedy);
     }
@@ -128,7 +124,7 @@ mod tests {
     #[test]
     fn room_runs_out_in_octets_or_files() {
         const MIB: u64 = 1 << 20;
-        for (free, inodes, state) in [
+        for (free, files, state) in [
             (5_000 * MIB, Some(100_000), State::Ok),
             (5_000 * MIB, None, State::Ok),
             (4_999 * MIB, None, State::Warning),
@@ -137,8 +133,8 @@ mod tests {
             (5_000 * MIB, Some(0), State::Problem),
         ] {
             let mut findings = Vec::new();
-            judge_room(&mut Subject::new(&mut findings, "", ""), free, inodes, 50 * MIB);
-            assert_eq!(findings[0].state, state, "{free} {inodes:?}");
+            judge_room(&mut Subject::new(&mut findings, "", ""), free, files, 50 * MIB);
+            assert_eq!(findings[0].state, state, "{free} {files:?}");
         }
     }
 }

@@ -20,11 +20,9 @@ use crate::domain::Selector;
 use crate::keyfile::{read_delegations, read_sealing_key};
 use crate::seal::delegation::Delegation;
 use crate::seal::key::PublicKey;
+use crate::seal::remembered::RECENT;
 use crate::setup::Setup;
 use crate::store::{Announcement, UnderWay};
-
-/// How long a correspondent remembers a key that seals no more (SEAL.md §8), and so how long its word for another counts.
-const REMEMBERED: u64 = 90 * 86_400;
 
 /// For clocks that are behind ours.
 const CLOCKS: u64 = 3_600;
@@ -58,7 +56,7 @@ impl Rotation<'_> {
         }
         let now = unix_time().unwrap_or_default();
         // For as long as the old key is remembered, and as the last seal made within that time lives.
-        let ends = now + REMEMBERED + own.lifetime.as_secs();
+        let ends = now + RECENT + own.lifetime.as_secs();
         let period = (now.saturating_sub(CLOCKS), ends);
         let word = read_sealing_key(&own.key.value).map_err(|error| error.to_string()).and_then(|old| {
             Delegation::new(&old, &self.domain, to, key, period).map_err(|error| error.to_string())

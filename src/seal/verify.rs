@@ -12,7 +12,7 @@ use crate::mime::{self, second_view};
 use crate::verdict::{Ground, Reason, State, Verdict, Verification};
 
 /// How far ahead of our clock a seal may be dated, in seconds (SEAL.md §6.5).
-const MAX_CLOCK_SKEW: u64 = 300;
+pub const MAX_CLOCK_SKEW: u64 = 300;
 
 /// Checks a message by what is known, at the time `now` in Unix seconds.
 pub fn verify(message: &Message<'_>, knowledge: &Knowledge<'_>, now: u64) -> Verification {

@@ -31,19 +31,25 @@ use std::io;
 use std::os::unix::fs::{MetadataExt, fchown, lchown};
 use std::path::Path;
 
-/// The room in a file system, in octets.
+/// The room in a file system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Room {
-    /// What is free for us; some of the rest may be root's alone.
+    /// Octets that are free for us; some of the rest may be root's alone.
     pub free: u64,
-    /// All of it.
+    /// All its octets.
     pub size: u64,
+    /// How many files more it takes; `None` where it sets no limit of its own.
+    pub files: Option<u64>,
 }
 
 /// The room in the file system that `folder` is in.
 pub fn room(folder: &Path) -> io::Result<Room> {
     let found = rustix::fs::statvfs(folder)?;
-    Ok(Room { free: found.f_bavail * found.f_frsize, size: found.f_blocks * found.f_frsize })
+    Ok(Room {
+        free: found.f_bavail.saturating_mul(found.f_frsize),
+        size: found.f_blocks.saturating_mul(found.f_frsize),
+        files: (found.f_files > 0).then_some(found.f_favail),
+    })
 }
 
 /// Gives a file that root made to whom the folder belongs, the gateway's user: it must be able to read and replace it. A link
