@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::own_like;
 use super::quarantine::{HeldId, Quarantine, StoreError, sync};
+use super::{NOFOLLOW, own_like};
 
 const LOG: &str = "release.jsonl";
 
@@ -84,10 +84,11 @@ impl Claim {
             .create(true)
             .truncate(false)
             .mode(0o600)
+            .custom_flags(NOFOLLOW)
             .open(&path)
             .map_err(StoreError::of(id, &path))?;
         if is_new {
-            own_like(&folder, &path).and_then(|()| sync_folder(&folder)).map_err(StoreError::at(&path))?;
+            own_like(&folder, &log).and_then(|()| sync_folder(&folder)).map_err(StoreError::at(&path))?;
         }
         match log.try_lock() {
             Ok(()) => {}
@@ -177,6 +178,19 @@ mod tests {
         drop(claim);
         quarantine.claim(&id).unwrap().delete().unwrap();
         assert!(matches!(quarantine.claim(&id), Err(StoreError::UnknownId(_))));
+    }
+
+    /// Root releases and deletes in a folder that is the gateway's user's.
+    #[test]
+    fn a_link_in_the_logs_place_leads_nowhere() {
+        let (state, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let quarantine = Quarantine::open_and_clean(state.path()).unwrap();
+        let id = held(&quarantine);
+        let target = elsewhere.path().join("target");
+        fs::write(&target, "kept").unwrap();
+        std::os::unix::fs::symlink(&target, quarantine.folder_of(&id).join(LOG)).unwrap();
+        assert!(quarantine.claim(&id).is_err());
+        assert_eq!(fs::read_to_string(&target).unwrap(), "kept");
     }
 
     #[test]

@@ -6,15 +6,11 @@ use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::OFlags;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
-use super::own_open_like;
-
-/// A link in the place of a lock is refused.
-const NOFOLLOW: i32 = OFlags::NOFOLLOW.bits().cast_signed();
+use super::{NOFOLLOW, own_like};
 
 /// Why a file could not be read or changed.
 #[derive(Debug, Error)]
@@ -106,7 +102,7 @@ impl JsonFile {
             .tempfile_in(&self.folder)
             .map_err(at(&self.folder))?;
         new.write_all(&text).and_then(|()| new.as_file().sync_all()).map_err(at(new.path()))?;
-        own_open_like(&self.folder, new.as_file()).map_err(at(new.path()))?;
+        own_like(&self.folder, new.as_file()).map_err(at(new.path()))?;
         new.persist(self.path()).map_err(|failure| at(&self.path())(failure.error))?;
         File::open(&self.folder).and_then(|folder| folder.sync_all()).map_err(at(&self.folder))
     }
@@ -117,7 +113,7 @@ impl JsonFile {
         let mut options = OpenOptions::new();
         options.mode(0o600).write(true).create(true).custom_flags(NOFOLLOW);
         let file = options.open(&path).map_err(at(&path))?;
-        own_open_like(&self.folder, &file).map_err(at(&path))?;
+        own_like(&self.folder, &file).map_err(at(&path))?;
         Ok(file)
     }
 }

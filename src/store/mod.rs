@@ -28,8 +28,10 @@ pub use rotations::{AtWork, Retired, RotationFile, RotationFileError, Rotations,
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::{MetadataExt, fchown, lchown};
+use std::os::unix::fs::{MetadataExt, fchown};
 use std::path::Path;
+
+use rustix::fs::OFlags;
 
 /// The room in a file system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,29 +54,21 @@ pub fn room(folder: &Path) -> io::Result<Room> {
     })
 }
 
-/// Gives a file that root made to whom the folder belongs, the gateway's user: it must be able to read and replace it. A link
-/// that this user may have put there is not followed.
-fn own_like(folder: &Path, path: &Path) -> io::Result<()> {
-    given(folder, &fs::symlink_metadata(path)?, |user, group| lchown(path, Some(user), Some(group)))
-}
+/// A link in a file's place is refused: root opens files where the gateway's user may have put one.
+const NOFOLLOW: i32 = OFlags::NOFOLLOW.bits().cast_signed();
 
-/// The same for an open file, be it called as it may.
-fn own_open_like(folder: &Path, file: &fs::File) -> io::Result<()> {
-    given(folder, &file.metadata()?, |user, group| fchown(file, Some(user), Some(group)))
-}
-
-fn given(
-    folder: &Path,
-    file: &fs::Metadata,
-    give: impl FnOnce(u32, u32) -> io::Result<()>,
-) -> io::Result<()> {
-    let folder = fs::metadata(folder)?;
-    if (folder.uid(), folder.gid()) == (file.uid(), file.gid()) {
+/// Gives an open file that root made, be it called as it may, to whom the folder belongs, the gateway's user: it must be able
+/// to read and replace it.
+fn own_like(folder: &Path, file: &fs::File) -> io::Result<()> {
+    let (folder, file_now) = (fs::metadata(folder)?, file.metadata()?);
+    if (folder.uid(), folder.gid()) == (file_now.uid(), file_now.gid()) {
         return Ok(());
     }
-    match give(folder.uid(), folder.gid()) {
+    match fchown(file, Some(folder.uid()), Some(folder.gid())) {
         // The gateway's own user may not give its files to another group, and need not.
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied && file.uid() == folder.uid() => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied && file_now.uid() == folder.uid() => {
+            Ok(())
+        }
         result => result,
     }
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, Dir, Mode, OFlags, open, openat, unlinkat};
 
-use super::own_open_like;
+use super::own_like;
 
 const FOLDER: &str = "probes";
 const ENDING: &str = ".eml";
@@ -26,12 +26,12 @@ pub fn keep_probe(state: &Path, id: &str, message: &[u8]) -> io::Result<PathBuf>
         _ => {}
     }
     let folder = opened(state)?;
-    own_open_like(state, &folder)?;
+    own_like(state, &folder)?;
     let name = format!("{id}{ENDING}");
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let mut file = File::from(openat(&folder, &name, flags, Mode::RUSR | Mode::WUSR)?);
     file.write_all(message)?;
-    own_open_like(state, &file)?;
+    own_like(state, &file)?;
     let mut kept = Vec::new();
     for entry in Dir::read_from(&folder)? {
         kept.extend(
