@@ -15,7 +15,7 @@ use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::smtp::spool::Blocks;
+use crate::smtp::spool::{Blocks, SendError};
 use crate::smtp::stream::{Socket, Stream};
 
 /// Most octets of a command line, CR LF included. RFC 5321 §4.5.3.1.4 wants 512; extensions need more.
@@ -57,6 +57,15 @@ pub(super) enum SendFileError {
     /// The file cannot be read.
     #[error("cannot read the file")]
     File(#[source] io::Error),
+}
+
+impl From<SendError> for SendFileError {
+    fn from(error: SendError) -> Self {
+        match error {
+            SendError::File(error) => Self::File(error),
+            SendError::Socket(error) => ConnectionError::Io(error).into(),
+        }
+    }
 }
 
 /// A line that is not taken as a command, but whose end was found.

@@ -11,13 +11,24 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rustix::fs::sendfile;
 use rustix::io::Errno;
+use thiserror::Error;
 use tokio::sync::Mutex;
 
 use crate::blocking::blocking;
-use crate::smtp::connection::{ConnectionError, SendFileError};
 
 /// Octets read or written at once. A thread is asked for each, and with it goes a turn of the processor or two.
 pub(super) const BLOCK: usize = 512 << 10;
+
+/// Why a socket got nothing of a file.
+#[derive(Debug, Error)]
+pub(super) enum SendError {
+    /// The file cannot be read.
+    #[error("cannot read the file")]
+    File(#[source] io::Error),
+    /// The socket is of no use any more.
+    #[error("cannot write to the socket")]
+    Socket(#[source] io::Error),
+}
 
 /// Where such files are made, and the one place in memory where they are examined.
 #[derive(Debug)]
@@ -142,18 +153,16 @@ impl Blocks {
         self.at += left as u64;
         Ok(Some(&self.block))
     }
-}
 
-impl Blocks {
     /// Has the kernel send as much of what is left as a socket takes at once: pages of the file go over as they are.
-    pub(super) async fn send(&mut self, socket: &Arc<OwnedFd>) -> Result<(), SendFileError> {
+    pub(super) async fn send(&mut self, socket: &Arc<OwnedFd>) -> Result<(), SendError> {
         let (file, socket, mut at) = (Arc::clone(&self.file), Arc::clone(socket), self.at);
         let left = usize::try_from(self.end - at).unwrap_or(usize::MAX);
         self.at = blocking(move || match sendfile(&*socket, &*file, Some(&mut at), left) {
-            Ok(0) => Err(SendFileError::File(ErrorKind::UnexpectedEof.into())),
+            Ok(0) => Err(SendError::File(ErrorKind::UnexpectedEof.into())),
             Ok(_) | Err(Errno::AGAIN | Errno::INTR) => Ok(at),
-            Err(error @ Errno::IO) => Err(SendFileError::File(error.into())),
-            Err(error) => Err(ConnectionError::Io(error.into()).into()),
+            Err(error @ Errno::IO) => Err(SendError::File(error.into())),
+            Err(error) => Err(SendError::Socket(error.into())),
         })
         .await?;
         Ok(())
