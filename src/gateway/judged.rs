@@ -1,7 +1,6 @@
 //! What was found out about a message, and all that follows from it: the changes to its header section, the log, memory,
 //! `waxseal report`, the administrator's alert.
 
-use super::verifying::Known;
 use super::{Origin, Running};
 use crate::author::Author;
 use crate::authres;
@@ -13,7 +12,7 @@ use crate::manifest::{self, Status};
 use crate::notify::{Alert, Finding, Outcome};
 use crate::policy::{Action, Ruling};
 use crate::report::{not_intact, printable, reason, summary};
-use crate::seal::knowledge::Knowledge;
+use crate::seal::knowledge::{Answers, Knowledge};
 use crate::seal::message::Message;
 use crate::seal::remembered::Observation;
 use crate::seal::verify::verify;
@@ -22,6 +21,13 @@ use crate::smtp::{Account, SessionInfo};
 use crate::standing::Standing;
 use crate::store::{self, Held};
 use crate::verdict::{Ground, Verdict, Verification};
+
+/// What is known when a message is judged.
+#[derive(Clone)]
+pub(super) struct Known {
+    pub(super) standing: Standing,
+    pub(super) answers: Answers,
+}
 
 /// What was found out about a message, and what is done about it.
 pub(super) struct Judged {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::task;
 use tracing::error;
 
-use super::judged::Judged;
+use super::judged::{Judged, Known};
 use super::{Gateway, Origin, Running, unreadable};
 use crate::clock::unix_time;
 use crate::domain::DomainName;
@@ -19,19 +19,11 @@ use crate::policy::Action;
 use crate::report::summary;
 use crate::seal::body::ArrivingBody;
 use crate::seal::format::FIELD;
-use crate::seal::knowledge::Answers;
 use crate::seal::message::Message;
 use crate::smtp::{Account, Content, Decision, Reply, SessionInfo};
 use crate::standing::Standing;
 use crate::store::StoreError;
 use crate::verdict::State;
-
-/// What is known when a message is judged.
-#[derive(Clone)]
-pub(super) struct Known {
-    pub(super) standing: Standing,
-    pub(super) answers: Answers,
-}
 
 impl<L: LookupKey> Gateway<L> {
     /// Judges a message and does what the policy says.
