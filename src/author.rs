@@ -18,13 +18,18 @@ pub struct Candidates {
     domains: Vec<DomainName>,
     /// Whether there are others, more than can be looked up.
     more: bool,
+    /// Places that were looked at.
+    places: usize,
 }
 
 /// Different domains of an unclear author that are looked up.
 const MAX_DOMAINS: usize = 16;
 
-/// Places of an unclear author at which a domain is looked for.
+/// Places at which a domain is looked for in one reading of one From field.
 const MAX_PLACES: usize = 4_096;
+
+/// Places in all readings of all of them: however many there are, they are looked through in no time.
+const MAX_PLACES_IN_ALL: usize = 4 * MAX_PLACES;
 
 impl Author {
     /// Reads the author off a message's header section, as any reader may.
@@ -50,8 +55,11 @@ impl Author {
         let values: Vec<Vec<u8>> = header.all("From").map(Field::unfolded).collect();
         let mut candidates = Candidates::default();
         let disguised = header.disguised_froms.iter().copied();
-        for reading in values.iter().map(Vec::as_slice).chain(disguised).flat_map(readings) {
-            candidates.add(&reading);
+        for value in values.iter().map(Vec::as_slice).chain(disguised) {
+            if candidates.more {
+                break;
+            }
+            readings(value).iter().for_each(|reading| candidates.add(reading));
         }
         Author::Unclear(candidates)
     }
@@ -74,8 +82,9 @@ impl Candidates {
     /// Adds every domain that follows an `@` somewhere in `text`.
     fn add(&mut self, text: &[u8]) {
         for (place, domain) in domains_in(text).enumerate() {
+            self.places += 1;
             match domain {
-                _ if place >= MAX_PLACES => self.more = true,
+                _ if place >= MAX_PLACES || self.places > MAX_PLACES_IN_ALL => self.more = true,
                 Some(domain) if self.domains.contains(&domain) => {}
                 Some(domain) if self.domains.len() < MAX_DOMAINS => self.domains.push(domain),
                 Some(_) => self.more = true,
@@ -362,5 +371,7 @@ mod tests {
             assert_eq!(found.is_crowd(), crowd, "{} {:?}", from.len(), found.domains().len());
         }
         assert!(author(&[&decoys(12), &decoys(20)]).is_crowd());
+        let one = "a@example.org, ".repeat(50);
+        assert!(author(&vec![one.as_str(); 1_000]).is_crowd());
     }
 }
