@@ -98,7 +98,7 @@ impl Running {
         let Known { standing: Standing { pins, memory }, answers } = known;
         let knowledge = Knowledge { pins: &pins, answers, memory };
         let verification = verify(message, &knowledge, now);
-        let origin = Origin::of(message.header());
+        let origin = Origin::by(message.author().clone(), message.header());
         let ruling = self.setup.policy.ruling(&verification, origin.author.domains(), recipients);
         let edits = verified_edits(message.header(), &self.setup, &verification, ruling.action);
         Judged { origin, verification, ruling, edits }

@@ -101,14 +101,19 @@ struct Origin {
 
 impl Origin {
     fn of(header: &HeaderSection<'_>) -> Self {
+        Self::by(Author::of(header), header)
+    }
+
+    /// Of a message whose author has been read.
+    fn by(author: Author, header: &HeaderSection<'_>) -> Self {
         let message_id = header.all("Message-ID").next();
         let message_id = message_id.map(|field| String::from_utf8_lossy(&field.unfolded()).into_owned());
-        Self { author: Author::of(header), message_id }
+        Self { author, message_id }
     }
 
     /// Of a message that may be ours to seal.
     fn to_seal(header: &HeaderSection<'_>) -> Self {
-        Self { author: Author::as_written(header), ..Self::of(header) }
+        Self::by(Author::as_written(header), header)
     }
 
     /// Who seals for the author, if we do.
