@@ -100,10 +100,7 @@ impl NextHop {
         reply_timeout: Duration,
     ) -> Result<(Self, Reply), RelayError> {
         let deadline = Instant::now() + reply_timeout.min(MAX_CONNECT_TIMEOUT);
-        let socket = timeout_at(deadline, socket(address))
-            .await
-            .map_err(|_| RelayError::Timeout)?
-            .map_err(RelayError::Connect)?;
+        let socket = socket(address, deadline).await?;
         let mut connection = Connection::new(socket.into(), reply_timeout);
         connection.queue(header.unwrap_or_default().as_bytes());
         connection.flush().await?;
@@ -119,10 +116,7 @@ impl NextHop {
         reply_timeout: Duration,
     ) -> Result<(Self, Reply), RelayError> {
         let deadline = Instant::now() + reply_timeout.min(MAX_CONNECT_TIMEOUT);
-        let socket = timeout_at(deadline, socket(address))
-            .await
-            .map_err(|_| RelayError::Timeout)?
-            .map_err(RelayError::Connect)?;
+        let socket = socket(address, deadline).await?;
         let stream = tls.connect(socket, deadline).await.map_err(RelayError::Handshake)?;
         let mut next_hop =
             Self { connection: Connection::new(stream, reply_timeout), timeout: reply_timeout };
@@ -313,15 +307,18 @@ impl NextHop {
     }
 }
 
-async fn socket(address: &Address) -> io::Result<Socket> {
-    match address {
-        Address::Tcp(address) => {
-            let socket = TcpStream::connect(address).await?;
-            socket.set_nodelay(true)?;
-            Ok(Socket::Tcp(socket))
+async fn socket(address: &Address, deadline: Instant) -> Result<Socket, RelayError> {
+    let connecting = async {
+        match address {
+            Address::Tcp(address) => {
+                let socket = TcpStream::connect(address).await?;
+                socket.set_nodelay(true)?;
+                Ok(Socket::Tcp(socket))
+            }
+            Address::Unix(path) => UnixStream::connect(path).await.map(Socket::Unix),
         }
-        Address::Unix(path) => UnixStream::connect(path).await.map(Socket::Unix),
-    }
+    };
+    timeout_at(deadline, connecting).await.map_err(|_| RelayError::Timeout)?.map_err(RelayError::Connect)
 }
 
 impl From<SendFileError> for RelayError {
