@@ -501,18 +501,35 @@ fn mistakes_are_told() {
     assert_eq!(listed[0]["memory"], Value::Null);
 }
 
+/// Where memory cannot be opened when the gateway starts, it is as where it cannot be read: a forger's key may be the first that
+/// comes. The administrator is told, and it mends itself.
 #[test]
-fn a_broken_memory_holds_no_mail_up() {
-    let mut site = Site::new("");
+fn a_memory_that_cannot_be_opened_lets_no_forged_key_in() {
+    let office = Server::taking_all();
+    let alerts = format!("[alerts]\nto = \"postmaster@partner.example\"\nnext_hop = \"{}\"", office.address);
+    let mut site = Site::new(&alerts);
     site.stop();
     let database = site.path("state/memory.sqlite");
     std::fs::remove_file(&database).unwrap();
     std::fs::create_dir(&database).unwrap();
     site.start();
     site.dns.publish("gate1", &site.key("a.pem"), false);
-    assert_eq!(site.delivered(&site.sealed("a.pem", "gate1", "first")), "pass");
+    let sealed = site.sealed("a.pem", "gate1", "first");
+    let reply = site.send(&sealed);
+    assert_eq!(reply, "451 4.7.0 what is remembered of example.org cannot be read for now");
     assert_eq!(site.delivered(&letter::plain(SENDER, "unsealed")), "none");
     assert_eq!(site.command(&["keys", "list"]).status, 2);
+    let told = || {
+        office
+            .received()
+            .into_iter()
+            .find(|mail| String::from_utf8_lossy(&mail.message).contains("memory cannot be used"))
+    };
+    assert!(wait_for(told).is_some());
+
+    std::fs::remove_dir(&database).unwrap();
+    let is_mended = || site.send(&sealed).starts_with("250").then_some(());
+    assert!(wait_for(is_mended).is_some());
 }
 
 /// Where memory cannot be read while the gateway runs, a key that only an unsigned answer names may be a forger's: such mail is

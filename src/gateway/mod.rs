@@ -34,7 +34,7 @@ pub struct Running {
     pub pins: Arc<CurrentPins>,
     /// Where held mail goes; verifying listeners have one.
     pub quarantine: Option<Quarantine>,
-    /// What is remembered; verifying listeners have it, unless its database cannot be used.
+    /// What is remembered; verifying listeners have it.
     pub recorder: Option<Recorder>,
     /// Whom to tell.
     pub alerter: Option<Alerter>,

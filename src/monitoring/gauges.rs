@@ -13,6 +13,7 @@ use super::disk::Disk;
 use crate::clock::unix_time;
 use crate::gateway::Running;
 use crate::log;
+use crate::store::Recorder;
 
 /// A gauge of whole seconds.
 type Seconds = Gauge<u64, AtomicU64>;
@@ -117,7 +118,7 @@ fn register_alerts(registry: &mut Registry, running: &Running) {
             registry,
             "remembering",
             "Whether what is seen of other domains is remembered",
-            running.recorder.is_some().into(),
+            running.recorder.as_ref().is_some_and(Recorder::is_open).into(),
         );
     }
 }

@@ -138,7 +138,7 @@ impl Monitoring {
     }
 
     /// Why a listener should get no mail now. It is not for want of the next hop, which clients are told of at once and
-    /// which another gateway would miss as well; nor of memory, for mail is worth more.
+    /// which another gateway would miss as well; nor of memory, without which most mail can go on.
     fn obstacle(&self, listener: &Watched, disk: Option<&Disk>) -> Option<String> {
         let name = &listener.name;
         if *self.shutdown.borrow() {

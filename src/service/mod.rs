@@ -24,7 +24,7 @@ use crate::http;
 use crate::lookup::LookupKey;
 use crate::metrics::Metrics;
 use crate::monitoring::{Counted, Monitoring, Reloads, Watched};
-use crate::notify::{self, Alerter};
+use crate::notify::{self, Alerter, Notice};
 use crate::setup::Setup;
 use crate::smtp::{self, Resources};
 use crate::standing::CurrentPins;
@@ -88,6 +88,9 @@ pub enum StartError {
         /// Why.
         error: StoreError,
     },
+    /// There is no thread for the memory.
+    #[error("cannot start to remember: {0}")]
+    Memory(io::Error),
     /// The pins made by command cannot be read; without them mail would be believed that must not be.
     #[error("pins made by command: {0}")]
     Pins(#[from] PinFileError),
@@ -142,15 +145,8 @@ impl<L: LookupKey> Service<L> {
         } else {
             None
         };
-        let (recorder, memory) = match quarantine.as_ref().map(|_| Recorder::start(&setup.config.state)) {
-            Some(Ok((recorder, thread))) => (Some(recorder), Some(thread)),
-            Some(Err(error)) => {
-                // Mail is worth more than memory.
-                error!(%error, "nothing is remembered until the next start");
-                (None, None)
-            }
-            None => (None, None),
-        };
+        let memory = quarantine.as_ref().map(|_| Recorder::start(&setup.config.state)).transpose();
+        let (recorder, memory) = memory.map_err(StartError::Memory)?.unzip();
         let pins = CurrentPins::read(setup.pins.clone(), PinFile::new(&setup.config.state))?;
         let spool = spool_folder(&setup.config.state);
         let mut alerts = JoinSet::new();
@@ -162,6 +158,11 @@ impl<L: LookupKey> Service<L> {
             }
             None => None,
         };
+        if let (Some(recorder), Some(alerter)) = (&recorder, &alerter)
+            && !recorder.is_open()
+        {
+            alerter.notice(memory_notice(&setup.config.state));
+        }
         let modes = setup.config.listeners.iter();
         let modes = modes.map(|listener| (listener.name.clone(), listener.mode.as_str()));
         let metrics = Arc::new(Metrics::new(modes));
@@ -302,6 +303,16 @@ fn spool_folder(state: &Path) -> PathBuf {
             folder
         }
     }
+}
+
+fn memory_notice(state: &Path) -> Notice {
+    let text = format!(
+        "What is remembered of correspondents, in {}, cannot be opened; the log says why. Until it can be, sealed mail \
+         whose key nothing but an unsigned DNS answer proves is put off (451). See that the files memory.sqlite* belong \
+         to the gateway's user: it tries again by itself.",
+        state.display()
+    );
+    Notice { subject: "memory cannot be used".to_owned(), text }
 }
 
 fn alert_settings(alerts: &Alerts, setup: &Setup) -> notify::Settings {

@@ -1,8 +1,9 @@
 //! Memory for the gateway: looked up before a message is judged, written afterwards by one thread, in batches, where no mail
 //! waits for it.
 
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -54,26 +55,36 @@ struct Shared {
     readers: Mutex<Vec<Connection>>,
     /// Entries that were not written down for want of room in the queue.
     dropped: Arc<AtomicU64>,
+    /// Whether the database could be opened to write.
+    is_open: Arc<AtomicBool>,
 }
 
 impl Recorder {
-    /// Opens the database, makes it if it is missing, and starts to write.
-    pub fn start(state: &Path) -> Result<(Self, JoinHandle<()>), DatabaseError> {
-        let connection = database::open_or_make(state)?;
+    /// Opens the database, makes it if it is missing, and starts to write. Where it cannot be opened, every look-up fails
+    /// until it can: it is tried again with every batch.
+    pub fn start(state: &Path) -> io::Result<(Self, JoinHandle<()>)> {
+        let connection = open(state);
         let (entries, waiting) = sync_channel(MAX_WAITING);
         let dropped = Arc::new(AtomicU64::new(0));
+        let is_open = Arc::new(AtomicBool::new(connection.is_some()));
         let writer = Writer {
+            state: state.to_owned(),
             connection,
+            is_open: Arc::clone(&is_open),
             waiting,
             dropped: Arc::clone(&dropped),
             bounds: Bounds::default(),
             forgot_at: 0,
         };
+        let thread = thread::Builder::new().name("memory".to_owned()).spawn(move || writer.run())?;
         let path = database::path(state);
-        let thread = thread::Builder::new().name("memory".to_owned()).spawn(move || writer.run());
-        let thread = thread.map_err(|source| DatabaseError::Io { path: path.clone(), source })?;
-        let shared = Shared { path, entries, readers: Mutex::default(), dropped };
+        let shared = Shared { path, entries, readers: Mutex::default(), dropped, is_open };
         Ok((Self(Arc::new(shared)), thread))
+    }
+
+    /// Whether what is judged can be written down.
+    pub fn is_open(&self) -> bool {
+        self.0.is_open.load(Ordering::Relaxed)
     }
 
     /// What is remembered of domains. Blocks while the disk answers.
@@ -107,8 +118,16 @@ impl Recorder {
     }
 }
 
+/// Opens the database to write, or says why that cannot be.
+fn open(state: &Path) -> Option<Connection> {
+    let opened = database::open_or_make(state);
+    opened.inspect_err(|error| error!(%error, "memory cannot be opened; it is tried again")).ok()
+}
+
 struct Writer {
-    connection: Connection,
+    state: PathBuf,
+    connection: Option<Connection>,
+    is_open: Arc<AtomicBool>,
     waiting: Receiver<Box<Entry>>,
     dropped: Arc<AtomicU64>,
     bounds: Bounds,
@@ -134,9 +153,14 @@ impl Writer {
     }
 
     /// One transaction: after a crash it is there or it is not.
-    fn write(&mut self, batch: &[Box<Entry>]) -> rusqlite::Result<()> {
-        let transaction =
-            self.connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    fn write(&mut self, batch: &[Box<Entry>]) -> Result<(), DatabaseError> {
+        if self.connection.is_none() {
+            self.connection = Some(database::open_or_make(&self.state)?);
+            self.is_open.store(true, Ordering::Relaxed);
+            info!("memory can be used again");
+        }
+        let Some(connection) = &mut self.connection else { return Ok(()) };
+        let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
         let mut refused = 0_u64;
         for entry in batch {
             if let Some(observation) = &entry.observation {
