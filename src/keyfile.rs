@@ -17,6 +17,7 @@ use crate::domain::{DomainName, Selector};
 use crate::seal::delegation::Delegation;
 use crate::seal::key::{KeyRecord, ParseKeyError, PublicKey, SealingKey};
 use crate::seal::knowledge::{Pin, PinnedKey};
+use crate::seal::published::Published;
 
 /// A file or folder of keys that cannot be used.
 #[derive(Debug, Error)]
@@ -308,11 +309,23 @@ fn read_pin(folder: &Path) -> Result<Pin, KeyFileError> {
             let selector: Selector = stem
                 .parse()
                 .map_err(|error| KeyFileError::Name { path: path.clone(), reason: format!("{error}") })?;
-            let record = KeyRecord::parse(&text).map_err(bad)?;
+            let record = KeyRecord::parse(&text).or_else(|error| printed(&text, &selector).ok_or(error));
+            let record = record.map_err(bad)?;
             pin.keys.push(PinnedKey { selector: Some(selector), record });
         }
     }
     Ok(pin)
+}
+
+/// The record of a file as `keygen` prints it: a line of a zone file, with comments.
+fn printed(text: &str, selector: &Selector) -> Option<KeyRecord> {
+    match Published::read(text).ok()?.as_slice() {
+        [Published::Key { owner, record }] => {
+            let is_its_own = owner.as_ref().is_none_or(|(_, named)| named == selector);
+            is_its_own.then_some(*record)
+        }
+        _ => None,
+    }
 }
 
 /// What a folder holds, in the order of names.

@@ -21,7 +21,7 @@ pub fn panics() -> u64 {
 
 /// Starts the log of this process. Once only.
 pub fn start(log: &Log) -> Result<(), ParseError> {
-    let filter = EnvFilter::try_new(&log.level)?;
+    let filter = EnvFilter::try_new(with_quiet_resolver(&log.level))?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match log.format {
         LogFormat::Text => builder.with_ansi(false).init(),
@@ -30,6 +30,14 @@ pub fn start(log: &Log) -> Result<(), ParseError> {
     std::panic::set_hook(Box::new(report_panic));
     Ok(())
 }
+
+/// hickory tells of each answer that it does not believe with the whole of it, which strangers choose. What matters of that
+/// we say ourselves; who wants the rest names hickory.
+fn with_quiet_resolver(level: &str) -> String {
+    if level.contains("hickory") { level.to_owned() } else { format!("{level},{QUIET_RESOLVER}") }
+}
+
+const QUIET_RESOLVER: &str = "hickory_net=error,hickory_resolver=error,hickory_proto=error";
 
 /// A panic as a line of the log; the standard hook's text on stderr would be none.
 pub fn report_panic(panic: &PanicHookInfo<'_>) {
@@ -56,6 +64,13 @@ fn without_quotation(reason: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_resolver_is_heard_by_those_who_ask_for_it() {
+        assert_eq!(with_quiet_resolver("info"), format!("info,{QUIET_RESOLVER}"));
+        assert_eq!(with_quiet_resolver("info,hickory_net=debug"), "info,hickory_net=debug");
+        assert!(EnvFilter::try_new(with_quiet_resolver("debug")).is_ok());
+    }
 
     #[test]
     fn quotes_no_text() {

@@ -222,6 +222,20 @@ fn a_leading_from_line_is_skipped() {
     }
 }
 
+/// Correspondents send what `keygen` printed; it need not be cut down to what stands between the quotes.
+#[test]
+fn a_pinned_key_may_be_as_keygen_printed_it() {
+    let desk = Desk::new();
+    let sealed = desk.sealed("as printed");
+    let printed = |selector: &str| {
+        format!("; fingerprint: 1 2 3\n{selector}._attachment-seal.example.org. IN TXT \"{}\"\n", desk.record)
+    };
+    desk.write("pins/example.org/gate1.txt", printed("gate1").as_bytes());
+    assert_eq!(desk.verdict(sealed.as_bytes()), "pass");
+    desk.write("pins/example.org/gate1.txt", printed("gate2").as_bytes());
+    desk.verify(sealed.as_bytes()).assert_failed("gate1.txt");
+}
+
 #[test]
 fn an_unreadable_file_does_not_hide_the_others() {
     let desk = Desk::new();
