@@ -236,6 +236,18 @@ fn a_pinned_key_may_be_as_keygen_printed_it() {
     desk.verify(sealed.as_bytes()).assert_failed("gate1.txt");
 }
 
+/// `waxseal … | head -1`: whoever has heard enough is no reason to panic.
+#[test]
+fn nobody_need_hear_a_command_out() {
+    let desk = Desk::new();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let arguments = ["dns-record", "--key", "gate1.pem", "--domain", "example.org", "--selector", "gate1"];
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_waxseal"));
+    let ended = command.args(arguments).current_dir(desk.folder.path()).stdout(writer).output().unwrap();
+    assert_eq!((ended.status.code(), String::from_utf8_lossy(&ended.stderr).as_ref()), (Some(2), ""));
+}
+
 #[test]
 fn an_unreadable_file_does_not_hide_the_others() {
     let desk = Desk::new();

@@ -21,9 +21,9 @@ pub(super) fn run(args: &Args) -> ExitCode {
             for warning in &setup.config.warnings {
                 eprintln!("warning: {warning}");
             }
-            println!("{}: good", args.config.config.display());
+            say!("{}: good", args.config.config.display());
             for sealer in &setup.sealers {
-                println!("  seals for {} ({})", sealer.domain, sealer.selector);
+                say!("  seals for {} ({})", sealer.domain, sealer.selector);
             }
             ExitCode::SUCCESS
         }

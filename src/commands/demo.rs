@@ -38,9 +38,7 @@ fn perform() -> anyhow::Result<Vec<Ending>> {
 }
 
 fn show(endings: &[Ending]) -> ExitCode {
-    println!(
-        "office@example.org → sealing gateway → hostile relay → verifying gateway → desk@partner.example\n"
-    );
+    say!("office@example.org → sealing gateway → hostile relay → verifying gateway → desk@partner.example\n");
     let mut table = table::new();
     table.set_header(["", "sent", "what the relay did", "verdict", "what arrived"]);
     let mut right = 0;
@@ -54,12 +52,12 @@ fn show(endings: &[Ending]) -> ExitCode {
             Cell::new(arrival(ending)),
         ]);
     }
-    println!("{table}\n");
+    say!("{table}\n");
     if right == endings.len() {
-        println!("All {right} verdicts are right: honest changes passed, every attack was held.");
+        say!("All {right} verdicts are right: honest changes passed, every attack was held.");
         ExitCode::SUCCESS
     } else {
-        println!("{} of {} verdicts are WRONG.", endings.len() - right, endings.len());
+        say!("{} of {} verdicts are WRONG.", endings.len() - right, endings.len());
         ExitCode::from(1)
     }
 }

@@ -28,7 +28,7 @@ pub(super) fn run(args: &Args) -> ExitCode {
 /// Prints the key's record, and the policy record to go with it once all mail is sealed.
 pub(super) fn print(domain: &DomainName, selector: &Selector, key: &SealingKey) {
     let record = KeyRecord { key: Some(key.public()), trial: false };
-    println!("{selector}._attachment-seal.{domain}. IN TXT \"{record}\"");
-    println!("; once all mail of {domain} is sealed, publish also:");
-    println!("; _attachment-seal.{domain}. IN TXT \"v=SEAL1; p=quarantine\"");
+    say!("{selector}._attachment-seal.{domain}. IN TXT \"{record}\"");
+    say!("; once all mail of {domain} is sealed, publish also:");
+    say!("; _attachment-seal.{domain}. IN TXT \"v=SEAL1; p=quarantine\"");
 }

@@ -132,8 +132,8 @@ fn approve(args: &Approve, config: &Config) -> Result<(), String> {
             memories
                 .approve(domain, &key.key, unix_time().unwrap_or_default())
                 .map_err(|error| error.to_string())?;
-            println!("{domain}: accepted the key of {}", shown(&key.selector));
-            println!("  {}\n  {}", key.key.fingerprint().digits(), key.key.fingerprint().words());
+            say!("{domain}: accepted the key of {}", shown(&key.selector));
+            say!("  {}\n  {}", key.key.fingerprint().digits(), key.key.fingerprint().words());
             Ok(())
         }
         several => {
@@ -156,7 +156,7 @@ fn forget(args: &Forget, config: &Config) -> Result<(), String> {
             said.pins.len() < before
         });
         if undone.map_err(|error| error.to_string())? {
-            println!("{domain}: no longer pinned by command");
+            say!("{domain}: no longer pinned by command");
         } else if !is_configured {
             return Err(format!("{domain} is not pinned"));
         }
@@ -173,7 +173,7 @@ fn forget(args: &Forget, config: &Config) -> Result<(), String> {
     {
         return Err(format!("nothing is remembered of {domain}"));
     }
-    println!("{domain}: forgotten; the next key that DNS gives is accepted as its first");
+    say!("{domain}: forgotten; the next key that DNS gives is accepted as its first");
     Ok(())
 }
 
@@ -188,6 +188,6 @@ fn unsealed(args: &Unsealed, config: &Config) -> Result<(), String> {
     });
     changed.map_err(|error| error.to_string())?;
     let not = if args.undo { "not " } else { "" };
-    println!("{domain}: {not}noted as a domain that sends unsealed mail too");
+    say!("{domain}: {not}noted as a domain that sends unsealed mail too");
     Ok(())
 }

@@ -1,5 +1,10 @@
 //! The commands: one file each, arguments in, words or JSON out. Nothing is decided here.
 
+/// Prints a line on stdout, see [`say_line`].
+macro_rules! say {
+    ($($text:tt)*) => { $crate::commands::say_line(format_args!($($text)*)) };
+}
+
 mod check_config;
 mod demo;
 mod dns_record;
@@ -17,7 +22,7 @@ mod table;
 mod verify;
 
 use std::fs::OpenOptions;
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -126,6 +131,16 @@ fn fail(reason: impl std::fmt::Display) -> ExitCode {
 fn complain(reason: impl std::fmt::Display) {
     let line = reason.to_string().replace(['\n', '\r'], " ");
     eprintln!("waxseal: {line}");
+}
+
+/// A line on stdout. Whoever reads there may have heard enough, as in `waxseal report | head -1`: then the command ends, and
+/// that is no fault of its own.
+fn say_line(text: std::fmt::Arguments<'_>) {
+    let Err(error) = writeln!(io::stdout().lock(), "{text}") else { return };
+    if error.kind() != io::ErrorKind::BrokenPipe {
+        complain(format!("cannot write: {error}"));
+    }
+    std::process::exit(i32::from(FAILED));
 }
 
 /// Writes a new file; an existing one stays as it is.

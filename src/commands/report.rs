@@ -50,7 +50,7 @@ pub(super) fn run(args: &Args) -> ExitCode {
     if args.json {
         return match serde_json::to_string(&Report::new(args.days, from, &period)) {
             Ok(text) => {
-                println!("{text}");
+                say!("{text}");
                 ExitCode::SUCCESS
             }
             Err(error) => fail(error),
@@ -89,14 +89,15 @@ impl<'a> Report<'a> {
 
 fn print(args: &Args, from: u64, period: &Period) {
     let total: u64 = period.counts.iter().map(|count| count.count).sum();
-    println!("{total} messages were judged since {} ({} days).", time(from), args.days);
+    let were = if total == 1 { "message was" } else { "messages were" };
+    say!("{total} {were} judged since {} ({} days).", time(from), args.days);
     if total > 0 {
         let mut table = table::new();
         table.set_header(["verdict", "the policy asked to", "what was done", "messages"]);
         for Count { verdict, asked, done, count } in &period.counts {
             table.add_row([verdict.as_str(), asked, done, &count.to_string()]);
         }
-        println!("{table}");
+        say!("{table}");
     }
     let (kept, rest): (Vec<_>, Vec<_>) = period.messages.iter().partition(|message| keeps(&message.done));
     let (would, marked): (Vec<_>, Vec<_>) = rest.into_iter().partition(|message| keeps(&message.asked));
@@ -109,14 +110,14 @@ fn print(args: &Args, from: u64, period: &Period) {
     let counted: u64 = period.counts.iter().filter(notable).map(|count| count.count).sum();
     let unnamed = counted.saturating_sub(period.messages.len() as u64);
     if unnamed > 0 {
-        println!("\n{unnamed} more are counted above and no longer named.");
+        say!("\n{unnamed} more are counted above and no longer named.");
     }
 }
 
 fn chapter(title: &str, messages: &[&Judged]) {
     if !messages.is_empty() {
-        println!("\n{title}: {}", messages.len());
-        messages.iter().for_each(|message| println!("{}", paragraph(message)));
+        say!("\n{title}: {}", messages.len());
+        messages.iter().for_each(|message| say!("{}", paragraph(message)));
     }
 }
 

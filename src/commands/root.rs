@@ -85,12 +85,12 @@ fn new(domain: &DomainName, out: Option<&Path>) -> Result<(), String> {
     let out = out.map_or_else(|| format!("{domain}.root.pem").into(), Path::to_owned);
     let key = make_sealing_key(&out).map_err(|error| error.to_string())?;
     let public = key.public();
-    println!("; root key of {domain}; private half: {}, to be kept offline", place(&out));
-    println!("; fingerprint: {}", public.fingerprint().digits());
-    println!("; in words: {}", public.fingerprint().words());
-    println!("{}", public.to_base64url());
-    println!("; to publish it, name it in the policy record:");
-    println!("; _attachment-seal.{domain}. IN TXT \"v=SEAL1; p=none; root={}\"", public.to_base64url());
+    say!("; root key of {domain}; private half: {}, to be kept offline", place(&out));
+    say!("; fingerprint: {}", public.fingerprint().digits());
+    say!("; in words: {}", public.fingerprint().words());
+    say!("{}", public.to_base64url());
+    say!("; to publish it, name it in the policy record:");
+    say!("; _attachment-seal.{domain}. IN TXT \"v=SEAL1; p=none; root={}\"", public.to_base64url());
     Ok(())
 }
 
@@ -117,9 +117,9 @@ fn delegate(args: &Delegate) -> Result<(), String> {
         delegation.as_str()
     );
     write_new(&out, text.as_bytes())?;
-    println!("{}: {selector} may seal for {domain} until {not_after}", out.display());
-    println!("sealing key: {}", key.fingerprint().digits());
-    println!("root key:    {}", root.public().fingerprint().digits());
+    say!("{}: {selector} may seal for {domain} until {not_after}", out.display());
+    say!("sealing key: {}", key.fingerprint().digits());
+    say!("root key:    {}", root.public().fingerprint().digits());
     Ok(())
 }
 

@@ -52,7 +52,7 @@ pub(super) fn run(args: &Args) -> ExitCode {
     }
     scan.bar.finish_and_clear();
     if !args.json {
-        println!("{}", scan.totals());
+        say!("{}", scan.totals());
     }
     match (all_read, scan.found_alteration) {
         (false, _) => ExitCode::from(FAILED),

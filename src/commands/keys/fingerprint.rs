@@ -89,7 +89,7 @@ fn message(file: &Path) -> Result<bool, String> {
     }
     let manifest = Manifest { entries: found.into_iter().map(|found| found.entry).collect() };
     for entry in manifest.attachments() {
-        println!(
+        say!(
             "{}: {} [{}], {} octets",
             file.display(),
             shown(&entry.name),
@@ -111,5 +111,5 @@ fn message(file: &Path) -> Result<bool, String> {
 }
 
 fn print(what: &str, fingerprint: &Fingerprint) {
-    println!("{what}\n  {}\n  {}", fingerprint.digits(), fingerprint.words());
+    say!("{what}\n  {}\n  {}", fingerprint.digits(), fingerprint.words());
 }

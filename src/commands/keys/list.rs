@@ -91,7 +91,7 @@ pub(super) fn run(args: &Args, config: &Config) -> Result<(), String> {
     let is_wanted = |line: &&Line| args.domain.as_ref().is_none_or(|only| only.as_str() == line.domain);
     for line in lines.iter().filter(is_wanted) {
         if args.json {
-            println!("{}", serde_json::to_string(line).map_err(|error| error.to_string())?);
+            say!("{}", serde_json::to_string(line).map_err(|error| error.to_string())?);
         } else {
             print(line);
         }
@@ -191,23 +191,23 @@ fn time(seconds: u64) -> String {
 }
 
 fn print(line: &Line) {
-    println!("{}", shown(&line.domain));
+    say!("{}", shown(&line.domain));
     for pin in &line.pinned {
         let selector = pin.selector.as_ref().map(|selector| format!(" {selector}")).unwrap_or_default();
         let fingerprint = pin.fingerprint.as_deref().unwrap_or("revoked");
-        println!("  pinned by {}: {}{selector}: {}", pin.by, pin.kind, shown(fingerprint));
+        say!("  pinned by {}: {}{selector}: {}", pin.by, pin.kind, shown(fingerprint));
     }
     if line.also_unsealed {
-        println!("  noted: sends unsealed mail too");
+        say!("  noted: sends unsealed mail too");
     }
     let Some(memory) = &line.memory else { return };
     let seals = if memory.seals { "known to seal" } else { "not known to seal" };
-    println!("  remembered: {seals}, seen {} to {}", memory.first_seen, memory.last_seen);
+    say!("  remembered: {seals}, seen {} to {}", memory.first_seen, memory.last_seen);
     let counts: Vec<String> =
         memory.verdicts.iter().map(|(verdict, count)| format!("{count} {verdict}")).collect();
-    println!("  messages: {}", counts.join(", "));
+    say!("  messages: {}", counts.join(", "));
     for key in &memory.keys {
         let KeyLine { kind, selector, state, first_seen, last_seen, fingerprint, .. } = key;
-        println!("  {kind} {} ({state}), seen {first_seen} to {last_seen}: {fingerprint}", shown(selector));
+        say!("  {kind} {} ({state}), seen {first_seen} to {last_seen}: {fingerprint}", shown(selector));
     }
 }

@@ -65,16 +65,16 @@ pub(super) fn run(args: &Args, config: &Config) -> Result<(), String> {
                 pin.keys.push(SaidKey { selector: None, record: record.to_string() });
             }
             None => {
-                println!("{domain}: no key with this fingerprint was seen yet; it is believed when it comes");
+                say!("{domain}: no key with this fingerprint was seen yet; it is believed when it comes");
             }
         }
         // Be it known as a key or not, it may be meant as a root, which vouches for others.
         pin.fingerprints.push(told.to_string());
     }
     PinFile::new(&config.state).change(|said| add(said, pin)).map_err(|error| error.to_string())?;
-    println!("{domain}: pinned");
+    say!("{domain}: pinned");
     for fingerprint in fingerprints {
-        println!("  {}\n  {}", fingerprint.digits(), fingerprint.words());
+        say!("  {}\n  {}", fingerprint.digits(), fingerprint.words());
     }
     Ok(())
 }
