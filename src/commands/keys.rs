@@ -126,7 +126,9 @@ fn approve(args: &Approve, config: &Config) -> Result<(), String> {
         |key: &&KeyRecord| args.fingerprint.as_ref().is_none_or(|told| told.is(&key.key.fingerprint()));
     let meant: Vec<&KeyRecord> = waiting.iter().filter(is_meant).collect();
     match meant.as_slice() {
-        [] if args.fingerprint.is_some() => Err(format!("no key of {domain} with this fingerprint waits")),
+        [] if args.fingerprint.is_some() => Err(format!(
+            "no key of {domain} with this fingerprint waits; `waxseal keys list {domain}` shows those that do"
+        )),
         [] => Err(format!("no key of {domain} waits to be approved")),
         [key] => {
             memories

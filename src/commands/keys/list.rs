@@ -89,6 +89,9 @@ pub(super) fn run(args: &Args, config: &Config) -> Result<(), String> {
     }
     lines.sort_by(|one, other| one.domain.cmp(&other.domain));
     let is_wanted = |line: &&Line| args.domain.as_ref().is_none_or(|only| only.as_str() == line.domain);
+    if !args.json && !lines.iter().any(|line| is_wanted(&line)) {
+        say!("nothing is pinned or remembered");
+    }
     for line in lines.iter().filter(is_wanted) {
         if args.json {
             say!("{}", serde_json::to_string(line).map_err(|error| error.to_string())?);
