@@ -2,6 +2,7 @@
 //! (`waxseal keys rotate`). Each step is written down before it is taken and looks at what is there, so that the whole can be
 //! interrupted anywhere and run again.
 
+mod advice;
 mod edit;
 mod error;
 mod place;
@@ -22,10 +23,10 @@ use tokio::time::sleep;
 pub use self::edit::EditError;
 pub use self::error::RotateError;
 use crate::config::{Config, SealingDomain};
-use crate::dns::{self, key_record_name};
+use crate::dns;
 use crate::domain::{DomainName, Selector};
 use crate::keyfile::{make_sealing_key, read_sealing_key, shown, token};
-use crate::seal::key::{KeyRecord, PublicKey, SealingKey};
+use crate::seal::key::{PublicKey, SealingKey};
 use crate::setup::Setup;
 use crate::store::{Retired, RotationFile, UnderWay};
 
@@ -241,25 +242,6 @@ impl<'a> Rotation<'a> {
         }
     }
 
-    /// What is to be published, and what else is to be done meanwhile.
-    fn introduce(&self, under_way: &UnderWay, to: &Selector, key: PublicKey) {
-        let (domain, say) = (&self.domain, self.say);
-        let record = KeyRecord { key: Some(key), trial: false };
-        say(&format!("{}: {} is to follow {}", domain, to, under_way.from));
-        say(&format!("fingerprint: {}", key.fingerprint().digits()));
-        say(&format!("in words: {}", key.fingerprint().words()));
-        say("to be published, while the old record stays:");
-        say(&format!("{}. IN TXT \"{record}\"", key_record_name(domain, to)));
-        if let Some(folder) = &self.own().delegation {
-            say(&format!(
-                "the domain's root must vouch for it: give the record, in a file, to `waxseal root delegate`, and put what comes \
-                 back into {}",
-                folder.value.display()
-            ));
-        }
-        say("correspondents who pinned the old key itself must be told the new fingerprint, by telephone");
-    }
-
     /// Waits until the key is published everywhere, for so long that nobody remembers otherwise, and vouched for.
     async fn await_publication(
         &self,
@@ -321,10 +303,14 @@ impl<'a> Rotation<'a> {
         key: PublicKey,
         changed: Option<switch::Changed>,
     ) -> Result<Ended, RotateError> {
+        let is_vouched = changed.as_ref().is_some_and(|changed| changed.is_vouched);
         let since = match self.take_over(to, key, changed).await? {
             Ok(since) => since,
             Err(awaits) => return Ok(Ended::Pending(awaits)),
         };
+        if !is_vouched {
+            self.warn_of_holders(&under_way.from, to, under_way.compromised);
+        }
         let retired = Retired {
             domain: under_way.domain.clone(),
             selector: under_way.from.clone(),

@@ -136,7 +136,7 @@ impl Rotation<'_> {
             Ok(backup) => {
                 let (path, backup) = (self.path.display(), backup.display());
                 (self.say)(&format!("{path} names the new key now; what it was before is in {backup}"));
-                Ok(Some(Changed { old, new }))
+                Ok(Some(Changed { old, new, is_vouched: succession.is_some() }))
             }
             Err(error) => {
                 by_hand(&format!("the configuration cannot be changed here ({error})"));
@@ -184,7 +184,7 @@ impl Rotation<'_> {
             let is_answer = said.process == before.process && said.reloads > before.reloads;
             if is_answer && said.refused {
                 let path = self.path.to_owned();
-                let Some(Changed { old, new }) = changed else {
+                let Some(Changed { old, new, .. }) = changed else {
                     return Err(RotateError::RefusedAsItIs(path));
                 };
                 return match place::replace(self.path, &new, &old, ".refused") {
@@ -217,4 +217,6 @@ fn hang_up(process: u32, state: &Path) -> io::Result<()> {
 pub(super) struct Changed {
     old: String,
     new: String,
+    /// Whether the old key vouches for the new one in it.
+    pub(super) is_vouched: bool,
 }

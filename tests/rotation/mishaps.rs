@@ -8,7 +8,7 @@ use crate::command::Rotate;
 use crate::flow::Flow;
 use crate::program::smtp::Server;
 use crate::program::tls::Authority;
-use crate::program::{is_root, skipped, waxseal, word};
+use crate::program::{Ended, is_root, skipped, waxseal, word};
 use crate::zone::Kind;
 use crate::{DOMAIN, Ground, line};
 
@@ -16,12 +16,13 @@ use crate::{DOMAIN, Ground, line};
 const NOBODY: u32 = 65_534;
 
 /// A rotation as far as its record, which is then published.
-fn published(ground: &mut Ground, more: &[&str]) {
+fn published(ground: &mut Ground, more: &[&str]) -> Ended {
     let first = ground.rotate(&[&["--no-wait"], more].concat());
     let lines = line("gate1", &ground.record) + &line("gate2", &first.record("gate2"));
     let ended = first.ended();
     assert_eq!(ended.status, 3, "{ended:?}");
     ground.knot.change("example.org", &lines);
+    ended
 }
 
 /// What a stolen key says is worth nothing, and its record is to be revoked at once; the gateway says so until it is.
@@ -36,9 +37,15 @@ fn a_stolen_key_is_to_be_revoked() {
     too_late.assert_failed("the new key gate0 of the rotation under way was on this machine as well");
     let given_up = waxseal(&["keys", "rotate", "--abandon", "--config", word(&ground.file("waxseal.toml"))]);
     assert_eq!(given_up.status, 0, "{given_up:?}");
-    published(&mut ground, &["--compromised"]);
+    let begun = published(&mut ground, &["--compromised"]);
     let done = ground.rotate(&["--no-wait"]).ended();
     assert_eq!(done.status, 0, "{done:?}");
+    for said in [&begun, &done] {
+        let text = said.text();
+        let held = "ALL your mail is held as `key-changed` by everybody who remembers gate1";
+        assert!(text.contains(held) && text.contains("waxseal keys approve example.org"), "{said:?}");
+        assert!(!text.contains("who pinned the old key itself"), "{said:?}");
+    }
     let advice = "publish \"v=SEAL1; k=ed25519; p=\" at gate1._attachment-seal.example.org now";
     assert!(done.text().contains(advice), "{done:?}");
     let config = fs::read_to_string(ground.file("waxseal.toml")).unwrap();
