@@ -1,15 +1,16 @@
 //! Why a rotation cannot go on, in words that say what to do about it.
 
-use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::{fmt, io};
 
 use thiserror::Error;
 
 use super::edit::EditError;
+use super::plan::is_credential;
 use crate::config::Mistake;
 use crate::dns::{Said, ZoneError};
 use crate::domain::{DomainName, Selector};
-use crate::keyfile::{KeyFileError, shown};
+use crate::keyfile::{KeyFileError, shown, token};
 use crate::store::{RotationFileError, StateFileError};
 
 /// Why a rotation cannot go on.
@@ -98,12 +99,12 @@ pub enum RotateError {
     NotAsMeant,
     /// The gateway refused the changed configuration.
     #[error(
-        "the gateway refuses the configuration with the new key, and its log says why; the old one is back and in force"
+        "the gateway refuses the configuration with the new key, and its log says why; the old one is back and in force{0}"
     )]
-    Refused,
+    Refused(Handed),
     /// The gateway refused a configuration that was changed before, or by hand.
-    #[error("the gateway refuses {} as it is now, and its log says why: mend it, and run this again", .0.display())]
-    RefusedAsItIs(PathBuf),
+    #[error("the gateway refuses {} as it is now, and its log says why: mend it, and run this again{}", .0.display(), .1)]
+    RefusedAsItIs(PathBuf, Handed),
     /// The gateway refused the changed configuration, and the old one could not be put back.
     #[error("the gateway refuses the configuration with the new key, and the old one cannot be put back: {}: {error}", path.display())]
     NotUndone {
@@ -118,6 +119,43 @@ pub enum RotateError {
     /// The system gave no random numbers.
     #[error("the system gave no random numbers")]
     NoChance,
+}
+
+/// How the gateway comes by a key; shown as what is to be thought of where it refuses the key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Handed {
+    /// From a file.
+    File,
+    /// From systemd, at its start.
+    Credential,
+    /// It asks a token.
+    Token,
+}
+
+impl Handed {
+    pub(super) fn of(key: &Path) -> Self {
+        match key {
+            _ if is_credential(key) => Self::Credential,
+            _ if token(key).is_some() => Self::Token,
+            _ => Self::File,
+        }
+    }
+}
+
+impl fmt::Display for Handed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::File => "",
+            Self::Credential => {
+                "; a reload hands over no new credential: systemctl daemon-reload && systemctl restart waxseal"
+            }
+            Self::Token => {
+                "; a token that keeps its objects in files, as SoftHSM does, makes them readable for their maker alone: if \
+                 another user than the service's made the key, chown the token's files to the service's user and run this \
+                 again, or rotate as that user"
+            }
+        })
+    }
 }
 
 fn servers(said: &[Said]) -> String {

@@ -21,7 +21,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::time::sleep;
 
 pub use self::edit::EditError;
-pub use self::error::RotateError;
+pub use self::error::{Handed, RotateError};
 use crate::config::{Config, SealingDomain};
 use crate::dns;
 use crate::domain::{DomainName, Selector};
@@ -70,9 +70,24 @@ pub enum Awaits {
     /// A delegation of the new key by the domain's root.
     Delegation,
     /// The new key in the configuration.
-    Configuration,
+    Configuration(Order),
     /// A gateway that has taken the configuration in.
-    Gateway,
+    Gateway(Order),
+}
+
+/// What the gateway is to be told when its configuration has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// To read it.
+    Reload,
+    /// To start anew: systemd hands credentials over at the start alone.
+    Restart,
+}
+
+impl Order {
+    fn for_key(key: &Path) -> Self {
+        if plan::is_credential(key) { Self::Restart } else { Self::Reload }
+    }
 }
 
 /// One domain's rotation.
@@ -121,7 +136,7 @@ impl<'a> Rotation<'a> {
         }
         let succession = self.succession(&under_way, &to, key)?;
         let Some(changed) = self.configure(&under_way, &to, key, succession.as_deref())? else {
-            return Ok(Ended::Pending(Awaits::Configuration));
+            return Ok(Ended::Pending(Awaits::Configuration(Order::for_key(&under_way.key))));
         };
         self.finish(&under_way, &to, key, Some(changed)).await
     }

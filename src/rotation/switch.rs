@@ -12,12 +12,13 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::{Instant, sleep};
 
 use super::edit::Change;
+use super::error::Handed;
 use super::plan::{is_credential, is_file};
-use super::{Awaits, RotateError, Rotation, place};
+use super::{Awaits, Order, RotateError, Rotation, place};
 use crate::clock::unix_time;
 use crate::config;
 use crate::domain::Selector;
-use crate::keyfile::{read_delegations, read_sealing_key};
+use crate::keyfile::{CREDENTIAL, read_delegations, read_sealing_key};
 use crate::seal::delegation::Delegation;
 use crate::seal::key::PublicKey;
 use crate::seal::remembered::RECENT;
@@ -68,6 +69,14 @@ impl Rotation<'_> {
                     "the old key cannot be used here ({why}), so it cannot vouch for the new one: correspondents without \
                      DNSSEC will have to approve that"
                 ));
+                if is_credential(&own.key.value) {
+                    let name = own.key.value.to_string_lossy().replacen(CREDENTIAL, "", 1);
+                    (self.say)(&format!(
+                        "for it to vouch run this with the old credential, as the service's unit has it, before you change the \
+                         configuration: systemd-run --pty -p LoadCredential={name}:FILE waxseal keys rotate {}",
+                        self.domain
+                    ));
+                }
                 return Ok(None);
             }
         };
@@ -114,6 +123,7 @@ impl Rotation<'_> {
             if let (Some(file), true) = (&under_way.file, is_credential(&under_way.key)) {
                 let file = file.display();
                 (self.say)(&format!("and in the service's unit: LoadCredential={to}:{file}"));
+                (self.say)("a reload hands over no new credential, so that the gateway must be restarted");
             }
         };
         // Of a credential the service alone can tell whether it is there.
@@ -136,7 +146,8 @@ impl Rotation<'_> {
             Ok(backup) => {
                 let (path, backup) = (self.path.display(), backup.display());
                 (self.say)(&format!("{path} names the new key now; what it was before is in {backup}"));
-                Ok(Some(Changed { old, new, is_vouched: succession.is_some() }))
+                let (key, is_vouched) = (under_way.key.clone(), succession.is_some());
+                Ok(Some(Changed { old, new, key, is_vouched }))
             }
             Err(error) => {
                 by_hand(&format!("the configuration cannot be changed here ({error})"));
@@ -153,7 +164,7 @@ impl Rotation<'_> {
         key: PublicKey,
         changed: Option<Changed>,
     ) -> Result<Result<Timestamp, Awaits>, RotateError> {
-        let state = &self.config.state;
+        let (state, order) = (&self.config.state, Order::for_key(&self.own().key.value));
         let names = (self.domain.as_str(), to.as_str(), key.to_base64url());
         let seals = |said: &Announcement| {
             said.sealing
@@ -163,7 +174,7 @@ impl Rotation<'_> {
         let Some(before) = Announcement::of(state)? else {
             let state = state.display();
             (self.say)(&format!("no gateway that seals runs with the state folder {state}"));
-            return Ok(Err(Awaits::Gateway));
+            return Ok(Err(Awaits::Gateway(order)));
         };
         if seals(&before) {
             return Ok(Ok(before.at));
@@ -177,18 +188,19 @@ impl Rotation<'_> {
         let (deadline, mut has_reloaded) = (Instant::now() + RELOAD_WAIT, false);
         while Instant::now() < deadline {
             sleep(Duration::from_millis(50)).await;
-            let Some(said) = Announcement::of(state)? else { return Ok(Err(Awaits::Gateway)) };
+            let Some(said) = Announcement::of(state)? else { return Ok(Err(Awaits::Gateway(order))) };
             if seals(&said) {
                 return Ok(Ok(said.at));
             }
             let is_answer = said.process == before.process && said.reloads > before.reloads;
             if is_answer && said.refused {
                 let path = self.path.to_owned();
-                let Some(Changed { old, new, .. }) = changed else {
-                    return Err(RotateError::RefusedAsItIs(path));
+                let Some(Changed { old, new, key: key_place, .. }) = changed else {
+                    return Err(RotateError::RefusedAsItIs(path, Handed::of(&self.own().key.value)));
                 };
+                let kind = Handed::of(&key_place);
                 return match place::replace(self.path, &new, &old, ".refused") {
-                    Ok(_) => Err(RotateError::Refused),
+                    Ok(_) => Err(RotateError::Refused(kind)),
                     Err(error) => Err(RotateError::NotUndone { path, error }),
                 };
             }
@@ -199,7 +211,7 @@ impl Rotation<'_> {
             return Err(RotateError::OtherConfiguration(self.path.to_owned()));
         }
         (self.say)("the gateway has not taken the configuration in yet");
-        Ok(Err(Awaits::Gateway))
+        Ok(Err(Awaits::Gateway(order)))
     }
 }
 
@@ -217,6 +229,8 @@ fn hang_up(process: u32, state: &Path) -> io::Result<()> {
 pub(super) struct Changed {
     old: String,
     new: String,
+    /// The new key, as it names it.
+    key: PathBuf,
     /// Whether the old key vouches for the new one in it.
     pub(super) is_vouched: bool,
 }

@@ -16,8 +16,12 @@ pub(crate) struct Rotate {
 
 impl Rotate {
     pub(crate) fn start(arguments: &[&str]) -> Self {
+        Self::start_with(&[], arguments)
+    }
+
+    pub(crate) fn start_with(variables: &[(&str, &str)], arguments: &[&str]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_waxseal"));
-        command.env_clear().args(["keys", "rotate"]).args(arguments);
+        command.env_clear().envs(variables.iter().copied()).args(["keys", "rotate"]).args(arguments);
         let streams = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = streams.spawn().unwrap();
         let lines = Arc::new(Mutex::new(Vec::new()));

@@ -81,9 +81,13 @@ impl Ground {
 
     /// `waxseal keys rotate` for this site.
     fn rotate(&self, more: &[&str]) -> Rotate {
+        self.rotate_with(&[], more)
+    }
+
+    fn rotate_with(&self, variables: &[(&str, &str)], more: &[&str]) -> Rotate {
         let (config, server) = (self.file("waxseal.toml"), self.knot.address.to_string());
         let own = ["--config", word(&config), "--every", "1", "--name-server", &server, "example.org"];
-        Rotate::start(&[&own, more].concat())
+        Rotate::start_with(variables, &[&own, more].concat())
     }
 }
 

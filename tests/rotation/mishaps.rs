@@ -210,16 +210,33 @@ fn a_credential_is_left_to_the_administrator() {
     let by_hand = ground.rotate(&[]).ended();
     assert_eq!(by_hand.status, 3, "{by_hand:?}");
     let unit = format!("LoadCredential=gate2:{}", new.display());
-    for line in ["the old key cannot be used here", "  key = \"credential:gate2\"", unit.as_str()] {
-        assert!(by_hand.text().contains(line), "{by_hand:?}");
+    let with = "systemd-run --pty -p LoadCredential=gate1:FILE waxseal keys rotate example.org";
+    let restart = "restart the gateway (systemctl daemon-reload && systemctl restart waxseal)";
+    let lines =
+        ["the old key cannot be used here", "  key = \"credential:gate2\"", unit.as_str(), with, restart];
+    for line in lines {
+        assert!(by_hand.text().contains(line), "{line}: {by_hand:?}");
     }
-    fs::copy(&new, folder.join("gate2")).unwrap();
+    // Inside the service the old key can vouch.
+    let vouched = ground.rotate_with(&[("CREDENTIALS_DIRECTORY", word(&folder))], &[]).ended();
+    let succession = format!("succession = \"{}\"", ground.file("gate2.succession").display());
+    assert!(vouched.status == 3 && vouched.text().contains(&succession), "{vouched:?}");
     let config = ground.file("waxseal.toml");
     let text = fs::read_to_string(&config).unwrap();
     let text = text.replace("\"gate1\"", "\"gate2\"").replace("credential:gate1", "credential:gate2");
     fs::write(&config, text).unwrap();
+    let refused = ground.rotate(&[]).ended();
+    let hint = "a reload hands over no new credential: systemctl daemon-reload";
+    assert!(refused.status == 2 && refused.stderr.contains(hint), "{refused:?}");
+    // As a restart would have it; but the word of the old key was left out.
+    fs::copy(&new, folder.join("gate2")).unwrap();
     let done = ground.rotate(&[]).ended();
     assert_eq!(done.status, 0, "{done:?}");
+    for line in
+        [&succession, "WARNING: the configuration has no `succession` for gate2, so ALL your mail is held"]
+    {
+        assert!(done.text().contains(line), "{line}: {done:?}");
+    }
 }
 
 /// What cannot be is said before anything is made.

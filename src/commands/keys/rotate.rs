@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::domain::{DomainName, Selector};
 use crate::keyfile::shown;
 use crate::rotation::reminder::{self, Remains};
-use crate::rotation::{Awaits, Ended, RotateError, Rotation, Wishes};
+use crate::rotation::{Awaits, Ended, Order, RotateError, Rotation, Wishes};
 use crate::setup::Setup;
 use crate::store::{Retired, RotationFile, UnderWay};
 
@@ -125,6 +125,9 @@ async fn rotate(args: &Args, config: &Config, domain: &DomainName) -> Result<End
     Rotation::new(config, &path, domain, &wishes, &|line| println!("{line}"))?.run().await
 }
 
+/// A reload hands over no credential.
+const RESTART: &str = "systemctl daemon-reload && systemctl restart waxseal";
+
 fn wanted(awaits: Awaits) -> String {
     match awaits {
         Awaits::Record => "to be done: publish the record on every name server of the zone".to_owned(),
@@ -132,10 +135,16 @@ fn wanted(awaits: Awaits) -> String {
             format!("to be waited for: {until}, when nobody remembers the record's absence")
         }
         Awaits::Delegation => "to be done: have the domain's root vouch for the new key".to_owned(),
-        Awaits::Configuration => "to be done: change the configuration, and reload the gateway".to_owned(),
-        Awaits::Gateway => {
+        Awaits::Configuration(Order::Reload) => {
+            "to be done: change the configuration, and reload the gateway".to_owned()
+        }
+        Awaits::Configuration(Order::Restart) => {
+            format!("to be done: change the configuration, and restart the gateway ({RESTART})")
+        }
+        Awaits::Gateway(Order::Reload) => {
             "to be done: start the gateway, or reload it (systemctl reload waxseal)".to_owned()
         }
+        Awaits::Gateway(Order::Restart) => format!("to be done: restart the gateway ({RESTART})"),
     }
 }
 
