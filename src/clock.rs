@@ -2,7 +2,26 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use jiff::Timestamp;
+
 /// Now, in whole Unix seconds; `None` where the clock stands before 1970.
 pub fn unix_time() -> Option<u64> {
     SystemTime::now().duration_since(UNIX_EPOCH).ok().map(|since| since.as_secs())
+}
+
+/// A moment for people, in whole seconds of UTC (RFC 3339).
+pub fn second(moment: Timestamp) -> String {
+    moment.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn people_are_spared_fractions() {
+        for text in ["2026-11-23T11:04:58.123456789Z", "2026-11-23T11:04:58Z"] {
+            assert_eq!(second(text.parse().unwrap()), "2026-11-23T11:04:58Z");
+        }
+    }
 }

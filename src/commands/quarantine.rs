@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::table::shown;
 use super::{ConfigArg, FAILED, check_config, complain, fail};
+use crate::clock::second;
 use crate::config::{self, Config};
 use crate::release;
 use crate::store::{Held, HeldId, Quarantine, StoreError};
@@ -179,7 +180,7 @@ fn show(quarantine: &Quarantine, id: &str, json: bool) -> Result<ExitCode, Store
         ("id", id.to_string()),
         ("verdict", format!("{}{reason}", held.verdict)),
         ("why", held.summary.clone()),
-        ("received", held.received.to_string()),
+        ("received", second(held.received)),
         ("listener", held.listener.clone()),
         ("client", held.client.to_string()),
         ("from", format!("<{}>", held.reverse_path)),

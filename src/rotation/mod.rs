@@ -22,13 +22,14 @@ use tokio::time::sleep;
 
 pub use self::edit::EditError;
 pub use self::error::{Handed, RotateError};
+use crate::clock::second;
 use crate::config::{Config, SealingDomain};
 use crate::dns;
 use crate::domain::{DomainName, Selector};
 use crate::keyfile::{make_sealing_key, read_sealing_key, shown, token};
 use crate::seal::key::{PublicKey, SealingKey};
 use crate::setup::Setup;
-use crate::store::{Retired, RotationFile, UnderWay};
+use crate::store::{Newest, Retired, RotationFile, UnderWay};
 
 /// What the administrator wants of a rotation beyond the ordinary.
 #[derive(Clone, Debug)]
@@ -54,10 +55,23 @@ pub struct Wishes {
 /// How far a run came.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ended {
-    /// The new key seals; this is left to do about the old one.
-    Rotated(Retired),
+    /// The new key seals.
+    Rotated(Rotated),
     /// It goes on with another run, once this has come.
     Pending(Awaits),
+}
+
+/// A rotation that has come to its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rotated {
+    /// The new key's selector.
+    pub selector: String,
+    /// Since when it seals.
+    pub since: Timestamp,
+    /// What is left to do about the old one.
+    pub old: Option<Retired>,
+    /// Whether an earlier run did it, within a day, and nothing was done now.
+    pub is_earlier: bool,
 }
 
 /// What a rotation waits for.
@@ -121,8 +135,11 @@ impl<'a> Rotation<'a> {
     /// Begins a rotation, or goes on with the one under way, as far as it goes.
     pub async fn run(&self) -> Result<Ended, RotateError> {
         let _at_work = self.file.begin()?;
-        if let Some(retired) = self.just_ended()? {
-            return Ok(Ended::Rotated(retired));
+        if let Some(rotated) = self.just_ended()? {
+            if let Some(old) = &rotated.old {
+                self.warn_of_holders(&old.selector, &self.own().selector, old.compromised);
+            }
+            return Ok(Ended::Rotated(rotated));
         }
         let mut under_way = self.begun().await?;
         let to = to_selector(&under_way)?;
@@ -141,9 +158,9 @@ impl<'a> Rotation<'a> {
         self.finish(&under_way, &to, key, Some(changed)).await
     }
 
-    /// What is left to do after a rotation that ended a moment ago: whoever interrupted it and has it go on does not mean
+    /// The rotation to the selector in force, if it ended a moment ago: whoever interrupted it and has it go on does not mean
     /// another one, unless that is said.
-    fn just_ended(&self) -> Result<Option<Retired>, RotateError> {
+    fn just_ended(&self) -> Result<Option<Rotated>, RotateError> {
         let Wishes { selector: None, key: None, out: None, compromised: false, .. } = self.wishes else {
             return Ok(None);
         };
@@ -152,11 +169,18 @@ impl<'a> Rotation<'a> {
             return Ok(None);
         }
         let now = Timestamp::now();
-        let is_recent = |old: &&Retired| {
-            old.domain == self.domain.as_str()
-                && now.duration_since(old.since) < SignedDuration::from_hours(24)
+        let is_recent = |newest: &&Newest| {
+            (newest.domain.as_str(), newest.selector.as_str())
+                == (self.domain.as_str(), self.own().selector.as_str())
+                && now.duration_since(newest.since) < SignedDuration::from_hours(24)
         };
-        Ok(all.retired.iter().rev().find(is_recent).cloned())
+        let Some(Newest { selector, since, .. }) = all.newest.into_iter().find(|newest| is_recent(&newest))
+        else {
+            return Ok(None);
+        };
+        let is_old = |old: &Retired| (old.domain.as_str(), old.since) == (self.domain.as_str(), since);
+        let old = all.retired.into_iter().find(is_old);
+        Ok(Some(Rotated { selector, since, old, is_earlier: true }))
     }
 
     /// The rotation under way, or one that begins now and is written down.
@@ -186,7 +210,7 @@ impl<'a> Rotation<'a> {
             // It lay beside the old one.
             return Err(RotateError::NewKeyToo(under_way.to));
         }
-        (self.say)(&format!("{}: going on with what began at {}", self.domain, under_way.began));
+        (self.say)(&format!("{}: going on with what began at {}", self.domain, second(under_way.began)));
         Ok(under_way)
     }
 
@@ -336,9 +360,10 @@ impl<'a> Rotation<'a> {
         };
         self.file.change(|all| {
             all.end(&retired.domain);
-            all.retire(retired.clone());
+            all.retire(retired.clone(), to.as_str());
         })?;
-        Ok(Ended::Rotated(retired))
+        let selector = to.to_string();
+        Ok(Ended::Rotated(Rotated { selector, since, old: Some(retired), is_earlier: false }))
     }
 
     fn own(&self) -> &SealingDomain {

@@ -24,7 +24,7 @@ pub use presence::{Announcement, Presence, SealsWith};
 pub use probes::{keep_probe, read_probe};
 pub use quarantine::{Held, HeldId, Listing, Quarantine, StoreError, Usage};
 pub use recorder::{Entry, Recorder};
-pub use rotations::{AtWork, Retired, RotationFile, RotationFileError, Rotations, UnderWay};
+pub use rotations::{AtWork, Newest, Retired, RotationFile, RotationFileError, Rotations, UnderWay};
 
 use std::fs;
 use std::io;

@@ -34,6 +34,9 @@ pub struct Rotations {
     /// Keys that seal no more, and whose records are in DNS still.
     #[serde(default)]
     pub retired: Vec<Retired>,
+    /// The last rotation that came to its end, of each domain.
+    #[serde(default)]
+    pub newest: Vec<Newest>,
 }
 
 /// A rotation that has begun and not ended.
@@ -84,6 +87,18 @@ pub struct Retired {
     /// Whether the record is to say that the key is revoked, and at once.
     #[serde(default)]
     pub compromised: bool,
+}
+
+/// Which selector seals since the last rotation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Newest {
+    /// The sealing domain.
+    pub domain: String,
+    /// The selector that seals.
+    pub selector: String,
+    /// Since when.
+    pub since: Timestamp,
 }
 
 /// The file.
@@ -145,9 +160,12 @@ impl Rotations {
         self.under_way.retain(|known| known.domain != domain);
     }
 
-    /// Writes down that a key has been retired.
-    pub fn retire(&mut self, retired: Retired) {
+    /// Writes down that a key has been retired, and which selector seals in its place.
+    pub fn retire(&mut self, retired: Retired, successor: &str) {
         self.forget(&retired.domain, &retired.selector);
+        self.newest.retain(|known| known.domain != retired.domain);
+        let (domain, selector) = (retired.domain.clone(), successor.to_owned());
+        self.newest.push(Newest { domain, selector, since: retired.since });
         self.retired.push(retired);
     }
 
@@ -184,7 +202,7 @@ mod tests {
         drop(at_work);
         let _at_work = file.begin().unwrap();
         for selector in ["gate1", "gate2", "gate1"] {
-            file.change(|rotations| rotations.retire(retired(selector))).unwrap();
+            file.change(|rotations| rotations.retire(retired(selector), "gate3")).unwrap();
         }
         assert_eq!(file.read().unwrap().retired, [retired("gate2"), retired("gate1")]);
         assert!(file.change(|rotations| rotations.forget("example.org", "gate2")).unwrap());

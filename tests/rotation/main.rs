@@ -140,7 +140,7 @@ fn rotates(kind: Kind) -> Option<(Ground, Gateway, Vec<flow::Arrived>)> {
     }
     let last = ground.rotate(&[]).ended();
     // One of those that were killed may have taken the last step; that begins no other rotation.
-    let is_done = last.text().contains("the new key seals since");
+    let is_done = last.text().contains("the new key gate2 seals since 20");
     assert!(is_done && last.status == 0 && !ground.file("gate3.pem").exists(), "{last:?}");
     wait_for(|| flow.arrived().iter().any(|message| message.selector == "gate2").then_some(())).unwrap();
     flow.await_more(5);

@@ -62,6 +62,33 @@ fn a_stolen_key_is_to_be_revoked() {
     gateway.await_log("the old key is revoked");
 }
 
+/// Whoever repeats the command hears of the newest rotation, whatever is left to do about an older one.
+#[test]
+fn the_newest_rotation_is_told_of() {
+    let Some(mut ground) = Ground::new(Kind::Unsigned) else { return };
+    let server = Server::taking_all();
+    let gateway = ground.sealing(server.address, DOMAIN).start();
+    published(&mut ground, &[]);
+    let first = ground.rotate(&[]).ended();
+    assert_eq!(first.status, 0, "{first:?}");
+    let lines = line("gate2", "v=SEAL1; k=ed25519; p=") + &line("gate1", &ground.record);
+    let begun = ground.rotate(&["--no-wait", "--compromised"]);
+    let lines = lines + &line("gate3", &begun.record("gate3"));
+    assert_eq!(begun.ended().status, 3);
+    ground.knot.change("example.org", &lines);
+    let second = ground.rotate(&["--no-wait"]).ended();
+    assert!(second.status == 0 && second.text().contains("the new key gate3 seals since 20"), "{second:?}");
+    gateway.signal("HUP");
+    gateway.await_log("the old key is revoked");
+    let again = ground.rotate(&[]).ended();
+    assert_eq!(again.status, 0, "{again:?}");
+    let [seals, rest, another] = again.text().lines().collect::<Vec<_>>()[..] else { panic!("{again:?}") };
+    assert!(seals.starts_with("example.org: the new key gate3 seals since 20"), "{again:?}");
+    assert!(seals.ends_with('Z') && !seals.contains("00."), "{again:?}");
+    assert_eq!(rest, "nothing is left to do about the old one");
+    assert!(another.contains("name the new --selector"), "{again:?}");
+}
+
 /// What the gateway refuses is undone, and said; once it is mended, the rotation goes on.
 #[test]
 fn what_the_gateway_refuses_is_undone() {

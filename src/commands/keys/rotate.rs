@@ -9,11 +9,12 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::super::{ConfigArg, FAILED, check_config, fail};
+use crate::clock::second;
 use crate::config::Config;
 use crate::domain::{DomainName, Selector};
 use crate::keyfile::shown;
 use crate::rotation::reminder::{self, Remains};
-use crate::rotation::{Awaits, Ended, Order, RotateError, Rotation, Wishes};
+use crate::rotation::{Awaits, Ended, Order, RotateError, Rotated, Rotation, Wishes};
 use crate::setup::Setup;
 use crate::store::{Retired, RotationFile, UnderWay};
 
@@ -92,9 +93,15 @@ pub(super) fn run(args: &Args, config: &Config) -> ExitCode {
         return set_aside(args, config, domain).map_or_else(fail, |()| ExitCode::SUCCESS);
     }
     match runtime.block_on(rotate(args, config, domain)) {
-        Ok(Ended::Rotated(old)) => {
-            println!("{domain}: the new key seals since {}", old.since);
-            println!("{}", farewell(&old));
+        Ok(Ended::Rotated(Rotated { selector, since, old, is_earlier })) => {
+            println!("{domain}: the new key {selector} seals since {}", second(since));
+            match old {
+                Some(old) => println!("{}", farewell(&old)),
+                None => println!("nothing is left to do about the old one"),
+            }
+            if is_earlier {
+                println!("nothing was done now; for another rotation within a day name the new --selector");
+            }
             ExitCode::SUCCESS
         }
         Ok(Ended::Pending(awaits)) => {
@@ -132,6 +139,7 @@ fn wanted(awaits: Awaits) -> String {
     match awaits {
         Awaits::Record => "to be done: publish the record on every name server of the zone".to_owned(),
         Awaits::Resolvers(until) => {
+            let until = second(until);
             format!("to be waited for: {until}, when nobody remembers the record's absence")
         }
         Awaits::Delegation => "to be done: have the domain's root vouch for the new key".to_owned(),
@@ -213,7 +221,7 @@ fn progress(config: &Config, under_way: &UnderWay) -> String {
     } else {
         match (under_way.published, under_way.settled) {
             (Some(published), Some(settled)) => {
-                format!("is published since {published}, and may seal from {settled} on")
+                format!("is published since {}, and may seal from {} on", second(published), second(settled))
             }
             _ => "is not published everywhere".to_owned(),
         }
