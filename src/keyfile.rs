@@ -41,6 +41,14 @@ pub enum KeyFileError {
     /// A new key must not replace an old one.
     #[error("{}: exists already, and a key is never overwritten", .0.display())]
     Exists(PathBuf),
+    /// A new key's folder is not there.
+    #[error("{}: there is no folder {}: make it first", path.display(), folder.display())]
+    NoFolder {
+        /// The key's file.
+        path: PathBuf,
+        /// What is missing.
+        folder: PathBuf,
+    },
     /// A key in a token cannot be used.
     #[cfg(feature = "hsm")]
     #[error("{name}: {error}")]
@@ -221,6 +229,10 @@ pub fn make_sealing_key(path: &Path) -> Result<SealingKey, KeyFileError> {
 pub fn write_sealing_key(path: &Path, key: &SealingKey) -> Result<(), KeyFileError> {
     let failed = |error: io::Error| match error.kind() {
         io::ErrorKind::AlreadyExists => KeyFileError::Exists(path.to_owned()),
+        io::ErrorKind::NotFound => {
+            let folder = path.parent().unwrap_or(path).to_owned();
+            KeyFileError::NoFolder { path: path.to_owned(), folder }
+        }
         _ => KeyFileError::Io { path: path.to_owned(), error },
     };
     let pem = key.to_pem().ok_or_else(|| failed(io::ErrorKind::Unsupported.into()))?;

@@ -99,6 +99,13 @@ fn keygen_never_overwrites() {
 }
 
 #[test]
+fn keygen_names_a_folder_that_is_not_there() {
+    let desk = Desk::new();
+    let out = ["keygen", "--domain", "example.org", "--selector", "gate2", "--out", "keys/gate2.pem"];
+    desk.run(&out).assert_failed("keys/gate2.pem: there is no folder keys: make it first");
+}
+
+#[test]
 fn bad_arguments_are_status_2() {
     for arguments in [
         &["keygen", "--domain", "not a domain", "--selector", "s"][..],

@@ -79,6 +79,20 @@ pub enum RotateError {
         /// Why.
         error: io::Error,
     },
+    /// The new key's folder is somebody else's.
+    #[error(
+        "{}: {error}: run this as root; or name a folder of yours that the gateway can read with --out, and leave the \
+         configuration to its owner with --no-edit", path.display()
+    )]
+    NotOurs {
+        /// The file that was to be made.
+        path: PathBuf,
+        /// Why it was not.
+        error: io::Error,
+    },
+    /// The state folder is somebody else's.
+    #[error("{0}: run this as root, or as the gateway's user")]
+    StateNotOurs(RotationFileError),
     /// A key or delegation cannot be used.
     #[error(transparent)]
     Key(#[from] KeyFileError),
@@ -158,6 +172,11 @@ impl fmt::Display for Handed {
     }
 }
 
+/// Whether a file cannot be written by us, here, though another user or another place may do.
+pub(super) fn is_denied(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
+}
+
 fn servers(said: &[Said]) -> String {
     let names: Vec<String> = said.iter().map(ToString::to_string).collect();
     names.join(", ")
@@ -165,4 +184,26 @@ fn servers(said: &[Said]) -> String {
 
 fn first(mistakes: &[Mistake]) -> String {
     mistakes.first().map(ToString::to_string).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_key_has_the_hint_that_fits_it() {
+        for (key, hint) in [
+            ("pkcs11:token=t;object=gate2", "chown the token's files to the service's user"),
+            ("credential:gate2", "systemctl restart waxseal"),
+        ] {
+            for error in [
+                RotateError::Refused(Handed::of(Path::new(key))),
+                RotateError::RefusedAsItIs("/etc/waxseal/waxseal.toml".into(), Handed::of(Path::new(key))),
+            ] {
+                assert!(error.to_string().contains(hint), "{error}");
+            }
+        }
+        let file = RotateError::Refused(Handed::of(Path::new("/etc/waxseal/gate2.pem")));
+        assert!(file.to_string().ends_with("in force"), "{file}");
+    }
 }

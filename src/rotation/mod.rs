@@ -21,6 +21,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::time::sleep;
 
 pub use self::edit::EditError;
+use self::error::is_denied;
 pub use self::error::{Handed, RotateError};
 use crate::clock::second;
 use crate::config::{Config, SealingDomain};
@@ -29,7 +30,7 @@ use crate::domain::{DomainName, Selector};
 use crate::keyfile::{make_sealing_key, read_sealing_key, shown, token};
 use crate::seal::key::{PublicKey, SealingKey};
 use crate::setup::Setup;
-use crate::store::{Newest, Retired, RotationFile, UnderWay};
+use crate::store::{Newest, Retired, RotationFile, RotationFileError, StateFileError, UnderWay};
 
 /// What the administrator wants of a rotation beyond the ordinary.
 #[derive(Clone, Debug)]
@@ -134,7 +135,12 @@ impl<'a> Rotation<'a> {
 
     /// Begins a rotation, or goes on with the one under way, as far as it goes.
     pub async fn run(&self) -> Result<Ended, RotateError> {
-        let _at_work = self.file.begin()?;
+        let _at_work = self.file.begin().map_err(|error| match error {
+            RotationFileError::File(StateFileError::Io { ref source, .. }) if is_denied(source) => {
+                RotateError::StateNotOurs(error)
+            }
+            error => error.into(),
+        })?;
         if let Some(rotated) = self.just_ended()? {
             if let Some(old) = &rotated.old {
                 self.warn_of_holders(&old.selector, &self.own().selector, old.compromised);
@@ -152,7 +158,7 @@ impl<'a> Rotation<'a> {
             return Ok(Ended::Pending(pending));
         }
         let succession = self.succession(&under_way, &to, key)?;
-        let Some(changed) = self.configure(&under_way, &to, key, succession.as_deref())? else {
+        let Some(changed) = self.configure(&under_way, &to, key, succession.as_ref())? else {
             return Ok(Ended::Pending(Awaits::Configuration(Order::for_key(&under_way.key))));
         };
         self.finish(&under_way, &to, key, Some(changed)).await
@@ -277,6 +283,7 @@ impl<'a> Rotation<'a> {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 Err(RotateError::KeyExists(place.to_owned()))
             }
+            Err(error) if is_denied(&error) => Err(RotateError::NotOurs { path: place.to_owned(), error }),
             Err(error) => Err(RotateError::File { path: place.to_owned(), error }),
         }
     }

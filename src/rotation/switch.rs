@@ -12,7 +12,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::{Instant, sleep};
 
 use super::edit::Change;
-use super::error::Handed;
+use super::error::{Handed, is_denied};
 use super::plan::{is_credential, is_file};
 use super::{Awaits, Order, RotateError, Rotation, place};
 use crate::clock::unix_time;
@@ -43,13 +43,13 @@ impl Rotation<'_> {
         Ok(all.iter().any(|own| own.key == key && own.is_signed() && own.covers(now)))
     }
 
-    /// The file with the old key's word for the new one; `None` where it would be of no use, or cannot be had.
+    /// The old key's word for the new one, in its file where we may write that; `None` where it would be of no use, or cannot be had.
     pub(super) fn succession(
         &self,
         under_way: &UnderWay,
         to: &Selector,
         key: PublicKey,
-    ) -> Result<Option<PathBuf>, RotateError> {
+    ) -> Result<Option<Succession>, RotateError> {
         let own = self.own();
         // A root's word counts for more, and what a stolen key says the thief may have said.
         if own.delegation.is_some() || under_way.compromised {
@@ -90,14 +90,15 @@ impl Rotation<'_> {
             Timestamp::from_second(i64::try_from(ends).unwrap_or(i64::MAX)).unwrap_or(Timestamp::MAX),
             word.as_str()
         );
-        let failed = |error| RotateError::File { path: file.clone(), error };
         // One of an earlier attempt is ours, and out of date.
-        if under_way.succession.as_ref() == Some(&file) && file.exists() {
-            fs::remove_file(&file).map_err(failed)?;
-        }
+        let is_ours = under_way.succession.as_ref() == Some(&file) && file.exists();
         self.note(&UnderWay { succession: Some(file.clone()), ..under_way.clone() })?;
-        place::new(&file, text.as_bytes(), 0o644, self.path).map_err(failed)?;
-        Ok(Some(file))
+        let removed = if is_ours { fs::remove_file(&file) } else { Ok(()) };
+        match removed.and_then(|()| place::new(&file, text.as_bytes(), 0o644, self.path)) {
+            Ok(()) => Ok(Some(Succession { file, unwritten: None })),
+            Err(error) if is_denied(&error) => Ok(Some(Succession { file, unwritten: Some((text, error)) })),
+            Err(error) => Err(RotateError::File { path: file, error }),
+        }
     }
 
     /// Has the configuration file name the new key, if that can be done here; else says how.
@@ -106,11 +107,16 @@ impl Rotation<'_> {
         under_way: &UnderWay,
         to: &Selector,
         key: PublicKey,
-        succession: Option<&Path>,
+        succession: Option<&Succession>,
     ) -> Result<Option<Changed>, RotateError> {
         let own = self.own();
-        let change =
-            Change { domain: &self.domain, selector: to, key: (&own.key.value, &under_way.key), succession };
+        let change = Change {
+            domain: &self.domain,
+            selector: to,
+            key: (&own.key.value, &under_way.key),
+            succession: succession.map(|succession| succession.file.as_path()),
+        };
+        let unwritten = succession.and_then(|succession| succession.unwritten.as_ref());
         let by_hand = |why: &str| {
             let (path, domain) = (self.path.display(), &self.domain);
             (self.say)(&format!("{why}; in {path}, under [[domain]] with name = \"{domain}\", write"));
@@ -119,6 +125,10 @@ impl Rotation<'_> {
             }
             if own.succession.is_some() && succession.is_none() {
                 (self.say)("and take the line `succession` away");
+            }
+            if let (Some((text, _)), Some(file)) = (unwritten, change.succession) {
+                (self.say)(&format!("and put this into {}, where everybody may read it", file.display()));
+                text.lines().for_each(|line| (self.say)(&format!("  {line}")));
             }
             if let (Some(file), true) = (&under_way.file, is_credential(&under_way.key)) {
                 let file = file.display();
@@ -129,6 +139,11 @@ impl Rotation<'_> {
         // Of a credential the service alone can tell whether it is there.
         if !self.wishes.edit || is_credential(&under_way.key) {
             by_hand("the configuration is yours to change");
+            return Ok(None);
+        }
+        // Without it the new configuration would be refused.
+        if let (Some((_, error)), Some(file)) = (unwritten, change.succession) {
+            by_hand(&format!("{} cannot be written here ({error})", file.display()));
             return Ok(None);
         }
         let failed = |error| RotateError::File { path: self.path.to_owned(), error };
@@ -223,6 +238,14 @@ fn hang_up(process: u32, state: &Path) -> io::Result<()> {
     let process =
         process.ok_or_else(|| io::Error::other("it is not a process of the state folder's owner"))?;
     Ok(kill_process(process, Signal::HUP)?)
+}
+
+/// The old key's word for the new one.
+pub(super) struct Succession {
+    /// Where it belongs.
+    file: PathBuf,
+    /// Its text, and why it is not there, where we may not write.
+    unwritten: Option<(String, io::Error)>,
 }
 
 /// What the configuration file held before we changed it, and after.

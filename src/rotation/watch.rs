@@ -11,7 +11,7 @@ use super::{RotateError, Rotation};
 use crate::dns::{self, Dns, Said, ZoneAnswer, all_say, key_record_name, resolvers};
 use crate::domain::Selector;
 use crate::lookup::LookupKey;
-use crate::seal::key::{KeyRecord, PublicKey};
+use crate::seal::key::{KeyRecord, ParseKeyError, PublicKey};
 use crate::seal::knowledge::{Answer, Failure};
 
 /// How long at most a resolver is thought to remember that there was no record, in seconds, whatever the zone allows: RFC 2308
@@ -110,6 +110,8 @@ enum Record {
     Trial,
     /// No key record.
     None,
+    /// What is meant for one, and is not of its form.
+    Malformed(ParseKeyError),
     /// A revoked key.
     Revoked,
     /// Another key.
@@ -134,25 +136,34 @@ impl Record {
 
     fn of_texts(texts: &[String], key: PublicKey) -> Self {
         // Other records at the name are passed over, as verifying gateways do.
-        let records: Vec<_> = texts.iter().filter_map(|text| KeyRecord::parse(text).ok()).collect();
-        Self::of(&records, key)
+        let parsed: Vec<_> = texts.iter().map(|text| KeyRecord::parse(text)).collect();
+        let records: Vec<_> = parsed.iter().filter_map(|parsed| parsed.clone().ok()).collect();
+        let is_meant = |error: &ParseKeyError| *error != ParseKeyError::Version;
+        match parsed.into_iter().filter_map(Result::err).find(is_meant) {
+            Some(error) if records.is_empty() => Self::Malformed(error),
+            _ => Self::of(&records, key),
+        }
     }
 
-    fn as_str(self) -> &'static str {
-        match self {
+    fn words(self) -> String {
+        let words = match self {
+            Self::Malformed(error) => {
+                return format!("a malformed key record ({error}): put the new one there");
+            }
             Self::New => "the new key",
             Self::Trial => "the new key, but on trial: take `t=y` away",
             Self::None => "no key record yet",
             Self::Revoked => "a revoked key: put the new one there",
             Self::Other => "another key: put the new one there",
             Self::Several => "the new key and others: leave only the new one",
-        }
+        };
+        words.to_owned()
     }
 }
 
 fn words(answer: &ZoneAnswer, key: PublicKey) -> String {
     match answer {
-        ZoneAnswer::Found(texts) => Record::of_texts(texts, key).as_str().to_owned(),
+        ZoneAnswer::Found(texts) => Record::of_texts(texts, key).words(),
         ZoneAnswer::Alias(target) => format!("an alias of {target}"),
         ZoneAnswer::Absent => "nothing yet".to_owned(),
         ZoneAnswer::Failed(failure) => failure.to_string(),
@@ -169,7 +180,7 @@ fn resolved(answer: &Answer<KeyRecord>, key: PublicKey) -> (Record, String) {
         Answer::Failed(Failure::Unanswered) => return (Record::None, "does not answer".to_owned()),
     };
     let proof = if secure { ", proved by DNSSEC" } else { "" };
-    (record, format!("{}{proof}", record.as_str()))
+    (record, format!("{}{proof}", record.words()))
 }
 
 /// The time of day, UTC.
@@ -197,6 +208,8 @@ mod tests {
             (vec![text(1), text(3)], Record::Other),
             (vec![format!("{}; t=y", text(2))], Record::Trial),
             (vec!["v=SEAL1; p=".to_owned()], Record::Revoked),
+            (vec!["v=SEAL1; p=AAAA".to_owned()], Record::Malformed(ParseKeyError::PublicKey)),
+            (vec!["v=SEAL1; p=AAAA".to_owned(), text(2)], Record::New),
         ] {
             assert_eq!(Record::of_texts(&texts, key(2)), wanted, "{texts:?}");
         }

@@ -125,15 +125,75 @@ fn what_the_gateway_refuses_is_undone() {
     assert_eq!(flow.sealed().last().map(String::as_str), Some("gate2"));
 }
 
+/// What runs a program as a user with no rights but its own.
+fn drop_rights() -> Option<String> {
+    let drop_rights = format!("setpriv --reuid {NOBODY} --regid {NOBODY} --clear-groups");
+    let version = format!("{drop_rights} {} --version", env!("CARGO_BIN_EXE_waxseal"));
+    if is_root() && Command::new("sh").args(["-c", &version]).output().unwrap().status.success() {
+        return Some(drop_rights);
+    }
+    skipped("not root, or another user may not run the program");
+    None
+}
+
+/// The gateway's user rotates as far as it may; the rest is told to whoever may do more.
+#[test]
+fn the_gateways_user_leaves_the_rest_to_root() {
+    let Some(mut ground) = Ground::new(Kind::Unsigned) else { return };
+    let Some(drop_rights) = drop_rights() else { return };
+    let server = Server::taking_all();
+    for folder in ["state", "own"] {
+        fs::create_dir(ground.file(folder)).unwrap();
+    }
+    for file in ["state", "own", "gate1.pem"] {
+        chown(ground.file(file), Some(NOBODY), Some(NOBODY)).unwrap();
+    }
+    let script = format!("exec {drop_rights} \"$0\" \"$@\"");
+    let gateway = ground.sealing(server.address, DOMAIN).start_from_shell(&script, Stdio::null());
+    let (config, knot) = (ground.file("waxseal.toml"), ground.knot.address.to_string());
+    let rotate = |more: &[&str]| {
+        let program = [env!("CARGO_BIN_EXE_waxseal"), "keys", "rotate", "--config", word(&config)];
+        let own = ["--every", "1", "--name-server", &knot];
+        let words = drop_rights.split(' ').chain(program).chain(own).chain(more.iter().copied());
+        let words: Vec<_> = words.collect();
+        let output = Command::new(words[0]).args(&words[1..]).env_remove("WAXSEAL_CONFIG").output().unwrap();
+        let text = |octets| String::from_utf8(octets).unwrap();
+        (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+    };
+    let (status, _, stderr) = rotate(&["--no-wait"]);
+    assert!(status == 2 && stderr.contains("run this as root; or name a folder of yours"), "{stderr}");
+
+    let new = ground.file("own/gate2.pem");
+    let (status, begun, stderr) = rotate(&["--no-wait", "--out", word(&new)]);
+    assert_eq!(status, 3, "{begun} {stderr}");
+    let record = begun.split('"').nth(1).unwrap();
+    let lines = line("gate1", &ground.record) + &line("gate2", record);
+    ground.knot.change("example.org", &lines);
+    let (status, by_hand, stderr) = rotate(&[]);
+    assert_eq!(status, 3, "{by_hand} {stderr}");
+    let indented: Vec<_> = by_hand.lines().filter_map(|line| line.strip_prefix("  ")).collect();
+    let changed = |name: &str| indented.iter().find(|line| line.starts_with(name)).unwrap().to_string();
+    let succession =
+        indented.split(|line| line.starts_with("# gate1 vouches")).nth(1).unwrap().first().unwrap();
+    fs::write(ground.file("gate2.succession"), succession).unwrap();
+    let text = fs::read_to_string(&config).unwrap();
+    let lines = changed("key = ") + "\n" + &changed("succession = ");
+    let text = text.replace("\"gate1\"", "\"gate2\"").replace("key = \"gate1.pem\"", &lines);
+    fs::write(&config, text).unwrap();
+    let (status, done, stderr) = rotate(&[]);
+    assert!(status == 0 && !done.contains("WARNING"), "{done} {stderr}");
+    gateway.await_log("configuration reloaded");
+
+    chown(ground.file("state"), Some(0), Some(0)).unwrap();
+    let (status, _, stderr) = rotate(&["--selector", "gate7"]);
+    assert!(status == 2 && stderr.contains("run this as root, or as the gateway's user"), "{stderr}");
+}
+
 /// Root does what the gateway's user could not, and leaves nothing behind that this user cannot read.
 #[test]
 fn root_leaves_all_to_the_gateways_user() {
     let Some(mut ground) = Ground::new(Kind::Unsigned) else { return };
-    let drop_rights = format!("setpriv --reuid {NOBODY} --regid {NOBODY} --clear-groups");
-    let version = format!("{drop_rights} {} --version", env!("CARGO_BIN_EXE_waxseal"));
-    if !is_root() || !Command::new("sh").args(["-c", &version]).output().unwrap().status.success() {
-        return skipped("not root, or another user may not run the program");
-    }
+    let Some(drop_rights) = drop_rights() else { return };
     let server = Server::taking_all();
     fs::create_dir(ground.file("state")).unwrap();
     for file in ["state", "gate1.pem"] {

@@ -62,7 +62,8 @@ pub(super) struct Args {
 }
 
 const HELP: &str = "\
-Run it beside the gateway, as root or as the gateway's user. It makes a key, prints the record to publish, and waits until \
+Run it beside the gateway, as root. The gateway's user can run it as well: where that may not write to the key's folder, name \
+another with --out; what it cannot change of the configuration is printed, for root to change. It makes a key, prints the record to publish, and waits until \
 every name server of the zone and every configured resolver answers with it, and until no resolver can remember that there \
 was none. Then it changes the configuration, has the gateway reload, and sees that it seals with the new key. The old record \
 must stay as long as mail may be under way; the gateway reminds you when it can go.
