@@ -137,7 +137,7 @@ impl Record {
     fn of_texts(texts: &[String], key: PublicKey) -> Self {
         // Other records at the name are passed over, as verifying gateways do.
         let parsed: Vec<_> = texts.iter().map(|text| KeyRecord::parse(text)).collect();
-        let records: Vec<_> = parsed.iter().filter_map(|parsed| parsed.clone().ok()).collect();
+        let records: Vec<_> = parsed.iter().filter_map(|parsed| (*parsed).ok()).collect();
         let is_meant = |error: &ParseKeyError| *error != ParseKeyError::Version;
         match parsed.into_iter().filter_map(Result::err).find(is_meant) {
             Some(error) if records.is_empty() => Self::Malformed(error),
