@@ -547,6 +547,8 @@ fn quarantine_commands_work_while_the_gateway_runs() {
     }
     assert_eq!(&gateway.quarantine(&["show", id, "--json"]).json()[0], listed);
     let show = gateway.quarantine(&["show", id]);
+    let received = show.text().lines().find(|line| line.starts_with("received")).unwrap_or_default();
+    assert!(received.ends_with('Z') && !received.contains('.'), "{received}");
     assert!(show.text().contains("<held@example.org>"), "{}", show.text());
 
     let export = gateway.quarantine(&["export", id]);
