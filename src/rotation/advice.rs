@@ -73,7 +73,7 @@ impl Rotation<'_> {
 
     fn to_be_told(&self, to: &Selector) -> String {
         format!(
-            "telephone them: read them the fingerprint of {to} (`waxseal keys fingerprint`); once its first message is held they \
+            "telephone them: read them the fingerprint of {to} (`waxseal keys fingerprint` of its key or record); once its first message is held they \
              run `waxseal keys approve {} --fingerprint 'WHAT YOU READ'`, then `waxseal quarantine release` for what is held",
             self.domain
         )
