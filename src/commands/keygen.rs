@@ -32,9 +32,9 @@ pub(super) fn run(args: &Args) -> ExitCode {
         Ok(key) => key,
         Err(error) => return fail(error),
     };
-    println!("; private key: {}", place(&out));
-    println!("; fingerprint: {}", key.public().fingerprint().digits());
-    println!("; in words: {}", key.public().fingerprint().words());
+    say!("; private key: {}", place(&out));
+    say!("; fingerprint: {}", key.public().fingerprint().digits());
+    say!("; in words: {}", key.public().fingerprint().words());
     dns_record::print(&args.domain, &args.selector, &key);
     ExitCode::SUCCESS
 }

@@ -155,7 +155,7 @@ fn list(quarantine: &Quarantine, json: bool) -> Result<ExitCode, StoreError> {
             ];
             shown(&words.join(" "))
         };
-        println!("{line}");
+        say!("{line}");
     }
     for damaged in &listing.damaged {
         complain(with_source(damaged));
@@ -172,7 +172,7 @@ fn show(quarantine: &Quarantine, id: &str, json: bool) -> Result<ExitCode, Store
     let held = quarantine.show(&id)?;
     let line = Line::new(quarantine, &id, &held);
     if json {
-        println!("{}", to_json(&line));
+        say!("{}", to_json(&line));
         return Ok(ExitCode::SUCCESS);
     }
     let reason = held.reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
@@ -191,7 +191,7 @@ fn show(quarantine: &Quarantine, id: &str, json: bool) -> Result<ExitCode, Store
         ("size", format!("{} octets", held.size)),
     ] {
         if !(value.is_empty() && matches!(what, "released to" | "in doubt")) {
-            println!("{what:<11} {}", shown(&value));
+            say!("{what:<11} {}", shown(&value));
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -219,17 +219,17 @@ fn release(
         .block_on(release::release(config, quarantine, &id, options))
         .map_err(|error| with_source(&error))?;
     for path in &released.delivered {
-        println!("{id}: delivered to <{}>", shown(path));
+        say!("{id}: delivered to <{}>", shown(path));
     }
     for (path, reply) in &released.refused {
-        println!("{id}: refused for <{}>: {}", shown(path), shown(reply));
+        say!("{id}: refused for <{}>: {}", shown(path), shown(reply));
     }
     for path in &released.in_doubt {
-        println!("{id}: in doubt for <{}>: the next hop was lost before it answered", shown(path));
+        say!("{id}: in doubt for <{}>: the next hop was lost before it answered", shown(path));
     }
     let is_done = released.refused.is_empty() && released.in_doubt.is_empty();
     if !is_done {
-        println!("{id}: still held for those who have not got it");
+        say!("{id}: still held for those who have not got it");
     }
     Ok(if is_done { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }

@@ -95,18 +95,18 @@ pub(super) fn run(args: &Args, config: &Config) -> ExitCode {
     }
     match runtime.block_on(rotate(args, config, domain)) {
         Ok(Ended::Rotated(Rotated { selector, since, old, is_earlier })) => {
-            println!("{domain}: the new key {selector} seals since {}", second(since));
+            say!("{domain}: the new key {selector} seals since {}", second(since));
             match old {
-                Some(old) => println!("{}", farewell(&old)),
-                None => println!("nothing is left to do about the old one"),
+                Some(old) => say!("{}", farewell(&old)),
+                None => say!("nothing is left to do about the old one"),
             }
             if is_earlier {
-                println!("nothing was done now; for another rotation within a day name the new --selector");
+                say!("nothing was done now; for another rotation within a day name the new --selector");
             }
             ExitCode::SUCCESS
         }
         Ok(Ended::Pending(awaits)) => {
-            println!("{}; then run this command again", wanted(awaits));
+            say!("{}; then run this command again", wanted(awaits));
             ExitCode::from(PENDING)
         }
         Err(RotateError::Mistakes(mistakes)) if !mistakes.is_empty() => {
@@ -130,7 +130,7 @@ async fn rotate(args: &Args, config: &Config, domain: &DomainName) -> Result<End
         edit: !args.no_edit,
         every: Duration::from_secs(args.every),
     };
-    Rotation::new(config, &path, domain, &wishes, &|line| println!("{line}"))?.run().await
+    Rotation::new(config, &path, domain, &wishes, &|line| say!("{line}"))?.run().await
 }
 
 /// A reload hands over no credential.
@@ -178,7 +178,7 @@ fn set_aside(args: &Args, config: &Config, domain: &DomainName) -> Result<(), St
         if !forgotten.map_err(|error| words(&error))? {
             return Err(format!("{selector} of {domain} is no old key whose record is waited for"));
         }
-        println!("{domain}: no more is said of {selector}");
+        say!("{domain}: no more is said of {selector}");
         return Ok(());
     }
     let all = file.read().map_err(|error| words(&error))?;
@@ -186,19 +186,19 @@ fn set_aside(args: &Args, config: &Config, domain: &DomainName) -> Result<(), St
         return Err(format!("no rotation of {domain} is under way"));
     };
     file.change(|all| all.end(domain.as_str())).map_err(|error| words(&error))?;
-    println!("{domain}: the rotation to {to} is given up; its key stays in {}", shown(key));
-    println!("take its record out of DNS, if it is there");
+    say!("{domain}: the rotation to {to} is given up; its key stays in {}", shown(key));
+    say!("take its record out of DNS, if it is there");
     Ok(())
 }
 
 async fn status(config: &Config) -> Result<(), String> {
     let rotations = RotationFile::new(&config.state).read().map_err(|error| error.to_string())?;
     if rotations.under_way.is_empty() && rotations.retired.is_empty() {
-        println!("no rotation is under way, and no old key is in DNS");
+        say!("no rotation is under way, and no old key is in DNS");
         return Ok(());
     }
     for under_way in &rotations.under_way {
-        println!("{}", progress(config, under_way));
+        say!("{}", progress(config, under_way));
     }
     let (_, dns) = Setup::read_for_verifying(config)
         .map_err(|mistakes| mistakes.first().map(ToString::to_string).unwrap_or_default())?;
@@ -209,7 +209,7 @@ async fn status(config: &Config) -> Result<(), String> {
             _ if reminder::is_due(old, Timestamp::now()) => reminder::words(old),
             _ => farewell(old),
         };
-        println!("{line}");
+        say!("{line}");
     }
     Ok(())
 }
