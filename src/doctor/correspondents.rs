@@ -9,10 +9,10 @@ use super::resolvers::Resolvers;
 use crate::dns;
 use crate::domain::{DomainName, Selector};
 use crate::seal::key::{KeyRecord, PublicKey};
-use crate::seal::knowledge::{Answer, Pin, Pins};
+use crate::seal::knowledge::{Answer, Pin, PinnedKey, Pins};
 use crate::seal::policy_record::PolicyRecord;
 use crate::setup::Setup;
-use crate::store::{Memories, PinFile};
+use crate::store::{self, Memories, PinFile};
 
 pub(super) async fn check(site: &Site, resolvers: &Resolvers, findings: &mut Vec<Finding>) {
     let mut pins = Pins::default();
@@ -24,8 +24,9 @@ pub(super) async fn check(site: &Site, resolvers: &Resolvers, findings: &mut Vec
     let mut pinned: Vec<(&DomainName, &Pin)> = pins.iter().collect();
     pinned.sort_by_key(|(domain, _)| *domain);
     for (domain, pin) in pinned {
-        let selectors = selectors(site, domain, pin);
-        let mut published = Published { keys: Vec::new(), roots: Vec::new(), failed: false };
+        let seen = seen(site, domain);
+        let selectors = selectors(pin, &seen);
+        let mut published = Published { seen, ..Published::default() };
         let Some(asked) = &resolvers.plain else {
             Subject::new(findings, "correspondent", domain.as_str())
                 .not_checked("whether what they publish agrees with the pin: no name server can be asked");
@@ -53,71 +54,154 @@ pub(super) async fn check(site: &Site, resolvers: &Resolvers, findings: &mut Vec
     }
 }
 
+/// The keys that a domain's seals were seen with; roots have no selector.
+fn seen(site: &Site, domain: &DomainName) -> Vec<(Option<Selector>, PublicKey)> {
+    let keys = Memories::open_to_read(&site.config.state).and_then(|memories| memories.keys(domain));
+    let selector = |key: &store::KeyRecord| if key.is_root { None } else { key.selector.parse().ok() };
+    keys.unwrap_or_default().iter().map(|key| (selector(key), key.key)).collect()
+}
+
 /// Under which selectors a domain may publish keys: those of the pins, and those of its seals that were seen.
-fn selectors(site: &Site, domain: &DomainName, pin: &Pin) -> BTreeSet<Selector> {
-    let seen = Memories::open_to_read(&site.config.state).and_then(|memories| memories.keys(domain));
-    let seen = seen.unwrap_or_default();
-    let seen = seen.iter().filter(|key| !key.is_root).filter_map(|key| key.selector.parse().ok());
+fn selectors(pin: &Pin, seen: &[(Option<Selector>, PublicKey)]) -> BTreeSet<Selector> {
+    let seen = seen.iter().filter_map(|(selector, _)| selector.clone());
     pin.keys.iter().filter_map(|key| key.selector.clone()).chain(seen).collect()
 }
 
 /// What a correspondent publishes.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Published {
     keys: Vec<(Selector, KeyRecord)>,
     roots: Vec<PublicKey>,
     failed: bool,
+    /// What was seen with their seals before.
+    seen: Vec<(Option<Selector>, PublicKey)>,
 }
 
-fn judge(subject: &mut Subject<'_>, pin: &Pin, published: &Published) {
-    let told = |key: &PublicKey| pin.fingerprints.iter().any(|told| told.is(&key.fingerprint()));
-    let is_pinned = |(selector, record): &&(Selector, KeyRecord)| {
-        record.key.as_ref().is_some_and(told)
-            || pin.keys.iter().any(|pinned| {
+/// What of it the pin covers.
+struct Compared<'a> {
+    pin: &'a Pin,
+    published: &'a Published,
+}
+
+impl Compared<'_> {
+    fn told(&self, key: &PublicKey) -> bool {
+        self.pin.fingerprints.iter().any(|told| told.is(&key.fingerprint()))
+    }
+
+    fn covers(&self, selector: &Selector, record: &KeyRecord) -> bool {
+        record.key.as_ref().is_some_and(|key| self.told(key))
+            || self.pin.keys.iter().any(|pinned| {
                 pinned.record.key == record.key && pinned.selector.as_ref().is_none_or(|own| own == selector)
             })
-    };
-    let is_pinned_root = |root: &&PublicKey| pin.roots.contains(root) || told(root);
-    let ask = "ask them by telephone, not by mail, and compare fingerprints; then waxseal keys pin, or waxseal keys forget --pin";
-    let agrees = published.keys.iter().any(|key| is_pinned(&key))
-        || published.roots.iter().any(|root| is_pinned_root(&root));
-    let is_rooted = !pin.roots.is_empty() || published.roots.iter().any(told);
-    let mut contradictions = Vec::new();
-    for (selector, record) in published.keys.iter().filter(|key| !is_pinned(key)) {
-        match record.key {
-            None => contradictions.push(format!("that the key under {selector} is revoked")),
-            // A root vouches for keys that nobody pinned.
-            Some(_) if is_rooted => {}
-            Some(key) => {
-                contradictions.push(format!("under {selector} another key, {}", key.fingerprint().digits()));
-            }
-        }
     }
+
+    fn covers_root(&self, root: &PublicKey) -> bool {
+        self.pin.roots.contains(root) || self.told(root)
+    }
+
+    /// Whether a root is pinned: it vouches for sealing keys that nobody pinned, so that other keys contradict nothing.
+    fn is_rooted(&self) -> bool {
+        let seen = self.published.seen.iter().filter(|(selector, _)| selector.is_none());
+        let mut roots = self.published.roots.iter().chain(seen.map(|(_, key)| key));
+        !self.pin.roots.is_empty() || roots.any(|root| self.told(root))
+    }
+
+    /// The live keys under selectors that the pin covers nothing of.
+    fn uncovered(&self) -> Vec<(&Selector, PublicKey)> {
+        let is_covered =
+            |own: &Selector| self.published.keys.iter().any(|(s, record)| s == own && self.covers(s, record));
+        let keys = self.published.keys.iter().filter(|(selector, _)| !is_covered(selector));
+        keys.filter_map(|(selector, record)| Some((selector, record.key?))).collect()
+    }
+
+    /// Selectors that say that a pinned key is revoked, where the pin says nothing of that.
+    fn revoked_pins(&self) -> Vec<&Selector> {
+        let revoked = self.published.keys.iter().filter(|(_, record)| record.key.is_none());
+        let revoked = revoked.filter(|(selector, record)| !self.covers(selector, record));
+        let is_pinned = |selector: &Selector| {
+            let was_there = |key: &PublicKey| {
+                self.published.seen.iter().any(|(s, seen)| s.as_ref() == Some(selector) && seen == key)
+            };
+            let has_told = || {
+                let mut seen = self.published.seen.iter().filter(|(s, _)| s.as_ref() == Some(selector));
+                seen.any(|(_, key)| self.told(key))
+            };
+            let is_it = |pinned: &PinnedKey| match (&pinned.selector, &pinned.record.key) {
+                (_, None) => false,
+                (Some(own), Some(_)) => own == selector,
+                (None, Some(key)) => was_there(key),
+            };
+            self.pin.keys.iter().any(is_it) || has_told()
+        };
+        revoked.map(|(selector, _)| selector).filter(|selector| is_pinned(selector)).collect()
+    }
+}
+
+const ASK: &str = "ask them by telephone, not by mail, and compare fingerprints; then waxseal keys pin, or waxseal keys forget --pin";
+
+fn judge(subject: &mut Subject<'_>, pin: &Pin, published: &Published) {
+    let compared = Compared { pin, published };
+    let revoked_pins = compared.revoked_pins();
+    for selector in &revoked_pins {
+        subject.warning(
+            format!("they revoked a key that you have pinned, that of {selector}: seals made with it may still pass here"),
+            "ask them by telephone, not by mail; then take that key out of the pin, or name its record with an empty p \
+             there: \"v=SEAL1; k=ed25519; p=\"",
+        );
+    }
+    let covers_live =
+        published.keys.iter().any(|(s, record)| record.key.is_some() && compared.covers(s, record));
+    let has_root = published.roots.iter().any(|root| compared.covers_root(root));
+    let is_rooted = compared.is_rooted();
+    let uncovered = if is_rooted { Vec::new() } else { compared.uncovered() };
+    // A selector is one key's: another key there is none that merely stands beside the pinned one.
+    let is_pinned_there = |selector: &Selector| {
+        let mut keys = pin.keys.iter();
+        keys.any(|pinned| pinned.record.key.is_some() && pinned.selector.as_ref() == Some(selector))
+    };
+    let says = |(selector, key): &(&Selector, PublicKey)| {
+        format!("under {selector} another key, {}", key.fingerprint().digits())
+    };
+    let (beside, against): (Vec<_>, Vec<_>) = uncovered
+        .iter()
+        .partition(|(selector, _)| (covers_live || published.failed) && !is_pinned_there(selector));
+    let mut contradictions: Vec<String> = against.into_iter().map(says).collect();
     if !pin.roots.is_empty()
         && let Some(root) = published.roots.first()
-        && !published.roots.iter().any(|root| is_pinned_root(&root))
+        && !has_root
     {
         contradictions.push(format!("another root, {}", root.fingerprint().digits()));
     }
+    let is_revocation_pinned =
+        published.keys.iter().any(|(s, record)| record.key.is_none() && compared.covers(s, record));
     // What was told by telephone may be the root's, which need not be published.
-    let is_only_told = pin.keys.is_empty() && pin.roots.is_empty() && !agrees;
-    let is_revoked = published.keys.iter().any(|(_, record)| record.key.is_none());
+    let is_only_told = pin.keys.is_empty() && pin.roots.is_empty() && !covers_live && !has_root;
     match () {
-        () if is_only_told && !is_revoked && !contradictions.is_empty() => subject.unknown(
+        () if is_only_told && !contradictions.is_empty() => subject.unknown(
             format!(
                 "whether they publish the same: {}; right if the fingerprint you were told is their root's",
                 contradictions.join("; ")
             ),
-            ask,
+            ASK,
         ),
         () if !contradictions.is_empty() => {
-            subject.warning(
-                format!("they publish what the pin contradicts: {}", contradictions.join("; ")),
-                ask,
-            );
+            let detail = format!("they publish what the pin contradicts: {}", contradictions.join("; "));
+            subject.warning(detail, ASK);
         }
         () if published.failed => subject.not_checked("no answer about what they publish now"),
-        () if agrees => subject.ok("they publish what is pinned"),
+        () if !revoked_pins.is_empty() => {}
+        () if covers_live && !beside.is_empty() => subject.ok(format!(
+            "they publish what is pinned; besides, {}, which is not believed here",
+            beside.into_iter().map(says).collect::<Vec<_>>().join("; ")
+        )),
+        () if covers_live || has_root || is_revocation_pinned => subject.ok("they publish what is pinned"),
+        () if is_rooted => subject.not_checked(
+            "whether they publish the same root: they publish none, and need not; seals bring its word with them",
+        ),
+        () if published.keys.iter().any(|(_, record)| record.key.is_none()) => subject.unknown(
+            "whether they publish the same: of the selectors that are known, they publish that the key is revoked",
+            ASK,
+        ),
         () => subject.not_checked(
             "whether they publish the same: no selector of theirs is known, or they publish nothing",
         ),
@@ -129,7 +213,6 @@ mod tests {
     use super::super::State;
     use super::*;
     use crate::seal::key::SealingKey;
-    use crate::seal::knowledge::PinnedKey;
 
     fn key(seed: u8) -> PublicKey {
         SealingKey::from_seed(&[seed; 32]).public()
@@ -139,38 +222,115 @@ mod tests {
         KeyRecord { key: seed.map(key), trial: false }
     }
 
+    /// Pins of keys by selector, `None` for a revocation.
+    fn by_keys(keys: &[(Option<&str>, Option<u8>)]) -> Pin {
+        let pinned = |(selector, seed): &(Option<&str>, Option<u8>)| PinnedKey {
+            selector: selector.map(|selector| selector.parse().unwrap()),
+            record: record(*seed),
+        };
+        Pin { keys: keys.iter().map(pinned).collect(), ..Pin::default() }
+    }
+
+    fn by_fingerprint(seed: u8) -> Pin {
+        let told = key(seed).fingerprint().digits().parse().unwrap();
+        Pin { fingerprints: vec![told], ..Pin::default() }
+    }
+
+    fn says(keys: &[(&str, Option<u8>)], roots: &[u8]) -> Published {
+        let keys = keys.iter().map(|(selector, seed)| (selector.parse().unwrap(), record(*seed)));
+        let roots = roots.iter().map(|seed| key(*seed));
+        Published { keys: keys.collect(), roots: roots.collect(), ..Published::default() }
+    }
+
+    /// Asserts how that is judged: each finding's state and a part of its words.
+    fn assert_judged(pin: &Pin, published: &Published, expected: &[(State, &str)]) {
+        let mut findings = Vec::new();
+        judge(&mut Subject::new(&mut findings, "", ""), pin, published);
+        let states: Vec<State> = findings.iter().map(|found| found.state).collect();
+        let wanted: Vec<State> = expected.iter().map(|(state, _)| *state).collect();
+        assert_eq!(states, wanted, "{pin:?} {published:?}: {findings:?}");
+        for (found, (_, words)) in findings.iter().zip(expected) {
+            assert!(found.detail.contains(words), "{words}: {findings:?}");
+        }
+    }
+
     #[test]
     fn tells_a_contradiction_from_silence() {
-        let selector = || "gate1".parse::<Selector>().unwrap();
-        let by_key =
-            Pin { keys: vec![PinnedKey { selector: None, record: record(Some(1)) }], ..Pin::default() };
+        let by_key = by_keys(&[(None, Some(1))]);
         let by_root = Pin { roots: vec![key(3)], ..Pin::default() };
-        let told = key(1).fingerprint().digits().parse().unwrap();
-        let by_fingerprint = Pin { fingerprints: vec![told], ..Pin::default() };
-        let says = |keys: &[Option<u8>], roots: &[u8]| Published {
-            keys: keys.iter().map(|seed| (selector(), record(*seed))).collect(),
-            roots: roots.iter().map(|seed| key(*seed)).collect(),
-            failed: false,
-        };
+        let told = by_fingerprint(1);
+        let one = |seed| says(&[("gate1", seed)], &[]);
         for (pin, published, state) in [
-            (&by_key, says(&[Some(1)], &[]), State::Ok),
-            (&by_key, says(&[Some(2)], &[]), State::Warning),
-            (&by_key, says(&[None], &[]), State::Warning),
+            (&by_key, one(Some(1)), State::Ok),
+            (&by_key, one(Some(2)), State::Warning),
+            (&by_key, one(None), State::NotChecked),
             (&by_key, says(&[], &[]), State::NotChecked),
             (&by_key, Published { failed: true, ..says(&[], &[]) }, State::NotChecked),
             (&by_key, says(&[], &[3]), State::NotChecked),
-            (&by_root, says(&[Some(2)], &[]), State::NotChecked),
-            (&by_root, says(&[Some(2)], &[3]), State::Ok),
-            (&by_root, says(&[Some(2)], &[4]), State::Warning),
-            (&by_root, says(&[None], &[3]), State::Warning),
-            (&by_fingerprint, says(&[Some(1)], &[]), State::Ok),
-            (&by_fingerprint, says(&[Some(2)], &[1]), State::Ok),
-            (&by_fingerprint, says(&[Some(2)], &[]), State::NotChecked),
-            (&by_fingerprint, says(&[None], &[]), State::Warning),
+            (&by_root, one(Some(2)), State::NotChecked),
+            (&by_root, says(&[("gate1", Some(2))], &[3]), State::Ok),
+            (&by_root, says(&[("gate1", Some(2))], &[4]), State::Warning),
+            (&by_root, says(&[("gate1", None)], &[3]), State::Ok),
+            (&told, one(Some(1)), State::Ok),
+            (&told, says(&[("gate1", Some(2))], &[1]), State::Ok),
+            (&told, one(Some(2)), State::NotChecked),
+            (&told, one(None), State::NotChecked),
         ] {
-            let mut findings = Vec::new();
-            judge(&mut Subject::new(&mut findings, "", ""), pin, &published);
-            assert_eq!(findings.iter().map(|found| found.state).collect::<Vec<_>>(), [state], "{findings:?}");
+            assert_judged(pin, &published, &[(state, "")]);
         }
+    }
+
+    #[test]
+    fn an_old_key_beside_the_pinned_new_one_contradicts_nothing() {
+        let both = says(&[("gate1", Some(1)), ("gate2", Some(2))], &[]);
+        assert_judged(
+            &by_keys(&[(Some("gate1"), Some(1)), (Some("gate2"), Some(2))]),
+            &both,
+            &[(State::Ok, "")],
+        );
+        assert_judged(
+            &by_keys(&[(Some("gate2"), Some(2))]),
+            &both,
+            &[(State::Ok, "under gate1 another key")],
+        );
+        assert_judged(&by_keys(&[(None, Some(2))]), &both, &[(State::Ok, "besides")]);
+        assert_judged(&by_fingerprint(2), &both, &[(State::Ok, "besides")]);
+        let old = says(&[("gate1", Some(1))], &[]);
+        let unheard = Published { failed: true, ..old };
+        assert_judged(&by_keys(&[(Some("gate2"), Some(2))]), &unheard, &[(State::NotChecked, "no answer")]);
+        // Another key in the place of a pinned one is something else.
+        let swapped = says(&[("gate1", Some(3)), ("gate2", Some(2))], &[]);
+        let pins = by_keys(&[(Some("gate1"), Some(1)), (Some("gate2"), Some(2))]);
+        assert_judged(&pins, &swapped, &[(State::Warning, "under gate1 another key")]);
+    }
+
+    #[test]
+    fn a_revoked_record_matters_where_its_key_is_pinned() {
+        let revoked = says(&[("gate1", None), ("gate2", Some(2))], &[]);
+        assert_judged(&by_keys(&[(Some("gate2"), Some(2))]), &revoked, &[(State::Ok, "what is pinned")]);
+        let pins_revocation = by_keys(&[(Some("gate1"), None), (Some("gate2"), Some(2))]);
+        assert_judged(&pins_revocation, &revoked, &[(State::Ok, "what is pinned")]);
+        let warned = [(State::Warning, "they revoked a key that you have pinned")];
+        let pins_both = by_keys(&[(Some("gate1"), Some(1)), (Some("gate2"), Some(2))]);
+        assert_judged(&pins_both, &revoked, &warned);
+        // Which key a selector had is remembered.
+        let seen = vec![(Some("gate1".parse().unwrap()), key(1))];
+        let remembered = Published { seen, ..revoked };
+        assert_judged(&by_fingerprint(1), &remembered, &[warned[0], (State::NotChecked, "another key")]);
+        assert_judged(&by_keys(&[(None, Some(1)), (None, Some(2))]), &remembered, &warned);
+        assert_judged(&by_keys(&[(None, Some(2))]), &remembered, &[(State::Ok, "what is pinned")]);
+    }
+
+    #[test]
+    fn a_pinned_root_proves_keys_that_nobody_pinned() {
+        let keys = [("gate1", None), ("gate2", Some(2)), ("gate3", Some(4))];
+        let by_root = Pin { roots: vec![key(3)], ..Pin::default() };
+        assert_judged(&by_root, &says(&keys, &[3]), &[(State::Ok, "")]);
+        assert_judged(&by_root, &says(&keys, &[]), &[(State::NotChecked, "the same root")]);
+        assert_judged(&by_fingerprint(3), &says(&keys, &[3]), &[(State::Ok, "")]);
+        let right_if = [(State::NotChecked, "right if")];
+        assert_judged(&by_fingerprint(3), &says(&keys, &[]), &right_if);
+        let seen = Published { seen: vec![(None, key(3))], ..says(&keys, &[]) };
+        assert_judged(&by_fingerprint(3), &seen, &[(State::NotChecked, "the same root")]);
     }
 }
