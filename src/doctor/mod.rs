@@ -17,6 +17,7 @@ pub mod probe;
 mod programs;
 mod records;
 mod resolvers;
+mod rotations;
 mod state_folder;
 mod user;
 
@@ -67,6 +68,7 @@ pub async fn examine(options: &Options) -> Vec<Finding> {
     clock::check(&site, &mut findings);
     let resolvers = resolvers::check(&site, &mut findings).await;
     records::check(&site, &resolvers, &mut findings).await;
+    rotations::check(&site, &resolvers, &mut findings).await;
     if site.verifies() {
         state_folder::check(&site, &mut findings);
         correspondents::check(&site, &resolvers, &mut findings).await;

@@ -62,13 +62,18 @@ pub fn is_due(old: &Retired, now: Timestamp) -> bool {
 
 /// What of an old key's record the resolvers see, nothing remembered of earlier answers.
 pub async fn remains(settings: &dns::Settings, old: &Retired) -> Remains {
-    let (Ok(domain), Ok(selector)) = (old.domain.parse(), old.selector.parse()) else {
-        return Remains::Nothing;
-    };
     if settings.servers.as_ref().is_some_and(Vec::is_empty) {
         return Remains::Unknown;
     }
-    judged(&Dns::new(settings.clone()).lookup(&domain, &selector).await, old.compromised)
+    remains_at(&Dns::new(settings.clone()), old).await
+}
+
+/// The same by way of who asks already.
+pub async fn remains_at(dns: &Dns, old: &Retired) -> Remains {
+    let (Ok(domain), Ok(selector)) = (old.domain.parse(), old.selector.parse()) else {
+        return Remains::Nothing;
+    };
+    judged(&dns.lookup(&domain, &selector).await, old.compromised)
 }
 
 fn judged(answer: &Answer<KeyRecord>, compromised: bool) -> Remains {

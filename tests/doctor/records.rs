@@ -291,3 +291,42 @@ fn a_pin_that_is_contradicted_is_a_warning() {
     knot.change("example.org", "");
     examine(&config).assert("correspondent", "example.org", "not-checked", "");
 }
+
+/// A stolen key is valid until its record says otherwise, and the record to publish is named.
+#[test]
+fn an_old_key_that_others_have_is_a_problem_until_it_is_revoked() {
+    let site = Site::new();
+    let ours = format!("gate1._attachment-seal TXT \"{}\"\n", site.record);
+    let old = |text: &str| format!("{ours}gate0._attachment-seal TXT \"{text}\"\n");
+    let stands = old(&other_record());
+    let zones = [Zone { name: "example.org", kind: Kind::Signed, lines: &stands }];
+    let Some(mut knot) = Knot::start(&zones) else { return };
+    let retired = |compromised: bool, remove_after: &str| {
+        let rotations = format!(
+            "{{\"retired\": [{{\"domain\": \"example.org\", \"selector\": \"gate0\", \"public\": \"\", \
+             \"since\": \"2026-01-01T00:00:00Z\", \"remove_after\": \"{remove_after}\", \"compromised\": {compromised}}}]}}"
+        );
+        fs::write(site.folder.path().join("state/rotations.json"), rotations).unwrap();
+    };
+    const OLD: &str = "gate0._attachment-seal.example.org.";
+    retired(true, "2026-01-01T00:00:00Z");
+    let findings = site.examine(&knot, "prefer");
+    let found = findings.assert("old-key", OLD, "problem", "not revoked");
+    let record = format!("{OLD} IN TXT \"v=SEAL1; k=ed25519; p=\"");
+    assert!(found["remedy"].as_str().unwrap().contains(&record), "{found}");
+    retired(false, "2026-01-01T00:00:00Z");
+    let findings = site.examine(&knot, "prefer");
+    let found = findings.assert("old-key", OLD, "warning", "no mail needs it");
+    assert_eq!(found["remedy"], format!("remove {OLD} from DNS"));
+    retired(false, "2199-01-01T00:00:00Z");
+    site.examine(&knot, "prefer").assert("old-key", OLD, "ok", "until 2199-01-01");
+
+    // Where the record is merely gone, those who remember the key believe it on.
+    retired(true, "2026-01-01T00:00:00Z");
+    knot.change("example.org", &ours);
+    site.examine(&knot, "prefer").assert("old-key", OLD, "problem", "not revoked");
+    knot.change("example.org", &old("v=SEAL1; k=ed25519; p="));
+    site.examine(&knot, "prefer").assert("old-key", OLD, "ok", "is revoked");
+    fs::write(site.folder.path().join("state/rotations.json"), "{").unwrap();
+    site.examine(&knot, "prefer").assert("rotation", "rotations.json", "problem", "nobody is reminded");
+}
