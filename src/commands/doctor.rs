@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use super::table::shown;
 use super::{ConfigArg, fail};
 use crate::doctor::probe::{self, Probe};
-use crate::doctor::{self, Finding, Options, State};
+use crate::doctor::{self, Finding, NOT_RUNNING, Options, State};
 
 /// Arguments of `doctor`.
 #[derive(Debug, clap::Args)]
@@ -100,7 +100,9 @@ fn for_people(findings: &[Finding]) -> String {
         (State::Ok, "ok"),
     ]
     .map(|(state, name)| format!("{name}: {}", count(state)));
-    text + "\n" + &counts.join(", ") + "\n"
+    let is_stopped = findings.iter().any(|finding| finding.detail == NOT_RUNNING);
+    let note = if is_stopped { "; the gateway does not run, at one address at least" } else { "" };
+    text + "\n" + &counts.join(", ") + note + "\n"
 }
 
 /// Columns of the longest state.

@@ -1,5 +1,7 @@
-//! The gateway's own word about itself, where `[admin]` has it tell one: `/ready`.
+//! The gateway's own word about itself, where `[admin]` has it tell one: `/ready`, and of `/metrics` what became of
+//! the last reload.
 
+use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 
@@ -7,13 +9,13 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
-use super::Site;
 use super::finding::{Finding, Subject};
 use super::listeners::PATIENCE;
+use super::{Site, gateway};
 use crate::config::ListenAddress;
 
 /// Most that is read of an answer, in octets.
-const MAX_ANSWER: u64 = 16 << 10;
+const MAX_ANSWER: u64 = 1 << 20;
 
 pub(super) async fn check(site: &Site, findings: &mut Vec<Finding>) {
     for address in &site.config.admin.listen {
@@ -22,17 +24,23 @@ pub(super) async fn check(site: &Site, findings: &mut Vec<Finding>) {
             subject.not_checked("port 0: the system chooses the port at each start");
             continue;
         }
-        match timeout(PATIENCE, ready(address)).await {
+        match timeout(PATIENCE, page(address, "/ready")).await {
             Ok(Ok(answer)) => judge(&mut subject, &answer),
-            Ok(Err(error)) => subject.unknown(format!("no answer: {error}"), "systemctl start waxseal"),
+            Ok(Err(error)) if matches!(error.kind(), ErrorKind::ConnectionRefused | ErrorKind::NotFound) => {
+                subject.warning(format!("no answer: {error}"), "systemctl start waxseal");
+            }
+            Ok(Err(error)) => subject.unknown(format!("no answer: {error}"), "sudo waxseal doctor"),
             Err(_) => {
                 subject.problem("no answer in time", "systemctl status waxseal, and journalctl -u waxseal");
             }
         }
+        if let Ok(Ok(metrics)) = timeout(PATIENCE, page(address, "/metrics")).await {
+            gateway::check_metrics(&metrics, findings);
+        }
     }
 }
 
-async fn ready(address: &ListenAddress) -> std::io::Result<String> {
+async fn page(address: &ListenAddress, path: &str) -> std::io::Result<String> {
     match address {
         ListenAddress::Tcp(address) => {
             let ip: IpAddr = match address.ip() {
@@ -40,14 +48,15 @@ async fn ready(address: &ListenAddress) -> std::io::Result<String> {
                 IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
                 IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
             };
-            asked(TcpStream::connect(SocketAddr::new(ip, address.port())).await?).await
+            asked(TcpStream::connect(SocketAddr::new(ip, address.port())).await?, path).await
         }
-        ListenAddress::Unix(path) => asked(UnixStream::connect(Path::new(path)).await?).await,
+        ListenAddress::Unix(socket) => asked(UnixStream::connect(Path::new(socket)).await?, path).await,
     }
 }
 
-async fn asked(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> std::io::Result<String> {
-    stream.write_all(b"GET /ready HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await?;
+async fn asked(mut stream: impl AsyncRead + AsyncWrite + Unpin, path: &str) -> std::io::Result<String> {
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
     let mut answer = Vec::new();
     stream.take(MAX_ANSWER).read_to_end(&mut answer).await?;
     Ok(String::from_utf8_lossy(&answer).into_owned())

@@ -18,6 +18,9 @@ use crate::smtp::{self, Address, Introduction, Reply};
 /// Longest wait for each answer.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
+/// What is found where no gateway runs.
+pub const NOT_RUNNING: &str = "nothing answers: the gateway does not run";
+
 pub(super) async fn check(site: &Site, findings: &mut Vec<Finding>) {
     for listener in &site.config.listeners {
         for address in &listener.listen {
@@ -99,7 +102,7 @@ fn failed(error: &RelayError, subject: &mut Subject<'_>) {
     };
     match kind {
         Some(ErrorKind::ConnectionRefused | ErrorKind::NotFound) => {
-            subject.unknown("nothing answers: the gateway does not run", "systemctl start waxseal");
+            subject.warning(NOT_RUNNING, "systemctl start waxseal");
         }
         Some(ErrorKind::PermissionDenied) => {
             subject.unknown("this user may not connect", "sudo waxseal doctor");

@@ -9,6 +9,7 @@ mod clock;
 mod configuration;
 mod correspondents;
 mod finding;
+mod gateway;
 mod listeners;
 mod next_hops;
 mod permissions;
@@ -24,6 +25,7 @@ mod user;
 use std::path::{Path, PathBuf};
 
 pub use self::finding::{Finding, State};
+pub use self::listeners::NOT_RUNNING;
 use self::user::User;
 use crate::clock::unix_time;
 use crate::config::{Config, ListenAddress, Listener, Mode};
@@ -74,6 +76,7 @@ pub async fn examine(options: &Options) -> Vec<Finding> {
         correspondents::check(&site, &resolvers, &mut findings).await;
     }
     certificates::check(&site, &mut findings);
+    gateway::check(&site, &mut findings);
     listeners::check(&site, &mut findings).await;
     admin::check(&site, &mut findings).await;
     next_hops::check(&site, &mut findings).await;

@@ -5,10 +5,10 @@ use std::io::Write;
 use std::net::TcpListener;
 use std::thread;
 
-use crate::examine;
 use crate::program::smtp::{Server, closed_port, free_port};
 use crate::program::tls::{Authority, Manner, TlsServer};
 use crate::program::{Config, folder, keygen, word};
+use crate::{ended, examine};
 
 /// The gateway, nobody, and somebody else on our port.
 #[test]
@@ -25,7 +25,9 @@ fn a_listener_is_known_by_its_greeting() {
         "",
     );
     let nobody = examine(&config.write());
-    nobody.assert("listener", "inbound", "not-checked", "does not run");
+    nobody.assert("listener", "inbound", "warning", "does not run");
+    let people = ended(&config.write(), &[]);
+    assert!(people.text().lines().last().unwrap().contains("the gateway does not run"), "{people:?}");
 
     let gateway = config.start();
     let findings = examine(&gateway.config);
@@ -201,7 +203,61 @@ fn the_gateway_is_asked_how_it_is() {
     let config = Config::new(folder.path(), "mx.partner.example")
         .listener("inbound", "verify", server.address, "")
         .and(&format!("[admin]\nlisten = [\"{admin}\"]"));
-    examine(&config.write()).assert("admin", "127.0.0.1", "not-checked", "refused");
+    examine(&config.write()).assert("admin", "127.0.0.1", "warning", "refused");
     let gateway = config.start();
-    examine(&gateway.config).assert("admin", "127.0.0.1", "ok", "every listener");
+    let findings = examine(&gateway.config);
+    findings.assert("admin", "127.0.0.1", "ok", "every listener");
+    assert!(findings.of("reload", "").is_empty(), "{}", findings.shown());
+    // The mistake need not be there any more, nor be one that can be seen from here.
+    let text = fs::read_to_string(&gateway.config).unwrap();
+    fs::write(&gateway.config, "hostname = 1").unwrap();
+    gateway.signal("HUP");
+    gateway.await_log("the old one stays in force");
+    fs::write(&gateway.config, text).unwrap();
+    examine(&gateway.config).assert("reload", "gateway", "problem", "refused the last configuration");
+}
+
+/// A refused reload, where what is on disk seems right, and where it cannot all be read.
+#[test]
+fn a_refused_reload_is_a_problem() {
+    let folder = folder();
+    fs::create_dir(folder.path().join("state")).unwrap();
+    let key = folder.path().join("gate1.pem");
+    keygen(&key);
+    let next_hop = Server::taking_all();
+    let gateway = Config::new(folder.path(), "gate.example.org")
+        .listener("outbound", "seal", next_hop.address, "")
+        .sealing_with(&key)
+        .start();
+    examine(&gateway.config).assert("reload", "gateway", "ok", "took");
+    let text = fs::read_to_string(&gateway.config).unwrap();
+    fs::write(&gateway.config, text.replace(word(&key), "credential:gate1.pem")).unwrap();
+    gateway.signal("HUP");
+    gateway.await_log("the old one stays in force");
+    let findings = examine(&gateway.config);
+    findings.assert("configuration", "key", "not-checked", "$CREDENTIALS_DIRECTORY");
+    findings.assert("reload", "gateway", "problem", "refused the last configuration");
+    fs::write(&gateway.config, &text).unwrap();
+    examine(&gateway.config).assert("reload", "gateway", "problem", "refused the last configuration");
+    gateway.signal("HUP");
+    gateway.await_log("configuration reloaded");
+    examine(&gateway.config).assert("reload", "gateway", "ok", "took");
+}
+
+/// Who forgets that the gateway only observes is not protected.
+#[test]
+fn a_policy_that_holds_nothing_is_a_warning() {
+    let folder = folder();
+    fs::create_dir(folder.path().join("state")).unwrap();
+    let config = |more: &str| {
+        Config::new(folder.path(), "mx.partner.example")
+            .listener("inbound", "verify", closed_port(), "")
+            .and(more)
+            .write()
+    };
+    assert!(examine(&config("")).of("policy", "").is_empty());
+    let all = examine(&config("[policy]\nmode = \"observe\""));
+    all.assert("policy", "[policy]", "warning", "reports only, and holds nothing");
+    let some = examine(&config("[[policy.for]]\ncorrespondents = [\"example.org\"]\nmode = \"observe\""));
+    some.assert("policy", "[policy]", "warning", "in 1 of [[policy.for]]");
 }
