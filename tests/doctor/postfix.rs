@@ -74,13 +74,13 @@ fn examine(gateway: &Gateway, postfix: &Path) -> Findings {
     run(&gateway.config, &["--postfix", word(postfix)])
 }
 
-/// Carries out the command that a remedy begins with, but for the reload of a Postfix that does not run.
+/// Carries out the commands that a remedy is, but for the reload of a Postfix that does not run.
 fn carry_out(remedy: &str) {
-    let command =
-        remedy.split_once(": postconf").map_or(remedy, |(_, rest)| &remedy[remedy.len() - rest.len() - 8..]);
-    let command = command.split(" && ").next().unwrap();
-    let done = Command::new("sh").args(["-c", command]).output().unwrap();
-    assert!(done.status.success(), "{command}: {done:?}");
+    let commands = remedy.split(" (").next().unwrap();
+    for command in commands.split(" && ").filter(|command| !command.ends_with(" reload")) {
+        let done = Command::new("sh").args(["-c", command]).output().unwrap();
+        assert!(done.status.success(), "{command}: {done:?}");
+    }
 }
 
 /// Each sick setting is found, no more than that, and its remedy heals it.
@@ -117,7 +117,7 @@ fn each_harmful_setting_is_found_and_its_remedy_heals_it() {
         (format!("smtp_generic_maps = {maps}"), "", "smtp_generic_maps rewrites"),
         (format!("smtp_header_checks = {checks}"), "/^Date:/ IGNORE", "smtp_header_checks changes"),
         ("content_filter = scan:[127.0.0.1]:10024".to_owned(), "", "another filter"),
-        (format!("content_filter = scan:[127.0.0.1]:{}", site.listen.port()), "", "in circles"),
+        (format!("content_filter = relay:[127.0.0.1]:{}", site.listen.port()), "", "in circles"),
         ("message_drop_headers = date, bcc".to_owned(), "", "takes the field date off"),
         ("message_strip_characters = \\0x".to_owned(), "", "takes octets out"),
         ("smtp_line_length_limit = 200".to_owned(), "", "breaks long lines"),
@@ -159,11 +159,25 @@ fn mail_that_goes_beside_the_gateway_is_noticed() {
     let pickup = "pickup unix n - n 60 1 pickup\n";
     let postfix = site.written(&format!("{submission}{sealed}{unsealed}{pickup}"), "");
     let findings = examine(&gateway, &postfix);
-    findings.assert("postfix", subject, "warning", "`sendmail` is not sealed");
+    let found = findings.assert("postfix", subject, "warning", "`sendmail` is not sealed");
+    carry_out(found["remedy"].as_str().unwrap());
+    let healed = examine(&gateway, &postfix);
+    assert!(!healed.shown().contains("`sendmail` is not sealed"), "{}", healed.shown());
+    assert!(!healed.shown().contains("no transport"), "{}", healed.shown());
     let found = findings.assert("postfix", subject, "warning", "send mail that is not sealed");
     carry_out(found["remedy"].as_str().unwrap());
     let findings = examine(&gateway, &postfix);
     assert!(!findings.shown().contains("send mail that is not sealed"), "{}", findings.shown());
+    // A filter without its transport, which mail waits for.
+    let filtered = format!(
+        "pickup unix n - n 60 1 pickup -o content_filter=waxseal:[127.0.0.1]:{}\n",
+        site.listen.port()
+    );
+    let postfix = site.written(&format!("{submission}{sealed}{filtered}"), "");
+    let findings = examine(&gateway, &postfix);
+    let found = findings.assert("postfix", subject, "problem", "no transport `waxseal`");
+    carry_out(found["remedy"].as_str().unwrap());
+    examine(&gateway, &postfix).assert("postfix", subject, "ok", "none of its settings");
     let nobody = examine(&gateway, &site.written(&sealed, ""));
     nobody.assert("postfix", subject, "not-checked", "nothing in main.cf or master.cf leads there");
     // A Postfix that has nothing to do with the gateway says nothing about it.

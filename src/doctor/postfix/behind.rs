@@ -12,6 +12,9 @@ const LONGEST_FIELD: u64 = 102_400;
 /// The longest line that SMTP allows (RFC 5321 §4.5.3.1.6), in octets, without its CR LF.
 const LONGEST_LINE: u64 = 998;
 
+/// The transport of deploy/postfix/submission/master-content-filter.cf.
+const TRANSPORT: &str = "waxseal";
+
 /// One look at Postfix.
 pub(super) struct Look<'a> {
     pub(super) settings: &'a Settings,
@@ -264,14 +267,54 @@ impl Look<'_> {
         }
         let pickup = self.settings.services.iter().find(|service| service.program == "pickup");
         if let Some(pickup) = pickup.filter(|pickup| !is_sealed(pickup)) {
+            let set = self.set(&pickup.id(), "content_filter", &format!("{TRANSPORT}:[127.0.0.1]:{port}"));
             subject.warning(
                 "mail that programs on this machine hand in by `sendmail` is not sealed",
-                format!(
-                    "with the transport `waxseal` of deploy/postfix/submission/master-content-filter.cf: {}",
-                    self.set(&pickup.id(), "content_filter", &format!("waxseal:[127.0.0.1]:{port}"))
-                ),
+                // Without its transport that mail would not leave at all.
+                if self.has_transport(TRANSPORT) {
+                    set
+                } else {
+                    format!("{} && {set}", self.make_transport(TRANSPORT))
+                },
             );
         }
+    }
+
+    /// Transports that lead mail to a listener on this port, and that master.cf has not: such mail stays in the queue.
+    pub(super) fn transports(&self, port: u16, subject: &mut Subject<'_>) {
+        let takes = |service: &&Service| ["smtpd", "pickup", "qmqpd"].contains(&service.program.as_str());
+        let services = self.settings.services.iter().filter(takes);
+        let filters =
+            services.map(|service| ("content_filter", self.settings.of(&service.id(), "content_filter")));
+        let default = ("default_transport", self.settings.main("default_transport"));
+        let mut said = Vec::new();
+        for (parameter, value) in filters.chain([default]).filter(|(_, value)| ends_in_port(value, port)) {
+            let Some((transport, _)) = value.split_once(':') else { continue };
+            if self.has_transport(transport) || said.contains(&transport) {
+                continue;
+            }
+            said.push(transport);
+            subject.problem(
+                format!(
+                    "{parameter} = {value}, but master.cf has no transport `{transport}`: that mail stays in the queue \
+                     (\"mail transport unavailable\")"
+                ),
+                format!("{} && {} reload", self.make_transport(transport), self.postfix()),
+            );
+        }
+    }
+
+    fn has_transport(&self, name: &str) -> bool {
+        self.settings.services.iter().any(|service| service.name == name && service.kind == "unix")
+    }
+
+    /// As deploy/postfix/submission/master-content-filter.cf has it.
+    fn make_transport(&self, name: &str) -> String {
+        format!(
+            "{} -M '{name}/unix={name} unix - - n - 20 smtp -o syslog_name=postfix/{name} -o smtp_tls_security_level=none \
+             -o smtp_send_xforward_command=yes -o smtp_data_done_timeout=600s'",
+            self.postconf
+        )
     }
 
     fn set(&self, service: &str, parameter: &str, value: &str) -> String {

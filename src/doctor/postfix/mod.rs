@@ -46,6 +46,9 @@ pub(super) fn check(site: &Site, folder: Option<&Path>, findings: &mut Vec<Findi
         let name = format!("Postfix behind {}", listener.name);
         let before = findings.len();
         let mut subject = Subject::new(findings, "postfix", name);
+        if let Some(port) = port(listener) {
+            look.transports(port, &mut subject);
+        }
         match (smtpd_of(&settings, listener), listener.mode) {
             (Some(smtpd), Mode::Seal) => {
                 look.behind_the_seal(smtpd, &mut subject);
