@@ -9,6 +9,9 @@ use hickory_resolver::proto::rr::{Name, RecordType};
 /// What proofs are made of.
 const PROOFS: [RecordType; 3] = [RecordType::DNSKEY, RecordType::DS, RecordType::NS];
 
+/// Most names above one that are looked at, the highest ones: a stranger may have named it, and each costs three questions.
+const MAX_NAMES: usize = 16;
+
 /// Whether every question that a proof for `name` may need is answered now, whatever the answer. `resolver` must not
 /// validate.
 pub(super) async fn answers(resolver: &TokioResolver, name: &Name) -> bool {
@@ -16,7 +19,8 @@ pub(super) async fn answers(resolver: &TokioResolver, name: &Name) -> bool {
     while let Some(last) = names.last().filter(|last| !last.is_root()) {
         names.push(last.base_name());
     }
-    let questions = names.iter().flat_map(|name| PROOFS.map(|record_type| (name, record_type)));
+    let questions =
+        names.iter().rev().take(MAX_NAMES).flat_map(|name| PROOFS.map(|record_type| (name, record_type)));
     let answered = questions.map(async |(name, record_type)| {
         let answer = resolver.lookup(name.clone(), record_type).await;
         matches!(answer, Ok(_) | Err(NetError::Dns(DnsError::NoRecordsFound(_))))
