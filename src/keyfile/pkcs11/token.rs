@@ -31,7 +31,7 @@ const CURVE: [&[u8]; 2] = [b"\x06\x03\x2b\x65\x70", b"\x13\x0cedwards25519"];
 /// A module, what is open through it, and what must not be tried again.
 pub(super) struct Tokens {
     path: PathBuf,
-    library: Option<Pkcs11>,
+    module: Option<Pkcs11>,
     begun: Option<Instant>,
     open: HashMap<KeyName, OpenKey>,
     /// PINs that a token refused, with the token.
@@ -46,7 +46,7 @@ struct OpenKey {
 impl Tokens {
     /// Of a module that is not loaded yet.
     pub(super) fn new(path: PathBuf) -> Self {
-        Self { path, library: None, begun: None, open: HashMap::new(), refused: Vec::new() }
+        Self { path, module: None, begun: None, open: HashMap::new(), refused: Vec::new() }
     }
 
     /// Closes all sessions, so that all is opened anew.
@@ -97,7 +97,7 @@ impl Tokens {
             }
         };
         let (slot, info) = self.slot(&uri.key)?;
-        let session = self.library()?.open_rw_session(slot)?;
+        let session = self.module()?.open_rw_session(slot)?;
         self.log_in(&session, &info, uri, Caution::ByHand)?;
         for name in [Attribute::Label(label.clone()), Attribute::Id(id.clone())] {
             if !session.find_objects(&[name])?.is_empty() {
@@ -135,38 +135,38 @@ impl Tokens {
         self.open(uri, Caution::ByHand)
     }
 
-    fn library(&mut self) -> Result<Pkcs11, TokenError> {
-        if let Some(library) = &self.library {
-            return Ok(library.clone());
+    fn module(&mut self) -> Result<Pkcs11, TokenError> {
+        if let Some(module) = &self.module {
+            return Ok(module.clone());
         }
-        let library = Pkcs11::new(&self.path)
+        let module = Pkcs11::new(&self.path)
             .map_err(|error| TokenError::Module { path: self.path.clone(), error: Box::new(error) })?;
-        begin(&library)?;
+        begin(&module)?;
         self.begun = Some(Instant::now());
-        self.library = Some(library.clone());
-        Ok(library)
+        self.module = Some(module.clone());
+        Ok(module)
     }
 
     /// Begins the module anew, and says whether it did.
     fn renew(&mut self) -> Result<bool, TokenError> {
-        let Some(library) = self.library.clone() else { return Ok(false) };
+        let Some(module) = self.module.clone() else { return Ok(false) };
         if self.begun.is_some_and(|begun| begun.elapsed() < RENEWAL) {
             return Ok(false);
         }
         self.forget();
         // If it could not end, beginning tells.
-        let _ = library.clone().finalize();
+        let _ = module.clone().finalize();
         self.begun = Some(Instant::now());
-        begin(&library)?;
+        begin(&module)?;
         Ok(true)
     }
 
     fn slot(&mut self, name: &KeyName) -> Result<(Slot, TokenInfo), TokenError> {
-        let library = self.library()?;
+        let module = self.module()?;
         let (mut found, mut others) = (Vec::new(), Vec::new());
-        for slot in library.get_slots_with_token()? {
+        for slot in module.get_slots_with_token()? {
             // A token that is just being taken out is none.
-            let Ok(info) = library.get_token_info(slot) else { continue };
+            let Ok(info) = module.get_token_info(slot) else { continue };
             if !info.token_initialized() {
                 continue;
             }
@@ -192,7 +192,7 @@ impl Tokens {
     fn find(&mut self, uri: &Uri, caution: Caution) -> Result<(OpenKey, PublicKey), TokenError> {
         let (slot, info) = self.slot(&uri.key)?;
         // It is closed by hand: one that was lost cannot be, which is no news.
-        let session = self.library()?.open_ro_session_no_drop(slot)?;
+        let session = self.module()?.open_ro_session_no_drop(slot)?;
         let found = self.log_in(&session, &info, uri, caution).and_then(|()| find_key(&session, &uri.key));
         match found {
             Ok((key, public)) => Ok((OpenKey { session, key }, public)),
@@ -253,8 +253,8 @@ impl OpenKey {
     }
 }
 
-fn begin(library: &Pkcs11) -> Result<(), TokenError> {
-    match library.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)) {
+fn begin(module: &Pkcs11) -> Result<(), TokenError> {
+    match module.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)) {
         Ok(()) | Err(Error::Pkcs11(RvError::CryptokiAlreadyInitialized, Function::Initialize)) => Ok(()),
         Err(error) => Err(error.into()),
     }
