@@ -357,19 +357,6 @@ mod tests {
         assert_eq!(observing.ruling(&verification(Verdict::Pass), &[], &[]), pass);
     }
 
-    const ALL: [Verdict; 10] = [
-        Verdict::Pass,
-        Verdict::None,
-        Verdict::Missing,
-        FAIL,
-        Verdict::Ambiguous,
-        Verdict::Unaligned,
-        Verdict::Expired,
-        Verdict::UnknownKey,
-        Verdict::KeyChanged,
-        Verdict::Temperror,
-    ];
-
     /// An observer acts on nothing at all, and reports just what would have been done.
     #[test]
     fn an_observer_reports_what_enforcing_would_do() {
@@ -380,7 +367,7 @@ mod tests {
         for policy in [Policy::default(), strict] {
             let mut observing = policy.clone();
             observing.choices.mode = Mode::Observe;
-            for verdict in ALL {
+            for verdict in Verdict::EACH {
                 for known in [None, Some(Ground::Memory), Some(Ground::Policy)] {
                     for published in [None, Some(Request::None), Some(Request::Reject)] {
                         let found = Verification { published, ..Verification::new(verdict, known) };

@@ -51,6 +51,20 @@ pub enum Reason {
 }
 
 impl Verdict {
+    /// One for each word; of `fail` with one of its reasons.
+    pub const EACH: [Self; 10] = [
+        Self::Pass,
+        Self::None,
+        Self::Missing,
+        Self::Fail(Reason::Attachments),
+        Self::Ambiguous,
+        Self::Unaligned,
+        Self::Expired,
+        Self::UnknownKey,
+        Self::KeyChanged,
+        Self::Temperror,
+    ];
+
     /// The word that results use.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -20,7 +20,7 @@ use prometheus_client::registry::Registry;
 pub use self::labels::{
     LookupResult, MessageRefusal, NextHopFailure, Record, Replier, ReplyClass, SessionRefusal,
 };
-use crate::verdict::{Reason, Verdict};
+use crate::verdict::Verdict;
 
 /// Upper ends of the classes that times are counted in, in seconds.
 const SECONDS: [f64; 14] =
@@ -32,20 +32,6 @@ const OCTETS: [f64; 8] =
 
 /// The mode whose listeners have verdicts.
 const VERIFYING: &str = "verify";
-
-/// A verdict for each word; the reason of one that has any does not matter.
-const VERDICTS: [Verdict; 10] = [
-    Verdict::Pass,
-    Verdict::None,
-    Verdict::Missing,
-    Verdict::Fail(Reason::Attachments),
-    Verdict::Ambiguous,
-    Verdict::Unaligned,
-    Verdict::Expired,
-    Verdict::UnknownKey,
-    Verdict::KeyChanged,
-    Verdict::Temperror,
-];
 
 type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
 
@@ -133,7 +119,7 @@ impl Metrics {
             begin_all(&self.messages_refused, listener, MessageRefusal::ALL);
             begin_all(&self.next_hop_failures, listener, NextHopFailure::ALL);
             begin_all(&self.sessions_refused, listener, SessionRefusal::ALL);
-            for verdict in VERDICTS.iter().filter(|_| *mode == VERIFYING) {
+            for verdict in Verdict::EACH.iter().filter(|_| *mode == VERIFYING) {
                 let labels = VerdictLabels { listener: listener.clone(), verdict: verdict.as_str() };
                 drop(self.verdicts.get_or_create(&labels));
             }
