@@ -17,7 +17,7 @@ use jiff::tz::TimeZone;
 use program::site::{RECIPIENT, SENDER, Site, plain};
 use program::smtp::{Client, Server, closed_port, connected};
 use program::tls::Authority;
-use program::{Gateway, letter, wait_for, waxseal, waxseal_in, word};
+use program::{Config, Gateway, letter, wait_for, waxseal, waxseal_in, word};
 
 const ADMIN: &str = "[admin]\nlisten = [\"127.0.0.1:0\"]";
 
@@ -87,15 +87,16 @@ fn names(server: SocketAddr) -> BTreeSet<String> {
     types.map(|line| line.split(' ').next().unwrap().to_owned()).collect()
 }
 
+/// A gateway that verifies and seals, and tells of it.
+fn of_both_modes(site: &Site) -> Config {
+    let verifying = site.verifying("");
+    verifying.listener("outbound", "seal", site.next_hop.address, "").sealing_with(&site.key).and(ADMIN)
+}
+
 #[test]
 fn mail_is_counted() {
     let site = Site::new();
-    let gateway = site
-        .verifying("")
-        .listener("outbound", "seal", site.next_hop.address, "")
-        .sealing_with(&site.key)
-        .and(ADMIN)
-        .start();
+    let gateway = of_both_modes(&site).start();
     let admin = admin(&gateway);
     // A series that is not there before its first event is no increase to Prometheus.
     for series in [
@@ -225,12 +226,7 @@ fn who_drains_is_alive_and_not_ready() {
 #[test]
 fn who_cannot_hold_mail_is_not_ready() {
     let site = Site::new();
-    let gateway = site
-        .verifying("")
-        .listener("outbound", "seal", site.next_hop.address, "")
-        .sealing_with(&site.key)
-        .and(ADMIN)
-        .start();
+    let gateway = of_both_modes(&site).start();
     let admin = admin(&gateway);
     let tmp = site.folder.path().join("state/quarantine/tmp");
     fs::remove_dir(&tmp).unwrap();
