@@ -9,6 +9,11 @@ pub fn unix_time() -> Option<u64> {
     SystemTime::now().duration_since(UNIX_EPOCH).ok().map(|since| since.as_secs())
 }
 
+/// A moment in Unix seconds, as a date and time; 1970 for one beyond all calendars.
+pub fn moment(seconds: u64) -> Timestamp {
+    i64::try_from(seconds).ok().and_then(|seconds| Timestamp::from_second(seconds).ok()).unwrap_or_default()
+}
+
 /// A moment for people, in whole seconds of UTC (RFC 3339).
 pub fn second(moment: Timestamp) -> String {
     moment.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()

@@ -5,12 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use jiff::Timestamp;
 use tokio::sync::{Notify, watch};
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{error, info, warn};
 
-use crate::clock::unix_time;
+use crate::clock::{moment, unix_time};
 use crate::gateway::Running;
 use crate::notify::Notice;
 use crate::rotation::reminder::remind;
@@ -77,8 +76,7 @@ pub fn say(running: &Running, alert: bool) {
 
 fn words(sealer: &Sealer, life: Life) -> String {
     let (domain, selector) = (&sealer.domain, &sealer.selector);
-    let ends =
-        i64::try_from(life.ends).ok().and_then(|ends| Timestamp::from_second(ends).ok()).unwrap_or_default();
+    let ends = moment(life.ends);
     if life.left == 0 {
         return format!(
             "no delegation of {selector} for {domain} holds now (the last ends {ends}): mail of {domain} is put off with \

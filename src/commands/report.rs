@@ -2,12 +2,11 @@
 
 use std::process::ExitCode;
 
-use jiff::Timestamp;
 use serde::Serialize;
 
 use super::table::{self, shown};
 use super::{ConfigArg, FAILED, check_config, fail};
-use crate::clock::unix_time;
+use crate::clock::{moment, unix_time};
 use crate::config;
 use crate::store::{Count, Judged, Judgements, Period};
 
@@ -153,6 +152,5 @@ fn paragraph(message: &Judged) -> String {
 }
 
 fn time(seconds: u64) -> String {
-    let time = i64::try_from(seconds).ok().and_then(|seconds| Timestamp::from_second(seconds).ok());
-    time.unwrap_or_default().to_string()
+    moment(seconds).to_string()
 }

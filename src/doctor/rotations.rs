@@ -7,6 +7,7 @@ use super::Site;
 use super::finding::{Finding, Subject, chain};
 use super::resolvers::Resolvers;
 use super::user::User;
+use crate::clock::moment;
 use crate::rotation::reminder::{self, Remains};
 use crate::store::{Retired, RotationFile, UnderWay};
 
@@ -33,7 +34,7 @@ pub(super) async fn check(site: &Site, resolvers: &Resolvers, findings: &mut Vec
             return;
         }
     };
-    let now = Timestamp::from_second(i64::try_from(site.now).unwrap_or_default()).unwrap_or_default();
+    let now = moment(site.now);
     for rotation in &rotations.under_way {
         let subject = format!("rotation of {} from {} to {}", rotation.domain, rotation.from, rotation.to);
         let seals_new = site

@@ -1,11 +1,10 @@
 //! `waxseal keys list`: what is pinned and what is remembered.
 
-use jiff::Timestamp;
 use serde::Serialize;
 
 use super::super::ConfigArg;
 use super::super::table::shown;
-use crate::clock::unix_time;
+use crate::clock::{moment, unix_time};
 use crate::config::Config;
 use crate::domain::DomainName;
 use crate::seal::fingerprint::Told;
@@ -189,8 +188,7 @@ impl MemoryLine {
 }
 
 fn time(seconds: u64) -> String {
-    let time = i64::try_from(seconds).ok().and_then(|seconds| Timestamp::from_second(seconds).ok());
-    time.unwrap_or_default().to_string()
+    moment(seconds).to_string()
 }
 
 fn print(line: &Line) {

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use encodify::base64;
 
+use crate::clock::moment;
 use crate::domain::DomainName;
 
 /// What every probe's id stands behind.
@@ -32,8 +33,7 @@ impl Letter {
     /// The message as it goes over the wire.
     pub(super) fn message(&self) -> Vec<u8> {
         let Self { id, from, domain, to, .. } = self;
-        let made = i64::try_from(self.made).ok().and_then(|made| jiff::Timestamp::from_second(made).ok());
-        let date = made.unwrap_or_default().strftime("%a, %d %b %Y %H:%M:%S +0000");
+        let date = moment(self.made).strftime("%a, %d %b %Y %H:%M:%S +0000");
         let (text_encoding, text) = self.encoded(&text(id));
         let (table_encoding, table) = self.encoded(&table());
         let (mixed, alternative, related) = (format!("=_m_{id}"), format!("=_a_{id}"), format!("=_r_{id}"));
@@ -97,9 +97,8 @@ pub(super) fn id_in(message: &[u8]) -> Option<String> {
 
 /// An id for a probe made at a time in Unix seconds.
 pub(super) fn new_id(made: u64, chance: [u8; 3]) -> String {
-    let time = i64::try_from(made).ok().and_then(|made| jiff::Timestamp::from_second(made).ok());
     let [a, b, c] = chance;
-    format!("{}-{a:02x}{b:02x}{c:02x}", time.unwrap_or_default().strftime("%Y%m%dT%H%M%S"))
+    format!("{}-{a:02x}{b:02x}{c:02x}", moment(made).strftime("%Y%m%dT%H%M%S"))
 }
 
 /// Umlauts, blanks at line ends, a line of nearly the greatest length, lines that begin with `From ` and with dots.
