@@ -10,20 +10,20 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
+use attachment_seal::message::body::ArrivingBody;
+use attachment_seal::message::header::HeaderSection;
+use attachment_seal::mime;
+use attachment_seal::seal::key::{KeyRecord, SealingKey};
+use attachment_seal::seal::knowledge::{Knowledge, Pin, PinnedKey, Pins};
+use attachment_seal::seal::message::Message;
+use attachment_seal::seal::sign::{DEFAULT_LIFETIME, Moment, Sealer, seal};
+use attachment_seal::verdict::verify::verify;
+use attachment_seal::verdict::{State, Verdict};
 use criterion::measurement::WallTime;
 use criterion::{
     BatchSize, BenchmarkGroup, Criterion, SamplingMode, Throughput, criterion_group, criterion_main,
 };
 use encodify::base64;
-use waxseal::header::HeaderSection;
-use waxseal::mime;
-use waxseal::seal::body::ArrivingBody;
-use waxseal::seal::key::{KeyRecord, SealingKey};
-use waxseal::seal::knowledge::{Knowledge, Pin, PinnedKey, Pins};
-use waxseal::seal::message::Message;
-use waxseal::seal::sign::{DEFAULT_LIFETIME, Moment, Sealer, seal};
-use waxseal::seal::verify::verify;
-use waxseal::verdict::{State, Verdict};
 
 const NOW: u64 = 1_795_392_000;
 

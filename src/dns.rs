@@ -1,4 +1,4 @@
-//! Key and policy records from DNS (SEAL.md §7 and §8), DNSSEC-proved where that is wanted. With the files of its
+//! Key and policy records from DNS (SPEC.md §9 and §10), DNSSEC-proved where that is wanted. With the files of its
 //! folder the only one that names hickory.
 //!
 //! Four things are never confused: an answer that DNSSEC proves, one that nothing proves, one whose proof is wrong, and
@@ -11,6 +11,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use attachment_seal::domain::{DomainName, Selector};
+use attachment_seal::seal::key::KeyRecord;
+use attachment_seal::seal::knowledge::{Answer, Failure};
+use attachment_seal::seal::policy_record::PolicyRecord;
 use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{
     ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts,
@@ -24,11 +28,7 @@ use thiserror::Error;
 use tracing::{debug, warn};
 
 use self::cache::{Cache, Heard};
-use crate::domain::{DomainName, Selector};
 use crate::lookup::LookupKey;
-use crate::seal::key::KeyRecord;
-use crate::seal::knowledge::{Answer, Failure};
-use crate::seal::policy_record::PolicyRecord;
 
 mod cache;
 mod chain;

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use attachment_seal::seal::delegation::Life;
+use attachment_seal::seal::sign::Sealer;
 use tokio::sync::{Notify, watch};
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{error, info, warn};
@@ -13,8 +15,6 @@ use crate::clock::{moment, unix_time};
 use crate::gateway::Running;
 use crate::notify::Notice;
 use crate::rotation::reminder::remind;
-use crate::seal::delegation::Life;
-use crate::seal::sign::Sealer;
 
 /// Between two looks.
 const PAUSE: Duration = Duration::from_secs(6 * 3600);

@@ -10,14 +10,13 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use attachment_seal::domain::{DomainName, Selector};
+use attachment_seal::seal::delegation::Delegation;
+use attachment_seal::seal::key::{KeyRecord, ParseKeyError, PublicKey, SealingKey};
+use attachment_seal::seal::knowledge::{Pin, PinnedKey};
+use attachment_seal::seal::published::Published;
 use thiserror::Error;
 use zeroize::Zeroizing;
-
-use crate::domain::{DomainName, Selector};
-use crate::seal::delegation::Delegation;
-use crate::seal::key::{KeyRecord, ParseKeyError, PublicKey, SealingKey};
-use crate::seal::knowledge::{Pin, PinnedKey};
-use crate::seal::published::Published;
 
 /// A file or folder of keys that cannot be used.
 #[derive(Debug, Error)]

@@ -4,25 +4,24 @@
 use std::future::Future;
 use std::time::Duration;
 
+use attachment_seal::domain::{DomainName, Selector};
+use attachment_seal::seal::key::KeyRecord;
+use attachment_seal::seal::knowledge::{Answer, Answers, Failure, Pins};
+use attachment_seal::seal::message::Message;
+use attachment_seal::seal::policy_record::PolicyRecord;
 use futures_util::future::{join, join_all};
 use tokio::time::{Instant, timeout_at};
 
-use crate::domain::{DomainName, Selector};
-use crate::seal::key::KeyRecord;
-use crate::seal::knowledge::{Answer, Answers, Failure, Pins};
-use crate::seal::message::Message;
-use crate::seal::policy_record::PolicyRecord;
-
 /// Looks records up. A failure that may pass is [`Answer::Failed`], never `NotFound`.
 pub trait LookupKey: Send + Sync + 'static {
-    /// The key records of a sealing domain's selector (SEAL.md §7).
+    /// The key records of a sealing domain's selector (SPEC.md §9).
     fn lookup(
         &self,
         domain: &DomainName,
         selector: &Selector,
     ) -> impl Future<Output = Answer<KeyRecord>> + Send;
 
-    /// The policy records of a domain (SEAL.md §8).
+    /// The policy records of a domain (SPEC.md §10).
     fn lookup_policy(&self, domain: &DomainName) -> impl Future<Output = Answer<PolicyRecord>> + Send;
 }
 
@@ -83,7 +82,7 @@ mod tests {
         }
     }
 
-    /// SEAL.md §7, §8: one wait for the whole message, however many lookups it needs, and what came in time counts.
+    /// SPEC.md §9, §10: one wait for the whole message, however many lookups it needs, and what came in time counts.
     #[tokio::test(start_paused = true)]
     async fn all_lookups_of_a_message_share_one_wait() {
         let hash = blake3::hash(b"").as_bytes().to_vec();

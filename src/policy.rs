@@ -1,12 +1,11 @@
-//! What is done about a verdict: the verifying site's decision (SEAL.md §6 has the defaults, §8 says what `published` is).
+//! What is done about a verdict: the verifying site's decision (SPEC.md §8 has the defaults, §10 says what `published` is).
 
 use std::str::FromStr;
 
+use attachment_seal::domain::DomainName;
+use attachment_seal::seal::policy_record::Request;
+use attachment_seal::verdict::{Ground, Verdict, Verification};
 use thiserror::Error;
-
-use crate::domain::DomainName;
-use crate::seal::policy_record::Request;
-use crate::verdict::{Ground, Verdict, Verification};
 
 /// What is done with a message, mildest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -53,7 +52,7 @@ pub struct Choices {
     pub none: Choice,
     /// No seal, though one was expected. Default quarantine.
     pub missing: Choice,
-    /// No seal, and only memory says that one was to be expected (SEAL.md §8): `missing` where the file
+    /// No seal, and only memory says that one was to be expected (SPEC.md §10): `missing` where the file
     /// sets it, else mark.
     pub missing_by_memory: Choice,
     /// Proof of change, or a wrong seal. Default quarantine.
@@ -150,7 +149,7 @@ fn is_among(domain: Option<&DomainName>, listed: &[DomainName]) -> bool {
 impl Choices {
     fn ruling(&self, verification: &Verification) -> Ruling {
         let wanted = self.action(verification);
-        // On trial (`t=y` in the key's record) verdicts are reported, and no action is taken (SEAL.md §7).
+        // On trial (`t=y` in the key's record) verdicts are reported, and no action is taken (SPEC.md §9).
         if verification.trial || self.mode == Mode::Observe {
             let withheld = (wanted != Action::Deliver).then_some(wanted);
             return Ruling { action: Action::Deliver, withheld };
@@ -277,8 +276,9 @@ impl FromStr for Mode {
 
 #[cfg(test)]
 mod tests {
+    use attachment_seal::verdict::Reason;
+
     use super::*;
-    use crate::verdict::Reason;
 
     const FAIL: Verdict = Verdict::Fail(Reason::Attachments);
 
@@ -311,7 +311,7 @@ mod tests {
         }
     }
 
-    /// SEAL.md §8: `published` as an action means what the sealing domain's `p` asks.
+    /// SPEC.md §10: `published` as an action means what the sealing domain's `p` asks.
     #[test]
     fn published_is_what_the_domain_asks() {
         for (request, action) in [
@@ -343,7 +343,7 @@ mod tests {
         }
     }
 
-    /// SEAL.md §7: `t=y` marks a trial: verdicts are reported, no action is taken.
+    /// SPEC.md §9: `t=y` marks a trial: verdicts are reported, no action is taken.
     #[test]
     fn a_trial_and_an_observer_withhold_the_action() {
         let withheld = Ruling { action: Action::Deliver, withheld: Some(Action::Quarantine) };

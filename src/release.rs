@@ -4,13 +4,13 @@
 use std::collections::BTreeSet;
 use std::io::Read;
 
+use attachment_seal::message::edits::Edits;
+use attachment_seal::message::header::HeaderSection;
+use attachment_seal::verdict::authres;
 use thiserror::Error;
 
-use crate::authres;
 use crate::config::Config;
 use crate::config::Mistake;
-use crate::edits::Edits;
-use crate::header::HeaderSection;
 use crate::setup::next_hop_settings;
 use crate::smtp::hand_over::{Fate, HandOverError, Letter, Recipient, hand_over};
 use crate::store::{Claim, Held, HeldId, Quarantine, StoreError};

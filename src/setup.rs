@@ -4,15 +4,16 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use attachment_seal::domain::DomainName;
+use attachment_seal::seal::delegation::{Delegation, Delegations};
+use attachment_seal::seal::key::{KeyRecord, PublicKey, SealingKey};
+use attachment_seal::seal::knowledge::{Pin, PinnedKey, Pins};
+use attachment_seal::seal::sign::Sealer;
+
 use crate::config::{self, Config, ListenAddress, Located, Mistake, Warning};
 use crate::dns::{self, Dnssec};
-use crate::domain::DomainName;
 use crate::keyfile;
 use crate::policy::Policy;
-use crate::seal::delegation::{Delegation, Delegations};
-use crate::seal::key::{KeyRecord, PublicKey, SealingKey};
-use crate::seal::knowledge::{Pin, PinnedKey, Pins};
-use crate::seal::sign::Sealer;
 use crate::smtp;
 use crate::smtp::tls::{CertificateFileError, ClientTls, ServerTls, Trust};
 

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use attachment_seal::seal::knowledge::Pins;
+use attachment_seal::seal::message::Message;
+use attachment_seal::seal::remembered::Memory;
 use tracing::{error, info};
 
 use crate::blocking::blocking;
-use crate::seal::knowledge::Pins;
-use crate::seal::message::Message;
-use crate::seal::remembered::Memory;
 use crate::store::{PinFile, PinFileError, Recorder, Stamp};
 
 /// The pins of the configuration and of the command line, which may change with every message.

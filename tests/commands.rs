@@ -299,7 +299,7 @@ fn what_cannot_be_sealed_is_not_written() {
 /// Whatever today's date: every verdict that no date decides, and what is said of the attachments in any case.
 #[test]
 fn shared_vectors_get_their_verdicts() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("attachment-seal/tests/vectors");
     let mut cases: Vec<PathBuf> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     cases.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
     cases.sort();

@@ -101,7 +101,7 @@ fn the_sample_tells_the_true_defaults() {
     assert_eq!(plain.listeners[0].xclient_from, whole.listeners[0].xclient_from);
     assert_eq!(plain.listeners[0].xforward_from, whole.listeners[0].xforward_from);
     assert_eq!(plain.listeners[0].proxy_protocol_from, whole.listeners[0].proxy_protocol_from);
-    // Writing `missing` down is meant to count even where only memory speaks (SEAL.md §8).
+    // Writing `missing` down is meant to count even where only memory speaks (SPEC.md §10).
     let choices = Choices { missing_by_memory: Choice::Do(Action::Mark), ..whole.policy.choices };
     assert_eq!(plain.policy, Policy { choices: choices.clone(), ..Policy::default() });
     let exception = whole.policy.exceptions.into_iter().next().unwrap();

@@ -10,17 +10,17 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
+use attachment_seal::domain::{DomainName, Selector};
+use attachment_seal::seal::key::KeyRecord;
+use attachment_seal::seal::knowledge::Answer;
+use attachment_seal::seal::policy_record::PolicyRecord;
 use program::smtp::{Client, Server};
 use program::{Config, Ended, Gateway, letter, wait_for, waxseal, waxseal_reading, word};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::watch;
 use waxseal::config::{self, ListenAddress};
-use waxseal::domain::{DomainName, Selector};
 use waxseal::lookup::LookupKey;
-use waxseal::seal::key::KeyRecord;
-use waxseal::seal::knowledge::Answer;
-use waxseal::seal::policy_record::PolicyRecord;
 use waxseal::service::{Reloader, Service};
 use waxseal::setup::Setup;
 

@@ -1,10 +1,10 @@
 //! Transfer encodings and the canonical form of texts: the same for any split of the text.
 #![no_main]
 
+use attachment_seal::mime::Encoding;
+use attachment_seal::mime::decode::Decoder;
+use attachment_seal::mime::text::{CharsetScan, EmbeddedScan, TextHasher};
 use libfuzzer_sys::fuzz_target;
-use waxseal::mime::Encoding;
-use waxseal::mime::decode::Decoder;
-use waxseal::mime::text::{CharsetScan, EmbeddedScan, TextHasher};
 
 fuzz_target!(|input: (u8, u8, &[u8])| {
     let (which, at, body) = input;

@@ -2,9 +2,9 @@
 //! the same record.
 #![no_main]
 
+use attachment_seal::seal::key::KeyRecord;
+use attachment_seal::seal::policy_record::PolicyRecord;
 use libfuzzer_sys::fuzz_target;
-use waxseal::seal::key::KeyRecord;
-use waxseal::seal::policy_record::PolicyRecord;
 
 fuzz_target!(|text: &str| {
     if let Ok(record) = KeyRecord::parse(text) {

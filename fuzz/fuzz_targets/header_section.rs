@@ -1,9 +1,9 @@
 //! The header section, its hashes and the author.
 #![no_main]
 
+use attachment_seal::message::author::Author;
+use attachment_seal::message::header::HeaderSection;
 use libfuzzer_sys::fuzz_target;
-use waxseal::author::Author;
-use waxseal::header::HeaderSection;
 
 fuzz_target!(|message: &[u8]| {
     let header = HeaderSection::parse(message);

@@ -1,10 +1,10 @@
 //! The strict walk, the digests of what it finds, and the second view.
 #![no_main]
 
+use attachment_seal::message::header::HeaderSection;
+use attachment_seal::manifest::Found;
+use attachment_seal::mime::{MAX_LEAVES, second_view, walk};
 use libfuzzer_sys::fuzz_target;
-use waxseal::header::HeaderSection;
-use waxseal::manifest::Found;
-use waxseal::mime::{MAX_LEAVES, second_view, walk};
 
 fuzz_target!(|message: &[u8]| {
     let structure = walk(message, &HeaderSection::parse(message));

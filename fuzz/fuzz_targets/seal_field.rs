@@ -1,8 +1,8 @@
 //! The seal's text form: what parses is written back to the same statement.
 #![no_main]
 
+use attachment_seal::seal::format::Seal;
 use libfuzzer_sys::fuzz_target;
-use waxseal::seal::format::Seal;
 
 fuzz_target!(|value: &[u8]| {
     _ = Seal::domain_of(value);

@@ -4,14 +4,14 @@
 
 use std::sync::LazyLock;
 
+use attachment_seal::seal::key::{KeyRecord, SealingKey};
+use attachment_seal::seal::knowledge::{Knowledge, Pin, PinnedKey, Pins};
+use attachment_seal::seal::message::Message;
+use attachment_seal::seal::sign::{DEFAULT_LIFETIME, Moment, Sealer, seal};
+use attachment_seal::verdict::verify::verify;
+use attachment_seal::verdict::{State, Verdict};
 use libfuzzer_sys::fuzz_target;
 use mail_parser::{MessageParser, MimeHeaders};
-use waxseal::seal::key::{KeyRecord, SealingKey};
-use waxseal::seal::knowledge::{Knowledge, Pin, PinnedKey, Pins};
-use waxseal::seal::message::Message;
-use waxseal::seal::sign::{DEFAULT_LIFETIME, Moment, Sealer, seal};
-use waxseal::seal::verify::verify;
-use waxseal::verdict::{State, Verdict};
 
 const NOW: u64 = 1_795_392_000;
 const IDENTITY: &str = "From: a@example.org\r\nDate: Mon, 23 Nov 2026 00:00:00 +0000\r\nMessage-ID: <1@example.org>\r\n";

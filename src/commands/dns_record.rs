@@ -2,10 +2,11 @@
 
 use std::process::ExitCode;
 
+use attachment_seal::domain::{DomainName, Selector};
+use attachment_seal::seal::key::{KeyRecord, SealingKey};
+
 use super::{SealingKeyArgs, fail};
-use crate::domain::{DomainName, Selector};
 use crate::keyfile::read_sealing_key;
-use crate::seal::key::{KeyRecord, SealingKey};
 
 /// Arguments of `dns-record`.
 #[derive(Debug, clap::Args)]

@@ -5,6 +5,12 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use attachment_seal::message::stored::{to_wire, unquoted};
+use attachment_seal::seal::knowledge::{Answers, Knowledge, Pins};
+use attachment_seal::seal::message::Message;
+use attachment_seal::seal::remembered::Memory;
+use attachment_seal::verdict::verify::verify;
+use attachment_seal::verdict::{Verdict, Verification};
 use thiserror::Error;
 use tokio::runtime::Runtime;
 
@@ -13,14 +19,8 @@ use crate::config::{self, Mistake};
 use crate::dns::{self, Dns};
 use crate::keyfile::{KeyFileError, read_keys_dir};
 use crate::lookup::look_up;
-use crate::seal::knowledge::{Answers, Knowledge, Pins};
-use crate::seal::message::Message;
-use crate::seal::remembered::Memory;
-use crate::seal::verify::verify;
 use crate::setup::Setup;
 use crate::store::{DatabaseError, Memories, PinFile, PinFileError};
-use crate::stored::{to_wire, unquoted};
-use crate::verdict::{Verdict, Verification};
 
 /// How keys are found.
 #[derive(Debug, clap::Args)]
@@ -136,7 +136,7 @@ impl Judge {
         let unquoted = unquoted(&stored);
         let as_stored = self.judge(stored)?;
         let may_be_quoting = matches!(as_stored.verdict, Verdict::Fail(_) | Verdict::Ambiguous)
-            || as_stored.body.is_some_and(|body| body == crate::verdict::State::Changed);
+            || as_stored.body.is_some_and(|body| body == attachment_seal::verdict::State::Changed);
         if may_be_quoting && let Some(unquoted) = unquoted {
             let without_quotes = self.judge(unquoted)?;
             if matches!(without_quotes.verdict, Verdict::Pass | Verdict::Expired) {

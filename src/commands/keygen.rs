@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use attachment_seal::domain::{DomainName, Selector};
+
 use super::{dns_record, fail};
-use crate::domain::{DomainName, Selector};
 use crate::keyfile::{make_sealing_key, shown, token};
 
 /// Arguments of `keygen`.

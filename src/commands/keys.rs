@@ -8,14 +8,14 @@ mod rotate;
 
 use std::process::ExitCode;
 
+use attachment_seal::domain::DomainName;
+use attachment_seal::seal::fingerprint::Told;
 use clap::Subcommand;
 
 use super::table::shown;
 use super::{ConfigArg, FAILED, check_config, complain, fail};
 use crate::clock::unix_time;
 use crate::config::{self, Config};
-use crate::domain::DomainName;
-use crate::seal::fingerprint::Told;
 use crate::store::{KeyRecord, KeyState, Memories, PinFile};
 
 /// Arguments of `keys`.

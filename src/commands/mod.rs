@@ -26,9 +26,8 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use attachment_seal::domain::{DomainName, Selector};
 use clap::{Parser, Subcommand};
-
-use crate::domain::{DomainName, Selector};
 
 /// Seals the attachments of mail where it is sent, and checks them where it is received.
 #[derive(Debug, Parser)]

@@ -4,6 +4,10 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use attachment_seal::domain::{DomainName, Selector};
+use attachment_seal::seal::delegation::Delegation;
+use attachment_seal::seal::key::PublicKey;
+use attachment_seal::seal::published::Published;
 use clap::Subcommand;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
@@ -11,11 +15,7 @@ use jiff::{Timestamp, ToSpan};
 
 use super::keygen::place;
 use super::{fail, write_new};
-use crate::domain::{DomainName, Selector};
 use crate::keyfile::{make_sealing_key, read_sealing_key, read_text};
-use crate::seal::delegation::Delegation;
-use crate::seal::key::PublicKey;
-use crate::seal::published::Published;
 
 /// Arguments of `root`.
 #[derive(Debug, clap::Args)]

@@ -6,13 +6,13 @@ use std::io::{self, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use attachment_seal::message::stored::Mbox;
+use attachment_seal::verdict::report::Report;
+use attachment_seal::verdict::{Verdict, Verification};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::judge::{Judge, KeyArgs};
 use super::{FAILED, complain, fail, table};
-use crate::report::Report;
-use crate::stored::Mbox;
-use crate::verdict::{Verdict, Verification};
 
 /// Arguments of `scan`.
 #[derive(Debug, clap::Args)]

@@ -4,16 +4,17 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use attachment_seal::message::author::Author;
+use attachment_seal::message::header::HeaderSection;
+use attachment_seal::message::stored::{from_wire, to_wire};
+use attachment_seal::seal::delegation::Delegations;
+use attachment_seal::seal::message::Message;
+use attachment_seal::seal::sign::{DEFAULT_LIFETIME, Moment, Sealer, seal};
+
 use super::judge::read_input;
 use super::{SealingKeyArgs, fail};
-use crate::author::Author;
 use crate::clock::unix_time;
-use crate::header::HeaderSection;
 use crate::keyfile::read_sealing_key;
-use crate::seal::delegation::Delegations;
-use crate::seal::message::Message;
-use crate::seal::sign::{DEFAULT_LIFETIME, Moment, Sealer, seal};
-use crate::stored::{from_wire, to_wire};
 
 /// Arguments of `seal`.
 #[derive(Debug, clap::Args)]

@@ -2,13 +2,12 @@
 
 use std::io::IsTerminal;
 
+use attachment_seal::manifest::{Entry, Outcome, Status};
+use attachment_seal::verdict::report::{is_plain, reason, summary};
+use attachment_seal::verdict::{State, Verdict, Verification};
 use bytesize::ByteSize;
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table};
-
-use crate::manifest::{Entry, Outcome, Status};
-use crate::report::{is_plain, reason, summary};
-use crate::verdict::{State, Verdict, Verification};
 
 /// The result on one message.
 pub(super) fn for_people(name: &str, verification: &Verification) -> String {

@@ -4,10 +4,11 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use attachment_seal::verdict::Verdict;
+use attachment_seal::verdict::report::Report;
+
 use super::judge::{Judge, KeyArgs, read_input};
 use super::{FAILED, complain, fail, table};
-use crate::report::Report;
-use crate::verdict::Verdict;
 
 /// Arguments of `verify`.
 #[derive(Debug, clap::Args)]

@@ -5,10 +5,9 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use attachment_seal::domain::DomainName;
 use ipnet::{IpNet, Ipv4Net};
 use thiserror::Error;
-
-use crate::domain::DomainName;
 
 /// What a UNIX socket's path stands behind.
 const UNIX: &str = "unix:";

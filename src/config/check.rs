@@ -5,6 +5,8 @@ use std::hash::Hash;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use attachment_seal::domain::DomainName;
+
 use super::admin;
 use super::dns;
 use super::layers::Layers;
@@ -15,7 +17,6 @@ use super::places::Places;
 use super::policy;
 use super::quantity::{Seconds, spoken};
 use super::{Alerts, Config, Correspondent, Log, SealingDomain, Tls, raw};
-use crate::domain::DomainName;
 
 /// What the path of a key begins with that systemd hands over.
 const CREDENTIAL: &str = "credential:";

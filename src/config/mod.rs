@@ -25,13 +25,13 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
+use attachment_seal::domain::{DomainName, Selector};
 use serde::Deserialize;
 use thiserror::Error;
 
 pub use self::address::{ClientNet, Clients, Host, ListenAddress, NextHop, ParseAddressError, Server};
 pub use self::keys::{Section, keys};
 pub use self::mistake::{Located, Mistake, Place, Warning};
-use crate::domain::{DomainName, Selector};
 use crate::limits::Limits;
 use crate::policy::Policy;
 
@@ -172,7 +172,7 @@ pub enum BareLineEnds {
     Normalize,
 }
 
-/// What happens to a message whose header section cannot be sealed (SEAL.md §10).
+/// What happens to a message whose header section cannot be sealed (SPEC.md §7).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum UncleanHeader {
@@ -196,13 +196,13 @@ pub struct SealingDomain {
     pub lifetime: Duration,
     /// Whether mail from domains below is sealed, too. Default false.
     pub subdomains: bool,
-    /// A file with a delegation statement by the domain's root key (SEAL.md §7).
+    /// A file with a delegation statement by the domain's root key (SPEC.md §9).
     pub delegation: Option<Located<PathBuf>>,
-    /// A file with a delegation by the sealing key before this one, for those who remember that (SEAL.md §7). It may end.
+    /// A file with a delegation by the sealing key before this one, for those who remember that (SPEC.md §9). It may end.
     pub succession: Option<Located<PathBuf>>,
 }
 
-/// One `[[correspondent]]`: a pinned domain (SEAL.md §7). At least one of `keys`, `roots`, `keys_dir` is given.
+/// One `[[correspondent]]`: a pinned domain (SPEC.md §9). At least one of `keys`, `roots`, `keys_dir` is given.
 #[derive(Clone, Debug)]
 pub struct Correspondent {
     /// The pinned domain; unique.

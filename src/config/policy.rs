@@ -1,9 +1,10 @@
 //! `[policy]` and `[[policy.for]]`.
 
+use attachment_seal::domain::DomainName;
+
 use super::check::Checker;
 use super::parsed::Parsed;
 use super::raw;
-use crate::domain::DomainName;
 use crate::policy::{Choice, Choices, Exception, Policy};
 
 /// The choices of a raw table, those that it leaves open as in `$base`: one list for tables that serde must see apart.
@@ -16,7 +17,7 @@ macro_rules! choices {
             pass: or(&raw.pass, base.pass),
             none: or(&raw.none, base.none),
             missing: or(&raw.missing, base.missing),
-            // What is written down counts even where only memory speaks (SEAL.md §8).
+            // What is written down counts even where only memory speaks (SPEC.md §10).
             missing_by_memory: or(&raw.missing, base.missing_by_memory),
             fail: or(&raw.fail, base.fail),
             ambiguous: or(&raw.ambiguous, base.ambiguous),

@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 
+use attachment_seal::domain::{DomainName, Selector};
 use serde::Deserialize;
 
 use super::address::{ClientNet, ListenAddress, NextHop, Server};
@@ -11,7 +12,6 @@ use super::dns::{DnssecWord, Servers};
 use super::parsed::Parsed;
 use super::quantity::{Seconds, Size};
 use super::{BareLineEnds, LogFormat, Mode, UncleanHeader};
-use crate::domain::{DomainName, Selector};
 use crate::policy::{Choice, Mode as PolicyMode};
 
 #[derive(Debug, Default, Deserialize)]

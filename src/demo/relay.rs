@@ -5,11 +5,11 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use attachment_seal::message::edits::Edits;
 use encodify::base64;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use crate::edits::Edits;
 use crate::envelope::Envelope;
 use crate::limits::Limits;
 use crate::smtp::{

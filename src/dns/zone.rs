@@ -7,6 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use attachment_seal::domain::{DomainName, Selector};
 use futures_util::future::join_all;
 use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolverOpts};
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
@@ -19,7 +20,6 @@ use thiserror::Error;
 use tokio::time::timeout;
 
 use super::{Client, Dns, LABEL, MAX_ALIASES, MAX_RECORDS, Servers, Settings, joined, name_servers};
-use crate::domain::{DomainName, Selector};
 
 /// Where name servers listen.
 const PORT: u16 = 53;
@@ -27,12 +27,12 @@ const PORT: u16 = 53;
 /// Most name servers of one zone that are asked, by their addresses.
 const MAX_SERVERS: usize = 32;
 
-/// The name of a key record (SEAL.md §7).
+/// The name of a key record (SPEC.md §9).
 pub fn key_record_name(domain: &DomainName, selector: &Selector) -> String {
     format!("{selector}.{LABEL}.{domain}")
 }
 
-/// The name of a policy record (SEAL.md §8).
+/// The name of a policy record (SPEC.md §10).
 pub fn policy_record_name(domain: &DomainName) -> String {
     format!("{LABEL}.{domain}")
 }

@@ -1,13 +1,14 @@
-//! The clock. A seal dated over 5 minutes ahead is refused (SEAL.md §6.5), one dated too far back expires early, and
+//! The clock. A seal dated over 5 minutes ahead is refused (SPEC.md §8 step 5), one dated too far back expires early, and
 //! DNSSEC's signatures have hours of grace at most.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
+use attachment_seal::verdict::verify::MAX_CLOCK_SKEW;
+
 use super::finding::{Finding, Subject, moment, spoken};
 use super::{Site, programs};
-use crate::seal::verify::MAX_CLOCK_SKEW;
 
 /// This version was written after that, in Unix seconds (2026-11-01): no clock can rightly be before.
 const WRITTEN: u64 = 1_793_491_200;

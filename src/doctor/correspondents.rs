@@ -3,14 +3,15 @@
 
 use std::collections::BTreeSet;
 
+use attachment_seal::domain::{DomainName, Selector};
+use attachment_seal::seal::key::{KeyRecord, PublicKey};
+use attachment_seal::seal::knowledge::{Answer, Pin, PinnedKey, Pins};
+use attachment_seal::seal::policy_record::PolicyRecord;
+
 use super::Site;
 use super::finding::{Finding, Subject};
 use super::resolvers::Resolvers;
 use crate::dns;
-use crate::domain::{DomainName, Selector};
-use crate::seal::key::{KeyRecord, PublicKey};
-use crate::seal::knowledge::{Answer, Pin, PinnedKey, Pins};
-use crate::seal::policy_record::PolicyRecord;
 use crate::setup::Setup;
 use crate::store::{self, Memories, PinFile};
 
@@ -210,9 +211,10 @@ fn judge(subject: &mut Subject<'_>, pin: &Pin, published: &Published) {
 
 #[cfg(test)]
 mod tests {
+    use attachment_seal::seal::key::SealingKey;
+
     use super::super::State;
     use super::*;
-    use crate::seal::key::SealingKey;
 
     fn key(seed: u8) -> PublicKey {
         SealingKey::from_seed(&[seed; 32]).public()

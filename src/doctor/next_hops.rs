@@ -3,13 +3,13 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use attachment_seal::verdict::verify::MAX_CLOCK_SKEW;
 use bytesize::ByteSize;
 
 use super::finding::{Finding, Subject, chain, spoken};
 use super::listeners::PATIENCE;
 use super::{Site, State, certificates, is_open};
 use crate::config::{Host, Introduction, Listener, Mode, NextHop, NextHopTls};
-use crate::seal::verify::MAX_CLOCK_SKEW;
 use crate::setup::next_hop_settings;
 use crate::smtp::Reply;
 use crate::smtp::next_hop::RelayError;

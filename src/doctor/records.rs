@@ -3,16 +3,17 @@
 
 use std::path::Path;
 
+use attachment_seal::seal::key::{KeyRecord, PublicKey};
+use attachment_seal::seal::knowledge::{Answer, Failure};
+use attachment_seal::seal::policy_record::PolicyRecord;
+use attachment_seal::seal::sign::Sealer;
+
 use super::Site;
 use super::finding::{Finding, Subject, moment, spoken};
 use super::resolvers::Resolvers;
 use crate::config::SealingDomain;
 use crate::dns::{self, Said, ZoneAnswer, ZoneError};
 use crate::keyfile;
-use crate::seal::key::{KeyRecord, PublicKey};
-use crate::seal::knowledge::{Answer, Failure};
-use crate::seal::policy_record::PolicyRecord;
-use crate::seal::sign::Sealer;
 
 /// Longest text of a stranger's record that is shown.
 const MAX_SHOWN: usize = 120;
@@ -278,9 +279,10 @@ fn delegation(sealer: &Sealer, domain: &SealingDomain, now: u64, findings: &mut 
 
 #[cfg(test)]
 mod tests {
+    use attachment_seal::seal::key::SealingKey;
+
     use super::super::State;
     use super::*;
-    use crate::seal::key::SealingKey;
 
     fn key(seed: u8) -> PublicKey {
         SealingKey::from_seed(&[seed; 32]).public()

@@ -2,13 +2,13 @@
 
 use std::net::SocketAddr;
 
+use attachment_seal::seal::knowledge::{Answer, Failure};
 use futures_util::future::join_all;
 
 use super::finding::{Finding, Subject};
 use super::{Site, State};
 use crate::config;
 use crate::dns::{self, Dns, Dnssec, Settings};
-use crate::seal::knowledge::{Answer, Failure};
 use crate::setup::Setup;
 
 /// Whom to ask, and how far they can be believed.

@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
+use attachment_seal::seal::knowledge::Pins;
 use bytesize::ByteSize;
 
 use super::finding::{Finding, Subject, chain};
 use super::user::{Access, User};
 use super::{Site, quoted};
-use crate::seal::knowledge::Pins;
 use crate::store::{self, DatabaseError, Memories, PinFile, Quarantine, Room};
 
 /// With room for fewer of the largest messages than this, somebody should know.

@@ -1,26 +1,27 @@
 //! What was found out about a message, and all that follows from it: the changes to its header section, the log, memory,
 //! `waxseal report`, the administrator's alert.
 
+use attachment_seal::domain::DomainName;
+use attachment_seal::manifest::{self, Status};
+use attachment_seal::message::author::Author;
+use attachment_seal::message::edits::Edits;
+use attachment_seal::message::header::HeaderSection;
+use attachment_seal::seal::knowledge::{Answers, Knowledge};
+use attachment_seal::seal::message::Message;
+use attachment_seal::verdict::authres;
+use attachment_seal::verdict::lesson::Observation;
+use attachment_seal::verdict::report::{not_intact, printable, reason, summary};
+use attachment_seal::verdict::verify::verify;
+use attachment_seal::verdict::{Ground, Verdict, Verification};
+
 use super::{Origin, Running};
-use crate::author::Author;
-use crate::authres;
-use crate::domain::DomainName;
-use crate::edits::Edits;
 use crate::envelope::Envelope;
-use crate::header::HeaderSection;
-use crate::manifest::{self, Status};
 use crate::notify::{Alert, Finding, Outcome};
 use crate::policy::{Action, Ruling};
-use crate::report::{not_intact, printable, reason, summary};
-use crate::seal::knowledge::{Answers, Knowledge};
-use crate::seal::message::Message;
-use crate::seal::remembered::Observation;
-use crate::seal::verify::verify;
 use crate::setup::Setup;
 use crate::smtp::{Account, SessionInfo};
 use crate::standing::Standing;
 use crate::store::{self, Held};
-use crate::verdict::{Ground, Verdict, Verification};
 
 /// What is known when a message is judged.
 #[derive(Clone)]
@@ -144,7 +145,7 @@ impl Running {
         });
     }
 
-    /// The administrator is told of mail that goes its way though nothing but memory misses a seal of it (SEAL.md §8), or only
+    /// The administrator is told of mail that goes its way though nothing but memory misses a seal of it (SPEC.md §10), or only
     /// because the policy is to observe or the key on trial.
     pub(super) fn tell_of_passage(&self, session: &SessionInfo, envelope: &Envelope, judged: &Judged) {
         let verification = &judged.verification;

@@ -8,18 +8,18 @@ use std::io;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use attachment_seal::message::author::Author;
+use attachment_seal::message::body::ArrivingBody;
+use attachment_seal::message::edits::Edits;
+use attachment_seal::message::header::HeaderSection;
+use attachment_seal::seal::sign::Sealer;
+use attachment_seal::verdict::report::printable;
 use tracing::error;
 
-use crate::author::Author;
 use crate::config::Mode;
-use crate::edits::Edits;
 use crate::envelope::Envelope;
-use crate::header::HeaderSection;
 use crate::lookup::LookupKey;
 use crate::notify::Alerter;
-use crate::report::printable;
-use crate::seal::body::ArrivingBody;
-use crate::seal::sign::Sealer;
 use crate::setup::Setup;
 use crate::smtp::{Account, Content, Decision, MessageHandler, Reply, SessionInfo, Watch};
 use crate::standing::CurrentPins;

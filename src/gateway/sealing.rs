@@ -2,18 +2,18 @@
 
 use std::sync::Arc;
 
+use attachment_seal::message::body::ArrivingBody;
+use attachment_seal::message::edits::Edits;
+use attachment_seal::message::header::HeaderSection;
+use attachment_seal::seal::message::Message;
+use attachment_seal::seal::sign::{Moment, SealError, Sealer, Unsigned, prepare};
 use tokio::task;
 use tracing::error;
 
 use super::{Gateway, Origin, Running, unreadable};
 use crate::clock::unix_time;
 use crate::config::UncleanHeader;
-use crate::edits::Edits;
-use crate::header::HeaderSection;
 use crate::lookup::LookupKey;
-use crate::seal::body::ArrivingBody;
-use crate::seal::message::Message;
-use crate::seal::sign::{Moment, SealError, Sealer, Unsigned, prepare};
 use crate::smtp::{Account, Content, Decision, Reply, SessionInfo};
 
 /// What is said of mail that is not ours to seal.

@@ -3,27 +3,27 @@
 use std::io;
 use std::sync::Arc;
 
+use attachment_seal::domain::DomainName;
+use attachment_seal::message::body::ArrivingBody;
+use attachment_seal::message::edits::Edits;
+use attachment_seal::message::header::HeaderSection;
+use attachment_seal::seal::format::FIELD;
+use attachment_seal::seal::message::Message;
+use attachment_seal::verdict::State;
+use attachment_seal::verdict::report::summary;
 use tokio::task;
 use tracing::error;
 
 use super::judged::{Judged, Known};
 use super::{Gateway, Origin, Running, unreadable};
 use crate::clock::unix_time;
-use crate::domain::DomainName;
-use crate::edits::Edits;
 use crate::envelope::{Envelope, ForwardPath};
-use crate::header::HeaderSection;
 use crate::lookup::{LookupKey, look_up};
 use crate::notify::Outcome;
 use crate::policy::Action;
-use crate::report::summary;
-use crate::seal::body::ArrivingBody;
-use crate::seal::format::FIELD;
-use crate::seal::message::Message;
 use crate::smtp::{Account, Content, Decision, Reply, SessionInfo};
 use crate::standing::Standing;
 use crate::store::StoreError;
-use crate::verdict::State;
 
 impl<L: LookupKey> Gateway<L> {
     /// Judges a message and does what the policy says.

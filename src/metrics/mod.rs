@@ -10,6 +10,7 @@ use std::fmt::{self, Debug};
 use std::hash::Hash;
 use std::time::Duration;
 
+use attachment_seal::verdict::Verdict;
 use prometheus_client::encoding::{EncodeLabel, EncodeLabelSet, EncodeLabelValue, LabelSetEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -20,7 +21,6 @@ use prometheus_client::registry::Registry;
 pub use self::labels::{
     LookupResult, MessageRefusal, NextHopFailure, Record, Replier, ReplyClass, SessionRefusal,
 };
-use crate::verdict::Verdict;
 
 /// Upper ends of the classes that times are counted in, in seconds.
 const SECONDS: [f64; 14] =
@@ -61,7 +61,7 @@ pub struct Message<'a> {
     pub listener: &'a str,
     /// What was done, such as `deliver` or `seal`.
     pub action: &'static str,
-    /// SEAL.md's word, of a verified message.
+    /// SPEC.md's word, of a verified message.
     pub verdict: Option<&'static str>,
     /// Why, where the verdict has a reason.
     pub reason: Option<&'static str>,

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::domain::{DomainName, Selector};
+use attachment_seal::domain::{DomainName, Selector};
+use attachment_seal::seal::key::KeyRecord;
+use attachment_seal::seal::knowledge::{Answer, Failure};
+use attachment_seal::seal::policy_record::PolicyRecord;
+
 use crate::lookup::LookupKey;
 use crate::metrics::{LookupResult, Metrics, Record};
-use crate::seal::key::KeyRecord;
-use crate::seal::knowledge::{Answer, Failure};
-use crate::seal::policy_record::PolicyRecord;
 
 /// Looks records up as `L` does, and counts.
 #[derive(Debug)]

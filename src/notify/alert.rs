@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write as _};
 
-use crate::report::is_plain;
+use attachment_seal::verdict::report::is_plain;
 
 /// Attachments listed of one message.
 const MAX_ATTACHMENTS: usize = 20;
@@ -14,9 +14,9 @@ const MAX_TEXT: usize = 120;
 pub struct Alert {
     /// The session's id in the log or the quarantine's id of the message.
     pub id: String,
-    /// SEAL.md's word, such as `fail`.
+    /// SPEC.md's word, such as `fail`.
     pub verdict: String,
-    /// SEAL.md's reason, where the verdict has one.
+    /// SPEC.md's reason, where the verdict has one.
     pub reason: Option<String>,
     /// What was done about it.
     pub outcome: Outcome,
@@ -62,7 +62,7 @@ impl fmt::Display for Outcome {
 /// What happened to one attachment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// SEAL.md's word, such as `altered`.
+    /// SPEC.md's word, such as `altered`.
     pub status: String,
     /// The attachment's name; empty if it has none.
     pub name: String,

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use attachment_seal::domain::DomainName;
 use lettre::address::Envelope;
 use lettre::message::Mailbox;
 use lettre::message::header::{ContentType, HeaderName, HeaderValue};
@@ -22,7 +23,6 @@ use tracing::{debug, error, warn};
 
 pub use self::alert::{Alert, Finding, Notice, Outcome};
 use self::alert::{body, printable, subject};
-use crate::domain::DomainName;
 
 /// Alerts that may wait to be sent; the others are counted only.
 const MAX_WAITING: usize = 100;

@@ -2,13 +2,14 @@
 
 use std::path::PathBuf;
 
+use attachment_seal::domain::Selector;
+use attachment_seal::seal::key::{KeyRecord, PublicKey};
+
 use super::Rotation;
 use super::plan::is_file;
 use crate::clock::unix_time;
 use crate::dns::key_record_name;
-use crate::domain::Selector;
 use crate::keyfile::read_delegations;
-use crate::seal::key::{KeyRecord, PublicKey};
 use crate::store::UnderWay;
 
 impl Rotation<'_> {

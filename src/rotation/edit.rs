@@ -3,11 +3,11 @@
 
 use std::path::Path;
 
+use attachment_seal::domain::{DomainName, Selector};
 use thiserror::Error;
 use toml_edit::{DocumentMut, Item, TableLike, Value};
 
 use super::plan::is_file;
-use crate::domain::{DomainName, Selector};
 
 /// Why the file's text cannot be changed.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]

@@ -3,13 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::{fmt, io};
 
+use attachment_seal::domain::{DomainName, Selector};
 use thiserror::Error;
 
 use super::edit::EditError;
 use super::plan::is_credential;
 use crate::config::Mistake;
 use crate::dns::{Said, ZoneError};
-use crate::domain::{DomainName, Selector};
 use crate::keyfile::{KeyFileError, shown, token};
 use crate::store::{RotationFileError, StateFileError};
 

@@ -17,6 +17,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use attachment_seal::domain::{DomainName, Selector};
+use attachment_seal::seal::key::{PublicKey, SealingKey};
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::sleep;
 
@@ -26,9 +28,7 @@ pub use self::error::{Handed, RotateError};
 use crate::clock::second;
 use crate::config::{Config, SealingDomain};
 use crate::dns;
-use crate::domain::{DomainName, Selector};
 use crate::keyfile::{make_sealing_key, read_sealing_key, shown, token};
-use crate::seal::key::{PublicKey, SealingKey};
 use crate::setup::Setup;
 use crate::store::{Newest, Retired, RotationFile, RotationFileError, StateFileError, UnderWay};
 

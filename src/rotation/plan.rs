@@ -4,14 +4,14 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use attachment_seal::domain::Selector;
+use attachment_seal::seal::key::PublicKey;
 use jiff::Timestamp;
 
 use super::{RotateError, Rotation, Wishes};
 use crate::config::SealingDomain;
 use crate::dns::ZoneAnswer;
-use crate::domain::Selector;
 use crate::keyfile::{CREDENTIAL, read_sealing_key, token};
-use crate::seal::key::PublicKey;
 use crate::store::{Announcement, UnderWay};
 
 /// Selectors that are looked at before we give up finding a free one.

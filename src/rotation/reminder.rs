@@ -1,5 +1,7 @@
 //! Reminds of old keys' records that are in DNS still, though no mail needs them; forgets those that are gone.
 
+use attachment_seal::seal::key::KeyRecord;
+use attachment_seal::seal::knowledge::Answer;
 use jiff::Timestamp;
 use tokio::task;
 use tracing::{debug, info, warn};
@@ -9,8 +11,6 @@ use crate::dns::{self, Dns, key_record_name};
 use crate::gateway::Running;
 use crate::lookup::LookupKey;
 use crate::notify::Notice;
-use crate::seal::key::KeyRecord;
-use crate::seal::knowledge::Answer;
 use crate::store::{Retired, RotationFile};
 
 /// What is left to do about an old key.
@@ -137,16 +137,17 @@ pub fn day(moment: Timestamp) -> String {
 pub fn removal(config: &Config, domain: &str, since: Timestamp) -> Timestamp {
     const MARGIN: u64 = 7 * 86_400;
     let own = config.domains.iter().find(|own| own.name.as_str() == domain);
-    let lifetime = own.map_or(crate::seal::sign::DEFAULT_LIFETIME, |own| own.lifetime.as_secs());
+    let lifetime = own.map_or(attachment_seal::seal::sign::DEFAULT_LIFETIME, |own| own.lifetime.as_secs());
     let wait = i64::try_from(lifetime.saturating_add(MARGIN)).unwrap_or(i64::MAX);
     since.checked_add(jiff::SignedDuration::from_secs(wait)).unwrap_or(Timestamp::MAX)
 }
 
 #[cfg(test)]
 mod tests {
+    use attachment_seal::seal::key::SealingKey;
+    use attachment_seal::seal::knowledge::Failure;
+
     use super::*;
-    use crate::seal::key::SealingKey;
-    use crate::seal::knowledge::Failure;
 
     #[test]
     fn what_remains_to_be_done() {

@@ -7,6 +7,10 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use attachment_seal::domain::Selector;
+use attachment_seal::seal::delegation::Delegation;
+use attachment_seal::seal::key::PublicKey;
+use attachment_seal::seal::remembered::RECENT;
 use jiff::Timestamp;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::{Instant, sleep};
@@ -17,11 +21,7 @@ use super::plan::{is_credential, is_file};
 use super::{Awaits, Order, RotateError, Rotation, place};
 use crate::clock::unix_time;
 use crate::config;
-use crate::domain::Selector;
 use crate::keyfile::{CREDENTIAL, read_delegations, read_sealing_key};
-use crate::seal::delegation::Delegation;
-use crate::seal::key::PublicKey;
-use crate::seal::remembered::RECENT;
 use crate::setup::Setup;
 use crate::store::{Announcement, UnderWay};
 
@@ -151,7 +151,7 @@ impl Rotation<'_> {
         let new = change.apply(&old)?;
         let setup =
             config::load_text(&new, self.path).and_then(Setup::read).map_err(RotateError::Mistakes)?;
-        let seals = |sealer: &crate::seal::sign::Sealer| {
+        let seals = |sealer: &attachment_seal::seal::sign::Sealer| {
             (&sealer.domain, &sealer.selector, sealer.key.public()) == (&self.domain, to, key)
         };
         if !setup.sealers.iter().any(|sealer| seals(sealer)) {

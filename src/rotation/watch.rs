@@ -4,15 +4,15 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 
+use attachment_seal::domain::Selector;
+use attachment_seal::seal::key::{KeyRecord, ParseKeyError, PublicKey};
+use attachment_seal::seal::knowledge::{Answer, Failure};
 use futures_util::future::join_all;
 use jiff::Timestamp;
 
 use super::{RotateError, Rotation};
 use crate::dns::{self, Dns, Said, ZoneAnswer, all_say, key_record_name, resolvers};
-use crate::domain::Selector;
 use crate::lookup::LookupKey;
-use crate::seal::key::{KeyRecord, ParseKeyError, PublicKey};
-use crate::seal::knowledge::{Answer, Failure};
 
 /// How long at most a resolver is thought to remember that there was no record, in seconds, whatever the zone allows: RFC 2308
 /// §5 has one to three hours for sensible, and resolvers keep to that.
@@ -190,8 +190,9 @@ pub(super) fn clock() -> String {
 
 #[cfg(test)]
 mod tests {
+    use attachment_seal::seal::key::SealingKey;
+
     use super::*;
-    use crate::seal::key::SealingKey;
 
     #[test]
     fn only_the_new_key_alone_will_do() {

@@ -4,10 +4,10 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use attachment_seal::message::edits::Edits;
+use attachment_seal::message::header::EndSearch;
 use tokio::time::{Instant, timeout};
 
-use crate::edits::Edits;
-use crate::header::EndSearch;
 use crate::limits::Limits;
 use crate::smtp::connection::DATA_CHUNK;
 use crate::smtp::content::Content;

@@ -2,8 +2,9 @@
 
 use std::io::{self, Read};
 
+use attachment_seal::message::edits::Edits;
+
 use crate::blocking::blocking;
-use crate::edits::Edits;
 use crate::smtp::data::Stuffer;
 use crate::smtp::memory::Reservation;
 use crate::smtp::spool::{Blocks, SpoolFile};
@@ -38,7 +39,8 @@ enum Place {
 impl Content {
     /// A message in memory.
     pub fn new(octets: Vec<u8>) -> Self {
-        let header_end = crate::header::EndSearch::default().find(&octets).unwrap_or(octets.len());
+        let header_end =
+            attachment_seal::message::header::EndSearch::default().find(&octets).unwrap_or(octets.len());
         Self { place: Place::Memory { octets, _reservation: None }, header_end, has_dots: true }
     }
 

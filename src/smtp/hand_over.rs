@@ -3,9 +3,9 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use attachment_seal::message::edits::Edits;
 use thiserror::Error;
 
-use crate::edits::Edits;
 use crate::smtp::capabilities;
 use crate::smtp::content::Content;
 use crate::smtp::identity::Identity;

@@ -7,7 +7,8 @@ use std::net::SocketAddr;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::edits::Edits;
+use attachment_seal::message::edits::Edits;
+
 use crate::envelope::Envelope;
 use crate::smtp::content::Content;
 use crate::smtp::reply::Reply;
@@ -97,9 +98,9 @@ pub struct Account {
     pub author: Option<String>,
     /// The value of its Message-ID field; printable.
     pub message_id: Option<String>,
-    /// SEAL.md's word.
+    /// SPEC.md's word.
     pub verdict: Option<&'static str>,
-    /// SEAL.md's reason, where the verdict has one.
+    /// SPEC.md's reason, where the verdict has one.
     pub reason: Option<&'static str>,
     /// How the key was proved.
     pub trust: Option<&'static str>,

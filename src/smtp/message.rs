@@ -3,10 +3,10 @@
 
 use std::time::{Duration, Instant as Clock};
 
+use attachment_seal::message::header::HeaderSection;
 use tracing::{error, info};
 
 use crate::envelope::Envelope;
-use crate::header::HeaderSection;
 use crate::metrics::{self, MessageRefusal, Replier};
 use crate::smtp::arrival::{Arrival, Arrived, NoPassage, Room, Through};
 use crate::smtp::content::Content;

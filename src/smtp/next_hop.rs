@@ -4,11 +4,11 @@
 use std::io;
 use std::time::Duration;
 
+use attachment_seal::message::edits::Edits;
 use thiserror::Error;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::edits::Edits;
 use crate::smtp::connection::{Connection, ConnectionError, SendFileError};
 use crate::smtp::content::Content;
 use crate::smtp::data::{self, Stuffer};

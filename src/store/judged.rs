@@ -25,15 +25,15 @@ pub struct Judged {
     pub at: u64,
     /// The session's id in the log.
     pub session: String,
-    /// SEAL.md's word.
+    /// SPEC.md's word.
     pub verdict: String,
-    /// SEAL.md's reason, where the verdict has one.
+    /// SPEC.md's reason, where the verdict has one.
     pub reason: Option<String>,
     /// On what ground the author's domain is known to seal.
     pub known: Option<String>,
     /// How the key was proved.
     pub trust: Option<String>,
-    /// What the policy asked for: SEAL.md's word, such as `quarantine`.
+    /// What the policy asked for: SPEC.md's word, such as `quarantine`.
     pub asked: String,
     /// What was done.
     pub done: String,
@@ -56,7 +56,7 @@ pub struct Judged {
 /// How many messages of a period were alike.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Count {
-    /// SEAL.md's word.
+    /// SPEC.md's word.
     pub verdict: String,
     /// What the policy asked for.
     pub asked: String,

@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
+use attachment_seal::domain::DomainName;
+use attachment_seal::seal::key::PublicKey;
+use attachment_seal::seal::remembered::Memory;
 use rusqlite::{Connection, params};
 
 use super::database::{self, DatabaseError};
 use super::memory::{ACCEPTED, DELEGATED, OFFERED, REVOKED, recall};
-use crate::domain::DomainName;
-use crate::seal::key::PublicKey;
-use crate::seal::remembered::Memory;
 
 /// What became of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,12 +3,13 @@
 //! Mail makes this grow only where it carries a valid, aligned seal, and then within limits: for one organisational domain,
 //! and in all, where those seen for days never give way to newcomers.
 
+use attachment_seal::domain::{DomainName, Selector};
+use attachment_seal::seal::key::PublicKey;
+use attachment_seal::seal::remembered::{Memory, PASSES, Remembered, RememberedKey};
+use attachment_seal::verdict::lesson::{Lesson, Observation};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::database::{DatabaseError, GIVES_WAY};
-use crate::domain::{DomainName, Selector};
-use crate::seal::key::PublicKey;
-use crate::seal::remembered::{Lesson, Memory, Observation, PASSES, Remembered, RememberedKey};
 
 /// Domains that are remembered in all.
 const MAX_DOMAINS: u64 = 100_000;
@@ -287,12 +288,12 @@ pub(super) fn forget_old(connection: &Connection, now: u64) -> rusqlite::Result<
 
 #[cfg(test)]
 mod tests {
+    use attachment_seal::seal::key::SealingKey;
     use tempfile::TempDir;
 
     use super::super::database;
     use super::super::memories::{KeyState, Memories};
     use super::*;
-    use crate::seal::key::SealingKey;
 
     const NOW: u64 = 1_795_392_000;
     const DAY: u64 = 86_400;

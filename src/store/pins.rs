@@ -3,14 +3,14 @@
 
 use std::path::{Path, PathBuf};
 
+use attachment_seal::domain::DomainName;
+use attachment_seal::seal::fingerprint::Told;
+use attachment_seal::seal::key::{KeyRecord, PublicKey};
+use attachment_seal::seal::knowledge::{Pin, PinnedKey, Pins};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::json_file::{JsonFile, Stamp, StateFileError};
-use crate::domain::DomainName;
-use crate::seal::fingerprint::Told;
-use crate::seal::key::{KeyRecord, PublicKey};
-use crate::seal::knowledge::{Pin, PinnedKey, Pins};
 
 const NAME: &str = "pins";
 

@@ -42,9 +42,9 @@ pub struct Held {
     /// RCPT's parameters as they were given, for each of the recipients; messages held by an early version have none.
     #[serde(default)]
     pub recipient_parameters: Vec<Vec<String>>,
-    /// SEAL.md's word, such as `fail`.
+    /// SPEC.md's word, such as `fail`.
     pub verdict: String,
-    /// SEAL.md's reason, where the verdict has one.
+    /// SPEC.md's reason, where the verdict has one.
     pub reason: Option<String>,
     /// One line for people.
     pub summary: String,

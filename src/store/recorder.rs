@@ -9,14 +9,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use attachment_seal::domain::DomainName;
+use attachment_seal::seal::remembered::Memory;
+use attachment_seal::verdict::lesson::Observation;
 use rusqlite::Connection;
 use tracing::{error, info, warn};
 
 use super::database::{self, DatabaseError};
 use super::judged::{self, Judged};
 use super::memory::{self, Bounds, Learned};
-use crate::domain::DomainName;
-use crate::seal::remembered::{Memory, Observation};
 
 /// Messages that may wait to be written down.
 const MAX_WAITING: usize = 4_096;
@@ -193,9 +194,10 @@ impl Writer {
 mod tests {
     use std::fs;
 
+    use attachment_seal::seal::key::SealingKey;
+    use attachment_seal::verdict::lesson::Lesson;
+
     use super::*;
-    use crate::seal::key::SealingKey;
-    use crate::seal::remembered::Lesson;
     use crate::store::{Judgements, Memories};
 
     const NOW: u64 = 1_795_392_000;

@@ -5,11 +5,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use attachment_seal::message::edits::Edits;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use waxseal::edits::Edits;
 use waxseal::envelope::Envelope;
 use waxseal::limits::Limits;
 use waxseal::smtp::{

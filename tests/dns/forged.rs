@@ -1,12 +1,12 @@
 //! Forged answers: whoever can put any unsigned answer in our way gets no key believed that DNSSEC does not prove, and
 //! nothing remembered beyond its time.
 
+use attachment_seal::seal::knowledge::Answer;
+use attachment_seal::verdict::Lookup;
 use hickory_resolver::proto::op::{Message, Query, ResponseCode};
 use hickory_resolver::proto::rr::rdata::CNAME;
 use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
 use waxseal::dns::Dnssec;
-use waxseal::seal::knowledge::Answer;
-use waxseal::verdict::Lookup;
 
 use crate::forger::{Forger, is_for, unsigned_txt};
 use crate::zone::{Kind, Knot, Zone};

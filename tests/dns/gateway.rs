@@ -100,7 +100,7 @@ fn swapped(message: Vec<u8>) -> Vec<u8> {
     letter::swapped(&String::from_utf8(message).unwrap()).into_bytes()
 }
 
-/// SEAL.md §7 and §8: a failed key lookup is `temperror` and defers; whether the answer was DNSSEC-secure is part of the
+/// SPEC.md §9 and §10: a failed key lookup is `temperror` and defers; whether the answer was DNSSEC-secure is part of the
 /// result; a policy that could not be had is told of, and what pins say stands.
 #[test]
 fn what_dns_says_decides_and_is_told() {
@@ -139,7 +139,7 @@ fn what_dns_says_decides_and_is_told() {
             "250",
             r#"verdict="unknown-key" key_lookup="secure" policy_lookup="secure""#,
         ),
-        // Else changing `s` would be a way out (SEAL.md §6.4).
+        // Else changing `s` would be a way out (SPEC.md §8 step 4).
         (
             "changed",
             ground.sealed("signed.example", "nobody", key, "changed"),
@@ -198,7 +198,7 @@ fn what_dns_says_decides_and_is_told() {
     );
 }
 
-/// SEAL.md §8: `published` means what the sealing domain's `p` asks; a `[[policy.for]]` comes first, and an observer only
+/// SPEC.md §10: `published` means what the sealing domain's `p` asks; a `[[policy.for]]` comes first, and an observer only
 /// looks on.
 #[test]
 fn the_sealing_domain_is_asked_where_the_site_wants_that() {
@@ -308,7 +308,7 @@ fn a_forged_answer_makes_no_bad_mail_pass() {
     }
 }
 
-/// SEAL.md §8, docs/SPEC.md §9.4: once an honest key is remembered, nothing unsigned displaces it, calls a trial, or revokes it for
+/// SPEC.md §9.4: once an honest key is remembered, nothing unsigned displaces it, calls a trial, or revokes it for
 /// longer than the lie is told.
 #[test]
 fn a_forged_answer_displaces_nothing_that_is_remembered() {

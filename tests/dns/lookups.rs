@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use attachment_seal::seal::knowledge::{Answer, Failure};
+use attachment_seal::seal::policy_record::Request;
+use attachment_seal::verdict::Lookup;
 use waxseal::dns::Dnssec;
-use waxseal::seal::knowledge::{Answer, Failure};
-use waxseal::seal::policy_record::Request;
-use waxseal::verdict::Lookup;
 
 use crate::zone::{Kind, Knot, Zone};
 use crate::{asking, block_on, key, policy, record, seeds, waiting};
@@ -65,7 +65,7 @@ fn zones() -> Option<Knot> {
     ])
 }
 
-/// SEAL.md §7: TXT at `<s>._attachment-seal.<d>`; an empty `p` is a revoked key; `t=y` marks a trial; whether the answer
+/// SPEC.md §9: TXT at `<s>._attachment-seal.<d>`; an empty `p` is a revoked key; `t=y` marks a trial; whether the answer
 /// was DNSSEC-secure is part of the result.
 #[test]
 fn keys_are_found_where_section_7_puts_them() {
@@ -148,7 +148,7 @@ fn where_dnssec_is_required_only_proved_records_count() {
     });
 }
 
-/// SEAL.md §8: TXT at `_attachment-seal.<d>`.
+/// SPEC.md §10: TXT at `_attachment-seal.<d>`.
 #[test]
 fn policies_are_found_where_section_8_puts_them() {
     let Some(knot) = zones() else { return };

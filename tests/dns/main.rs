@@ -1,4 +1,4 @@
-//! Keys and policies from real zones (SEAL.md §7 and §8), with a name server and, where it says so, a liar before it.
+//! Keys and policies from real zones (SPEC.md §9 and §10), with a name server and, where it says so, a liar before it.
 //! Needs Knot DNS; without it the tests are skipped and say so, unless `WAXSEAL_REQUIRE_LIVE` is set.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
@@ -16,11 +16,11 @@ use std::fs;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use attachment_seal::seal::key::{KeyRecord, SealingKey};
+use attachment_seal::seal::knowledge::Answer;
+use attachment_seal::seal::policy_record::PolicyRecord;
 use waxseal::dns::{Dns, Dnssec, Settings};
 use waxseal::lookup::LookupKey;
-use waxseal::seal::key::{KeyRecord, SealingKey};
-use waxseal::seal::knowledge::Answer;
-use waxseal::seal::policy_record::PolicyRecord;
 use zone::Knot;
 
 /// The key whose seed is this octet, as its record.

@@ -4,10 +4,10 @@ use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::PathBuf;
 
+use attachment_seal::seal::key::{KeyRecord, SealingKey};
 use hickory_resolver::proto::op::{Message, ResponseCode};
 use hickory_resolver::proto::rr::{Record, RecordType};
 use tempfile::TempDir;
-use waxseal::seal::key::{KeyRecord, SealingKey};
 
 use crate::forger::Forger;
 use crate::program::smtp::closed_port;

@@ -1,9 +1,9 @@
-//! The author, and whose seal counts: SEAL.md §6.2, docs/SPEC.md §8 step 2.
+//! The author, and whose seal counts: SPEC.md §8 step 2.
 
-use waxseal::doubt::Doubt;
-use waxseal::seal::knowledge::Answer;
-use waxseal::seal::policy_record::Request;
-use waxseal::verdict::{Reason, State, Verdict};
+use attachment_seal::doubt::Doubt;
+use attachment_seal::seal::knowledge::Answer;
+use attachment_seal::seal::policy_record::Request;
+use attachment_seal::verdict::{Reason, State, Verdict};
 
 use crate::world::*;
 

@@ -1,10 +1,10 @@
-//! Keys: SEAL.md §7 and §6.4, docs/SPEC.md §9.
+//! Keys: SPEC.md §9.
 
-use waxseal::seal::format::Seal;
-use waxseal::seal::key::KeyRecord;
-use waxseal::seal::knowledge::{Answer, Failure, Pin, PinnedKey};
-use waxseal::seal::policy_record::Request;
-use waxseal::verdict::{Ground, Lookup, Reason, Trust, Verdict};
+use attachment_seal::seal::format::Seal;
+use attachment_seal::seal::key::KeyRecord;
+use attachment_seal::seal::knowledge::{Answer, Failure, Pin, PinnedKey};
+use attachment_seal::seal::policy_record::Request;
+use attachment_seal::verdict::{Ground, Lookup, Reason, Trust, Verdict};
 
 use crate::world::*;
 

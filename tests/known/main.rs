@@ -1,16 +1,15 @@
-//! What is believed of domains and their keys, line by line of SEAL.md. The product's docs/SPEC.md restates them: §6.2 and
-//! §6.4 in its §8, §7 in §9, §8 in §9.4 and §10.
+//! What is believed of domains and their keys, line by line of docs/SPEC.md §8 to §10.
 //!
-//! | SEAL.md | rule | test |
+//! | SPEC.md | rule | test |
 //! |---|---|---|
-//! | §6.1 | no seal: `none`, or `missing` of a known sealer | `policies::a_policy_makes_…`, `authors::no_disguise_silences_missing` |
-//! | §6.2 | exactly one From with one address, else `ambiguous` | `authors::an_unclear_author_gets_no_pass` |
+//! | §8 step 1 | no seal: `none`, or `missing` of a known sealer | `policies::a_policy_makes_…`, `authors::no_disguise_silences_missing` |
+//! | §8 step 2 | exactly one From with one address, else `ambiguous` | `authors::an_unclear_author_gets_no_pass` |
 //! | | aligned: the From domain or a parent, not above the organisational domain | `authors::only_the_authors_own_…`, `nobody_seals_above_…` |
 //! | | nearest first, in message order; the first that verifies counts, else the first's result | `authors::aligned_seals_are_tried_nearest_first` |
 //! | | none aligned: unreadable `d`, known sealer, a stranger's valid seal, else as no seal | `authors::without_an_aligned_seal`, `a_strangers_seal_…` |
-//! | §6.4 | not found: `unknown-key`, `key-changed` of a known sealer | `keys::no_key_and_no_answer_…`, `policies::another_selector_…` |
+//! | §8 step 4 | not found: `unknown-key`, `key-changed` of a known sealer | `keys::no_key_and_no_answer_…`, `policies::another_selector_…` |
 //! | | revoked: `fail`; a failing lookup: `temperror` | `keys::a_revoked_key_fails`, `no_key_and_no_answer_…` |
-//! | §7 | PKCS#8 PEM, mode 0600 | `tests/commands.rs`, `src/keyfile.rs`, `src/seal/key.rs` |
+//! | §9 | PKCS#8 PEM, mode 0600 | `tests/commands.rs`, `src/keyfile.rs`, `attachment-seal/src/seal/key.rs` |
 //! | | TXT at `<s>._attachment-seal.<d>`; empty `p`; `t=y` | `tests/dns/lookups.rs`, `keys::a_trial_is_told_of` |
 //! | | a trial: reported, no action | `src/policy.rs`, `keys::the_selector_of_a_trial_is_no_way_out` |
 //! | | whether the answer was DNSSEC-secure is part of the result | `keys::a_key_from_dns_…`, `tests/dns/gateway.rs` |
@@ -20,7 +19,7 @@
 //! | | a stolen sealing key dies with its delegation | `memory::a_key_that_a_root_delegated_to_…` |
 //! | | one that does not hold is as if it were not there | `keys::a_bad_delegation_…` |
 //! | | a revoked record beats it; a pinned key is tried before | `keys::a_root_of_the_policy_…`, `pinned_keys_and_roots_…` |
-//! | §8 | policy: TXT at `_attachment-seal.<d>`, `p`, `root`, `rua` | `tests/dns/lookups.rs`, `src/seal/policy_record.rs` |
+//! | §10 | policy: TXT at `_attachment-seal.<d>`, `p`, `root`, `rua` | `tests/dns/lookups.rs`, `attachment-seal/src/seal/policy_record.rs` |
 //! | | `p` other than `none` states that all is sealed | `policies::a_policy_makes_…` |
 //! | | known: itself or a parent, by pin, policy, memory; the result names which | `policies::a_pin_covers_…`, `a_policy_makes_…`, `memory::one_message_…` |
 //! | | `subdomains = false` | `policies::a_pin_covers_what_it_says` |

@@ -1,16 +1,17 @@
-//! Memory over several messages, kept by the real store: SEAL.md §7 and §8, docs/SPEC.md §9.3, §9.4 and §10. Who can forge
+//! Memory over several messages, kept by the real store: SPEC.md §9.3, §9.4 and §10. Who can forge
 //! unsigned DNS answers, and re-send what he saw, gets nothing out of it beyond a first contact.
 
+use attachment_seal::seal::delegation::Delegation;
+use attachment_seal::seal::key::KeyRecord;
+use attachment_seal::seal::knowledge::Answer;
+use attachment_seal::seal::message::Message;
+use attachment_seal::seal::policy_record::Request;
+use attachment_seal::seal::remembered::RECENT;
+use attachment_seal::verdict::lesson::Observation;
+use attachment_seal::verdict::verify::verify;
+use attachment_seal::verdict::{Ground, Lookup, Reason, Trust, Verdict, Verification};
 use tempfile::TempDir;
-use waxseal::seal::delegation::Delegation;
-use waxseal::seal::key::KeyRecord;
-use waxseal::seal::knowledge::Answer;
-use waxseal::seal::message::Message;
-use waxseal::seal::policy_record::Request;
-use waxseal::seal::remembered::{Observation, RECENT};
-use waxseal::seal::verify::verify;
 use waxseal::store::{Entry, Judged, KeyState, Memories, Recorder};
-use waxseal::verdict::{Ground, Lookup, Reason, Trust, Verdict, Verification};
 
 use crate::world::*;
 
@@ -145,7 +146,7 @@ fn a_root_published_beside_the_key_is_learnt() {
     assert!(Site::new().receive(world, &vouched(5, 1)).trial);
 }
 
-/// SEAL.md §8: any further key is accepted if it is delegated by a remembered key seen within 90 days; docs/SPEC.md §9.3:
+/// SPEC.md §9.4: any further key is accepted if it is delegated by a remembered key seen within 90 days; §9.3:
 /// the next key of a rotation is a key like the one before.
 #[test]
 fn an_earlier_sealing_key_vouches_and_the_next_one_too() {
@@ -185,7 +186,7 @@ fn only_a_proved_revocation_lasts() {
     assert_eq!(site.receive(proved, &sealed(1)).verdict, Verdict::Pass);
 }
 
-/// SEAL.md §8: a domain is known to seal when it passed 3 times within 90 days.
+/// SPEC.md §10: a domain is known to seal when it passed 3 times within 90 days.
 #[test]
 fn three_passes_within_90_days_make_a_sealer() {
     let site = Site::new();
@@ -202,7 +203,7 @@ fn three_passes_within_90_days_make_a_sealer() {
     assert_eq!(site.receive_at(NOW + 601 + RECENT, nothing(), &bare).verdict, Verdict::None);
 }
 
-/// SEAL.md §8: memory counts only verdicts of aligned, valid seals, and neither what failed nor what expired is a pass.
+/// SPEC.md §10: memory counts only verdicts of aligned, valid seals, and neither what failed nor what expired is a pass.
 #[test]
 fn nothing_but_a_pass_counts_as_one() {
     let bare = letter("a@example.org");
@@ -247,7 +248,7 @@ fn a_subdomain_is_no_way_out() {
     assert_eq!((found.verdict, found.trust), (Verdict::Pass, Some(Trust::Dns)));
 }
 
-/// SEAL.md §8: a further key under the same selector is `key-changed`, too, where the known one stands beside it; it is the
+/// SPEC.md §10: a further key under the same selector is `key-changed`, too, where the known one stands beside it; it is the
 /// key that sealed which waits for approval.
 #[test]
 fn a_further_key_beside_the_known_one_is_key_changed() {

@@ -1,8 +1,8 @@
-//! Who is known to seal by pins and policies, and what policies ask: SEAL.md §8, docs/SPEC.md §10.
+//! Who is known to seal by pins and policies, and what policies ask: SPEC.md §10.
 
-use waxseal::seal::knowledge::{Answer, Failure};
-use waxseal::seal::policy_record::{PolicyRecord, Request};
-use waxseal::verdict::{Ground, Lookup, Verdict};
+use attachment_seal::seal::knowledge::{Answer, Failure};
+use attachment_seal::seal::policy_record::{PolicyRecord, Request};
+use attachment_seal::verdict::{Ground, Lookup, Verdict};
 
 use crate::world::*;
 

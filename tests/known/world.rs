@@ -1,15 +1,15 @@
 //! What is known, put together piece by piece, and messages to be judged by it.
 
-use waxseal::domain::DomainName;
-use waxseal::seal::delegation::{Delegation, Delegations};
-use waxseal::seal::key::{KeyRecord, SealingKey};
-use waxseal::seal::knowledge::{Answer, Answers, Knowledge, Pin, PinnedKey, Pins};
-use waxseal::seal::message::Message;
-use waxseal::seal::policy_record::{PolicyRecord, Request};
-use waxseal::seal::remembered::{Memory, Remembered, RememberedKey};
-use waxseal::seal::sign::{Moment, Sealer, seal};
-use waxseal::seal::verify::verify;
-use waxseal::verdict::Verification;
+use attachment_seal::domain::DomainName;
+use attachment_seal::seal::delegation::{Delegation, Delegations};
+use attachment_seal::seal::key::{KeyRecord, SealingKey};
+use attachment_seal::seal::knowledge::{Answer, Answers, Knowledge, Pin, PinnedKey, Pins};
+use attachment_seal::seal::message::Message;
+use attachment_seal::seal::policy_record::{PolicyRecord, Request};
+use attachment_seal::seal::remembered::{Memory, Remembered, RememberedKey};
+use attachment_seal::seal::sign::{Moment, Sealer, seal};
+use attachment_seal::verdict::Verification;
+use attachment_seal::verdict::verify::verify;
 
 pub(crate) const NOW: u64 = 1_795_392_000;
 pub(crate) const DAY: u64 = 86_400;

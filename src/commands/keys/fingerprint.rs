@@ -3,18 +3,18 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use attachment_seal::manifest::{Found, Manifest};
+use attachment_seal::message::header::HeaderSection;
+use attachment_seal::message::stored::to_wire;
+use attachment_seal::mime;
+use attachment_seal::seal::fingerprint::Fingerprint;
+use attachment_seal::seal::published::Published;
 use zeroize::Zeroizing;
 
 use super::super::judge::read_input;
 use super::super::table::shown;
 use super::super::{complain, fail};
-use crate::header::HeaderSection;
 use crate::keyfile::{read_sealing_key_by_hand, read_text, shown as shown_key, token};
-use crate::manifest::{Found, Manifest};
-use crate::mime;
-use crate::seal::fingerprint::Fingerprint;
-use crate::seal::published::Published;
-use crate::stored::to_wire;
 
 /// Arguments of `keys fingerprint`.
 #[derive(Debug, clap::Args)]

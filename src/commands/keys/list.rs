@@ -1,14 +1,14 @@
 //! `waxseal keys list`: what is pinned and what is remembered.
 
+use attachment_seal::domain::DomainName;
+use attachment_seal::seal::fingerprint::Told;
+use attachment_seal::seal::key::{self, PublicKey};
 use serde::Serialize;
 
 use super::super::ConfigArg;
 use super::super::table::shown;
 use crate::clock::{moment, unix_time};
 use crate::config::Config;
-use crate::domain::DomainName;
-use crate::seal::fingerprint::Told;
-use crate::seal::key::{self, PublicKey};
 use crate::setup::Setup;
 use crate::store::{DatabaseError, DomainRecord, Memories, PinFile, Said};
 

@@ -2,13 +2,14 @@
 
 use std::path::Path;
 
+use attachment_seal::domain::{DomainName, Selector};
+use attachment_seal::seal::fingerprint::Told;
+use attachment_seal::seal::key::{self, PublicKey};
+use attachment_seal::seal::published::Published;
+
 use super::super::ConfigArg;
 use crate::config::Config;
-use crate::domain::{DomainName, Selector};
 use crate::keyfile::read_text;
-use crate::seal::fingerprint::Told;
-use crate::seal::key::{self, PublicKey};
-use crate::seal::published::Published;
 use crate::store::{DatabaseError, Memories, PinFile, Said, SaidKey, SaidPin};
 
 /// Arguments of `keys pin`.

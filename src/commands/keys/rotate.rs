@@ -6,12 +6,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use attachment_seal::domain::{DomainName, Selector};
 use jiff::Timestamp;
 
 use super::super::{ConfigArg, FAILED, check_config, fail};
 use crate::clock::second;
 use crate::config::Config;
-use crate::domain::{DomainName, Selector};
 use crate::keyfile::shown;
 use crate::rotation::reminder::{self, Remains};
 use crate::rotation::{Awaits, Ended, Order, RotateError, Rotated, Rotation, Wishes};

@@ -1,7 +1,8 @@
 //! Postfix's lookup tables: whether one would change what a seal is about.
 
+use attachment_seal::domain::DomainName;
+
 use super::settings::words;
-use crate::domain::DomainName;
 
 /// Answers of tables.
 pub(super) trait Tables {

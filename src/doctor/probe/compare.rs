@@ -2,19 +2,20 @@
 
 use std::collections::BTreeMap;
 
+use attachment_seal::domain::{DomainName, Selector};
+use attachment_seal::manifest::{Outcome, Status};
+use attachment_seal::message::header::HeaderSection;
+use attachment_seal::mime::decode::Decoder;
+use attachment_seal::mime::{self, Kind, Leaf};
+use attachment_seal::seal::key::{KeyRecord, PublicKey};
+use attachment_seal::seal::knowledge::{Answers, Knowledge, Pin, PinnedKey, Pins};
+use attachment_seal::seal::message::Message;
+use attachment_seal::seal::remembered::Memory;
+use attachment_seal::verdict::report::summary;
+use attachment_seal::verdict::verify::verify;
+use attachment_seal::verdict::{Reason, State, Verdict, Verification};
+
 use super::super::finding::Subject;
-use crate::domain::{DomainName, Selector};
-use crate::header::HeaderSection;
-use crate::manifest::{Outcome, Status};
-use crate::mime::decode::Decoder;
-use crate::mime::{self, Kind, Leaf};
-use crate::report::summary;
-use crate::seal::key::{KeyRecord, PublicKey};
-use crate::seal::knowledge::{Answers, Knowledge, Pin, PinnedKey, Pins};
-use crate::seal::message::Message;
-use crate::seal::remembered::Memory;
-use crate::seal::verify::verify;
-use crate::verdict::{Reason, State, Verdict, Verification};
 
 /// A sealing key on disk.
 #[derive(Clone, Debug)]
@@ -273,7 +274,7 @@ fn texts(before: &Parts, after: &Parts, subject: &mut Subject<'_>) {
     }
 }
 
-/// Blanks as SEAL.md §5 counts them in texts.
+/// Blanks as SPEC.md §6 counts them in texts.
 fn normal(text: &str) -> String {
     let line =
         |line: &str| line.split([' ', '\t']).filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");

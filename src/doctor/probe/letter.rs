@@ -2,10 +2,10 @@
 
 use std::fmt::Write as _;
 
+use attachment_seal::domain::DomainName;
 use encodify::base64;
 
 use crate::clock::moment;
-use crate::domain::DomainName;
 
 /// What every probe's id stands behind.
 const MARK: &str = "waxseal-probe-";
@@ -182,10 +182,11 @@ fn quoted_printable(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use attachment_seal::manifest::Found;
+    use attachment_seal::message::header::HeaderSection;
+    use attachment_seal::mime;
+
     use super::*;
-    use crate::header::HeaderSection;
-    use crate::manifest::Found;
-    use crate::mime;
 
     fn letter(eight_bit: bool) -> Letter {
         Letter {

@@ -7,6 +7,8 @@ use std::io;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
+use attachment_seal::message::edits::Edits;
+use attachment_seal::message::stored::{to_wire, unquoted};
 use thiserror::Error;
 
 use self::compare::{OwnKey, compare};
@@ -15,13 +17,11 @@ use super::finding::{Finding, Subject};
 use super::listeners::as_client;
 use super::{now, quoted};
 use crate::config::{self, Config, Mistake, Mode};
-use crate::edits::Edits;
 use crate::keyfile;
 use crate::smtp::hand_over::{self, Fate, HandOverError, Recipient, hand_over};
 use crate::smtp::next_hop::RelayError;
 use crate::smtp::visit::Visit;
 use crate::store::{keep_probe, read_probe};
-use crate::stored::{to_wire, unquoted};
 
 /// What to send, and how.
 #[derive(Clone, Debug)]
@@ -184,6 +184,8 @@ pub fn arrived(config: &std::path::Path, file: &std::path::Path) -> Result<Vec<F
 fn is_address(text: &str) -> bool {
     let is_atom = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-/=?^_`{|}~.".contains(c);
     text.rsplit_once('@').is_some_and(|(local, domain)| {
-        !local.is_empty() && local.chars().all(is_atom) && domain.parse::<crate::domain::DomainName>().is_ok()
+        !local.is_empty()
+            && local.chars().all(is_atom)
+            && domain.parse::<attachment_seal::domain::DomainName>().is_ok()
     })
 }

@@ -9,12 +9,12 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use attachment_seal::seal::key::{PublicKey, SealingKey, SignError, TokenKey};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
 use self::uri::{ParseUriError, Pin, Uri};
 use super::{Caution, KeyFileError, open_private};
-use crate::seal::key::{PublicKey, SealingKey, SignError, TokenKey};
 
 /// How long a message waits for its signature. What it takes to find a lost token again is within that.
 const SIGNING: Duration = Duration::from_secs(10);

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use attachment_seal::seal::key::PublicKey;
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Function, Pkcs11};
 use cryptoki::error::{Error, RvError};
 use cryptoki::mechanism::Mechanism;
@@ -17,7 +18,6 @@ use tracing::warn;
 
 use super::uri::{KeyName, Pin, PinSource, Uri};
 use super::{Caution, TokenError, pin_from};
-use crate::seal::key::PublicKey;
 
 /// Signed when a key is opened, to see that it signs, and by which key. No statement that we sign begins like this.
 const PROBE: &[u8] = b"waxseal asks whether this key signs";
@@ -333,8 +333,9 @@ fn labels(session: &Session, class: &Attribute) -> Result<Vec<String>, TokenErro
 
 #[cfg(test)]
 mod tests {
+    use attachment_seal::seal::key::SealingKey;
+
     use super::*;
-    use crate::seal::key::SealingKey;
 
     #[test]
     fn reads_a_point_however_it_is_wrapped() {

@@ -1,0 +1,8 @@
+//! A message as octets: its header section and author, its body hash, what is cut from and put into it, and how it lies in
+//! files.
+
+pub mod author;
+pub mod body;
+pub mod edits;
+pub mod header;
+pub mod stored;
