@@ -32,62 +32,26 @@ doubts! {
     LookalikeField = "lookalike-field",
     /// White space between a MIME field's name and its colon.
     SpaceBeforeColon = "space-before-colon",
-    /// A MIME field twice in one part.
-    DuplicateField = "duplicate-field",
-    /// A MIME-Version other than 1.0.
-    MimeVersion = "mime-version",
-    /// A Content-Type outside RFC 2045's grammar.
-    BadType = "bad-type",
-    /// A Content-Transfer-Encoding that is none of the five.
-    BadEncoding = "bad-encoding",
-    /// A Content-Disposition outside RFC 2183's grammar.
-    BadDisposition = "bad-disposition",
-    /// An encoded-word or RFC 2231 form where type, encoding or boundary stands.
-    EncodedStructure = "encoded-structure",
-    /// A comment inside a MIME field, other than one at its end.
-    CommentInStructure = "comment-in-structure",
-    /// A parameter given twice, or in forms that disagree.
-    DuplicateParameter = "duplicate-parameter",
-    /// Content-Type `name` and Content-Disposition `filename` that differ.
-    NameConflict = "name-conflict",
-    /// A file name that does not decode, or holds control characters.
-    BadName = "bad-name",
     /// A From that is not one field with one address: no author to align a seal with.
     BadFrom = "bad-from",
-    /// A boundary that readers would parse differently.
-    BadBoundary = "bad-boundary",
+    /// A header section over 1 MiB, or of more fields than readers take.
+    HeaderTooLong = "header-too-long",
+    /// Something that was touched on the way and is not of the plain grammar.
+    NotPlain = "not-plain",
     /// A multipart without a boundary, or whose boundary never occurs.
     NoBoundary = "no-boundary",
-    /// A boundary equal to, or a prefix of, an enclosing one, or the reverse.
+    /// A boundary like another one's, or a line that some reader takes for a delimiter.
     BoundaryPrefix = "boundary-prefix",
-    /// A multipart without its closing delimiter.
-    Unclosed = "unclosed",
-    /// A line that begins with a live delimiter and goes on with more than padding.
-    JunkDelimiter = "junk-delimiter",
-    /// A live delimiter inside a header section, or no blank line at its end.
-    DelimiterInHeader = "delimiter-in-header",
     /// A preamble or epilogue that some readers would find a part in.
     HiddenPart = "hidden-part",
-    /// A leaf whose body begins with what looks like MIME fields.
+    /// A leaf whose body begins with what looks like a header field.
     FieldInBody = "field-in-body",
-    /// A multipart or message/* in a transfer encoding.
-    EncodedContainer = "encoded-container",
-    /// message/partial or message/external-body.
-    PartialMessage = "partial-message",
     /// An attachment under other multiparts than it was sealed under.
     ContainerChanged = "container-changed",
-    /// More than 100 levels of nesting.
+    /// More levels of nesting than readers follow.
     TooDeep = "too-deep",
-    /// More than 1,000 leaves.
+    /// More parts than readers show.
     TooManyParts = "too-many-parts",
-    /// A header section over 1 MiB.
-    HeaderTooLong = "header-too-long",
-    /// Base64 that decoders would read differently.
-    BadBase64 = "bad-base64",
-    /// Quoted-printable that decoders would read differently.
-    BadQp = "bad-qp",
-    /// An octet over 127 in a part declared 7bit.
-    EightBit = "eight-bit",
     /// A text in a charset whose bytes can hide other text.
     TextCharset = "text-charset",
     /// A file smuggled in the text.
@@ -153,6 +117,71 @@ impl fmt::Debug for Doubts {
     }
 }
 
+/// One doubt, with where it was met and what about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Remark {
+    /// The doubt.
+    pub doubt: Doubt,
+    /// Which part, and which field of it.
+    pub place: String,
+    /// What is wrong there; goes on after the place as a sentence does.
+    pub what: &'static str,
+}
+
+impl Remark {
+    /// A doubt about `place`, which `what`.
+    pub fn new(doubt: Doubt, place: &str, what: &'static str) -> Self {
+        Self { doubt, place: place.to_owned(), what }
+    }
+}
+
+impl fmt::Display for Remark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {} {}", self.doubt, self.place, self.what)
+    }
+}
+
+/// All doubts about a message; of those met in many places the first few are told of.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Remarks {
+    told: Vec<Remark>,
+    all: Doubts,
+}
+
+/// Remarks that are kept.
+const MAX_TOLD: usize = 16;
+
+impl Remarks {
+    /// Adds one.
+    pub fn add(&mut self, remark: Remark) {
+        self.all.insert(remark.doubt);
+        if self.told.len() < MAX_TOLD {
+            self.told.push(remark);
+        }
+    }
+
+    /// The doubts, without where they were met.
+    pub fn doubts(&self) -> Doubts {
+        self.all
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    /// Those that are told of, at most 16.
+    pub fn iter(&self) -> impl Iterator<Item = &Remark> {
+        self.told.iter()
+    }
+}
+
+impl From<Remark> for Remarks {
+    fn from(remark: Remark) -> Self {
+        Self { all: remark.doubt.into(), told: vec![remark] }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -161,10 +190,10 @@ mod tests {
     fn is_a_set_in_the_order_of_the_specification() {
         let mut doubts = Doubts::from(Doubt::ViewsDiffer);
         doubts.insert(Doubt::Nul);
-        doubts.insert_if(false, Doubt::BadQp);
+        doubts.insert_if(false, Doubt::TooDeep);
         doubts.insert_if(true, Doubt::Nul);
         assert_eq!(doubts.iter().map(Doubt::code).collect::<Vec<_>>(), ["nul", "views-differ"]);
-        assert!(doubts.contains(Doubt::Nul) && !doubts.contains(Doubt::BadQp));
+        assert!(doubts.contains(Doubt::Nul) && !doubts.contains(Doubt::TooDeep));
     }
 
     #[test]

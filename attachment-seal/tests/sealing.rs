@@ -14,11 +14,11 @@ use attachment_seal::message::body;
 use attachment_seal::message::header::HeaderSection;
 use attachment_seal::mime::Kind;
 use attachment_seal::seal::delegation::{Delegation, Delegations};
-use attachment_seal::seal::format::{FIELD, Seal};
+use attachment_seal::seal::format::{FIELD, Seal, Statement};
 use attachment_seal::seal::key::SealingKey;
 use attachment_seal::seal::message::Message;
 use attachment_seal::seal::sign::{Moment, SealError, Sealer, seal};
-use attachment_seal::verdict::Verdict;
+use attachment_seal::verdict::{Reason, Verdict};
 use serde_json::Value;
 use support::{NOW, check, crlf, describe, moment, passes, sealed, sealer, try_seal};
 
@@ -115,30 +115,42 @@ fn seals_as_the_independent_implementation_does() {
         if is_foreign || is_touched || !holds || name.contains("extra-tag") {
             continue;
         }
-        assert_eq!(sealed_again(&message, original).as_ref(), Some(original), "{name}");
+        let again = sealed_again(&message, original).unwrap();
+        let (again, original) =
+            (Seal::parse(again.as_bytes()).unwrap(), Seal::parse(original.as_bytes()).unwrap());
+        assert_eq!(without_additions(again.statement), original.statement, "{name}");
         compared.push(name);
     }
     assert!(compared.len() >= 10, "{compared:?}");
+}
+
+/// What a seal stated before parts and parameters were listed, as the independent implementation makes it still.
+fn without_additions(mut statement: Statement) -> Statement {
+    statement.parts = None;
+    statement.manifest.entries.iter_mut().for_each(|entry| entry.parameters.clear());
+    statement
 }
 
 /// What a list or relay may do leaves the manifest alone, so that both implementations hash the leaves alike.
 #[test]
 fn finds_the_leaves_that_the_independent_implementation_sealed() {
     let entries = |value: &str, with_texts: bool| -> Vec<Entry> {
-        let manifest = Seal::parse(value.as_bytes()).unwrap().statement.manifest;
+        let manifest = without_additions(Seal::parse(value.as_bytes()).unwrap().statement).manifest;
         manifest.entries.into_iter().filter(|entry| with_texts || entry.kind == Kind::Attachment).collect()
     };
     let mut compared = 0;
     for (path, case) in vectors() {
         let expect = &case["expect"];
-        // A footer added as a part puts another level around the leaves.
-        if expect["verdict"] != "pass" || path.ends_with("05-footer-as-part.eml") {
+        // A footer added as a part puts another level around the leaves. HTML that readers offer as a file is sealed as one
+        // since.
+        let differs = path.ends_with("05-footer-as-part.eml") || path.ends_with("55-nested.eml");
+        if expect["verdict"] != "pass" || differs {
             continue;
         }
         let message = fs::read(&path).unwrap();
         let original = &seals(&message)[0];
         let again = sealed_again(&message, original).unwrap();
-        let with_texts = expect["text"] != "changed";
+        let with_texts = !matches!(expect["text"].as_str(), Some("changed" | "appended"));
         assert_eq!(entries(&again, with_texts), entries(original, with_texts), "{}", path.display());
         compared += 1;
     }
@@ -260,21 +272,22 @@ fn the_limits_of_a_seal_are_1000_leaves_and_100_levels() {
     assert_eq!(try_seal(&with_levels(101)), Err(SealError::TooDeep));
 }
 
-/// Any message is sealed; where a part cannot be decoded it passes only as it was sealed.
+/// Any message is sealed. A part that cannot be decoded passes as it was sealed, whatever happens to its neighbours; what
+/// cannot be read of the message itself passes only with the message untouched.
 #[test]
 fn what_cannot_be_decoded_passes_only_untouched() {
-    for (from, to) in [
-        ("JVBERi0xLjQK", "JVBERi0xLjQ!"),
-        ("Content-Transfer-Encoding: base64", "Content-Transfer-Encoding: x-own"),
-        ("boundary=b", "boundary=never"),
-        ("name=report.pdf", "name*=nope''a"),
-        ("--b--\n", ""),
+    for (from, to, verdict) in [
+        ("JVBERi0xLjQK", "JVBERi0xLjQ!", Verdict::Pass),
+        ("Content-Transfer-Encoding: base64", "Content-Transfer-Encoding: x-own", Verdict::Pass),
+        ("name=report.pdf", "name*=nope''a", Verdict::Pass),
+        ("boundary=b", "boundary=never", Verdict::Fail(Reason::Attachments)),
+        ("--b--\n", "", Verdict::Ambiguous),
     ] {
         let message = crlf(&MESSAGE.replacen(from, to, 1));
         let result = sealed(message.as_bytes());
         assert!(passes(&result), "{to}");
         let touched = String::from_utf8(result).unwrap().replace("Here it is.", "Here it is!");
-        assert_eq!(check(touched.as_bytes()).verdict, Verdict::Ambiguous, "{to}");
+        assert_eq!(check(touched.as_bytes()).verdict, verdict, "{to}");
     }
 }
 

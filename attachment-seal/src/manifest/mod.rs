@@ -1,7 +1,9 @@
 //! The manifest (SPEC.md §6): one entry a leaf, its text form, and the comparison of what was sealed with what is found
-//! (§6.10).
+//! (§8 step 10), part by part.
 
 mod compare;
+pub mod judge;
+mod parts;
 
 use std::fmt;
 
@@ -9,9 +11,9 @@ use encodify::base64::URL_SAFE_NO_PAD;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use thiserror::Error;
 
-pub use self::compare::{Comparison, Outcome, Status};
-use crate::doubt::Doubts;
-use crate::mime::{self, Kind, Leaf, MAX_LEAVES, decode::Decoder};
+pub use self::compare::{Comparison, Outcome, Status, TextState};
+pub use self::parts::{ParsePartsError, Part, Parts};
+use crate::mime::{self, Digest, Kind, Leaf, MAX_LEAVES, decode::Decoder};
 
 /// One leaf as a seal names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +28,8 @@ pub struct Entry {
     pub hash: blake3::Hash,
     /// Lower-case `type/subtype`.
     pub media_type: String,
+    /// Of a text type, the parameters that decide what readers make of it, in lower case: `;charset=utf-8;format=flowed`.
+    pub parameters: String,
     /// Decoded file name in NFC; empty if there is none.
     pub name: String,
 }
@@ -85,6 +89,11 @@ impl Manifest {
 fn parse_entry(text: &str) -> Result<Entry, ParseManifestError> {
     let parts: Vec<&str> = text.split(':').collect();
     let [kind, path, size, hash, media_type, name] = parts[..] else { return Err(ParseManifestError::Parts) };
+    let (media_type, parameters) = {
+        let text = decode(media_type, ENCODED_IN_TYPE)?;
+        let at = text.find(';').unwrap_or(text.len());
+        (text[..at].to_owned(), text[at..].to_owned())
+    };
     Ok(Entry {
         kind: match kind {
             "a" => Kind::Attachment,
@@ -94,7 +103,8 @@ fn parse_entry(text: &str) -> Result<Entry, ParseManifestError> {
         path: decode(path, ENCODED)?,
         size: size.parse().ok().filter(|n: &u64| n.to_string() == size).ok_or(ParseManifestError::Size)?,
         hash: decode_hash(hash).ok_or(ParseManifestError::Hash)?,
-        media_type: decode(media_type, ENCODED_IN_TYPE)?,
+        media_type,
+        parameters,
         name: decode(name, ENCODED)?,
     })
 }
@@ -145,46 +155,36 @@ impl fmt::Display for Entry {
         };
         let path = utf8_percent_encode(&self.path, ENCODED);
         let media_type = utf8_percent_encode(&self.media_type, ENCODED_IN_TYPE);
+        let parameters = utf8_percent_encode(&self.parameters, ENCODED_IN_TYPE);
         let name = utf8_percent_encode(&self.name, ENCODED);
-        write!(f, "{kind}:{path}:{}:{}:{media_type}:{name}", self.size, encode_hash(&self.hash))
+        write!(f, "{kind}:{path}:{}:{}:{media_type}{parameters}:{name}", self.size, encode_hash(&self.hash))
     }
 }
 
-/// A leaf of the message at hand, as an entry, with what only the message tells.
-#[derive(Clone, Debug)]
-pub struct Found {
-    /// The entry that a seal made now would hold.
-    pub entry: Entry,
-    /// Whether it is inline or has no disposition.
-    pub is_inline: bool,
-    /// Doubts about its content.
-    pub doubts: Doubts,
-    /// Whether it is a text with a file in it.
-    pub embeds_file: bool,
+impl Entry {
+    /// The entry of a leaf with this digest.
+    pub fn of(leaf: &Leaf, digest: &Digest) -> Self {
+        Self {
+            kind: leaf.kind,
+            path: leaf.path.to_string(),
+            size: digest.size,
+            hash: digest.hash,
+            media_type: leaf.media_type.clone(),
+            parameters: leaf.parameters.clone(),
+            name: leaf.name.clone(),
+        }
+    }
 }
 
-impl Found {
-    /// Hashes the leaves of a message.
-    pub fn of(message: &[u8], leaves: &[Leaf]) -> Vec<Found> {
-        let mut decoder = Decoder::default();
-        leaves
-            .iter()
-            .map(|leaf| {
-                let digest = mime::digest(message, leaf, &mut decoder);
-                Found {
-                    entry: Entry {
-                        kind: leaf.kind,
-                        path: leaf.path.to_string(),
-                        size: digest.size,
-                        hash: digest.hash,
-                        media_type: leaf.media_type.clone(),
-                        name: leaf.name.clone(),
-                    },
-                    is_inline: leaf.is_inline,
-                    doubts: digest.doubts,
-                    embeds_file: digest.embeds_file,
-                }
-            })
-            .collect()
+/// Hashes the leaves of a message.
+pub fn digests(message: &[u8], leaves: &[Leaf]) -> Vec<Digest> {
+    let mut decoder = Decoder::default();
+    leaves.iter().map(|leaf| mime::digest(message, leaf, &mut decoder)).collect()
+}
+
+impl Manifest {
+    /// The manifest that a seal made now would hold.
+    pub fn of(leaves: &[Leaf], digests: &[Digest]) -> Self {
+        Self { entries: leaves.iter().zip(digests).map(|(leaf, digest)| Entry::of(leaf, digest)).collect() }
     }
 }

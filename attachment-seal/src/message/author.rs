@@ -1,12 +1,13 @@
-//! The author's domain: what From says (RFC 5322 §3.6.2), read strictly. A seal is aligned with one author or with none.
+//! The author's domain: what From says (RFC 5322 §3.6.2) to all mail readers. A seal is aligned with one author or with none.
 
+use super::readers::{Named, readings, sole_domain};
 use crate::domain::DomainName;
-use crate::message::header::{Field, HeaderSection, is_blank, trim_blanks};
+use crate::message::header::{Field, HeaderSection};
 
 /// Whose message it is, by its From fields.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Author {
-    /// Exactly one From field with exactly one address, in this domain.
+    /// Exactly one From field with exactly one address, in this domain to all readers.
     One(DomainName),
     /// Anything else.
     Unclear(Candidates),
@@ -16,11 +17,14 @@ pub enum Author {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Candidates {
     domains: Vec<DomainName>,
-    /// Whether there are others, more than can be looked up.
+    /// Whether there are others: more than can be looked up, or in a charset that we do not know.
     more: bool,
     /// Places that were looked at.
     places: usize,
 }
+
+/// The fields that readers show in From's place where it names nobody, the likeliest first.
+const SUBSTITUTES: [&str; 5] = ["Sender", "Resent-From", "Resent-Sender", "Return-Path", "Reply-To"];
 
 /// Different domains of an unclear author that are looked up.
 const MAX_DOMAINS: usize = 16;
@@ -44,7 +48,7 @@ impl Author {
     pub fn as_written(header: &HeaderSection<'_>) -> Self {
         let mut froms = header.all("From");
         if let (Some(from), None) = (froms.next(), froms.next())
-            && let Some(domain) = sole_mailbox(&from.unfolded())
+            && let Some(domain) = sole_domain(&from.unfolded())
         {
             return Author::One(domain);
         }
@@ -52,14 +56,17 @@ impl Author {
     }
 
     fn unclear(header: &HeaderSection<'_>) -> Self {
-        let values: Vec<Vec<u8>> = header.all("From").map(Field::unfolded).collect();
         let mut candidates = Candidates::default();
-        let disguised = header.disguised_froms.iter().copied();
-        for value in values.iter().map(Vec::as_slice).chain(disguised) {
+        let froms = header.all("From").map(Field::unfolded);
+        let disguised = header.disguised_froms.iter().map(|value| value.to_vec());
+        let substitutes = SUBSTITUTES.iter().flat_map(|name| header.all(name)).map(Field::unfolded);
+        for value in froms.chain(disguised).chain(substitutes) {
+            let (readings, is_hidden) = readings(&value);
+            readings.iter().for_each(|reading| candidates.add(reading));
+            candidates.more |= is_hidden;
             if candidates.more {
                 break;
             }
-            readings(value).iter().for_each(|reading| candidates.add(reading));
         }
         Author::Unclear(candidates)
     }
@@ -72,7 +79,7 @@ impl Author {
         }
     }
 
-    /// Whether more domains are named than can be looked up, which no honest author does.
+    /// Whether more domains may be named than can be looked up, which no honest author does.
     pub fn is_crowd(&self) -> bool {
         matches!(self, Author::Unclear(Candidates { more: true, .. }))
     }
@@ -81,181 +88,21 @@ impl Author {
 impl Candidates {
     /// Adds every domain that follows an `@` somewhere in `text`.
     fn add(&mut self, text: &[u8]) {
-        for (place, domain) in domains_in(text).enumerate() {
+        for (place, named) in Named::all(text).enumerate() {
             self.places += 1;
-            match domain {
-                _ if place >= MAX_PLACES || self.places > MAX_PLACES_IN_ALL => self.more = true,
-                Some(domain) if self.domains.contains(&domain) => {}
-                Some(domain) if self.domains.len() < MAX_DOMAINS => self.domains.push(domain),
-                Some(_) => self.more = true,
-                None => {}
+            self.more |= place >= MAX_PLACES || self.places > MAX_PLACES_IN_ALL;
+            for domain in named.domains {
+                match domain {
+                    domain if self.domains.contains(&domain) => {}
+                    domain if self.domains.len() < MAX_DOMAINS => self.domains.push(domain),
+                    _ => self.more = true,
+                }
             }
             if self.more {
                 return;
             }
         }
     }
-}
-
-/// A From value as one reader or another takes it: as it stands; without what may stand between the parts of an address
-/// (RFC 5322 §3.2.2, §4.4); with encoded-words decoded (RFC 2047), which do not belong in an address.
-fn readings(value: &[u8]) -> [Vec<u8>; 3] {
-    let mut bare = Vec::with_capacity(value.len());
-    let (mut at, mut may_close) = (0, true);
-    while at < value.len() {
-        match value[at] {
-            b'(' if may_close => {
-                let end = skip_comment(value, at);
-                // One that stays open is looked through to the end once, not for each bracket.
-                may_close = end.is_some();
-                at = end.unwrap_or(at + 1);
-            }
-            octet => {
-                if octet > b' ' && !matches!(octet, b'"' | b'(' | b')' | b'\\' | 127) {
-                    bare.push(octet);
-                }
-                at += 1;
-            }
-        }
-    }
-    let decoded = encodify::rfc2047::decode_text(value, |_, octets, out| {
-        out.push_str(&String::from_utf8_lossy(octets));
-    });
-    [value.to_vec(), bare, decoded.into_owned().into_bytes()]
-}
-
-/// The domain of the one mailbox that a From value holds; `None` for groups, lists, routes and whatever is malformed.
-fn sole_mailbox(value: &[u8]) -> Option<DomainName> {
-    let parts = Parts::of(value)?;
-    match parts.angle {
-        Some(address) => {
-            let domain = domain_of(&address)?;
-            // `a@b <c@d>`: two addresses to some readers, and no harm where the domains are one.
-            let mut claimed = domains_in(&parts.phrase).flatten();
-            claimed.all(|other| other == domain).then_some(domain)
-        }
-        None => domain_of(trim_blanks(&parts.phrase)),
-    }
-}
-
-/// A mailbox taken apart: text outside the angle brackets (without comments and quoted strings' content) and inside.
-struct Parts {
-    phrase: Vec<u8>,
-    angle: Option<Vec<u8>>,
-}
-
-impl Parts {
-    fn of(value: &[u8]) -> Option<Self> {
-        let mut parts = Self { phrase: Vec::new(), angle: None };
-        let mut at = 0;
-        while at < value.len() {
-            match value[at] {
-                b'(' => {
-                    at = skip_comment(value, at)?;
-                    parts.phrase.push(b' ');
-                    continue;
-                }
-                b'"' if parts.angle.is_none() => {
-                    let end = skip_quoted(value, at)?;
-                    // A quoted local part counts, a quoted display name does not.
-                    let local = value.get(end) == Some(&b'@');
-                    parts.phrase.extend_from_slice(if local { b"quoted" } else { b" " });
-                    at = end;
-                    continue;
-                }
-                b'<' if parts.angle.is_none() => {
-                    let end = angle_end(value, at)?;
-                    parts.angle = Some(value[at + 1..end].to_vec());
-                    at = end;
-                }
-                // A list, a group, a second address or a stray bracket.
-                b'<' | b'>' | b',' | b':' | b';' | b'\\' | 0 | b'\r' | b'\n' => return None,
-                octet if parts.angle.is_some() && !is_blank(octet) => return None,
-                octet => parts.phrase.push(octet),
-            }
-            at += 1;
-        }
-        Some(parts)
-    }
-}
-
-/// Offset behind the comment that opens at `at`; comments nest.
-fn skip_comment(value: &[u8], at: usize) -> Option<usize> {
-    let mut depth = 0_usize;
-    let mut octets = value.iter().enumerate().skip(at);
-    while let Some((at, octet)) = octets.next() {
-        match octet {
-            b'\\' => drop(octets.next()),
-            b'(' => depth += 1,
-            b')' if depth == 1 => return Some(at + 1),
-            b')' => depth -= 1,
-            _ => {}
-        }
-    }
-    None
-}
-
-/// Offset behind the quoted string that opens at `at`.
-fn skip_quoted(value: &[u8], at: usize) -> Option<usize> {
-    let mut octets = value.iter().enumerate().skip(at + 1);
-    while let Some((at, octet)) = octets.next() {
-        match octet {
-            b'\\' => drop(octets.next()),
-            b'"' => return Some(at + 1),
-            _ => {}
-        }
-    }
-    None
-}
-
-/// Offset of the `>` that closes the `<` at `at`.
-fn angle_end(value: &[u8], at: usize) -> Option<usize> {
-    let mut next = at + 1;
-    while next < value.len() {
-        match value[next] {
-            b'"' => next = skip_quoted(value, next)?,
-            b'>' => return Some(next),
-            b'<' | b'(' | b',' => return None,
-            _ => next += 1,
-        }
-    }
-    None
-}
-
-/// The domain of an addr-spec without comments.
-fn domain_of(address: &[u8]) -> Option<DomainName> {
-    let (local, domain) = match address.first() {
-        Some(b'"') => {
-            let end = skip_quoted(address, 0)?;
-            (&address[..end], address[end..].strip_prefix(b"@")?)
-        }
-        _ => {
-            let at = address.iter().position(|&octet| octet == b'@')?;
-            (&address[..at], &address[at + 1..])
-        }
-    };
-    let one_word =
-        |text: &[u8]| !text.is_empty() && !text.iter().any(|&octet| is_blank(octet) || octet < b' ');
-    let quoted = local.first() == Some(&b'"');
-    if !(quoted || one_word(local)) || !one_word(domain) || domain.contains(&b'@') {
-        return None;
-    }
-    std::str::from_utf8(domain).ok()?.parse().ok()
-}
-
-/// What follows each `@` of `text`: a domain, or something else.
-fn domains_in(text: &[u8]) -> impl Iterator<Item = Option<DomainName>> {
-    memchr::memchr_iter(b'@', text).map(|at| {
-        let rest = &text[at + 1..text.len().min(at + 1024)];
-        let is_part =
-            |octet: &u8| octet.is_ascii_alphanumeric() || matches!(octet, b'.' | b'-' | b'_' | 128..);
-        let end = rest.iter().position(|octet| !is_part(octet)).unwrap_or(rest.len());
-        // A dot too many is overlooked by some.
-        let name = &rest[..end];
-        let latin_1 = || name.iter().map(|&octet| char::from(octet)).collect();
-        let name: String = std::str::from_utf8(name).map_or_else(|_| latin_1(), str::to_owned);
-        name.trim_matches('.').parse().ok()
-    })
 }
 
 #[cfg(test)]
@@ -268,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_one_mailbox_as_people_write_it() {
+    fn reads_one_address_as_programs_write_it() {
         for from in [
             "a@example.org",
             "  a@Example.ORG ",
@@ -282,34 +129,162 @@ mod tests {
             "a@example.org <a@example.org>",
             "O. Ffice <a.b+c=d@example.org>",
             "Office\r\n <a@example.org>",
+            // Blanks and comments in the brackets.
+            "Office < a@example.org >",
+            "Office <\ta@example.org>",
+            "Office <a@ example.org>",
+            "Office <a @ example.org>",
+            "Office <(work) a@example.org>",
+            "Office <a@example.org (work)>",
+            "Office <a(work)@(work)example.org>",
+            "a@(x)example.org",
+            // Commas, colons, dots and the like without quotes.
+            "Office, the <a@example.org>",
+            "Office, Inc., the <a@example.org>",
+            "Office: the <a@example.org>",
+            "Team: a@example.org;",
+            "Team: Office <a@example.org>;",
+            "Office; the <a@example.org>",
+            "Dr. O. Ffice, M.D. <a@example.org>",
+            "Office [the] <a@example.org>",
+            "Office's <a@example.org>",
+            "Office @ home <a@example.org>",
+            "Office <a@example.org>;",
+            "Office <a@example.org>,",
+            "a@example.org;",
+            "a@example.org,",
+            ", a@example.org",
+            // Brackets and quotes in the wrong place.
+            "<<a@example.org>>",
+            "Office <a@example.org>>",
+            "Office <<a@example.org>",
+            "Office <a@example.org",
+            "Office <'a@example.org'>",
+            "Office <\"a@example.org\">",
+            "'a@example.org' <a@example.org>",
+            "\"a@example.org\" <a@example.org>",
+            "\"open <a@example.org>",
+            "Office\" <a@example.org>",
+            "\\\"Office\\\" <a@example.org>",
+            "\"Of\\\"fice\" <a@example.org>",
+            "Office (open <a@example.org>",
+            "Office a@example.org",
+            "<mailto:a@example.org>",
+            "<@example.org:a@example.org>",
+            // Names in words and characters of any kind.
+            "=?utf-8?q?M=C3=BCller=2C_J=C3=B6rg?= <a@example.org>",
+            "\"=?utf-8?q?M=C3=BCller=2C_J=C3=B6rg?=\" <a@example.org>",
+            "=?utf-8?q?Joerg_=28j=40list=2Eexample=29?= <a@example.org>",
+            "=?utf-8?b?QSA8YUBleGFtcGxlLm9yZz4=?= <a@example.org>",
+            "=?no-such?q?x?= <a@example.org>",
+            "=?iso-2022-jp?B?GyRCQEBEQxsoQg==?= <a@example.org>",
+            "\u{1b}$B@>ED\u{1b}(B <a@example.org>",
+            "Müller, Jörg <a@example.org>",
+            "'Office' via List (x@list.example) <a@example.org>",
         ] {
             assert_eq!(author(&[from]), Author::One("example.org".parse().unwrap()), "{from}");
         }
-        assert_eq!(author(&["ü@bücher.example"]), Author::One("xn--bcher-kva.example".parse().unwrap()));
+        for from in ["ü@bücher.example", "B <ü@mail.bücher.example>"] {
+            assert!(matches!(author(&[from]), Author::One(_)), "{from}");
+        }
+        assert_eq!(author(&["root@localhost"]), Author::One("localhost".parse().unwrap()));
+        let latin_1 = HeaderSection::parse(b"From: M\xfcller <a@example.org>\r\n");
+        assert_eq!(Author::of(&latin_1), Author::One("example.org".parse().unwrap()));
     }
 
     #[test]
-    fn anything_else_is_unclear() {
+    fn what_readers_disagree_about_is_unclear() {
         for from in [
             "",
             "nobody",
+            "<>",
             "a@example.org, b@example.org",
-            "Team: a@example.org;",
+            "a@example.org, Office <a@example.org>",
+            "Team: a@example.org, b@example.org;",
+            "<a@example.org> <b@example.org>",
             "<@relay.example:a@example.org>",
             "a@evil.example <a@example.org>",
+            "a@evil.example, <a@example.org>",
+            "a@evil.example: <a@example.org>",
+            "<a@example.org> a@evil.example",
             "Office <a@example.org> b@evil.example",
             "<a@example.org> <b@evil.example>",
-            "Office <a@example.org",
+            "<a@example.org>,<b@evil.example>",
+            "<a@evil.example <a@example.org>>",
+            "a@evil.example\u{a0}<a@example.org>",
+            "a@evil.example\u{200b}.org <a@example.org>",
+            "Sales @ evil.example <a@example.org>",
             "a@[192.0.2.1]",
             "a@example.org@evil.example",
-            "\"open <a@example.org>",
-            "a@(x)example.org",
+            "\"a@evil.example\"@example.org",
+            "<\"a@evil.example\"@example.org>",
+            "\"a@evil.example\", <a@example.org>",
+            "a@evil.example \"<a@example.org>\"",
+            "\"<a@evil.example>\" <a@example.org>",
+            "a@evil.example (<a@example.org>)",
+            "<a@example.org (a@evil.example)>",
+            "a@(evil.example)example.org",
+            "(a (b) a@evil.example, ) <a@example.org>",
+            "(a\\) a@evil.example,) <a@example.org>",
+            "(\") \"a@evil.example, \" <a@example.org>",
+            "\"a\\\" a@evil.example, \" <a@example.org>",
+            "\\\"a@evil.example, \" <a@example.org>",
+            "[\"] a@evil.example, [\"] <a@example.org>",
+            "=?utf-8?q?\"?= \"a@evil.example, \" <a@example.org>",
+            "=?utf-8?q?a=40evil.example=2C?= <a@example.org>",
+            "=?utf-8?q?=3Ca=40evil.example=3E?= <a@example.org>",
+            "\"=?utf-8?q?=3Ca=40evil.example=3E?=\" <a@example.org>",
+            "=?utf-8?q?a=40evil.example?=, <a@example.org>",
+            "=?utf-8?b?YUBldmlsLmV4YW1wbGU=?==?utf-8?q?=00?=@example.org",
+            "=?utf-7?q?a+AEA-evil.example?=@example.org",
+            "<=?utf-8?q?a=40evil.example?=@example.org>",
+            "=?utf-8?q?a@evil.example?= <a@example.org>",
+            "a@example.org .evil.example",
+            "a@example.org. evil.example",
+            "a@example(x).org",
             "a@exa mple.org",
+            "a@exa\\mple.org",
+            "a@\"example\".org",
+            "a@example.org\0.evil.example",
+            "a@evil.example\0 <a@example.org>",
+            "a@example.org..",
+            "a@.example.org",
+            "ceo@corp <a@example.org>",
         ] {
             assert!(matches!(author(&[from]), Author::Unclear(_)), "{from}");
         }
         assert!(matches!(author(&["a@example.org", "a@example.org"]), Author::Unclear(_)));
         assert_eq!(author(&[]), Author::Unclear(Candidates::default()));
+        let many = format!("{} <a@example.org>", "a@example.org ".repeat(100));
+        assert!(matches!(author(&[&many]), Author::Unclear(_)));
+    }
+
+    /// Readers show Sender where From names nobody.
+    #[test]
+    fn stands_in_for_a_from_that_names_nobody() {
+        for text in [
+            "Sender: Office <a@example.org>",
+            "From:\r\nSender: a@example.org",
+            "From: <>\r\nSENDER : a@example.org",
+            "From: nobody\r\nResent-From: a@example.org",
+            "From: =?utf-16?b?/v8AaABp?=\r\nReturn-Path: <a@example.org>",
+            "From: a@b.example, c@d.example\r\nSender: a@example.org",
+        ] {
+            let text = format!("{text}\r\n\r\n");
+            let found = Author::of(&HeaderSection::parse(text.as_bytes()));
+            assert!(matches!(found, Author::Unclear(_)), "{text}");
+            assert!(found.domains().contains(&"example.org".parse().unwrap()), "{text}: {found:?}");
+        }
+        let clear = HeaderSection::parse(b"From: a@b.example\r\nSender: a@example.org\r\n\r\n");
+        assert_eq!(Author::of(&clear), Author::One("b.example".parse().unwrap()));
+    }
+
+    /// In a charset that we do not know anybody may be hidden.
+    #[test]
+    fn an_unknown_charset_is_a_crowd() {
+        assert!(author(&["=?cp037?q?=81=7C=85?="]).is_crowd());
+        assert!(!author(&["=?utf-8?q?hello?="]).is_crowd());
+        assert!(!author(&["=?cp037?q?=81=7C=85?= <a@example.org>"]).is_crowd());
     }
 
     #[test]
@@ -322,9 +297,8 @@ mod tests {
     #[test]
     fn no_disguise_hides_a_domain() {
         for from in [
-            "a@(x)example.org",
             "a@example(x).org",
-            "a@ example.org",
+            "a@ example(x).org",
             "a @\r\n example . org",
             "a@\"example\".org",
             "a@exa\\mple.org",
@@ -335,6 +309,13 @@ mod tests {
             "<@relay.example:a@example.org>",
             "=?utf-8?q?a=40example.org?=",
             "=?utf-8?b?YUBleGFtcGxlLm9yZw==?=",
+            "=?iso-2022-jp?b?YUBleGFtGyhCcGxlLm9yZw==?=",
+            "=?iso-2022-jp?q?a=40exam=1B(Jple.org?=",
+            "=?utf-16be?q?=00a=00@=00e=00x=00a=00m=00p=00l=00e=00.=00o=00r=00g?=",
+            "=?utf-16?b?//5hAEAAZQB4AGEAbQBwAGwAZQAuAG8AcgBnAA==?=",
+            "=?utf-7?q?a+AEA-example.org?=",
+            "=?utf-8?q?a=EF=BC=A0example.org?=",
+            "a@exam\u{1b}(Bple.org",
             "\"a@example.org\"",
             "(a@example.org)",
         ] {

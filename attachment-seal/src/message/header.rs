@@ -3,6 +3,7 @@
 
 use memchr::{memchr, memchr_iter, memchr2};
 
+use super::identity;
 use crate::doubt::{Doubt, Doubts};
 
 /// Longest header section that is read, in octets; what follows counts as body, under a doubt.
@@ -34,13 +35,49 @@ impl<'a> Field<'a> {
         self.name.eq_ignore_ascii_case(name.as_bytes())
     }
 
-    /// The value with the CR LFs of folding and the blanks at both ends removed (SPEC.md §4, `hs`).
+    /// The value with the CR LFs of folding and the blanks at both ends removed.
     pub fn unfolded(&self) -> Vec<u8> {
         let mut text = Vec::with_capacity(self.value.len());
         for line in lines(self.value) {
             text.extend_from_slice(line);
         }
         trim_blanks(&text).to_vec()
+    }
+
+    /// The value in the form that structure is compared in (SPEC.md §4, `hs`): blanks and folds at its start gone, each fold
+    /// outside a quoted string made one space. A fold inside one stays as it is, since two readers lose a boundary that is
+    /// folded at a blank; so does all behind a parenthesis, where readers do not agree what is quoted.
+    pub fn refolded(&self) -> Vec<u8> {
+        let value = self.value;
+        let mut text = Vec::with_capacity(value.len());
+        let mut at = blanks_and_folds(value).0;
+        let mut quoted = false;
+        while at < value.len() {
+            match value[at] {
+                b'(' if !quoted => {
+                    text.extend_from_slice(&value[at..]);
+                    break;
+                }
+                b'\\' if quoted && at + 1 < value.len() => {
+                    text.extend_from_slice(&value[at..at + 2]);
+                    at += 2;
+                    continue;
+                }
+                b'"' => quoted = !quoted,
+                b' ' | b'\t' | b'\r' if !quoted => {
+                    let (length, has_fold) = blanks_and_folds(&value[at..]);
+                    if length > 0 {
+                        text.extend_from_slice(if has_fold { b" " } else { &value[at..at + length] });
+                        at += length;
+                        continue;
+                    }
+                }
+                _ => {}
+            }
+            text.push(value[at]);
+            at += 1;
+        }
+        text
     }
 
     /// The value canonicalised as RFC 6376 §3.4.2 (relaxed): unfolded, runs of blanks made one space.
@@ -272,7 +309,13 @@ impl<'a> HeaderSection<'a> {
 
     /// The identity hash `hi`: From, Date and Message-ID (SPEC.md §4).
     pub fn identity_hash(&self) -> blake3::Hash {
-        self.hash(|name| matches!(name, b"from" | b"date" | b"message-id"), Field::relaxed)
+        self.hash(
+            |name| matches!(name, b"from" | b"date" | b"message-id"),
+            |field| match field.is("From") {
+                true => identity::canonical(field.relaxed()),
+                false => field.relaxed(),
+            },
+        )
     }
 
     /// The addressing hash `ha`: Sender, To, Cc, Reply-To and Subject (SPEC.md §4).
@@ -285,7 +328,16 @@ impl<'a> HeaderSection<'a> {
         let structural = |name: &[u8]| {
             name == b"mime-version" || name.starts_with(b"content-") && name != b"content-length"
         };
-        self.hash(structural, Field::unfolded)
+        self.hash(structural, Field::refolded)
+    }
+
+    /// The hash of the fields that say what a message's body is, in the form that a mark has (SPEC.md §6.1): all `Content-*`
+    /// but Content-Length and Content-Transfer-Encoding.
+    pub fn content_hash(&self) -> blake3::Hash {
+        let counts = |name: &[u8]| {
+            name.starts_with(b"content-") && !matches!(name, b"content-length" | b"content-transfer-encoding")
+        };
+        self.hash(counts, Field::refolded)
     }
 
     fn hash(
@@ -316,8 +368,23 @@ impl Field<'_> {
     }
 }
 
+/// How many octets at the start of `text` are blanks and folds, and whether a fold is among them.
+fn blanks_and_folds(text: &[u8]) -> (usize, bool) {
+    let (mut at, mut has_fold) = (0, false);
+    loop {
+        match &text[at..] {
+            [b' ' | b'\t', ..] => at += 1,
+            [b'\r', b'\n', b' ' | b'\t', ..] => {
+                at += 3;
+                has_fold = true;
+            }
+            _ => return (at, has_fold),
+        }
+    }
+}
+
 /// The first line of `text`, its CR LF included; all of it where none ends.
-fn first_line(text: &[u8]) -> &[u8] {
+pub(crate) fn first_line(text: &[u8]) -> &[u8] {
     let mut line_feeds = memchr_iter(b'\n', text);
     line_feeds.find(|&at| text[..at].ends_with(b"\r")).map_or(text, |at| &text[..=at])
 }

@@ -5,4 +5,7 @@ pub mod author;
 pub mod body;
 pub mod edits;
 pub mod header;
+mod identity;
+mod readers;
 pub mod stored;
+pub(crate) mod words;

@@ -1,11 +1,10 @@
-//! A leaf's hash and size as SPEC.md §6 defines them, and what its content makes doubtful.
+//! A leaf's hash and size as SPEC.md §6 defines them, and the form of its body that a part's mark covers (§6.1).
 
 use std::borrow::Cow;
 
-use super::decode::Decoder;
+use super::decode::{Damage, Decoder};
 use super::leaf::{Encoding, Kind, Leaf};
-use super::text::{CharsetScan, EmbeddedScan, TextHasher};
-use crate::doubt::{Doubt, Doubts};
+use super::text::TextHasher;
 use crate::message::body;
 
 /// What a leaf holds.
@@ -15,10 +14,10 @@ pub struct Digest {
     pub hash: blake3::Hash,
     /// Octets hashed.
     pub size: u64,
-    /// Doubts about the content.
-    pub doubts: Doubts,
-    /// Whether a text smuggles a file: a doubt where the text is not as sealed.
-    pub embeds_file: bool,
+    /// What decoders would read differently.
+    pub damage: Damage,
+    /// The hash of the body as it stands, in the form that marks use.
+    pub form: blake3::Hash,
 }
 
 /// Hashes a leaf of `message`, a window at a time.
@@ -30,41 +29,82 @@ pub fn digest(message: &[u8], leaf: &Leaf, decoder: &mut Decoder) -> Digest {
     }
 }
 
-fn text(body: &[u8], leaf: &Leaf, decoder: &mut Decoder) -> Digest {
+/// The same for a leaf taken for a text.
+pub fn text(body: &[u8], leaf: &Leaf, decoder: &mut Decoder) -> Digest {
     let mut hasher = TextHasher::default();
-    let mut charset = CharsetScan::new(leaf.charset.as_deref());
-    let mut embedded = EmbeddedScan::default();
-    let mut doubts = decoder.decode(body, leaf.encoding, &mut |window| {
-        hasher.update(window);
-        charset.update(window);
-        embedded.update(window);
-    });
-    doubts.insert_if(charset.is_doubtful(), Doubt::TextCharset);
+    let damage = decoder.decode(body, leaf.encoding, &mut |window| hasher.update(window));
     let (hash, size) = hasher.finish();
-    Digest { hash, size, doubts, embeds_file: embedded.found() }
+    let body = if leaf.is_top_level() { body::canonical(body) } else { Cow::Borrowed(body) };
+    Digest { hash, size, damage, form: as_it_stands(blake3::hash(&body)) }
 }
 
 fn attachment(body: &[u8], leaf: &Leaf, decoder: &mut Decoder) -> Digest {
-    let body = if leaf.is_top_level() && leaf.encoding != Encoding::Base64 {
-        body::canonical(body)
-    } else {
-        Cow::Borrowed(body)
-    };
+    let canonical = if leaf.is_top_level() { body::canonical(body) } else { Cow::Borrowed(body) };
+    let decoded = if leaf.encoding == Encoding::Base64 { body } else { &*canonical };
     if leaf.is_message() {
-        let size = body.len() as u64;
-        return Digest { hash: blake3::hash(&body), size, doubts: Doubts::NONE, embeds_file: false };
+        let hash = blake3::hash(decoded);
+        let stands = if leaf.encoding == Encoding::Base64 { blake3::hash(&canonical) } else { hash };
+        let size = decoded.len() as u64;
+        return Digest { hash, size, damage: Damage::default(), form: as_it_stands(stands) };
     }
     let mut hasher = blake3::Hasher::new();
-    let mut charset = leaf.is_text_type().then(|| CharsetScan::new(leaf.charset.as_deref()));
-    let mut doubts = decoder.decode(&body, leaf.encoding, &mut |window| {
+    let mut damage = decoder.decode(decoded, leaf.encoding, &mut |window| {
         hasher.update(window);
-        if let Some(charset) = &mut charset {
-            charset.update(window);
-        }
     });
-    doubts.insert_if(charset.is_some_and(|charset| charset.is_doubtful()), Doubt::TextCharset);
-    doubts.insert_if(has_blanks_that_decoders_keep(&body, leaf.encoding), Doubt::BadQp);
-    Digest { hash: hasher.finalize(), size: hasher.count(), doubts, embeds_file: false }
+    let (hash, size) = (hasher.finalize(), hasher.count());
+    damage.note_if(has_blanks_that_decoders_keep(decoded, leaf.encoding), "a blank that some decoders keep");
+    let form = match leaf.encoding {
+        Encoding::Base64 if damage.what().is_some() => as_it_stands(blake3::hash(&canonical)),
+        Encoding::Base64 => match Lines::of(&canonical).filter(|lines| lines.size == Some(size)) {
+            // Such a body follows from what it decodes to, so that its octets need no second hash.
+            Some(lines) => lines.form(&hash),
+            None => as_it_stands(blake3::hash(&canonical)),
+        },
+        Encoding::QuotedPrintable => as_it_stands(blake3::hash(&canonical)),
+        _ => as_it_stands(hash),
+    };
+    Digest { hash, size, damage, form }
+}
+
+/// The form of a body of which nothing but its octets is known.
+fn as_it_stands(hash: blake3::Hash) -> blake3::Hash {
+    blake3::Hasher::new().update(b"octets\n").update(hash.as_bytes()).finalize()
+}
+
+/// Base64 as encoders write it: lines of one length, the last one shorter or as long.
+struct Lines {
+    columns: usize,
+    ends_in_line_end: bool,
+    /// Octets that it decodes to, if it holds nothing but symbols and padding.
+    size: Option<u64>,
+}
+
+impl Lines {
+    fn of(body: &[u8]) -> Option<Self> {
+        let (text, ends_in_line_end) = match body.strip_suffix(b"\r\n") {
+            Some(text) => (text, true),
+            None => (body, false),
+        };
+        let columns = memchr::memchr(b'\r', text).unwrap_or(text.len());
+        if columns == 0 {
+            return None;
+        }
+        let mut lines = text.chunks(columns + 2).peekable();
+        let mut symbols = 0;
+        while let Some(line) = lines.next() {
+            let line = if lines.peek().is_some() { line.strip_suffix(b"\r\n")? } else { line };
+            symbols += line.len();
+        }
+        let padding = text.iter().rev().take_while(|&&octet| octet == b'=').count();
+        let size = (symbols.is_multiple_of(4) && padding < 3).then(|| (symbols / 4 * 3 - padding) as u64);
+        Some(Self { columns, ends_in_line_end, size })
+    }
+
+    fn form(&self, decoded: &blake3::Hash) -> blake3::Hash {
+        let end = if self.ends_in_line_end { "+" } else { "" };
+        let head = format!("base64 {}{end}\n", self.columns);
+        blake3::Hasher::new().update(head.as_bytes()).update(decoded.as_bytes()).finalize()
+    }
 }
 
 /// White space at the end of a quoted-printable line, which RFC 2045 §6.7 rule 3 removes and some decoders keep.

@@ -3,6 +3,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use memchr::memmem;
+
 /// Text or attachment (SPEC.md §6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
@@ -25,7 +27,7 @@ pub enum Encoding {
     QuotedPrintable,
     /// Base64.
     Base64,
-    /// None of these: taken as it stands, under the doubt `bad-encoding`.
+    /// None of these: taken as it stands.
     Unknown,
 }
 
@@ -61,14 +63,18 @@ pub struct Leaf {
     pub name: String,
     /// The charset parameter, as written.
     pub charset: Option<String>,
+    /// Of a text type, the parameters that decide what readers make of it, as the manifest has them: `;charset=utf-8`.
+    pub parameters: String,
+    /// Whether it is HTML without a name in a place where readers offer it as a file.
+    pub is_offered_html: bool,
     /// Whether it is inline or has no disposition: what an added text must be.
     pub is_inline: bool,
     /// How the body is encoded.
     pub encoding: Encoding,
-    /// Whether the encoding carries a comment, which mail-parser does not read past.
-    pub encoding_has_comment: bool,
     /// The body's octets in the message, without the CR LF that belongs to the boundary.
     pub body: Range<usize>,
+    /// Its index among all parts.
+    pub entity: usize,
 }
 
 impl Leaf {
@@ -86,4 +92,23 @@ impl Leaf {
     pub fn is_text_type(&self) -> bool {
         self.media_type.starts_with("text/")
     }
+}
+
+/// Whether an attached message that is declared plain reads as one in base64 or quoted-printable. A seal without a list of
+/// parts does not cover its encoding, so that a relay could have changed it to show the encoded text in the message's place.
+pub(crate) fn reads_as_encoded(body: &[u8]) -> bool {
+    let text = &body[body.iter().take_while(|octet| matches!(octet, b'\r' | b'\n')).count()..];
+    let first = text.split(|&octet| octet == b'\n').next().unwrap_or_default();
+    let first = first.strip_suffix(b"\r").unwrap_or(first);
+    let is_symbol = |octet: &u8| octet.is_ascii_alphanumeric() || b"+/=".contains(octet);
+    let in_base64 = !first.is_empty() && first.len().is_multiple_of(4) && first.iter().all(is_symbol);
+    let header_end = memmem::find(body, b"\r\n\r\n").unwrap_or(body.len());
+    let has_escape = |at: usize| {
+        let ends_in = |attribute: &[u8]| {
+            at.checked_sub(attribute.len())
+                .is_some_and(|start| body[start..at].eq_ignore_ascii_case(attribute))
+        };
+        ends_in(b"charset") || ends_in(b"boundary")
+    };
+    in_base64 || memmem::find_iter(&body[..header_end], b"=3D").any(has_escape)
 }

@@ -1,72 +1,36 @@
 //! The file name of a part: RFC 2231's extended and split forms, RFC 2047's encoded-words where senders misuse them,
-//! raw octets as UTF-8. One name comes out, in Unicode NFC, and a doubt wherever readers could show another.
+//! raw octets as UTF-8. One name comes out, in Unicode NFC. Where readers could show another one is asked in
+//! [`super::plain`].
 
 use encoding_rs::Encoding;
 use percent_encoding::percent_decode;
 use unicode_normalization::UnicodeNormalization;
 
 use super::field::{Parameter, Structured};
-use crate::doubt::{Doubt, Doubts};
 
 /// Longest file name that is read, in octets as written.
 const MAX_NAME: usize = 16 << 10;
 
 /// The name of a part: Content-Disposition `filename`, else Content-Type `name`; empty if there is none.
-pub fn file_name(disposition: Option<&Structured>, content_type: Option<&Structured>) -> (String, Doubts) {
-    let mut doubts = Doubts::NONE;
-    let mut read =
-        |field: Option<&Structured>, attribute| parameter_text(&field?.parameters, attribute, &mut doubts);
-    let filename = read(disposition, "filename");
-    let name = read(content_type, "name");
-    let conflict = matches!((&filename, &name), (Some(filename), Some(name)) if filename != name);
-    doubts.insert_if(conflict, Doubt::NameConflict);
-    let chosen = filename.or(name).unwrap_or_default();
-    doubts.insert_if(stray_names(disposition, content_type).any(|name| name != chosen), Doubt::NameConflict);
-    doubts.insert_if(chosen.chars().any(char::is_control), Doubt::BadName);
-    (chosen, doubts)
+pub fn file_name(disposition: Option<&Structured>, content_type: Option<&Structured>) -> String {
+    let read = |field: Option<&Structured>, attribute| parameter_text(&field?.parameters, attribute);
+    read(disposition, "filename").or_else(|| read(content_type, "name")).unwrap_or_default()
 }
 
-/// Names where no standard puts them, but some readers look: `name` of a disposition (other than `form-data`, whose
-/// own it is) and `filename` of a type.
-fn stray_names<'a>(
-    disposition: Option<&'a Structured>,
-    content_type: Option<&'a Structured>,
-) -> impl Iterator<Item = String> + 'a {
-    let disposition = disposition.filter(|disposition| disposition.word != "form-data");
-    let text = |field: Option<&Structured>, attribute| {
-        parameter_text(&field?.parameters, attribute, &mut Doubts::default())
-    };
-    [(disposition, "name"), (content_type, "filename")]
-        .into_iter()
-        .filter_map(move |(field, attribute)| text(field, attribute))
-}
-
-/// A parameter's text in whichever form it is given, the extended one before the plain.
-fn parameter_text(parameters: &[Parameter], attribute: &str, doubts: &mut Doubts) -> Option<String> {
-    let plain = parameters.iter().find(|p| p.attribute == attribute).map(|p| {
-        doubts.insert_if(p.oddly_escaped, Doubt::BadName);
-        plain_text(&p.value, doubts)
-    });
-    let extended = extended_text(parameters, attribute, doubts);
-    let disagree = matches!((&plain, &extended), (Some(plain), Some(extended)) if plain != extended);
-    doubts.insert_if(disagree, Doubt::DuplicateParameter);
-    extended.or(plain)
+/// A parameter's text in whichever form it is given, the extended one before the plain. A tab in it was a blank that
+/// somebody folded at.
+pub(super) fn parameter_text(parameters: &[Parameter], attribute: &str) -> Option<String> {
+    let plain = || parameters.iter().find(|p| p.attribute == attribute).map(|p| plain_text(&p.value));
+    extended_text(parameters, attribute).or_else(plain).map(|text| text.replace('\t', " "))
 }
 
 /// A plain value: encoded-words decoded, other octets as UTF-8.
-fn plain_text(value: &[u8], doubts: &mut Doubts) -> String {
-    doubts.insert_if(value.len() > MAX_NAME, Doubt::BadName);
+pub(super) fn plain_text(value: &[u8]) -> String {
     let value = &value[..value.len().min(MAX_NAME)];
-    let mut well_formed = std::str::from_utf8(value).is_ok();
     if memchr::memmem::find(value, b"=?").is_none() {
-        doubts.insert_if(!well_formed, Doubt::BadName);
         return String::from_utf8_lossy(value).nfc().collect();
     }
-    let text = encodify::rfc2047::decode_text(value, |charset, octets, out| {
-        well_formed &= decode_charset(charset, octets, out);
-    });
-    doubts.insert_if(!well_formed || text.contains('\u{fffd}'), Doubt::BadName);
-    text.nfc().collect()
+    encodify::rfc2047::decode_text(value, decode_charset).nfc().collect()
 }
 
 /// One section of an RFC 2231 value.
@@ -77,92 +41,65 @@ struct Section<'a> {
 }
 
 /// The value of `attribute*` or of `attribute*0…`, joined and decoded.
-fn extended_text(parameters: &[Parameter], attribute: &str, doubts: &mut Doubts) -> Option<String> {
+pub(super) fn extended_text(parameters: &[Parameter], attribute: &str) -> Option<String> {
     let mut sections: Vec<Section<'_>> = Vec::new();
-    let mut whole = 0;
     for parameter in parameters {
         let Some(suffix) =
             parameter.attribute.strip_prefix(attribute).and_then(|rest| rest.strip_prefix('*'))
         else {
             continue;
         };
-        let (number, encoded) = if suffix.is_empty() {
-            whole += 1;
-            (0, true)
-        } else {
-            let digits = suffix.strip_suffix('*').unwrap_or(suffix);
-            let canonical = digits == "0" || !digits.starts_with('0');
-            match digits.parse() {
-                Ok(number) if canonical => (number, suffix.ends_with('*')),
-                _ => {
-                    doubts.insert(Doubt::DuplicateParameter);
-                    continue;
-                }
-            }
+        let (number, encoded) = match suffix.strip_suffix('*').unwrap_or(suffix) {
+            "" => (0, true),
+            digits if digits != "0" && digits.starts_with('0') => continue,
+            digits => match digits.parse() {
+                Ok(number) => (number, suffix.ends_with('*')),
+                Err(_) => continue,
+            },
         };
-        doubts.insert_if(parameter.oddly_escaped, Doubt::BadName);
         sections.push(Section { number, encoded, value: &parameter.value });
     }
     if sections.is_empty() {
         return None;
     }
-    let in_order = sections.iter().enumerate().all(|(at, section)| section.number == at);
-    doubts.insert_if(!in_order || whole > 1 || whole == 1 && sections.len() > 1, Doubt::DuplicateParameter);
     sections.sort_by_key(|section| section.number);
-    Some(join(&sections, doubts).nfc().collect())
+    Some(join(&sections).nfc().collect())
 }
 
 /// RFC 2231 §4: the first encoded section begins with `charset'language'`; octets are joined before they are decoded.
-fn join(sections: &[Section<'_>], doubts: &mut Doubts) -> String {
+fn join(sections: &[Section<'_>]) -> String {
     let mut charset: &[u8] = b"utf-8";
     let mut octets = Vec::new();
     for (at, section) in sections.iter().enumerate() {
         let mut value = section.value;
         if at == 0 && section.encoded {
             let mut parts = value.splitn(3, |&octet| octet == b'\'');
-            match (parts.next(), parts.next(), parts.next()) {
-                (Some(named), Some(_), Some(rest)) => {
-                    charset = if named.is_empty() { charset } else { named };
-                    value = rest;
-                }
-                _ => doubts.insert(Doubt::BadName),
+            if let (Some(named), Some(_), Some(rest)) = (parts.next(), parts.next(), parts.next()) {
+                charset = if named.is_empty() { charset } else { named };
+                value = rest;
             }
         }
         if section.encoded {
-            doubts.insert_if(!is_percent_encoded(value), Doubt::BadName);
             octets.extend(percent_decode(value));
         } else {
             octets.extend_from_slice(value);
         }
         if octets.len() > MAX_NAME {
-            doubts.insert(Doubt::BadName);
             break;
         }
     }
     let mut text = String::with_capacity(octets.len());
-    doubts.insert_if(!decode_charset(charset, &octets, &mut text), Doubt::BadName);
+    decode_charset(charset, &octets, &mut text);
     text
 }
 
-fn is_percent_encoded(value: &[u8]) -> bool {
-    memchr::memchr_iter(b'%', value)
-        .all(|at| value.get(at + 1..at + 3).is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit)))
-}
-
-/// Appends `octets` in `charset` to `out`; says whether the charset is known and all of it decoded.
-fn decode_charset(charset: &[u8], octets: &[u8], out: &mut String) -> bool {
+/// Appends `octets` in `charset` to `out`, as UTF-8 where the charset is unknown.
+fn decode_charset(charset: &[u8], octets: &[u8], out: &mut String) {
     // RFC 2231 §5: a language may follow the charset of an encoded-word.
     let label = charset.split(|&octet| octet == b'*').next().unwrap_or_default();
     match Encoding::for_label_no_replacement(label) {
-        Some(encoding) => {
-            let (text, failed) = encoding.decode_without_bom_handling(octets);
-            out.push_str(&text);
-            !failed
-        }
-        None => {
-            out.push_str(&String::from_utf8_lossy(octets));
-            false
-        }
+        Some(encoding) => out.push_str(&encoding.decode_without_bom_handling(octets).0),
+        None => out.push_str(&String::from_utf8_lossy(octets)),
     }
 }
 
@@ -171,13 +108,10 @@ mod tests {
     use super::super::field::{content_disposition, content_type};
     use super::*;
 
-    fn name(disposition: &str, kind: &str) -> (String, Vec<&'static str>) {
+    fn name(disposition: &str, kind: &str) -> String {
         let (disposition, kind) =
             (content_disposition(disposition.as_bytes()), content_type(kind.as_bytes()));
-        let (name, mut doubts) = file_name(Some(&disposition), Some(&kind));
-        doubts.extend(disposition.doubts);
-        doubts.extend(kind.doubts);
-        (name, doubts.iter().map(Doubt::code).collect())
+        file_name(Some(&disposition), Some(&kind))
     }
 
     #[test]
@@ -193,40 +127,12 @@ mod tests {
             "attachment; filename=\"=?utf-8?Q?Besuch_in_K=C3=B6ln.pdf?=\"; filename*=utf-8''Besuch%20in%20K%C3%B6ln.pdf",
             "attachment; filename=\"Besuch in Ko\u{308}ln.pdf\"",
         ] {
-            assert_eq!(name(disposition, "a/b"), ("Besuch in Köln.pdf".into(), vec![]), "{disposition}");
+            assert_eq!(name(disposition, "a/b"), "Besuch in Köln.pdf", "{disposition}");
         }
-        assert_eq!(name("inline", "a/b; name=x.pdf").0, "x.pdf");
-        assert_eq!(name("attachment; filename=x.pdf", "a/b; name=x.pdf"), ("x.pdf".into(), vec![]));
-        assert_eq!(name("inline", "a/b"), (String::new(), vec![]));
-        assert_eq!(name("attachment; filename=x; name=x", "a/b; filename=x"), ("x".into(), vec![]));
-        assert_eq!(name("form-data; name=field; filename=x", "a/b"), ("x".into(), vec![]));
-    }
-
-    #[test]
-    fn doubts_what_readers_show_differently() {
-        for (disposition, kind, code) in [
-            ("attachment; filename=a.pdf", "a/b; name=a.exe", "name-conflict"),
-            ("attachment; filename=a.pdf; name=a.exe", "a/b", "name-conflict"),
-            ("inline", "a/b; filename=a.exe", "name-conflict"),
-            ("attachment; name*=utf-8''a.exe", "a/b; name=a.pdf", "name-conflict"),
-            ("attachment; filename=a.pdf; filename*=utf-8''a.exe", "a/b", "duplicate-parameter"),
-            ("attachment; filename*0=a; filename*2=b", "a/b", "duplicate-parameter"),
-            ("attachment; filename*1=b; filename*0=a", "a/b", "duplicate-parameter"),
-            ("attachment; filename*0=a; filename*0=b", "a/b", "duplicate-parameter"),
-            ("attachment; filename*00=a", "a/b", "duplicate-parameter"),
-            ("attachment; filename*=utf-8''a; filename*0=a", "a/b", "duplicate-parameter"),
-            ("attachment; filename*=no-such-charset''a", "a/b", "bad-name"),
-            ("attachment; filename*=utf-8''%ff", "a/b", "bad-name"),
-            ("attachment; filename*=utf-8''%zz", "a/b", "bad-name"),
-            ("attachment; filename*=plain", "a/b", "bad-name"),
-            ("attachment; filename=\"=?utf-8?Q?a=00?=\"", "a/b", "bad-name"),
-            ("attachment; filename=\"a\\.pdf\"", "a/b", "bad-name"),
-        ] {
-            assert!(name(disposition, kind).1.contains(&code), "{disposition} {kind}");
-        }
-        let raw = content_disposition(b"attachment; filename=\"K\xf6ln\"");
-        let (name, doubts) = file_name(Some(&raw), None);
-        assert_eq!(name, "K\u{fffd}ln");
-        assert!(doubts.contains(Doubt::BadName));
+        assert_eq!(name("inline", "a/b; name=x.pdf"), "x.pdf");
+        assert_eq!(name("attachment; filename=x.pdf", "a/b; name=x.pdf"), "x.pdf");
+        assert_eq!(name("inline", "a/b"), "");
+        assert_eq!(name("attachment; filename=x; name=x", "a/b; filename=x"), "x");
+        assert_eq!(name("form-data; name=field; filename=x", "a/b"), "x");
     }
 }

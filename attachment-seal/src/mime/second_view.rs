@@ -18,8 +18,9 @@ const SHOWN_WHOLE: usize = 4096;
 /// programs write, and what cannot be asked is a doubt.
 const MAX_SKELETON: usize = 8 << 20;
 
-/// Whether mail-parser finds the leaves that the walk found.
-pub fn agrees(message: &[u8], leaves: &[Leaf]) -> bool {
+/// Whether mail-parser finds the leaves that the walk found. Of those that are `covered`, because they are as they were
+/// sealed, only the place must be the same.
+pub fn agrees(message: &[u8], leaves: &[Leaf], covered: impl Fn(&Leaf) -> bool) -> bool {
     let Some((skeleton, bodies)) = skeleton(message, leaves) else { return false };
     let Some(parsed) = MessageParser::new().parse(&skeleton) else { return false };
     let parts: Vec<&MessagePart<'_>> =
@@ -29,15 +30,23 @@ pub fn agrees(message: &[u8], leaves: &[Leaf]) -> bool {
             .iter()
             .zip(leaves)
             .zip(&bodies)
-            .all(|((part, leaf), body)| is_same(part, leaf, body, &skeleton))
+            .all(|((part, leaf), body)| is_same(part, leaf, body, &skeleton, covered(leaf)))
 }
 
-fn is_same(part: &MessagePart<'_>, leaf: &Leaf, body: &Range<usize>, skeleton: &[u8]) -> bool {
+fn is_same(
+    part: &MessagePart<'_>,
+    leaf: &Leaf,
+    body: &Range<usize>,
+    skeleton: &[u8],
+    is_covered: bool,
+) -> bool {
     let ours = &skeleton[body.clone()];
     let theirs = skeleton.get(part.offset_body as usize..part.offset_end as usize).unwrap_or_default();
     // At the end of a part mail-parser may leave the CR LF in or out.
     let same_place = part.offset_body as usize == body.start && trim_line_end(theirs) == trim_line_end(ours);
-    same_place && is_same_type(part, leaf) && is_same_encoding(part, leaf) && is_same_name(part, leaf)
+    same_place
+        && (is_covered
+            || is_same_type(part, leaf) && is_same_encoding(part, leaf) && is_same_name(part, leaf))
 }
 
 fn is_same_type(part: &MessagePart<'_>, leaf: &Leaf) -> bool {
@@ -56,11 +65,11 @@ fn is_same_encoding(part: &MessagePart<'_>, leaf: &Leaf) -> bool {
         Encoding::QuotedPrintable => mail_parser::Encoding::QuotedPrintable,
         _ => mail_parser::Encoding::None,
     };
-    leaf.encoding_has_comment || part.encoding == ours
+    part.encoding == ours
 }
 
 fn is_same_name(part: &MessagePart<'_>, leaf: &Leaf) -> bool {
-    let seen: String = part.attachment_name().unwrap_or_default().nfc().collect();
+    let seen: String = part.attachment_name().unwrap_or_default().replace('\t', " ").nfc().collect();
     // A charset that mail-parser does not know, or a character cut in two by RFC 2231 sections, it cannot decode; the
     // walk could, or there would be a doubt already.
     seen == leaf.name || seen.contains(['\u{fffd}', '\u{1b}'])

@@ -1,19 +1,19 @@
-//! The strict walk: a message's raw octets to its leaves (RFC 2046 §5.1), once from top to bottom, without recursion.
-//! It never fails: where readers could disagree it notes the doubt and goes on with one reading.
+//! The strict walk: a message's raw octets to its parts (RFC 2046 §5.1), once from top to bottom, without recursion. It
+//! never fails and judges nothing: it gives one reading, the same at both ends, and [`super::judge`] asks where another
+//! reader could see something else.
 
 use std::ops::Range;
 use std::sync::Arc;
 
 use memchr::{memchr, memmem};
 
-use super::decode::has_bare_line_end;
 use super::field::{self, Structured};
 use super::leaf::{Encoding, Kind, Leaf};
 use super::name::file_name;
-use crate::doubt::{Doubt, Doubts};
-use crate::message::header::{Field, HeaderSection, is_blank, reads_as_mime_field, trim_blanks_end};
+use crate::doubt::Doubt;
+use crate::message::header::{Field, HeaderSection, is_blank};
 
-/// Most leaves of a message (SPEC.md §11).
+/// Most leaves of a message, and most containers (SPEC.md §11).
 pub const MAX_LEAVES: usize = 1000;
 
 /// Most multiparts around a leaf (SPEC.md §11).
@@ -24,50 +24,96 @@ pub const MAX_DEPTH: usize = 100;
 pub struct Structure {
     /// The leaves in document order, depth first.
     pub leaves: Vec<Leaf>,
-    /// The doubts about the structure; `too-deep` and `too-many-parts` mean that the walk was cut short.
-    pub doubts: Doubts,
+    /// All parts in document order, the message itself first, a container before what it holds.
+    pub entities: Vec<Entity>,
+    /// The limit at which the walk was cut short: `too-deep`, `too-many-parts` or `header-too-long`.
+    pub limit: Option<Doubt>,
 }
 
-/// Finds the leaves of a message whose header section has been split.
+/// The message itself or a part of it: a header section and a body.
+#[derive(Clone, Debug)]
+pub struct Entity {
+    /// Its header section with the empty line at the end; of the message, the whole header section.
+    pub header: Range<usize>,
+    /// Whether an empty line ends the header section.
+    pub has_blank_line: bool,
+    /// The body, without the CR LF that belongs to the delimiter behind it.
+    pub body: Range<usize>,
+    /// The container around it, as an index into the entities.
+    pub parent: Option<usize>,
+    /// The type that it has if its header section names none.
+    pub default_type: &'static str,
+    /// A container's shape; a leaf has none.
+    pub container: Option<Container>,
+}
+
+/// The inside of a multipart.
+#[derive(Clone, Debug)]
+pub struct Container {
+    /// The boundary.
+    pub boundary: Vec<u8>,
+    /// The lower-case subtype.
+    pub subtype: String,
+    /// Its own parts, as indices into the entities.
+    pub parts: Vec<usize>,
+    /// What stands around the parts, one more than there are: the preamble with the first delimiter, the delimiters with
+    /// the CR LF before each, and the closing delimiter with the epilogue.
+    pub gaps: Vec<Range<usize>>,
+    /// Whether its closing delimiter was found.
+    pub is_closed: bool,
+}
+
+/// Finds the parts of a message whose header section has been split.
 pub fn walk(message: &[u8], header: &HeaderSection<'_>) -> Structure {
     let mut walk = Walk {
         message,
         open: Vec::new(),
         live: Vec::new(),
         first_octets: [false; 256],
-        named: Vec::new(),
         found: Structure::default(),
     };
     let top = Part::read(header, "text/plain");
-    walk.found.doubts.extend(header.doubts());
-    let mut next = walk.enter(top, header.body_start);
+    let at = Place {
+        header: 0..header.body_start,
+        has_blank_line: header.has_blank_line,
+        default_type: "text/plain",
+    };
+    let mut next = walk.enter(top, at);
     while let Some(start) = next {
         next = walk.read_part(start);
     }
+    walk.end_all();
+    mark_offered_html(&mut walk.found);
     walk.found
 }
 
-/// Boundaries to compare words in a preamble or epilogue with; where there are more, any words are doubted.
-const MAX_NAMED: usize = 16;
-
 /// A multipart that is being read.
-struct Container {
+struct Open {
+    /// Its index into the entities.
+    entity: usize,
     boundary: Vec<u8>,
     path: Arc<str>,
     /// Type of a child that names none: message/rfc822 in a digest (RFC 2046 §5.1.5).
+    default_type: &'static str,
+    /// Where the gap began that the next delimiter ends.
+    gap: usize,
+}
+
+/// Where a part's header section is.
+struct Place {
+    header: Range<usize>,
+    has_blank_line: bool,
     default_type: &'static str,
 }
 
 struct Walk<'a> {
     message: &'a [u8],
     /// The multiparts around the current place, outermost first.
-    open: Vec<Container>,
+    open: Vec<Open>,
     /// Indices into `open`, sorted by boundary, so that a line is compared with few of them.
     live: Vec<usize>,
     /// Which octets a live boundary begins with.
     first_octets: [bool; 256],
-    /// The boundaries of all multiparts so far; no more than a few of them.
-    named: Vec<Vec<u8>>,
     found: Structure,
 }
 
@@ -87,76 +133,86 @@ impl Walk<'_> {
     /// Reads the part that starts at `start`, behind a delimiter; returns where the next one starts.
     fn read_part(&mut self, start: usize) -> Option<usize> {
         let message = self.message;
-        let parent = self.open.last()?;
+        let default_type = self.open.last()?.default_type;
         let header =
             HeaderSection::parse_at(message, start, message.len(), |line| self.live_prefix(line).is_some());
-        let part = Part::read(&header, parent.default_type);
-        self.found.doubts.extend(header.doubts());
-        self.found.doubts.insert_if(!header.has_blank_line, Doubt::DelimiterInHeader);
-        if self.found.doubts.contains(Doubt::HeaderTooLong) {
-            return None;
+        if header.doubts().contains(Doubt::HeaderTooLong) {
+            return self.stop(Doubt::HeaderTooLong);
         }
-        self.enter(part, header.body_start)
+        let place =
+            Place { header: start..header.body_start, has_blank_line: header.has_blank_line, default_type };
+        self.enter(Part::read(&header, default_type), place)
     }
 
-    /// Takes a part whose body starts at `body`, and returns where the next part starts.
-    fn enter(&mut self, part: Part, body: usize) -> Option<usize> {
-        let doubts = part.doubts;
-        self.found.doubts.extend(doubts);
-        let parent = self.open.last().map(|parent| Arc::clone(&parent.path)).unwrap_or_default();
+    fn stop(&mut self, limit: Doubt) -> Option<usize> {
+        self.found.limit = Some(limit);
+        None
+    }
+
+    /// Takes a part, and returns where the next part starts.
+    fn enter(&mut self, part: Part, place: Place) -> Option<usize> {
+        if self.found.entities.len() == 2 * MAX_LEAVES {
+            return self.stop(Doubt::TooManyParts);
+        }
+        let entity = self.found.entities.len();
+        let body = place.header.end;
+        let parent = self.open.last().map(|open| open.entity);
+        if let Some(container) = parent.and_then(|parent| self.found.entities[parent].container.as_mut()) {
+            container.parts.push(entity);
+        }
+        self.found.entities.push(Entity {
+            header: place.header,
+            has_blank_line: place.has_blank_line,
+            body: body..self.message.len(),
+            parent,
+            default_type: place.default_type,
+            container: None,
+        });
+        let path = self.open.last().map(|open| Arc::clone(&open.path)).unwrap_or_default();
         let Some(boundary) = part.boundary() else {
-            return self.end_leaf(part, body, &parent);
+            return self.end_leaf(part, entity, &path);
         };
         if self.open.len() == MAX_DEPTH {
-            self.found.doubts.insert(Doubt::TooDeep);
-            return None;
+            return self.stop(Doubt::TooDeep);
         }
-        self.check_boundary(&boundary);
-        let subtype = part.content_type.word.split_once('/').map_or("", |(_, subtype)| subtype);
-        let path: Arc<str> =
-            if parent.is_empty() { subtype.into() } else { format!("{parent}.{subtype}").into() };
+        let subtype = part.content_type.word.split_once('/').map_or("", |(_, subtype)| subtype).to_owned();
+        let inner: Arc<str> =
+            if path.is_empty() { subtype.as_str().into() } else { format!("{path}.{subtype}").into() };
         let default_type = if subtype == "digest" { "message/rfc822" } else { "text/plain" };
-        self.push(Container { boundary, path, default_type });
+        self.push(Open { entity, boundary: boundary.clone(), path: inner, default_type, gap: body });
         match self.next_delimiter(body) {
             Some(first) if first.owner == self.open.len() - 1 => {
-                self.found.doubts.insert_if(part.encoding_hides_parts(), Doubt::EncodedContainer);
-                self.check_outside(body..first.start);
+                self.found.entities[entity].container = Some(Container {
+                    boundary,
+                    subtype,
+                    parts: Vec::new(),
+                    gaps: Vec::new(),
+                    is_closed: false,
+                });
                 self.pass(first)
             }
             // The boundary never occurs in the body: no container but a leaf.
             _ => {
                 self.pop();
-                self.found.doubts.insert(Doubt::NoBoundary);
-                self.end_leaf(part, body, &parent)
+                self.end_leaf(part, entity, &path)
             }
         }
     }
 
-    /// Notes the leaf whose body starts at `body`, and returns where the next part starts.
-    fn end_leaf(&mut self, part: Part, body: usize, path: &Arc<str>) -> Option<usize> {
-        let hyphen = self.first_hyphen(body);
-        let delimiter = self.next_delimiter_behind(body, hyphen);
+    /// Notes the leaf, and returns where the next part starts.
+    fn end_leaf(&mut self, part: Part, entity: usize, path: &Arc<str>) -> Option<usize> {
+        let body = self.found.entities[entity].body.start;
+        let delimiter = self.next_delimiter_behind(body, self.first_hyphen(body));
         let end = delimiter.map_or(self.message.len(), |delimiter| self.end_before(delimiter.start, body));
         if self.found.leaves.len() == MAX_LEAVES {
-            self.found.doubts.insert(Doubt::TooManyParts);
-            return None;
+            return self.stop(Doubt::TooManyParts);
         }
-        let content = &self.message[body..end];
-        self.found.doubts.extend(part.leaf_doubts(content));
-        // Elsewhere a bare CR is a doubt wherever it stands.
-        let with_hyphens = content.get(hyphen.saturating_sub(body + 1)..).unwrap_or_default();
-        let cr_before_delimiter = |at: usize| self.live_prefix(&with_hyphens[at + 1..]).is_some();
-        if !self.open.is_empty() && memmem::find_iter(with_hyphens, b"\r--").any(cr_before_delimiter) {
-            self.found.doubts.insert(Doubt::BareLineEnd);
+        self.found.entities[entity].body.end = end;
+        if let Some(open) = self.open.last_mut() {
+            open.gap = end;
         }
-        self.found.leaves.push(part.into_leaf(Arc::clone(path), body..end));
-        match delimiter {
-            Some(delimiter) => self.pass(delimiter),
-            None => {
-                self.found.doubts.insert_if(!self.open.is_empty(), Doubt::Unclosed);
-                None
-            }
-        }
+        self.found.leaves.push(part.into_leaf(Arc::clone(path), body..end, entity));
+        self.pass(delimiter?)
     }
 
     /// Before it no delimiter stands. Base64 has none, so most octets are looked at once.
@@ -172,35 +228,62 @@ impl Walk<'_> {
         loop {
             // Multiparts inside the delimiter's own were not closed before it.
             while self.open.len() - 1 > delimiter.owner {
-                self.found.doubts.insert(Doubt::Unclosed);
-                self.pop();
+                self.end_container(delimiter.start, false);
             }
             if !delimiter.closes {
+                let open = &mut self.open[delimiter.owner];
+                let (entity, gap) = (open.entity, open.gap..delimiter.end);
+                open.gap = delimiter.end;
+                if let Some(container) = &mut self.found.entities[entity].container {
+                    container.gaps.push(gap);
+                }
                 return Some(delimiter.end);
             }
-            self.pop();
-            let epilogue = delimiter.end;
-            match self.next_delimiter(epilogue) {
-                Some(next) => {
-                    self.check_outside(epilogue..next.start);
-                    delimiter = next;
-                }
-                None => {
-                    self.check_outside(epilogue..self.message.len());
-                    self.found.doubts.insert_if(!self.open.is_empty(), Doubt::Unclosed);
-                    return None;
-                }
-            }
+            let own = self.open.pop()?;
+            self.forget(self.open.len());
+            let next = self.next_delimiter(delimiter.end);
+            let end = next.map_or(self.message.len(), |next| self.end_before(next.start, delimiter.end));
+            self.close(&own, end, true);
+            delimiter = next?;
+        }
+    }
+
+    /// Ends the innermost open multipart before the delimiter of another one, at `start`.
+    fn end_container(&mut self, start: usize, is_closed: bool) {
+        if let Some(own) = self.open.pop() {
+            self.forget(self.open.len());
+            let end = self.end_before(start, own.gap);
+            self.close(&own, end, is_closed);
+        }
+    }
+
+    /// Notes where a multipart ends that is no longer open.
+    fn close(&mut self, own: &Open, end: usize, is_closed: bool) {
+        let entity = &mut self.found.entities[own.entity];
+        entity.body.end = end.max(own.gap);
+        if let Some(container) = &mut entity.container {
+            container.gaps.push(own.gap..entity.body.end);
+            container.is_closed = is_closed;
+        }
+        if let Some(outer) = self.open.last_mut() {
+            outer.gap = end.max(own.gap);
+        }
+    }
+
+    /// The message ended inside the multiparts that are open still.
+    fn end_all(&mut self) {
+        while !self.open.is_empty() {
+            self.end_container(self.message.len(), false);
         }
     }
 
     /// The next line at or behind `from` that is a delimiter of an open multipart.
-    fn next_delimiter(&mut self, from: usize) -> Option<Delimiter> {
+    fn next_delimiter(&self, from: usize) -> Option<Delimiter> {
         self.next_delimiter_behind(from, from)
     }
 
     /// The same, where no hyphen stands between `from` and `hyphen`.
-    fn next_delimiter_behind(&mut self, from: usize, hyphen: usize) -> Option<Delimiter> {
+    fn next_delimiter_behind(&self, from: usize, hyphen: usize) -> Option<Delimiter> {
         if self.open.is_empty() {
             return None;
         }
@@ -213,13 +296,11 @@ impl Walk<'_> {
         let mut at = hyphen.saturating_sub(1).max(from);
         while let Some(found) = find_dashes(&message[at..]) {
             let start = at + found + 1;
-            let ends_line = start >= from + 2 && message[start - 2] == b'\r';
-            if ends_line {
-                if let Some(delimiter) = self.delimiter_at(start) {
-                    return Some(delimiter);
-                }
-            } else if self.live_prefix(&message[start..]).is_some() {
-                self.found.doubts.insert(Doubt::BareLineEnd);
+            if start >= from + 2
+                && message[start - 2] == b'\r'
+                && let Some(delimiter) = self.delimiter_at(start)
+            {
+                return Some(delimiter);
             }
             at = start;
         }
@@ -227,7 +308,7 @@ impl Walk<'_> {
     }
 
     /// Whether the line at `start`, which begins with `--`, is a delimiter.
-    fn delimiter_at(&mut self, start: usize) -> Option<Delimiter> {
+    fn delimiter_at(&self, start: usize) -> Option<Delimiter> {
         let rest = &self.message[start..];
         let owner = self.live_prefix(rest)?;
         let after = &rest[2 + self.open[owner].boundary.len()..];
@@ -235,7 +316,6 @@ impl Walk<'_> {
         let padding = after.iter().take_while(|&&octet| is_blank(octet)).count();
         let line_end = &after[padding..];
         if !(line_end.starts_with(b"\r\n") || line_end.is_empty()) {
-            self.found.doubts.insert(Doubt::JunkDelimiter);
             return None;
         }
         let end = self.message.len() - line_end.len() + line_end.len().min(2);
@@ -254,35 +334,28 @@ impl Walk<'_> {
         text.starts_with(&self.open[index].boundary).then_some(index)
     }
 
-    fn push(&mut self, container: Container) {
-        let at = self.live.partition_point(|&index| self.open[index].boundary <= container.boundary);
+    fn push(&mut self, open: Open) {
+        let at = self.live.partition_point(|&index| self.open[index].boundary <= open.boundary);
         self.live.insert(at, self.open.len());
-        if self.named.len() <= MAX_NAMED {
-            self.named.push(container.boundary.clone());
-        }
-        self.open.push(container);
+        self.open.push(open);
         self.note_first_octets();
     }
 
     fn pop(&mut self) {
         self.open.pop();
-        let depth = self.open.len();
+        self.forget(self.open.len());
+    }
+
+    /// Forgets the boundary of a multipart that was just taken off `open`.
+    fn forget(&mut self, depth: usize) {
         self.live.retain(|&index| index != depth);
         self.note_first_octets();
     }
 
     fn note_first_octets(&mut self) {
         self.first_octets = [false; 256];
-        for octet in self.open.iter().filter_map(|container| container.boundary.first()) {
+        for octet in self.open.iter().filter_map(|open| open.boundary.first()) {
             self.first_octets[usize::from(*octet)] = true;
-        }
-    }
-
-    fn check_boundary(&mut self, boundary: &[u8]) {
-        let nested =
-            |open: &Container| open.boundary.starts_with(boundary) || boundary.starts_with(&open.boundary);
-        if self.open.iter().any(nested) {
-            self.found.doubts.insert(Doubt::BoundaryPrefix);
         }
     }
 
@@ -292,30 +365,24 @@ impl Walk<'_> {
         let before = &self.message[body..line_start];
         body + before.strip_suffix(b"\r\n").unwrap_or(before).len()
     }
+}
 
-    /// Checks a preamble or epilogue, which readers do not show unless they find a part in it.
-    fn check_outside(&mut self, range: Range<usize>) {
-        let text = &self.message[range];
-        self.found.doubts.insert_if(has_bare_line_end(text), Doubt::BareLineEnd);
-        let hides = text.split(|&octet| octet == b'\n').any(|line| {
-            let line = line.strip_suffix(b"\r").unwrap_or(line);
-            self.looks_like_delimiter(line)
-                || !line.first().copied().is_some_and(is_blank) && reads_as_mime_field(line)
-        });
-        self.found.doubts.insert_if(hides, Doubt::HiddenPart);
-    }
-
-    /// Whether a line could be a delimiter of some boundary: `--` and more than a rule of dashes or a signature mark.
-    /// Several words, as in a footer between dashes, are one only if they begin with a boundary of this message.
-    fn looks_like_delimiter(&self, line: &[u8]) -> bool {
-        line.strip_prefix(b"--").map(trim_blanks_end).is_some_and(|rest| {
-            let is_named = || {
-                self.named.len() > MAX_NAMED || self.named.iter().any(|boundary| rest.starts_with(boundary))
-            };
-            rest.first().is_some_and(|&octet| !is_blank(octet))
-                && rest.iter().any(|&octet| octet != b'-' && !is_blank(octet))
-                && (!rest.iter().copied().any(is_blank) || is_named())
-        })
+/// HTML that is neither the first leaf nor in an alternative with it is offered as a file by Outlook and others: it is an
+/// attachment (SPEC.md §6).
+fn mark_offered_html(found: &mut Structure) {
+    let Structure { leaves, entities, .. } = found;
+    let around = |entity: usize| std::iter::successors(entities[entity].parent, |&at| entities[at].parent);
+    let is_alternative = |at: &usize| {
+        entities[*at].container.as_ref().is_some_and(|container| container.subtype == "alternative")
+    };
+    let Some(first) = leaves.first() else { return };
+    let shared: Vec<usize> = around(first.entity).filter(is_alternative).collect();
+    for leaf in leaves.iter_mut().skip(1) {
+        let is_html = leaf.kind == Kind::Text && leaf.media_type == "text/html";
+        if is_html && !around(leaf.entity).any(|at| shared.contains(&at)) {
+            leaf.kind = Kind::Attachment;
+            leaf.is_offered_html = true;
+        }
     }
 }
 
@@ -334,153 +401,88 @@ struct Part {
     content_type: Structured,
     disposition: Option<Structured>,
     encoding: Encoding,
-    encoding_has_comment: bool,
     name: String,
-    doubts: Doubts,
 }
 
 impl Part {
     fn read(header: &HeaderSection<'_>, default_type: &str) -> Self {
-        let mut doubts = Doubts::NONE;
-        let mut only = |name: &str| {
-            let mut fields = header.all(name);
-            let first = fields.next();
-            doubts.insert_if(fields.next().is_some(), Doubt::DuplicateField);
-            first.map(Field::unfolded)
-        };
-        let version = only("MIME-Version");
-        let declared = only("Content-Type");
-        let disposition = only("Content-Disposition");
-        let encoding = only("Content-Transfer-Encoding");
-
-        doubts.extend(version.map_or(Doubts::NONE, |version| field::mime_version(&version)));
+        let first = |name: &str| header.all(name).next().map(Field::unfolded);
+        let declared = first("Content-Type");
+        let disposition = first("Content-Disposition").as_deref().map(field::content_disposition);
         let named = declared.as_deref().map(field::content_type);
-        let disposition = disposition.as_deref().map(field::content_disposition);
-        let (name, name_doubts) = file_name(disposition.as_ref(), named.as_ref());
-        doubts.extend(name_doubts);
-        doubts.extend(disposition.as_ref().map_or(Doubts::NONE, |disposition| disposition.doubts));
+        let name = file_name(disposition.as_ref(), named.as_ref());
         let mut content_type = named.unwrap_or_default();
-        doubts.extend(content_type.doubts);
         if content_type.word.is_empty() {
-            // RFC 2045 §5.2: what cannot be read is plain text, and a doubt besides.
+            // RFC 2045 §5.2: what cannot be read is plain text.
             content_type.word = if declared.is_some() { "text/plain" } else { default_type }.to_owned();
         }
-        let encoding_has_comment = encoding.as_ref().is_some_and(|value| value.contains(&b'('));
-        let encoding = encoding.map_or(Encoding::SevenBit, |value| {
-            let (word, met) = field::transfer_encoding(&value);
-            doubts.extend(met);
-            let encoding = Encoding::from_word(&word);
-            doubts.insert_if(encoding == Encoding::Unknown, Doubt::BadEncoding);
-            encoding
-        });
-        if let (true, Some(boundary)) = (is_multipart(&content_type.word), content_type.parameter("boundary"))
-        {
-            let raw = header.all("Content-Type").next().map_or(&b""[..], |field| field.value);
-            doubts.insert_if(field::is_bad_boundary(boundary, raw), Doubt::BadBoundary);
-        }
-        Self { content_type, disposition, encoding, encoding_has_comment, name, doubts }
+        let encoding = first("Content-Transfer-Encoding")
+            .map_or(Encoding::SevenBit, |value| Encoding::from_word(&field::transfer_encoding(&value)));
+        Self { content_type, disposition, encoding, name }
     }
 
-    fn is_multipart(&self) -> bool {
-        is_multipart(&self.content_type.word)
-    }
-
-    /// The boundary, where the part is a multipart that names one; doubts about it are noted.
+    /// The boundary, where the part is a multipart that names one.
     fn boundary(&self) -> Option<Vec<u8>> {
-        let boundary = self.is_multipart().then(|| self.content_type.parameter("boundary")).flatten()?;
+        let is_multipart = self.content_type.word.starts_with("multipart/");
+        let boundary = is_multipart.then(|| self.content_type.parameter("boundary")).flatten()?;
         Some(boundary.value.clone()).filter(|value| !value.is_empty())
     }
 
-    /// RFC 2045 §6.4: a multipart or message has no encoding but 7bit, 8bit or binary.
-    fn encoding_hides_parts(&self) -> bool {
-        !self.encoding.is_identity()
-    }
-
-    /// The doubts about a leaf that its type and the start of its body raise.
-    fn leaf_doubts(&self, body: &[u8]) -> Doubts {
-        let word = self.content_type.word.as_str();
-        let is_message = word.starts_with("message/");
-        let mut doubts = Doubts::NONE;
-        doubts.insert_if(self.is_multipart(), Doubt::NoBoundary);
-        let is_encoded = || self.encoding_hides_parts() || reads_as_encoded(body);
-        doubts.insert_if(is_message && is_encoded(), Doubt::EncodedContainer);
-        doubts.insert_if(matches!(word, "message/partial" | "message/external-body"), Doubt::PartialMessage);
-        let holds_fields = is_message || word == "text/rfc822-headers";
-        doubts.insert_if(!holds_fields && begins_with_field(body), Doubt::FieldInBody);
-        doubts.insert_if(!self.is_multipart() && self.names_boundary_in(body), Doubt::BadType);
-        doubts
-    }
-
-    /// A boundary parameter on a leaf whose body holds that boundary.
-    fn names_boundary_in(&self, body: &[u8]) -> bool {
-        self.content_type.parameter("boundary").filter(|p| !p.value.is_empty()).is_some_and(|boundary| {
-            let line = [b"--", boundary.value.as_slice()].concat();
-            memmem::find_iter(body, &line).any(|at| at == 0 || body[at - 1] == b'\n')
-        })
-    }
-
-    fn into_leaf(self, path: Arc<str>, body: Range<usize>) -> Leaf {
+    fn into_leaf(self, path: Arc<str>, body: Range<usize>, entity: usize) -> Leaf {
         let disposition = self.disposition.as_ref().map(|disposition| disposition.word.as_str());
+        let parameters = self.decisive_parameters();
+        let charset = self.charset();
         let media_type = self.content_type.word;
         let is_text = matches!(media_type.as_str(), "text/plain" | "text/html")
             && disposition != Some("attachment")
             && self.name.is_empty();
-        let charset = self
-            .content_type
-            .parameters
-            .iter()
-            .find(|p| p.attribute == "charset" || p.attribute.starts_with("charset*"));
         Leaf {
             kind: if is_text { Kind::Text } else { Kind::Attachment },
             path,
-            // RFC 2231 §4: `charset'language'` may stand before the value.
-            charset: charset
-                .and_then(|charset| charset.value.rsplit(|&octet| octet == b'\'').next())
-                .map(lossy),
+            charset,
+            parameters,
             is_inline: disposition.is_none_or(|disposition| disposition == "inline"),
+            is_offered_html: false,
             encoding: self.encoding,
-            encoding_has_comment: self.encoding_has_comment,
             name: self.name,
             media_type,
             body,
+            entity,
         }
+    }
+
+    fn charset(&self) -> Option<String> {
+        let mut parameters = self.content_type.parameters.iter();
+        let charset = parameters.find(|p| p.attribute == "charset" || p.attribute.starts_with("charset*"))?;
+        // RFC 2231 §4: `charset'language'` may stand before the value.
+        charset.value.rsplit(|&octet| octet == b'\'').next().map(lossy)
+    }
+
+    /// The parameters that decide what readers make of the octets of a text, in the form that a manifest has them in
+    /// (SPEC.md §6): a charset other than ASCII, a text that flows, what is asked about an appointment.
+    fn decisive_parameters(&self) -> String {
+        if !self.content_type.word.starts_with("text/") {
+            return String::new();
+        }
+        let mut text = String::new();
+        for attribute in ["charset", "delsp", "format", "method"] {
+            let value = match attribute {
+                "charset" => self.charset(),
+                _ => self.content_type.parameter(attribute).map(|parameter| lossy(&parameter.value)),
+            };
+            let value = value.unwrap_or_default().trim().to_ascii_lowercase();
+            let is_default = matches!(
+                (attribute, value.as_str()),
+                (_, "") | ("charset", "us-ascii" | "ascii") | ("delsp", "no") | ("format", "fixed")
+            );
+            if !is_default && (attribute != "method" || self.content_type.word == "text/calendar") {
+                text.push_str(&format!(";{attribute}={value}"));
+            }
+        }
+        text
     }
 }
 
 fn lossy(octets: &[u8]) -> String {
     String::from_utf8_lossy(octets).into_owned()
-}
-
-fn is_multipart(media_type: &str) -> bool {
-    media_type.starts_with("multipart/")
-}
-
-/// Whether an attached message that is declared plain reads as one in base64 or quoted-printable. Its encoding is not
-/// sealed, so that a relay could have changed it to show the encoded text in the message's place.
-fn reads_as_encoded(body: &[u8]) -> bool {
-    let first = first_line_with_text(body);
-    let is_symbol = |octet: &u8| octet.is_ascii_alphanumeric() || b"+/=".contains(octet);
-    let in_base64 = !first.is_empty() && first.len().is_multiple_of(4) && first.iter().all(is_symbol);
-    let header_end = memmem::find(body, b"\r\n\r\n").unwrap_or(body.len());
-    let has_escape = |at: usize| {
-        let ends_in = |attribute: &[u8]| {
-            at.checked_sub(attribute.len())
-                .is_some_and(|start| body[start..at].eq_ignore_ascii_case(attribute))
-        };
-        ends_in(b"charset") || ends_in(b"boundary")
-    };
-    in_base64 || memmem::find_iter(&body[..header_end], b"=3D").any(has_escape)
-}
-
-/// The first line of a body, empty ones aside.
-fn first_line_with_text(body: &[u8]) -> &[u8] {
-    let text = &body[body.iter().take_while(|octet| matches!(octet, b'\r' | b'\n')).count()..];
-    let line = text.split(|&octet| octet == b'\n').next().unwrap_or_default();
-    line.strip_suffix(b"\r").unwrap_or(line)
-}
-
-/// Whether the first line of a body, empty ones aside, reads as a MIME field.
-fn begins_with_field(body: &[u8]) -> bool {
-    let line = first_line_with_text(body);
-    !line.first().copied().is_some_and(is_blank) && reads_as_mime_field(line)
 }

@@ -5,7 +5,7 @@ use encodify::base64::URL_SAFE_NO_PAD;
 use thiserror::Error;
 
 use crate::domain::{DomainName, Selector};
-use crate::manifest::{Manifest, ParseManifestError, decode_hash, encode_hash};
+use crate::manifest::{Manifest, ParseManifestError, ParsePartsError, Parts, decode_hash, encode_hash};
 
 /// The field's name.
 pub const FIELD: &str = "Attachment-Seal";
@@ -34,6 +34,8 @@ pub struct Statement {
     pub body: blake3::Hash,
     /// The leaves, `m`.
     pub manifest: Manifest,
+    /// The parts, `e`; `None` in a seal without the tag, by which nothing but the whole body can be found untouched.
+    pub parts: Option<Parts>,
     /// A delegation, `c`, as written.
     pub delegation: Option<String>,
 }
@@ -73,6 +75,9 @@ pub enum ParseSealError {
     /// The manifest is not of its form.
     #[error("bad manifest")]
     Manifest(#[from] ParseManifestError),
+    /// The list of parts is not of its form.
+    #[error("bad list of parts")]
+    Parts(#[from] ParsePartsError),
 }
 
 /// Longest field value that is read, in octets: 1,000 entries with long names, and then some.
@@ -85,6 +90,8 @@ impl Seal {
         let tags = Tags::split(&text)?;
         let signature_at = text.len() - tags.last_value.len();
         let signature = URL_SAFE_NO_PAD.decode(tags.last_value).ok();
+        let manifest = Manifest::parse(tags.required("m")?)?;
+        let parts = tags.get("e").map(|text| Parts::parse(text, manifest.entries.len())).transpose()?;
         let statement = Statement {
             domain: DomainName::from_canonical(tags.required("d")?)
                 .map_err(|_| ParseSealError::Value("d"))?,
@@ -95,7 +102,8 @@ impl Seal {
             addressing: tags.hash("ha")?,
             structure: tags.hash("hs")?,
             body: tags.hash("bh")?,
-            manifest: Manifest::parse(tags.required("m")?)?,
+            manifest,
+            parts,
             delegation: tags.get("c").map(str::to_owned),
         };
         tags.check("v", "1")?;
@@ -156,6 +164,10 @@ impl Statement {
         let entries: Vec<String> = self.manifest.entries.iter().map(ToString::to_string).collect();
         let manifest = format!("m={};", entries.join(","));
         tokens.extend(manifest.split_inclusive(',').map(str::to_owned));
+        if let Some(parts) = &self.parts {
+            let parts = format!("e={};", parts.to_texts().join(","));
+            tokens.extend(parts.split_inclusive(',').map(str::to_owned));
+        }
         tokens.extend(self.delegation.iter().map(|delegation| format!("c={delegation};")));
         tokens
     }
@@ -288,6 +300,7 @@ mod tests {
             body: hash,
             manifest: Manifest::parse(&format!("{},{}", entry("Agenda%202026.pdf"), entry(&"x".repeat(300))))
                 .unwrap(),
+            parts: None,
             delegation: None,
         }
     }

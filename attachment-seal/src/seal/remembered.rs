@@ -229,6 +229,7 @@ mod tests {
             structure: nothing.structure_hash(),
             body: blake3::hash(b""),
             manifest: Manifest::default(),
+            parts: None,
         };
         let field = statement.to_field(&key.sign(&statement.signed()).unwrap());
         Seal::parse(&field["Attachment-Seal:".len()..field.len() - 2]).unwrap()

@@ -8,10 +8,10 @@ use super::key::{SealingKey, SignError};
 use super::message::Message;
 use crate::domain::{DomainName, Selector};
 use crate::doubt::Doubt;
-use crate::manifest::{Found, Manifest};
+use crate::manifest::{self, Manifest, Parts};
 use crate::message::edits::Edits;
 use crate::message::header::{Fault, HeaderSection};
-use crate::mime::{self, MAX_DEPTH, MAX_LEAVES};
+use crate::mime::{self, MAX_DEPTH, MAX_LEAVES, marks};
 
 /// Default time that a seal is valid for, in seconds: 14 days.
 pub const DEFAULT_LIFETIME: u64 = 14 * 24 * 3600;
@@ -94,16 +94,14 @@ pub fn prepare(message: &Message<'_>, sealer: &Sealer, moment: Moment) -> Result
     }
     let (delegation, expires_at) = sealer.delegations.for_seal(moment.now, sealer.lifetime)?;
     let structure = mime::walk(message.raw(), &header);
-    for (doubt, error) in [
-        (Doubt::TooManyParts, SealError::TooManyParts),
-        (Doubt::TooDeep, SealError::TooDeep),
-        (Doubt::HeaderTooLong, SealError::HeaderTooLong),
-    ] {
-        if structure.doubts.contains(doubt) {
-            return Err(error);
-        }
+    match structure.limit {
+        Some(Doubt::TooDeep) => return Err(SealError::TooDeep),
+        Some(Doubt::HeaderTooLong) => return Err(SealError::HeaderTooLong),
+        Some(_) => return Err(SealError::TooManyParts),
+        None => {}
     }
-    let entries = Found::of(message.raw(), &structure.leaves).into_iter().map(|found| found.entry).collect();
+    let digests = manifest::digests(message.raw(), &structure.leaves);
+    let marks = marks::marks(message.raw(), &header, &structure, &digests);
 
     let mut edits = Edits::none();
     for field in
@@ -125,7 +123,8 @@ pub fn prepare(message: &Message<'_>, sealer: &Sealer, moment: Moment) -> Result
         addressing: header.addressing_hash(),
         structure: header.structure_hash(),
         body: message.body_hash(),
-        manifest: Manifest { entries },
+        manifest: Manifest::of(&structure.leaves, &digests),
+        parts: Some(Parts::of(&structure, &marks)),
         delegation: delegation.map(|own| own.as_str().to_owned()),
     };
     Ok(Unsigned { edits, statement })

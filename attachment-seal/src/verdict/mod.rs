@@ -6,8 +6,8 @@ pub mod report;
 pub mod verify;
 
 use crate::domain::{DomainName, Selector};
-use crate::doubt::{Doubt, Doubts};
-use crate::manifest::Outcome;
+use crate::doubt::{Doubt, Doubts, Remarks};
+use crate::manifest::{Outcome, TextState};
 use crate::seal::key::PublicKey;
 use crate::seal::policy_record::Request;
 pub use crate::seal::trust::{Ground, Lookup, Trust};
@@ -33,7 +33,7 @@ pub enum Verdict {
     UnknownKey,
     /// A key that contradicts what is known of the domain.
     KeyChanged,
-    /// The key lookup failed for now.
+    /// For now it cannot be told: the key lookup failed, or our clock is in doubt.
     Temperror,
 }
 
@@ -48,7 +48,7 @@ pub enum Reason {
     RevokedKey,
     /// The signature is not the key's.
     BadSignature,
-    /// Sealed more than 5 minutes ahead of the clock.
+    /// Sealed more than a day ahead of the clock.
     FutureSeal,
     /// The seal was made for another message.
     OtherMessage,
@@ -154,18 +154,22 @@ pub struct Verification {
     pub sealed_at: Option<u64>,
     /// Whether the body is octet for octet as sealed.
     pub body: Option<State>,
-    /// Whether the texts are.
-    pub text: Option<State>,
+    /// Whether the texts are, or what was added to them.
+    pub text: Option<TextState>,
     /// Whether addresses and subject are.
     pub headers: Option<State>,
     /// What happened to each attachment.
     pub attachments: Vec<Outcome>,
     /// Why readers could disagree.
     pub doubts: Doubts,
+    /// Where the doubts were met, and what about.
+    pub remarks: Remarks,
     /// How the author's domain is known to seal.
     pub known: Option<Ground>,
     /// The key is on trial (`t=y`): report, don't act.
     pub trial: bool,
+    /// The seal is dated ahead of our clock, by no more than a day: one of the two clocks is wrong.
+    pub clock_doubt: bool,
     /// What looking the key up came to, of the seal that counts; `None` where DNS was not asked.
     pub key_lookup: Option<Lookup>,
     /// What looking the author's domain's policy up came to; `None` where DNS was not asked.
@@ -190,8 +194,10 @@ impl Verification {
             headers: None,
             attachments: Vec::new(),
             doubts: Doubts::NONE,
+            remarks: Remarks::default(),
             known,
             trial: false,
+            clock_doubt: false,
             key_lookup: None,
             policy_lookup: None,
             published: None,

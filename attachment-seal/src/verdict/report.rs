@@ -4,7 +4,7 @@
 use serde::Serialize;
 
 use super::{Reason, State, Verdict, Verification};
-use crate::manifest::{Entry, Outcome, Status};
+use crate::manifest::{Entry, Outcome, Status, TextState};
 use crate::seal::trust::Lookup;
 
 /// One line of `verify --json`.
@@ -22,6 +22,9 @@ pub struct Report<'a> {
     headers: Option<&'static str>,
     attachments: Vec<Attachment<'a>>,
     doubts: Vec<&'static str>,
+    /// Where the doubts were met, and what about; left out where there is none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    details: Vec<String>,
     known: Option<&'static str>,
 }
 
@@ -57,10 +60,11 @@ impl<'a> Report<'a> {
             trust: verification.trust.map(|trust| trust.as_str()),
             sealed_at: verification.sealed_at.and_then(rfc3339),
             body: verification.body.map(State::as_str),
-            text: verification.text.map(State::as_str),
+            text: verification.text.map(TextState::as_str),
             headers: verification.headers.map(State::as_str),
             attachments: verification.attachments.iter().filter_map(Attachment::of).collect(),
             doubts: verification.doubts.iter().map(|doubt| doubt.code()).collect(),
+            details: verification.remarks.iter().map(ToString::to_string).collect(),
             known: verification.known.map(|ground| ground.as_str()),
         }
     }
@@ -123,6 +127,9 @@ pub fn summary(verification: &Verification) -> String {
         Verdict::Expired => "everything is as it was sent, but long ago".to_owned(),
         Verdict::UnknownKey => format!("no key of {domain} to check the seal with"),
         Verdict::KeyChanged => format!("sealed with a key that is not known to be {domain}'s"),
+        Verdict::Temperror if verification.clock_doubt => {
+            format!("the seal of {domain} is dated ahead of this gateway's clock")
+        }
         Verdict::Temperror if verification.key_lookup == Some(Lookup::Bogus) => {
             format!("the key cannot be had: DNSSEC says that the answer for {domain} is forged")
         }
@@ -140,6 +147,7 @@ pub fn reason(verification: &Verification) -> Option<&'static str> {
         && matches!(verification.verdict, Verdict::None | Verdict::Unaligned | Verdict::UnknownKey);
     match (verification.verdict, verification.key_lookup, verification.policy_lookup) {
         (Verdict::Fail(reason), ..) => Some(reason.as_str()),
+        (Verdict::Temperror, ..) if verification.clock_doubt => Some(Reason::FutureSeal.as_str()),
         (Verdict::Temperror, Some(Lookup::Bogus), _) => Some("key-lookup-bogus"),
         (Verdict::Temperror, Some(Lookup::Insecure | Lookup::Secure), _) => Some("memory-unreadable"),
         (Verdict::Temperror, ..) => Some("key-lookup-failed"),

@@ -2,23 +2,29 @@
 
 use super::{Reason, State, Verdict, Verification};
 use crate::domain::DomainName;
-use crate::doubt::{Doubt, Doubts};
-use crate::manifest::{Comparison, Found};
+use crate::doubt::{Doubt, Doubts, Remarks};
+use crate::manifest::Comparison;
+use crate::manifest::judge::{Sealed, judge};
 use crate::message::author::Author;
-use crate::mime::{self, second_view};
+use crate::message::header::Field;
+
 use crate::seal::format::{FIELD, Seal};
 use crate::seal::key::PublicKey;
 use crate::seal::knowledge::{Keys, Knowledge, ProvenKey};
 use crate::seal::message::{MAX_SEALS, Message};
 use crate::seal::trust::Ground;
+use crate::verdict::authres::has_clean_top;
 
 /// How far ahead of our clock a seal may be dated, in seconds (SPEC.md §8 step 5).
 pub const MAX_CLOCK_SKEW: u64 = 300;
 
+/// How far ahead of it a seal may be dated for the clock to be doubted, and not the seal, in seconds.
+pub const MAX_CLOCK_DOUBT: u64 = 86_400;
+
 /// Checks a message by what is known, at the time `now` in Unix seconds.
 pub fn verify(message: &Message<'_>, knowledge: &Knowledge<'_>, now: u64) -> Verification {
     let author = message.author();
-    let result = check(message, author, knowledge, now);
+    let result = doubt_header(check(message, author, knowledge, now), message);
     let key_lookup = match (&result.domain, &result.selector) {
         (Some(domain), Some(selector)) => knowledge.key_lookup(domain, selector),
         _ => None,
@@ -47,10 +53,6 @@ fn check(message: &Message<'_>, author: &Author, knowledge: &Knowledge<'_>, now:
         if known.is_none() && author.is_crowd() {
             return Verification::doubtful(Doubt::BadFrom, known);
         }
-        // Nor is it known what stands below the part that was read.
-        if known.is_none() && message.header().doubts().contains(Doubt::HeaderTooLong) {
-            return Verification::doubtful(Doubt::HeaderTooLong, known);
-        }
         return Verification::new(if known.is_some() { Verdict::Missing } else { Verdict::None }, known);
     }
     if seals.len() > MAX_SEALS {
@@ -61,14 +63,53 @@ fn check(message: &Message<'_>, author: &Author, knowledge: &Knowledge<'_>, now:
     let Author::One(author) = author else {
         return Verification::doubtful(Doubt::BadFrom, known);
     };
-    let mut first_failure = None;
+    let (mut signed, mut first_failure) = (Vec::new(), None);
     for seal in aligned(&seals, author) {
         match check.signature(seal, known) {
-            Ok(signed) => return check.judge(&signed, known),
+            Ok(seal) => signed.push(seal),
             Err(failure) => _ = first_failure.get_or_insert(failure),
         }
     }
-    first_failure.map_or_else(|| check.without_alignment(&seals, known), |failure| *failure)
+    // Else an older seal on top, which anybody can put there, would have honest mail held. Whoever can order seals can take
+    // any of them away as well, so nothing is won by the choice.
+    let mut fitting =
+        signed.iter().filter(|signed| check.fits(signed)).map(|signed| check.judge(signed, known));
+    let passes = |result: &Verification| result.verdict == Verdict::Pass;
+    match fitting.next() {
+        Some(first) if passes(&first) => return first,
+        Some(first) => return fitting.find(passes).unwrap_or(first),
+        None => {}
+    }
+    match (signed.first(), first_failure) {
+        (Some(signed), _) => check.judge(signed, known),
+        (None, Some(failure)) => *failure,
+        (None, None) => check.without_alignment(&seals, known),
+    }
+}
+
+/// A header section whose end we did not read, or whose first line some reader takes for more of the field that is put on
+/// top of it, lets no message through by a verdict that asks nothing of the header section.
+fn doubt_header(result: Verification, message: &Message<'_>) -> Verification {
+    let header = message.header();
+    let asks_nothing = matches!(result.verdict, Verdict::None | Verdict::Unaligned | Verdict::UnknownKey);
+    let mut doubts = Doubts::NONE;
+    doubts.insert_if(header.doubts().contains(Doubt::HeaderTooLong), Doubt::HeaderTooLong);
+    doubts.insert_if(!has_clean_top(message.raw()), Doubt::JunkHeaderLine);
+    if !asks_nothing || doubts.is_empty() {
+        return result;
+    }
+    Verification { verdict: Verdict::Ambiguous, doubts, ..result }
+}
+
+/// Most fields that common readers take in a header section.
+const READERS_FIELDS: usize = 300;
+
+/// Whether Thunderbird takes a field of a message that is one attachment for the place of another file.
+fn shows_another_file(field: &Field<'_>) -> bool {
+    const HARMLESS: [&str; 6] = ["draft-info", "identity-key", "keys", "news-host", "status", "status2"];
+    let name = field.name.to_ascii_lowercase();
+    let own = name.strip_prefix(b"x-mozilla-");
+    own.is_some_and(|own| !HARMLESS.iter().any(|harmless| own == harmless.as_bytes()))
 }
 
 /// The seals whose `d` is the author's domain or a parent of it, not above the organisational domain.
@@ -136,6 +177,17 @@ impl Check<'_> {
         }
     }
 
+    /// Whether a seal is this message's, and in date.
+    fn fits(&self, signed: &Signed) -> bool {
+        let statement = &signed.seal.statement;
+        self.is_in_date(signed) && self.message.header().identity_hash() == statement.identity
+    }
+
+    fn is_in_date(&self, signed: &Signed) -> bool {
+        let statement = &signed.seal.statement;
+        statement.sealed_at <= self.now + MAX_CLOCK_SKEW && self.now <= statement.expires_at
+    }
+
     /// Steps 5 to 11, for a seal whose signature verifies.
     fn judge(&self, signed: &Signed, known: Option<Ground>) -> Verification {
         let statement = &signed.seal.statement;
@@ -147,11 +199,17 @@ impl Check<'_> {
             ..identify(Verification::new(verdict, known), &signed.seal)
         };
 
-        // Step 5: its dates. A stale seal still proves what was sent.
-        if statement.sealed_at > self.now + MAX_CLOCK_SKEW {
+        // Step 5: its dates. A stale seal still proves what was sent, and so does one that is ahead of a slow clock.
+        let ahead = statement.sealed_at.saturating_sub(self.now);
+        if ahead > MAX_CLOCK_DOUBT {
             return result(Verdict::Fail(Reason::FutureSeal));
         }
-        let if_unchanged = if self.now > statement.expires_at { Verdict::Expired } else { Verdict::Pass };
+        let if_unchanged = match ahead {
+            ahead if ahead > MAX_CLOCK_SKEW => Verdict::Temperror,
+            _ if self.now > statement.expires_at => Verdict::Expired,
+            _ => Verdict::Pass,
+        };
+        let result = |verdict| Verification { clock_doubt: ahead > MAX_CLOCK_SKEW, ..result(verdict) };
 
         // Step 6: whether it is this message's.
         let header = self.message.header();
@@ -161,7 +219,9 @@ impl Check<'_> {
         let headers = Some(State::of(header.addressing_hash() == statement.addressing));
 
         // Step 7: a clean header section.
-        let unclean = header.doubts();
+        let mut unclean = header.doubts();
+        unclean.insert_if(header.fields.len() > READERS_FIELDS, Doubt::HeaderTooLong);
+        unclean.insert_if(header.fields.iter().any(shows_another_file), Doubt::NotPlain);
         if !unclean.is_empty() {
             return Verification { doubts: unclean, headers, ..result(Verdict::Ambiguous) };
         }
@@ -170,7 +230,7 @@ impl Check<'_> {
         let findings = self.examine(signed);
         let verdict = match &findings {
             Findings { body: State::Intact, .. } => if_unchanged,
-            Findings { doubts, .. } if !doubts.is_empty() => Verdict::Ambiguous,
+            Findings { remarks, .. } if !remarks.is_empty() => Verdict::Ambiguous,
             Findings { comparison, .. } if !comparison.is_intact() => Verdict::Fail(Reason::Attachments),
             Findings { .. } => if_unchanged,
         };
@@ -185,10 +245,8 @@ impl Check<'_> {
         if known.is_some() {
             return Verification::new(Verdict::Missing, known);
         }
-        let valid = seals.iter().filter_map(|seal| self.signature(seal, None).ok()).find(|signed| {
-            let statement = &signed.seal.statement;
-            statement.sealed_at <= self.now + MAX_CLOCK_SKEW && self.now <= statement.expires_at
-        });
+        let mut valid = seals.iter().filter_map(|seal| self.signature(seal, None).ok());
+        let valid = valid.find(|signed| self.is_in_date(signed));
         match valid {
             Some(signed) => {
                 let result = identify(Verification::new(Verdict::Unaligned, known), &signed.seal);
@@ -205,36 +263,23 @@ impl Check<'_> {
         let (raw, header) = (self.message.raw(), self.message.header());
 
         // Step 8: the body is exactly what was sealed, so no parser can disagree about it.
-        if header.structure_hash() == statement.structure && self.message.body_hash() == statement.body {
+        let has_structure = header.structure_hash() == statement.structure;
+        if has_structure && self.message.body_hash() == statement.body {
             let comparison = Comparison::intact(&statement.manifest);
-            return Findings { body: State::Intact, doubts: Doubts::NONE, comparison };
+            return Findings { body: State::Intact, remarks: Remarks::default(), comparison };
         }
 
-        // Step 9: changed on the way; parse it strictly.
-        let structure = mime::walk(raw, header);
-        let mut doubts = structure.doubts;
-        if [Doubt::TooDeep, Doubt::TooManyParts, Doubt::HeaderTooLong]
-            .iter()
-            .any(|&limit| doubts.contains(limit))
-        {
-            return Findings { body: State::Changed, doubts, comparison: Comparison::default() };
-        }
-
-        // Step 10: compare the manifests.
-        let found = Found::of(raw, &structure.leaves);
-        let comparison = Comparison::of(&statement.manifest, &found);
-        doubts.extend(comparison.doubts);
-        if doubts.is_empty() && !second_view::agrees(raw, &structure.leaves) {
-            doubts.insert(Doubt::ViewsDiffer);
-        }
-        Findings { body: State::Changed, doubts, comparison }
+        // Steps 9 to 11: changed on the way; what of it is untouched, and is the rest plain?
+        let sealed = Sealed { manifest: &statement.manifest, parts: statement.parts.as_ref(), has_structure };
+        let findings = judge(raw, header, sealed);
+        Findings { body: State::Changed, remarks: findings.remarks, comparison: findings.comparison }
     }
 }
 
 /// What became of a sealed body.
 struct Findings {
     body: State,
-    doubts: Doubts,
+    remarks: Remarks,
     comparison: Comparison,
 }
 
@@ -251,9 +296,10 @@ fn identify(result: Verification, seal: &Seal) -> Verification {
 fn report(result: Verification, findings: Findings) -> Verification {
     Verification {
         body: Some(findings.body),
-        text: Some(State::of(findings.comparison.text_is_intact)),
+        text: Some(findings.comparison.text),
         attachments: findings.comparison.attachments,
-        doubts: findings.doubts,
+        doubts: findings.remarks.doubts(),
+        remarks: findings.remarks,
         ..result
     }
 }

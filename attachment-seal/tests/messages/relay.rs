@@ -168,9 +168,22 @@ fn replace(text: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
 }
 
 fn refold(message: &[u8]) -> Option<Vec<u8>> {
-    let keep_folds = |text: &[u8]| replace(&replace(text, b"; \r\n", b";\0"), b"; ", b";\r\n ");
-    let out = change_outside(message, |text| replace(&keep_folds(text), b";\0", b"; \r\n"));
+    let out = change_outside(message, fold_outside_quotes);
     (out != message).then_some(out)
+}
+
+/// Folds at each blank behind a semicolon, in quoted strings aside.
+fn fold_outside_quotes(text: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut quoted = false;
+    for (at, &octet) in text.iter().enumerate() {
+        quoted = octet != b'\n' && (quoted ^ (octet == b'"'));
+        if octet == b' ' && !quoted && out.ends_with(b";") && text.get(at + 1) != Some(&b'\r') {
+            out.extend_from_slice(b"\r\n");
+        }
+        out.push(octet);
+    }
+    out
 }
 
 /// The boundaries that the message declares outside its leaves.
@@ -265,7 +278,7 @@ fn footer_as_part(message: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// As Mailman does elsewhere: a mixed multipart around all there was.
-fn wrap(message: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn wrap(message: &[u8]) -> Option<Vec<u8>> {
     // The known limit of SPEC.md §6.
     let is_limit = |leaf: &Leaf| {
         leaf.is_top_level() && leaf.kind == Kind::Attachment && leaf.encoding != Encoding::Base64

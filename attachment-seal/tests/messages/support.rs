@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
 use attachment_seal::doubt::Doubt;
-use attachment_seal::manifest::{Found, Manifest};
+use attachment_seal::manifest::{self, Manifest};
 use attachment_seal::message::body;
 use attachment_seal::message::header::HeaderSection;
 use attachment_seal::mime::{self, Kind};
@@ -39,8 +39,8 @@ pub(crate) fn sealed(message: &[u8]) -> Vec<u8> {
     try_seal(message).unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(message)))
 }
 
-/// `arrives` under a seal that another body was sealed with, its leaves those of `sent`: what is found wrong with it
-/// is wrong with its own form, not with what became of its leaves.
+/// `arrives` under a seal of another body and other fields, its leaves those of `sent`: all of it was touched, so that
+/// what is found wrong with it is wrong with its own form, not with what became of its leaves.
 pub(crate) fn under_seal_of(sent: &[u8], arrives: &[u8]) -> Vec<u8> {
     let (original, header) = (HeaderSection::parse(sent), HeaderSection::parse(arrives));
     let leaves = mime::walk(sent, &original).leaves;
@@ -52,11 +52,10 @@ pub(crate) fn under_seal_of(sent: &[u8], arrives: &[u8]) -> Vec<u8> {
         expires_at: NOW + sealer.lifetime,
         identity: header.identity_hash(),
         addressing: header.addressing_hash(),
-        structure: header.structure_hash(),
+        structure: body::hash(b"other fields"),
         body: body::hash(b"another body"),
-        manifest: Manifest {
-            entries: Found::of(sent, &leaves).into_iter().map(|found| found.entry).collect(),
-        },
+        manifest: Manifest::of(&leaves, &manifest::digests(sent, &leaves)),
+        parts: None,
         delegation: None,
     };
     [statement.to_field(&sealer.key.sign(&statement.signed()).unwrap()).as_slice(), arrives].concat()
@@ -99,7 +98,12 @@ pub(crate) fn leaves(message: &[u8]) -> Vec<String> {
         .collect()
 }
 
-/// Text with line feeds as a message has it, with CR LF. `␍` and `␊` stand for a bare CR and LF, `␀` for NUL.
+/// Text with line feeds as a message has it, with CR LF. A control picture stands for its character: `␍` and `␊` for a bare
+/// CR and LF, `␀` for NUL, `␠` for a blank.
 pub(crate) fn crlf(text: &str) -> String {
-    text.replace('\n', "\r\n").replace('␍', "\r").replace('␊', "\n").replace('␀', "\0")
+    let character = |c| match c {
+        '␀'..='␠' => char::from_u32(u32::from(c) - u32::from('␀')).unwrap_or(c),
+        _ => c,
+    };
+    text.replace('\n', "\r\n").chars().map(character).collect()
 }

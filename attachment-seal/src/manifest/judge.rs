@@ -1,0 +1,773 @@
+//! What of a changed message is untouched, and whether the rest is plain (SPEC.md §8 steps 9 to 11 and §12): untouched is
+//! untouched, however oddly it was written; whatever was touched must be of a form that every reader sees alike.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use super::compare::{Comparison, Found, Growth, TextState};
+use super::{Entry, Kind, Manifest, Parts, digests};
+use crate::doubt::{Doubt, Remark, Remarks};
+use crate::message::header::{HeaderSection, is_blank, reads_as_mime_field};
+use crate::mime::decode::{Decoder, EIGHT_BIT, has_bare_line_end};
+use crate::mime::marks::{self, Mark, encoding, groups, plain_encoding};
+use crate::mime::plain::{self, Flaw, Plain, Section};
+use crate::mime::scan::{TextScan, holds_file};
+use crate::mime::text::canonical;
+use crate::mime::{self, Digest, Encoding, Entity, Leaf, Structure, second_view};
+
+/// Most multiparts around a leaf that common readers follow, unless so many were sealed.
+const READERS_DEPTH: usize = 8;
+
+/// Most parts that common readers show, unless so many were sealed.
+const READERS_PARTS: usize = 300;
+
+/// What became of a body that was changed on the way.
+#[derive(Debug)]
+pub struct Findings {
+    /// What became of its leaves.
+    pub comparison: Comparison,
+    /// Why readers could disagree about it.
+    pub remarks: Remarks,
+}
+
+/// What a seal says of a message's body.
+#[derive(Clone, Copy, Debug)]
+pub struct Sealed<'a> {
+    /// The leaves.
+    pub manifest: &'a Manifest,
+    /// All parts; `None` of a seal that does not list them.
+    pub parts: Option<&'a Parts>,
+    /// Whether the fields that say what the body is are as sealed, MIME-Version included.
+    pub has_structure: bool,
+}
+
+/// Judges a message by what was sealed.
+pub fn judge(message: &[u8], header: &HeaderSection<'_>, sealed: Sealed<'_>) -> Findings {
+    let Sealed { manifest, parts, has_structure } = sealed;
+    let structure = mime::walk(message, header);
+    if let Some(limit) = structure.limit {
+        let remarks = Remarks::from(Remark::new(limit, "the message", "goes beyond what a seal can cover"));
+        return Findings { comparison: Comparison::none(), remarks };
+    }
+    let digests = digests(message, &structure.leaves);
+    let marks = marks::marks(message, header, &structure, &digests);
+    let untouched = Untouched::find(message, &structure, &marks, parts);
+    let found = found_leaves(message, &structure, &digests, &untouched, parts);
+    let comparison =
+        Comparison::of(manifest, &found, |at, entry| grown(message, &structure.leaves[at], entry));
+    let mut judge = Judge {
+        message,
+        structure: &structure,
+        digests: &digests,
+        marks: &marks,
+        sealed: manifest,
+        parts,
+        has_structure,
+        untouched,
+        comparison: &comparison,
+        remarks: Remarks::default(),
+    };
+    judge.run();
+    let remarks = judge.remarks;
+    Findings { comparison, remarks }
+}
+
+/// What about a message is not plain, as it stands, whether it was sealed or not.
+pub fn plainness(message: &[u8], header: &HeaderSection<'_>) -> Remarks {
+    let structure = mime::walk(message, header);
+    let manifest = Manifest::of(&structure.leaves, &digests(message, &structure.leaves));
+    judge(message, header, Sealed { manifest: &manifest, parts: None, has_structure: false }).remarks
+}
+
+/// Which parts are as they were sealed.
+struct Untouched {
+    /// For each part the sealed one that it is, if it is untouched; not set for what an untouched container holds.
+    partner: Vec<Option<usize>>,
+    /// Whether a part is, or is inside, one that is untouched.
+    covered: Vec<bool>,
+    /// Sealed parts that are found again.
+    used: Vec<bool>,
+}
+
+impl Untouched {
+    /// Goes through the parts in document order, the outermost first, and uses each sealed part once.
+    fn find(message: &[u8], structure: &Structure, marks: &[Mark], parts: Option<&Parts>) -> Self {
+        let entities = &structure.entities;
+        let sealed = parts.map(Parts::as_slice).unwrap_or_default();
+        let mut found = Self {
+            partner: vec![None; entities.len()],
+            covered: vec![false; entities.len()],
+            used: vec![false; sealed.len()],
+        };
+        let mut by_body: HashMap<[u8; 12], Vec<usize>> = HashMap::new();
+        for (at, part) in sealed.iter().enumerate().rev() {
+            by_body.entry(part.body).or_default().push(at);
+        }
+        for (at, entity) in entities.iter().enumerate() {
+            if entity.parent.is_some_and(|parent| found.covered[parent]) {
+                found.covered[at] = true;
+                continue;
+            }
+            let (Some(parts), mark) = (parts, &marks[at]) else { continue };
+            let key: [u8; 12] = mark.body.as_bytes()[..12].try_into().expect("a hash is longer");
+            let candidates = by_body.get(&key).map(Vec::as_slice).unwrap_or_default();
+            // The sealed message has marks of its own form, and may be wrapped.
+            let is_same = |&&candidate: &&usize| {
+                let is_message = candidate == 0 && at > 0;
+                !found.used[candidate]
+                    && !is_message
+                    && sealed[candidate].has_fields(mark)
+                    && (candidate > 0) == (at > 0)
+            };
+            let partner = candidates.iter().rev().find(is_same).copied().or_else(|| {
+                let is_wrapped = at > 0 && !found.used.first().copied().unwrap_or(true);
+                (is_wrapped && is_sealed_message(message, structure, at, marks, &sealed[0])).then_some(0)
+            });
+            if let Some(partner) = partner {
+                found.partner[at] = Some(partner);
+                found.covered[at] = true;
+                let extent = parts.extent(partner);
+                found.used[partner..partner + extent].fill(true);
+            }
+        }
+        found
+    }
+}
+
+/// Whether a part is the sealed message itself, which somebody wrapped: its `Content-*` fields and body, and no other
+/// field that any reader minds.
+fn is_sealed_message(
+    message: &[u8],
+    structure: &Structure,
+    at: usize,
+    marks: &[Mark],
+    sealed: &super::Part,
+) -> bool {
+    let entity = &structure.entities[at];
+    let section = &message[entity.header.clone()];
+    let header = HeaderSection::parse(&message[entity.header.start..entity.header.end]);
+    let own = Mark { fields: header.content_hash(), body: top_level_body(message, structure, at, marks) };
+    let is_minded = |group: &[u8]| {
+        let name = marks::field(group).map(|(name, _)| name.to_ascii_lowercase());
+        name.is_none_or(|name| !name.starts_with(b"content-"))
+    };
+    let others: Vec<u8> = groups(section)
+        .filter(|group| is_minded(group))
+        .flat_map(|group| [group, b"\r\n"].concat())
+        .collect();
+    entity.default_type == "text/plain"
+        && entity.has_blank_line
+        && sealed.has_fields(&own)
+        && sealed.has_body(&own)
+        && plain::header_section(&others, Section::Part).is_ok()
+}
+
+/// The body's mark as it would be if the part were a message: of a leaf, without the empty lines at its end.
+fn top_level_body(message: &[u8], structure: &Structure, at: usize, marks: &[Mark]) -> blake3::Hash {
+    let entity = &structure.entities[at];
+    let Some(leaf) = structure.leaves.iter().find(|leaf| leaf.entity == at) else { return marks[at].body };
+    let alone = Leaf { path: "".into(), ..leaf.clone() };
+    let digest = mime::digest(message, &alone, &mut Decoder::default());
+    marks::body(&message[entity.header.clone()], &digest.form)
+}
+
+/// The leaves of the message at hand, with what is known of each.
+fn found_leaves(
+    message: &[u8],
+    structure: &Structure,
+    digests: &[Digest],
+    untouched: &Untouched,
+    parts: Option<&Parts>,
+) -> Vec<Found> {
+    let mut decoder = Decoder::default();
+    let sealed = parts.map(Parts::as_slice).unwrap_or_default();
+    let leaves = structure.leaves.iter().zip(digests);
+    leaves
+        .map(|(leaf, digest)| {
+            let as_text = leaf.is_offered_html.then(|| {
+                let text = Leaf { kind: Kind::Text, ..leaf.clone() };
+                Entry::of(&text, &mime::digest(message, &text, &mut decoder))
+            });
+            let mut found = Found {
+                entry: Entry::of(leaf, digest),
+                is_inline: leaf.is_inline,
+                as_text,
+                untouched: sealed_part(structure, untouched, leaf.entity).and_then(|at| sealed[at].leaf),
+            };
+            if parts.is_none() {
+                // Such a seal names no parameters.
+                found.entry.parameters.clear();
+                found.as_text.iter_mut().for_each(|entry| entry.parameters.clear());
+            }
+            found
+        })
+        .collect()
+}
+
+/// The sealed part that an untouched part is: the one that its outermost untouched container is, and so many further.
+fn sealed_part(structure: &Structure, untouched: &Untouched, at: usize) -> Option<usize> {
+    let mut outer = at;
+    while untouched.partner[outer].is_none() {
+        outer = structure.entities[outer].parent.filter(|&parent| untouched.covered[parent])?;
+    }
+    untouched.partner[outer].map(|partner| partner + (at - outer))
+}
+
+/// How a changed text came of a sealed one: whether that is its beginning or its end.
+fn grown(message: &[u8], leaf: &Leaf, sealed: &Entry) -> Option<Growth> {
+    let text = canonical_text(message, leaf);
+    let (size, length) = (usize::try_from(sealed.size).ok()?, text.len());
+    if size > length || is_wide(leaf) {
+        return None;
+    }
+    if blake3::hash(&text[..size]) == sealed.hash {
+        return Some(Growth { state: TextState::Appended, at: size as u64 });
+    }
+    let start = length - size;
+    (blake3::hash(&text[start..]) == sealed.hash)
+        .then_some(Growth { state: TextState::Prepended, at: start as u64 })
+}
+
+fn canonical_text(message: &[u8], leaf: &Leaf) -> Vec<u8> {
+    let mut decoded = Vec::new();
+    Decoder::default()
+        .decode(&message[leaf.body.clone()], leaf.encoding, &mut |window| decoded.extend_from_slice(window));
+    canonical(&decoded)
+}
+
+/// Whether a text is in a charset in which the octets of ASCII mean something else, so that its lines are no lines.
+fn is_wide(leaf: &Leaf) -> bool {
+    let charset = leaf.charset.as_deref().unwrap_or_default().trim().to_ascii_lowercase();
+    ["utf-16", "utf16", "utf-32", "utf32", "ucs", "iso-10646", "csunicode", "utf-7", "utf7", "unicode"]
+        .iter()
+        .any(|label| charset.starts_with(label))
+}
+
+struct Judge<'a> {
+    message: &'a [u8],
+    structure: &'a Structure,
+    digests: &'a [Digest],
+    marks: &'a [Mark],
+    sealed: &'a Manifest,
+    parts: Option<&'a Parts>,
+    has_structure: bool,
+    untouched: Untouched,
+    comparison: &'a Comparison,
+    remarks: Remarks,
+}
+
+/// A container that was touched, and how.
+struct Touched {
+    entity: usize,
+    /// Whether its fields are as sealed, and only what it holds has changed.
+    as_sealed: bool,
+    is_plain: bool,
+}
+
+impl Judge<'_> {
+    fn run(&mut self) {
+        if let Some(what) = self.comparison.container_changed {
+            self.remarks.add(Remark::new(Doubt::ContainerChanged, "an attachment", what));
+        }
+        self.check_limits();
+        if !self.has_structure {
+            self.check_version();
+        }
+        let mut touched = Vec::new();
+        let mut leaf = 0;
+        for (at, entity) in self.structure.entities.iter().enumerate() {
+            let own_leaf = entity.container.is_none().then_some(leaf);
+            leaf += usize::from(entity.container.is_none());
+            if self.untouched.covered[at] {
+                continue;
+            }
+            let read = self.check_fields(at, own_leaf);
+            match own_leaf {
+                Some(own) => self.check_leaf(at, own),
+                None => {
+                    let as_sealed = read.is_none();
+                    let is_plain = !as_sealed || self.has_plain_boundary(at);
+                    touched.push(Touched { entity: at, as_sealed, is_plain });
+                    self.check_container(at);
+                }
+            }
+        }
+        self.check_lines(&touched);
+        if self.remarks.is_empty() && touched.iter().all(|container| container.is_plain) {
+            let covered = |leaf: &Leaf| self.untouched.covered[leaf.entity];
+            if !second_view::agrees(self.message, &self.structure.leaves, covered) {
+                self.remarks.add(Remark::new(
+                    Doubt::ViewsDiffer,
+                    "the message",
+                    "is read otherwise by a second parser",
+                ));
+            }
+        }
+    }
+
+    fn add(&mut self, doubt: Doubt, at: usize, what: &'static str) {
+        self.remarks.add(Remark::new(doubt, &self.name(at), what));
+    }
+
+    fn note(&mut self, at: usize, flaw: &Flaw) {
+        let place = format!("{}: {}", self.name(at), flaw.place);
+        self.remarks.add(Remark::new(Doubt::NotPlain, &place, flaw.what));
+    }
+
+    /// What people call a part.
+    fn name(&self, at: usize) -> String {
+        let leaf = self.structure.leaves.iter().find(|leaf| leaf.entity == at);
+        match (at, leaf) {
+            (0, _) => "the message".to_owned(),
+            (_, Some(leaf)) if !leaf.name.is_empty() => format!("part {at} ({})", leaf.name),
+            (_, Some(leaf)) => format!("part {at} ({})", leaf.media_type),
+            _ => format!("part {at}"),
+        }
+    }
+
+    fn section(&self, at: usize) -> Result<Plain, Flaw> {
+        let entity = &self.structure.entities[at];
+        let kind = if at == 0 { Section::Message } else { Section::Part };
+        plain::header_section(&self.message[entity.header.clone()], kind)
+    }
+
+    fn has_plain_boundary(&self, at: usize) -> bool {
+        let kind = if at == 0 { Section::Message } else { Section::Part };
+        plain::has_plain_boundary(&self.message[self.structure.entities[at].header.clone()], kind)
+    }
+
+    fn check_limits(&mut self) {
+        let depth = |path: &str| if path.is_empty() { 0 } else { path.split('.').count() };
+        let sealed_depth = self.sealed.entries.iter().map(|entry| depth(&entry.path)).max().unwrap_or(0);
+        let found_depth = self.structure.leaves.iter().map(|leaf| depth(&leaf.path)).max().unwrap_or(0);
+        if found_depth > READERS_DEPTH.max(sealed_depth) {
+            self.remarks.add(Remark::new(
+                Doubt::TooDeep,
+                "the message",
+                "is nested deeper than readers follow",
+            ));
+        }
+        if self.structure.leaves.len() > READERS_PARTS.max(self.sealed.entries.len()) {
+            self.remarks.add(Remark::new(
+                Doubt::TooManyParts,
+                "the message",
+                "has more parts than readers show",
+            ));
+        }
+    }
+
+    /// The sealed part whose fields a touched part has, if any: of an attachment only the one that it is or was.
+    fn has_sealed_fields(&self, at: usize, leaf: Option<usize>) -> bool {
+        let Some(parts) = self.parts else { return false };
+        let is_own = |part: &super::Part| match leaf {
+            None => part.parts.is_some(),
+            Some(leaf) => {
+                let found = &self.structure.leaves[leaf];
+                match self.comparison.sealed_for[leaf] {
+                    Some(sealed) => part.leaf == Some(sealed),
+                    None => found.kind == Kind::Text && part.leaf.is_some(),
+                }
+            }
+        };
+        let mark = &self.marks[at];
+        parts.as_slice().iter().enumerate().any(|(number, part)| {
+            (number == 0) == (at == 0)
+                && !self.untouched.used[number]
+                && is_own(part)
+                && part.has_fields(mark)
+        })
+    }
+
+    /// Checks the fields of a touched part; gives what they say, or nothing where they are as sealed.
+    fn check_fields(&mut self, at: usize, leaf: Option<usize>) -> Option<Plain> {
+        let entity = &self.structure.entities[at];
+        if self.has_sealed_fields(at, leaf) || at == 0 && self.has_structure {
+            return None;
+        }
+        if leaf.is_some_and(|leaf| self.structure.leaves[leaf].media_type.starts_with("multipart/")) {
+            self.add(Doubt::NoBoundary, at, "is a multipart whose boundary never occurs");
+            return Some(Plain { has_fields: true, ..Plain::default() });
+        }
+        if !entity.has_blank_line && at > 0 {
+            self.add(Doubt::NotPlain, at, "has no empty line behind its header section");
+        }
+        match self.section(at) {
+            Ok(plain) => {
+                self.check_reading(at, leaf, &plain);
+                Some(plain)
+            }
+            // A multipart of the sender's own kind stays one.
+            Err(flaw) if flaw.what == plain::UNKNOWN_MULTIPART && self.is_sealed_multipart(at) => {
+                Some(Plain::default())
+            }
+            Err(flaw) => {
+                self.note(at, &flaw);
+                Some(Plain { has_fields: true, ..Plain::default() })
+            }
+        }
+    }
+
+    /// Whether a container's subtype was sealed around some leaf.
+    fn is_sealed_multipart(&self, at: usize) -> bool {
+        let container = self.structure.entities[at].container.as_ref();
+        container.is_some_and(|container| {
+            let is_around = |entry: &Entry| entry.path.split('.').any(|subtype| subtype == container.subtype);
+            self.sealed.entries.iter().any(is_around)
+        })
+    }
+
+    /// MIME-Version is no part of a mark, since relays add it: it must be plain.
+    fn check_version(&mut self) {
+        let section = &self.message[self.structure.entities[0].header.clone()];
+        let is_version = |group: &&[u8]| {
+            marks::field(group).is_some_and(|(name, _)| name.eq_ignore_ascii_case(b"mime-version"))
+        };
+        let version: Vec<u8> =
+            groups(section).filter(is_version).flat_map(|group| [group, b"\r\n"].concat()).collect();
+        if let Err(flaw) = plain::header_section(&version, Section::Part) {
+            self.note(0, &flaw);
+        }
+    }
+
+    /// Whether a plain reading of the fields is the walk's.
+    fn check_reading(&mut self, at: usize, leaf: Option<usize>, plain: &Plain) {
+        let entity = &self.structure.entities[at];
+        let Some(leaf) = leaf.map(|leaf| &self.structure.leaves[leaf]) else {
+            let boundary = entity.container.as_ref().map(|container| container.boundary.as_slice());
+            if plain.boundary.as_ref().map(|boundary| boundary.as_bytes()) != boundary {
+                self.add(Doubt::NotPlain, at, "has a boundary that can be read in two ways");
+            }
+            return;
+        };
+        let is_read =
+            plain.name == leaf.name && (plain.media_type == leaf.media_type || plain.media_type.is_empty());
+        if !is_read {
+            self.add(Doubt::NotPlain, at, "has a type or name that can be read in two ways");
+        }
+        if plain.has_description && leaf.kind == Kind::Attachment && leaf.name.is_empty() {
+            self.add(Doubt::NotPlain, at, "has a description that readers show as its name");
+        }
+    }
+
+    fn check_leaf(&mut self, at: usize, number: usize) {
+        let (leaf, digest) = (&self.structure.leaves[number], &self.digests[number]);
+        let body = &self.message[leaf.body.clone()];
+        let sealed = self.comparison.sealed_for[number];
+        let growth = self.comparison.growth.get(number).copied().flatten();
+        let part =
+            sealed.and_then(|sealed| self.parts?.as_slice().iter().find(|part| part.leaf == Some(sealed)));
+        let body_is_sealed = part.is_some_and(|part| part.has_body(&self.marks[at]));
+        if !body_is_sealed {
+            self.check_encoding(at, number, sealed, part);
+        }
+        // A headerless part: who overlooks the empty line above it reads its first lines as its fields.
+        let is_minded = |group: &[u8]| {
+            at > 0
+                || marks::field(group)
+                    .is_some_and(|(name, _)| name.to_ascii_lowercase().starts_with(b"content-"))
+        };
+        let has_fields = groups(&self.message[self.structure.entities[at].header.clone()]).any(is_minded);
+        if !has_fields && !body_is_sealed && begins_with_field(body) {
+            self.add(Doubt::FieldInBody, at, "begins with what reads as a header field");
+        }
+        let is_text = leaf.kind == Kind::Text || growth.is_some();
+        if is_text && !body_is_sealed {
+            self.check_text(at, leaf, digest.damage.what().is_some(), growth);
+        }
+    }
+
+    /// A body that is not as it was sealed, octet for octet, must be encoded plainly.
+    fn check_encoding(
+        &mut self,
+        at: usize,
+        number: usize,
+        sealed: Option<usize>,
+        part: Option<&super::Part>,
+    ) {
+        let (leaf, digest) = (&self.structure.leaves[number], &self.digests[number]);
+        let section = &self.message[self.structure.entities[at].header.clone()];
+        let fields: Vec<&[u8]> = groups(section)
+            .filter(|group| {
+                marks::field(group)
+                    .is_some_and(|(name, _)| name.eq_ignore_ascii_case(b"content-transfer-encoding"))
+            })
+            .collect();
+        if fields.len() > 1 || fields.first().is_some_and(|only| plain_encoding(only).is_none()) {
+            self.add(
+                Doubt::NotPlain,
+                at,
+                "has a Content-Transfer-Encoding that is not one of the five words, bare",
+            );
+        }
+        let is_sealed = sealed.is_some_and(|sealed| self.sealed.entries[sealed].hash == digest.hash);
+        if leaf.is_message() {
+            // Its octets are sealed as they stand, its encoding is not: it must have had none all along.
+            let stood_plain = |word: &str| {
+                part.is_some_and(|part| {
+                    part.has_body(&Mark { body: marks::body_encoded(word, &digest.form), ..self.marks[at] })
+                })
+            };
+            let was_plain = ["", "8bit", "binary"].into_iter().any(stood_plain)
+                || self.parts.is_none() && !mime::reads_as_encoded(&self.message[leaf.body.clone()]);
+            if !leaf.encoding.is_identity() || is_sealed && !was_plain {
+                self.add(
+                    Doubt::NotPlain,
+                    at,
+                    "is an attached message in another encoding than it was sealed in",
+                );
+            }
+            return;
+        }
+        let body = &self.message[leaf.body.clone()];
+        let is_text = leaf.kind == Kind::Text;
+        match digest.damage.what() {
+            // A damaged text is reported as changed, and searched in both readings.
+            Some(_) if is_text => {}
+            Some(EIGHT_BIT) if is_sealed => {}
+            Some(what) => self.add(Doubt::NotPlain, at, what),
+            None => {}
+        }
+        let is_lines = || body.is_ascii() && memchr::memchr(0, body).is_none();
+        match leaf.encoding {
+            Encoding::QuotedPrintable if !leaf.is_text_type() && has_hard_line_end(body) => {
+                self.add(
+                    Doubt::NotPlain,
+                    at,
+                    "is no text, and has line ends that quoted-printable leaves to the reader",
+                );
+            }
+            Encoding::SevenBit | Encoding::EightBit if !leaf.is_text_type() && !is_lines() => {
+                self.add(Doubt::NotPlain, at, "is no text, and declared to be one");
+            }
+            Encoding::Binary if !leaf.is_text_type() && has_bare_line_end(body) => {
+                self.add(Doubt::NotPlain, at, "is binary, with bare line ends");
+            }
+            Encoding::Base64 if !is_text && !is_regular_base64(body) => {
+                self.add(Doubt::NotPlain, at, "is base64 in lines of many lengths");
+            }
+            Encoding::Unknown => self.add(Doubt::NotPlain, at, "is in an unknown encoding"),
+            _ => {}
+        }
+    }
+
+    /// Looks for files and hidden text in what is new of a text.
+    fn check_text(&mut self, at: usize, leaf: &Leaf, is_damaged: bool, growth: Option<Growth>) {
+        let body = &self.message[leaf.body.clone()];
+        let mut scan = TextScan::new(&leaf.media_type, leaf.charset.as_deref());
+        match growth {
+            Some(growth) if growth.state != TextState::Intact => {
+                scan.update(&canonical_text(self.message, leaf));
+            }
+            _ => _ = Decoder::default().decode(body, leaf.encoding, &mut |window| scan.update(window)),
+        }
+        let scanned = scan.finish();
+        let is_in = |range: &Range<u64>| match growth {
+            None => true,
+            Some(Growth { state: TextState::Appended, at }) => range.end > at,
+            Some(Growth { state: TextState::Prepended, at }) => range.start < at,
+            Some(_) => false,
+        };
+        let met = [&scanned.first, &scanned.last].into_iter().flatten();
+        // In these blanks mean something, and a sealed text is only known but for its blanks.
+        let minds_blanks = |kind: &str| matches!(kind, "uuencode" | "yenc" | "binhex");
+        if let Some(embedded) =
+            met.into_iter().find(|embedded| is_in(&embedded.range) || minds_blanks(embedded.kind))
+        {
+            self.add(Doubt::EmbeddedFile, at, embedded.kind);
+        }
+        let is_known = growth.is_some_and(|growth| growth.state == TextState::Intact);
+        if scanned.hides_text && !is_known {
+            self.add(Doubt::TextCharset, at, "is in a charset that can hide other text");
+        }
+        if is_damaged && let Some(kind) = holds_file(body) {
+            self.add(Doubt::EmbeddedFile, at, kind);
+        }
+    }
+
+    /// A touched container: its encoding, its delimiters, and what stands before the first and behind the last.
+    fn check_container(&mut self, at: usize) {
+        let message = self.message;
+        let entity = &self.structure.entities[at];
+        let Some(container) = &entity.container else { return };
+        let encoding = encoding(&message[entity.header.clone()]);
+        if !matches!(encoding.as_slice(), b"" | b"8bit" | b"binary") {
+            self.add(Doubt::NotPlain, at, "is a multipart in a transfer encoding");
+        }
+        if !container.is_closed {
+            self.add(Doubt::NotPlain, at, "is a multipart without its closing delimiter");
+        }
+        let line = [b"--", container.boundary.as_slice()].concat();
+        let last = container.gaps.len() - 1;
+        for (number, gap) in container.gaps.iter().enumerate() {
+            let gap = &message[gap.clone()];
+            let found = find_delimiter(gap, &line);
+            let Some((start, behind)) = found else {
+                if container.is_closed || number < last {
+                    self.add(Doubt::NotPlain, at, "has a delimiter that is not at the start of a line");
+                }
+                continue;
+            };
+            let (before, mut after) = (&gap[..start], &gap[behind..]);
+            if number == last && container.is_closed {
+                after = after.strip_prefix(b"--").unwrap_or(b" ");
+            }
+            let is_exact = after.is_empty() && number == last || after.starts_with(b"\r\n");
+            if !is_exact || number < last && after.len() > 2 {
+                self.add(Doubt::NotPlain, at, "has a delimiter with something behind it");
+            }
+            let is_first = number == 0;
+            if !(is_first || before == b"\r\n" || before.is_empty()) {
+                self.add(Doubt::NotPlain, at, "has something before a delimiter");
+            }
+            let (preamble, epilogue) =
+                (if is_first { before } else { b"" }, if number == last { after } else { b"" });
+            self.check_outside(at, preamble);
+            self.check_outside(at, epilogue);
+        }
+    }
+
+    /// A preamble or epilogue, which readers do not show unless they find a part in it.
+    fn check_outside(&mut self, at: usize, text: &[u8]) {
+        if text.iter().all(|octet| matches!(octet, b'\r' | b'\n')) && !has_bare_line_end(text) {
+            return;
+        }
+        if has_bare_line_end(text) || memchr::memchr(0, text).is_some() {
+            self.add(Doubt::NotPlain, at, "has a bare line end or a NUL outside its parts");
+        }
+        let reads_as_part = text.split(|&octet| matches!(octet, b'\r' | b'\n')).any(|line| {
+            let rest = line.strip_prefix(b"--").unwrap_or_default();
+            let is_word = rest.iter().any(|&octet| octet != b'-' && !is_blank(octet))
+                && !rest.first().copied().is_some_and(is_blank)
+                && !rest.trim_ascii_end().iter().copied().any(is_blank);
+            is_word || !line.first().copied().is_some_and(is_blank) && reads_as_mime_field(line)
+        });
+        if reads_as_part {
+            self.add(Doubt::HiddenPart, at, "has outside its parts what some reader takes for one");
+        }
+        if let Some(kind) = holds_file(text) {
+            self.add(Doubt::EmbeddedFile, at, kind);
+        }
+    }
+
+    /// Looks for lines that some reader takes for a delimiter of a touched container, and for boundaries that are alike.
+    fn check_lines(&mut self, touched: &[Touched]) {
+        if touched.is_empty() {
+            return;
+        }
+        let entities = &self.structure.entities;
+        let boundary = |at: usize| entities[at].container.as_ref().map(|container| core(&container.boundary));
+        let cores: Vec<(Vec<u8>, &Touched)> =
+            touched.iter().filter_map(|container| Some((boundary(container.entity)?, container))).collect();
+        for (at, entity) in entities.iter().enumerate().filter(|(_, entity)| entity.container.is_some()) {
+            let Some(own) = boundary(at) else { continue };
+            // Of two of the sender's own, of which the inner one is untouched, nobody reads anything new.
+            let is_senders = self.untouched.covered[at];
+            let clash = cores.iter().any(|(other, container)| {
+                container.entity != at && !(is_senders && container.as_sealed) && are_alike(&own, other)
+            });
+            if clash {
+                let _ = entity;
+                return self.add(Doubt::BoundaryPrefix, at, "has a boundary like another one's");
+            }
+        }
+        let delimiters = self.delimiters();
+        let is_odd = touched.iter().any(|container| !container.is_plain);
+        let mut at = 0;
+        let start_of_body = entities[0].body.start;
+        while let Some(found) = memchr::memmem::find(&self.message[start_of_body + at..], b"--") {
+            let dashes = start_of_body + at + found;
+            let line_end = memchr::memchr2(b'\r', b'\n', &self.message[dashes..])
+                .map_or(self.message.len(), |end| dashes + end);
+            at = dashes - start_of_body + 2;
+            let before = self.message[..dashes].iter().rposition(|&octet| !is_blank(octet));
+            let starts_line = before.is_none_or(|before| matches!(self.message[before], b'\r' | b'\n'));
+            if !starts_line {
+                continue;
+            }
+            at = line_end - start_of_body;
+            if delimiters.binary_search(&dashes).is_ok() {
+                continue;
+            }
+            let line = core(&self.message[dashes..line_end.min(dashes + 256)]);
+            if line.is_empty() {
+                continue;
+            }
+            let is_untouched = || self.innermost(dashes).is_some_and(|part| self.untouched.covered[part]);
+            if cores.iter().any(|(own, _)| are_alike(own, &line)) || is_odd && !is_untouched() {
+                let part = self.innermost(dashes).unwrap_or(0);
+                return self.add(
+                    Doubt::BoundaryPrefix,
+                    part,
+                    "has a line that some reader takes for a delimiter",
+                );
+            }
+        }
+    }
+
+    /// Where delimiters stand, as the walk read them.
+    fn delimiters(&self) -> Vec<usize> {
+        let containers = self.structure.entities.iter().filter_map(|entity| entity.container.as_ref());
+        let mut places: Vec<usize> = containers
+            .flat_map(|container| {
+                let line = [b"--", container.boundary.as_slice()].concat();
+                container.gaps.iter().filter_map(move |gap| {
+                    find_delimiter(&self.message[gap.clone()], &line)
+                        .map(|(start, _)| gap.start + start)
+                        .map(|at| if self.message[at..].starts_with(b"\r\n") { at + 2 } else { at })
+                })
+            })
+            .collect();
+        places.sort_unstable();
+        places
+    }
+
+    /// The innermost part around an offset.
+    fn innermost(&self, offset: usize) -> Option<usize> {
+        let entities = &self.structure.entities;
+        let behind = entities.partition_point(|entity| entity.header.start <= offset);
+        let is_around = |entity: &Entity| offset < entity.body.end;
+        (0..behind).rev().find(|&at| is_around(&entities[at]))
+    }
+}
+
+/// The delimiter line in a gap: where it begins, and where what is behind it does.
+fn find_delimiter(gap: &[u8], line: &[u8]) -> Option<(usize, usize)> {
+    let starts_line = |at: &usize| *at == 0 || gap[..*at].ends_with(b"\r\n");
+    let at = memchr::memmem::find_iter(gap, line).find(starts_line)?;
+    Some((at, at + line.len()))
+}
+
+/// What is left of a boundary, or of a line, for a reader who minds neither case nor hyphens nor blanks.
+fn core(text: &[u8]) -> Vec<u8> {
+    let start = text.iter().position(|octet| !matches!(octet, b'-' | b' ' | b'\t')).unwrap_or(text.len());
+    let rest = &text[start..];
+    let end = rest.iter().rposition(|octet| !matches!(octet, b'-' | b' ' | b'\t')).map_or(0, |last| last + 1);
+    rest[..end].to_ascii_lowercase()
+}
+
+/// Whether one is the beginning of the other.
+fn are_alike(one: &[u8], other: &[u8]) -> bool {
+    one.starts_with(other) || other.starts_with(one)
+}
+
+fn has_hard_line_end(body: &[u8]) -> bool {
+    memchr::memchr_iter(b'\n', body).any(|at| !body[..at].ends_with(b"=\r"))
+}
+
+/// Whether base64 has lines of one length, up to 998 symbols, but for the last.
+fn is_regular_base64(body: &[u8]) -> bool {
+    let text = body.trim_ascii_end();
+    let columns = memchr::memchr(b'\r', text).unwrap_or(text.len());
+    columns <= 998
+        && text.chunks(columns + 2).rev().skip(1).all(|line| line.ends_with(b"\r\n"))
+        && text.rsplit(|&octet| octet == b'\n').next().is_some_and(|last| last.len() <= columns)
+}
+
+/// Whether a body begins with what reads as a header field, empty lines aside.
+fn begins_with_field(body: &[u8]) -> bool {
+    let text = &body[body.iter().take_while(|octet| matches!(octet, b'\r' | b'\n')).count()..];
+    let line = text.split(|&octet| matches!(octet, b'\r' | b'\n')).next().unwrap_or_default();
+    let line = &line[..line.len().min(1024)];
+    let name = line.split(|&octet| octet == b':').next().unwrap_or_default();
+    name.len() < line.len() && !name.is_empty() && name.iter().all(u8::is_ascii_graphic)
+}

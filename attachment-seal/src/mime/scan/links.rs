@@ -1,0 +1,289 @@
+//! Link targets in one form, so that two texts can be compared by them.
+
+use std::collections::BTreeSet;
+
+use idna::AsciiDenyList;
+use memchr::memchr2_iter;
+use percent_encoding::percent_decode_str;
+
+use super::lines::Piece;
+
+/// Most links that are kept of one text.
+pub const MAX_LINKS: usize = 500;
+
+/// Octets of the longest link that is kept, in canonical form.
+pub const MAX_LINK: usize = 4096;
+
+/// Octets of a link's hash.
+///
+/// 16, so that neither half a birthday's luck (2^64 for two links of an attacker's own) nor another link for one of a
+/// message's (2^119 for one of 500) is in anybody's reach, at half the length of a whole hash.
+pub const LINK_HASH: usize = 16;
+
+/// The link targets of a text in canonical form.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Links {
+    /// Sorted by their octets, without doubles, at most [`MAX_LINKS`]: the first of all in that order.
+    pub targets: BTreeSet<String>,
+    /// Whether there are more: over [`MAX_LINKS`], over [`MAX_LINK`], or where markup hides them.
+    pub has_more: bool,
+}
+
+impl Links {
+    /// Notes the target of a link.
+    pub(super) fn note(&mut self, target: &str) {
+        let Some(target) = canonical_link(target) else { return };
+        if target.len() > MAX_LINK {
+            self.has_more = true;
+            return;
+        }
+        self.targets.insert(target);
+        if self.targets.len() > MAX_LINKS {
+            self.targets.pop_last();
+            self.has_more = true;
+        }
+    }
+
+    /// Notes the links that readers make of URLs in plain text.
+    pub(super) fn take_plain(&mut self, piece: &Piece<'_>) {
+        let text = piece.text;
+        let mut done = 0;
+        for at in memchr2_iter(b'.', b':', text) {
+            if at < done {
+                continue;
+            }
+            let Some(start) = link_start(text, at) else { continue };
+            let length =
+                text[start..].iter().position(|&octet| ends_link(octet)).unwrap_or(text.len() - start);
+            done = start + length;
+            // A link that a piece's end cuts off is too long for us.
+            self.has_more |= piece.is_cut && done == text.len();
+            let words = String::from_utf8_lossy(&text[start..done]);
+            let target = words.split(char::is_whitespace).next().unwrap_or_default();
+            self.note(target.trim_end_matches(|end| ".,;:!?)>]'\"".contains(end)));
+        }
+    }
+}
+
+/// The start of a link whose scheme ends, or whose `www` does, at `at`.
+fn link_start(text: &[u8], at: usize) -> Option<usize> {
+    let ends_with = |word: &[u8]| {
+        let start = at.checked_sub(word.len())?;
+        text[start..at].eq_ignore_ascii_case(word).then_some(start)
+    };
+    if text[at] == b':' {
+        let is_url =
+            text[at + 1..].starts_with(b"//") && text.get(at + 3).is_some_and(|&octet| !ends_link(octet));
+        return [b"https".as_slice(), b"http", b"ftp"].into_iter().find_map(ends_with).filter(|_| is_url);
+    }
+    let start = ends_with(b"www")?;
+    let follows_word =
+        start > 0 && (text[start - 1].is_ascii_alphanumeric() || b".-_@".contains(&text[start - 1]));
+    let is_name = text.get(at + 1).is_some_and(|octet| octet.is_ascii_alphanumeric() || *octet >= 0x80);
+    (is_name && !follows_word).then_some(start)
+}
+
+/// Whether a URL in plain text ends before this octet.
+fn ends_link(octet: u8) -> bool {
+    octet <= b' ' || octet == 0x7f || matches!(octet, b'<' | b'>' | b'"')
+}
+
+/// Schemes whose links lead to no file and no page.
+const NO_PAGES: &[&str] = &[
+    "mailto",
+    "tel",
+    "sms",
+    "cid",
+    "mid",
+    "data",
+    "blob",
+    "filesystem",
+    "javascript",
+    "vbscript",
+    "livescript",
+    "mocha",
+];
+
+/// The canonical form of a link's target, or `None` where it leads nowhere: an address, a place in the same text, or a
+/// name that only a base would complete.
+pub fn canonical_link(target: &str) -> Option<String> {
+    let text: String = target
+        .trim_matches(|end| end <= ' ')
+        .chars()
+        .filter(|character| !matches!(character, '\t' | '\r' | '\n'))
+        .collect();
+    let starts = |start: &str| text.get(..start.len()).is_some_and(|head| head.eq_ignore_ascii_case(start));
+    if starts("www.") {
+        return Some(format!("http:{}", with_authority(&text, "http")));
+    }
+    if text.starts_with(['/', '\\']) && text[1..].starts_with(['/', '\\']) {
+        return Some(with_authority(&text, ""));
+    }
+    let (scheme, rest) = text.split_once(':')?;
+    let is_scheme = scheme.starts_with(|first: char| first.is_ascii_alphabetic())
+        && scheme.chars().all(|character| character.is_ascii_alphanumeric() || "+-.".contains(character));
+    let scheme = scheme.to_ascii_lowercase();
+    match scheme.as_str() {
+        _ if !is_scheme => None,
+        "http" | "https" | "ftp" | "ws" | "wss" => {
+            Some(format!("{scheme}:{}", with_authority(rest, &scheme)))
+        }
+        scheme if NO_PAGES.contains(&scheme) => None,
+        scheme => Some(format!("{scheme}:{rest}")),
+    }
+}
+
+/// What follows the scheme's colon, from two slashes on.
+fn with_authority(rest: &str, scheme: &str) -> String {
+    let rest = rest.trim_start_matches(['/', '\\']);
+    let (authority, tail) = rest.split_at(rest.find(['/', '\\', '?', '#']).unwrap_or(rest.len()));
+    let (user, host) = authority.rsplit_once('@').map_or(("", authority), |(user, host)| (user, host));
+    let (host, port) = match host.rsplit_once(':') {
+        Some((name, port))
+            if port.bytes().all(|octet| octet.is_ascii_digit())
+                && (!name.contains(':') || name.ends_with(']')) =>
+        {
+            (name, port)
+        }
+        _ => (host, ""),
+    };
+    let port = match (scheme, port.trim_start_matches('0')) {
+        ("http" | "ws", "80") | ("https" | "wss", "443") | ("ftp", "21") | (_, "") => "",
+        (_, port) => port,
+    };
+    let (path, query) = tail.split_at(tail.find(['?', '#']).unwrap_or(tail.len()));
+    let path = if path.is_empty() { "/".to_owned() } else { path.replace('\\', "/") };
+    if host.is_empty() {
+        return format!("//{authority}{path}{query}");
+    }
+    let at = if user.is_empty() { "" } else { "@" };
+    let colon = if port.is_empty() { "" } else { ":" };
+    format!("//{user}{at}{}{colon}{port}{path}{query}", canonical_host(host))
+}
+
+fn canonical_host(host: &str) -> String {
+    let decoded = percent_decode_str(host).collect::<Vec<u8>>();
+    match idna::domain_to_ascii_cow(&decoded, AsciiDenyList::URL) {
+        Ok(name) if !name.is_empty() => name.into_owned(),
+        _ => host.to_ascii_lowercase(),
+    }
+}
+
+/// The hash of a link in canonical form: the first [`LINK_HASH`] octets of its BLAKE3.
+pub fn link_hash(canonical: &str) -> [u8; LINK_HASH] {
+    let mut hash = [0; LINK_HASH];
+    hash.copy_from_slice(&blake3::hash(canonical.as_bytes()).as_bytes()[..LINK_HASH]);
+    hash
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::TextScan;
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn writes_one_form() {
+        for (target, expected) in [
+            ("HTTPS://Example.ORG", "https://example.org/"),
+            (" https://example.org:443/a?b#c ", "https://example.org/a?b#c"),
+            ("http://example.org:0080?q", "http://example.org/?q"),
+            ("http://example.org:/x", "http://example.org/x"),
+            ("http://example.org:8080/x", "http://example.org:8080/x"),
+            ("ht\ntps:\\\\example.org\\a\\b?c\\d", "https://example.org/a/b?c\\d"),
+            ("https:example.org/x", "https://example.org/x"),
+            ("https:////example.org/x", "https://example.org/x"),
+            ("https://bücher.example/ü", "https://xn--bcher-kva.example/ü"),
+            ("https://ex%61mple.org/%61", "https://example.org/%61"),
+            ("https://Trusted.example@evil.example/", "https://Trusted.example@evil.example/"),
+            ("http://:80/x", "http://:80/x"),
+            ("https://[2001:DB8::1]:443/", "https://[2001:db8::1]/"),
+            ("www.Example.org", "http://www.example.org/"),
+            ("//Example.org/x", "//example.org/x"),
+            ("\\\\Server\\share\\a.exe", "//server/share/a.exe"),
+            ("MS-Word:ofe|u|https://A.example", "ms-word:ofe|u|https://A.example"),
+            ("file:///c:/a.exe", "file:///c:/a.exe"),
+        ] {
+            assert_eq!(canonical_link(target).as_deref(), Some(expected), "{target}");
+        }
+        for target in [
+            "",
+            "#top",
+            "page.html",
+            "/page",
+            "mailto:a@b.example",
+            "TEL:1",
+            "cid:x",
+            "data:,x",
+            "a b:c",
+            "é",
+        ] {
+            assert_eq!(canonical_link(target), None, "{target}");
+        }
+    }
+
+    fn plain(text: &str) -> Vec<String> {
+        let links = |cut: usize| {
+            let mut scan = TextScan::new("text/plain", Some("utf-8"));
+            text.as_bytes().chunks(cut).for_each(|piece| scan.update(piece));
+            scan.finish().links
+        };
+        assert_eq!(links(5), links(1 << 20), "{text}");
+        links(5).targets.into_iter().collect()
+    }
+
+    #[test]
+    fn finds_links_in_plain_text() {
+        for (text, expected) in [
+            ("see https://a.example/x.", &["https://a.example/x"][..]),
+            (
+                "(see http://a.example/x?y=1), or\r\n<FTP://b.example>",
+                &["ftp://b.example/", "http://a.example/x?y=1"],
+            ),
+            ("Www.A.example, xwww.b.example, e@www.c.example", &["http://www.a.example/"]),
+            ("https://a.example/?u=http://b.example www.", &["https://a.example/?u=http://b.example"]),
+            ("xhttp://a.example\u{a0}and", &["http://a.example/"]),
+            ("http:// and https:x and mailto:a@b.example", &[]),
+            ("https://a.example/)\"> https://a.example/", &["https://a.example/"]),
+        ] {
+            assert_eq!(plain(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn keeps_no_more_than_its_limits() {
+        let mut links = Links::default();
+        (0..MAX_LINKS).for_each(|number| links.note(&format!("https://a.example/{number}")));
+        assert!(!links.has_more);
+        links.note("https://a.example/0/");
+        assert!(links.has_more && links.targets.len() == MAX_LINKS);
+        let mut long = Links::default();
+        long.note(&format!("https://a.example/{}", "x".repeat(MAX_LINK)));
+        assert!(long.has_more && long.targets.is_empty());
+        let mut scan = TextScan::new("text/plain", None);
+        scan.update(format!("https://a.example/{}", "x".repeat(100_000)).as_bytes());
+        assert!(scan.finish().links.has_more);
+    }
+
+    #[test]
+    fn hashes_the_canonical_form() {
+        let hash = link_hash("https://example.org/");
+        assert_eq!(hash, blake3::hash(b"https://example.org/").as_bytes()[..16]);
+    }
+
+    proptest! {
+        #[test]
+        fn the_canonical_form_is_canonical(target in "(https?|ftp|x-y|www)?[:./]{0,3}([a-zA-Z0-9é.%@:\\\\\\[/?# -]|%61){0,30}") {
+            if let Some(once) = canonical_link(&target) {
+                let twice = canonical_link(&once);
+                prop_assert_eq!(twice.as_deref(), Some(once.as_str()));
+            }
+        }
+
+        #[test]
+        fn finds_a_link_between_words(words in "[a-z ,(]{0,20}", path in "[a-z0-9/._-]{0,10}[a-z0-9/]") {
+            let text = format!("{words} https://a.example/{path}, {words}");
+            prop_assert_eq!(plain(&text), vec![format!("https://a.example/{path}")]);
+        }
+    }
+}
