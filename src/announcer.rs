@@ -1,7 +1,6 @@
 //! Tells other commands on this machine what the running gateway seals with: at its start, and whenever it was told to take
 //! another configuration in. `waxseal keys rotate` believes that a key is in use when it reads so here.
 
-use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
@@ -13,7 +12,6 @@ use crate::store::{Announcement, Presence, SealsWith};
 /// What is said of the gateway, and the right to say it.
 #[derive(Debug)]
 pub struct Announcer {
-    state: PathBuf,
     said: Mutex<Said>,
 }
 
@@ -24,14 +22,10 @@ struct Said {
 }
 
 impl Announcer {
-    /// Says what a gateway with this setup seals with. One that seals nothing leaves that to another with the same state
-    /// folder.
-    pub fn start(setup: &Setup) -> Self {
+    /// Says what a gateway with this setup seals with, if it has the state folder to say it in.
+    pub fn start(setup: &Setup, presence: Option<Presence>) -> Self {
         let announcement = Announcement { process: std::process::id(), ..Announcement::default() };
-        let announcer = Self {
-            state: setup.config.state.clone(),
-            said: Mutex::new(Said { presence: None, announcement }),
-        };
+        let announcer = Self { said: Mutex::new(Said { presence, announcement }) };
         announcer.say(|announcement| announcement.sealing = sealing(setup));
         announcer
     }
@@ -57,19 +51,6 @@ impl Announcer {
         let mut said = self.said();
         change(&mut said.announcement);
         said.announcement.at = Timestamp::now();
-        if said.presence.is_none() && said.announcement.sealing.is_empty() {
-            return;
-        }
-        if said.presence.is_none() {
-            match Presence::claim(&self.state) {
-                Ok(Some(presence)) => said.presence = Some(presence),
-                Ok(None) => {
-                    let state = self.state.display();
-                    warn!(%state, "another gateway seals with this state folder; give each its own");
-                }
-                Err(error) => warn!(%error, "`waxseal keys rotate` cannot know what is sealed with"),
-            }
-        }
         if let Some(presence) = &said.presence
             && let Err(error) = presence.announce(&said.announcement)
         {

@@ -15,12 +15,10 @@ use attachment_seal::domain::{DomainName, Selector};
 use attachment_seal::seal::key::KeyRecord;
 use attachment_seal::seal::knowledge::{Answer, Failure};
 use attachment_seal::seal::policy_record::PolicyRecord;
-use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{
     ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts,
 };
 use hickory_resolver::lookup::Lookup;
-use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{DnsError, NetError, NoRecords};
 use hickory_resolver::proto::dnssec::{Proof, TrustAnchors};
 use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
@@ -28,10 +26,14 @@ use thiserror::Error;
 use tracing::{debug, warn};
 
 use self::cache::{Cache, Heard};
-use crate::lookup::LookupKey;
+use self::questions::Counting;
+use self::silence::Silence;
+use crate::lookup::{Bounds, LookupKey};
 
 mod cache;
 mod chain;
+pub(crate) mod questions;
+mod silence;
 mod zone;
 
 pub use self::zone::{
@@ -50,6 +52,13 @@ const MAX_RECORDS: usize = 16;
 /// Most aliases that one answer may lead through.
 const MAX_ALIASES: usize = 8;
 
+/// hickory keeps what it has proved, a million answers of it, and nobody can tell it how many; so after so many octets
+/// of answers it begins anew.
+const MAX_PROVED: usize = 4 << 20;
+
+/// Asks name servers.
+type Resolver = hickory_resolver::Resolver<Counting>;
+
 /// Each question is put this often within the wait for one message.
 const TRIES: u32 = 3;
 
@@ -62,15 +71,33 @@ pub struct Settings {
     pub dnssec: Dnssec,
     /// The longest wait for all answers that one message needs.
     pub timeout: Duration,
+    /// The most questions that one message may cause, those of aliases, proofs and second tries included.
+    pub questions: usize,
+    /// Octets of answers that are remembered.
+    pub cache: u64,
     /// DNSKEY records in zone-file form that proofs end at; `None` for the root's.
     pub trust_anchors: Option<String>,
 }
 
+impl Settings {
+    /// What the lookups of one message may take.
+    pub fn bounds(&self) -> Bounds {
+        Bounds { timeout: self.timeout, questions: self.questions }
+    }
+}
+
 impl Default for Settings {
-    /// The system's name servers, nothing proved, 10 seconds.
+    /// The system's name servers, nothing proved, 10 seconds, 300 questions, 4 MiB.
     fn default() -> Self {
         let timeout = Duration::from_secs(10);
-        Self { servers: None, dnssec: Dnssec::Off, timeout, trust_anchors: None }
+        Self {
+            servers: None,
+            dnssec: Dnssec::Off,
+            timeout,
+            questions: 300,
+            cache: 4 << 20,
+            trust_anchors: None,
+        }
     }
 }
 
@@ -153,30 +180,51 @@ impl LookupKey for Dns {
 /// Whom to ask by some settings, and what they said.
 struct Client {
     settings: Settings,
-    servers: Servers,
+    servers: ArcSwap<Servers>,
     cache: Cache,
+    silence: Silence,
 }
 
 enum Servers {
-    /// To be asked.
-    Some(Box<TokioResolver>),
+    /// To be asked, by way of what counts the questions.
+    Some(Box<Resolver>, Counting),
     /// None: nothing is looked up.
     None,
     /// None that could be found out: every lookup fails.
     Unknown,
 }
 
-impl Client {
-    fn new(settings: Settings) -> Self {
-        let servers = match name_servers(&settings) {
-            Ok(servers) if servers.is_empty() => Servers::None,
-            Ok(servers) => resolver(servers, &settings),
+impl Servers {
+    fn of(settings: &Settings) -> Self {
+        match name_servers(settings) {
+            Ok(servers) if servers.is_empty() => Self::None,
+            Ok(servers) => resolver(servers, settings),
             Err(error) => {
                 warn!(%error, "cannot find the system's name servers; name some under [dns]");
-                Servers::Unknown
+                Self::Unknown
             }
-        };
-        Self { settings, servers, cache: Cache::default() }
+        }
+    }
+}
+
+impl Client {
+    fn new(settings: Settings) -> Self {
+        let servers = ArcSwap::from_pointee(Servers::of(&settings));
+        let cache = Cache::new(settings.cache);
+        Self { settings, servers, cache, silence: Silence::default() }
+    }
+
+    /// Whom to ask now.
+    fn servers(&self) -> Arc<Servers> {
+        let servers = self.servers.load_full();
+        match &*servers {
+            Servers::Some(_, counting) if self.validates() && counting.heard() > MAX_PROVED => {
+                let anew = Arc::new(Servers::of(&self.settings));
+                self.servers.store(Arc::clone(&anew));
+                anew
+            }
+            _ => servers,
+        }
     }
 
     /// The records at a name that `parse` takes. Others there, and those that are no records of ours, are passed over.
@@ -217,17 +265,21 @@ impl Client {
         let Ok(servers) = name_servers(&self.settings) else { return false };
         let plain = Settings { dnssec: Dnssec::Off, ..self.settings.clone() };
         match resolver(servers, &plain) {
-            Servers::Some(resolver) => chain::answers(&resolver, name).await,
+            Servers::Some(resolver, _) => chain::answers(&resolver, name).await,
             Servers::None | Servers::Unknown => false,
         }
     }
 
     /// The TXT records at a name, if they can be believed.
     async fn believed_texts(&self, name: &Name) -> Result<Heard, Failure> {
-        let resolver = match &self.servers {
-            Servers::Some(resolver) => resolver,
+        let servers = self.servers();
+        let resolver = match &*servers {
+            Servers::Some(resolver, _) => resolver,
             Servers::None => return Ok(Heard { texts: Vec::new(), secure: false }),
-            Servers::Unknown => return Err(Failure::Unanswered),
+            Servers::Unknown => {
+                drop(self.silence.ask(name));
+                return Err(Failure::Unanswered);
+            }
         };
         if let Some(heard) = self.cache.get(name) {
             return Ok(heard);
@@ -254,8 +306,19 @@ impl Client {
     }
 
     /// Asks for the TXT records at a name, and for how long they, or their absence, may be remembered.
-    async fn ask(&self, resolver: &TokioResolver, name: &Name) -> Result<(Heard, u32), Failure> {
-        match resolver.lookup(name.clone(), RecordType::TXT).await {
+    async fn ask(&self, resolver: &Resolver, name: &Name) -> Result<(Heard, u32), Failure> {
+        let question = self.silence.ask(name);
+        let answer = resolver.lookup(name.clone(), RecordType::TXT).await;
+        if matches!(
+            answer,
+            Ok(_)
+                | Err(NetError::Dns(
+                    DnsError::NoRecordsFound(_) | DnsError::Nsec { .. } | DnsError::DnssecBogus
+                ))
+        ) {
+            question.answered();
+        }
+        match answer {
             Ok(lookup) => self.present(name, &lookup),
             Err(NetError::Dns(DnsError::NoRecordsFound(absent))) => {
                 let secure = self.absent(&absent)?;
@@ -334,7 +397,7 @@ impl fmt::Debug for Client {
 }
 
 /// The alias at a name by itself: its target, whether it is proved, for how long it may be remembered.
-async fn alias(resolver: &TokioResolver, name: &Name) -> Option<(Name, bool, u32)> {
+async fn alias(resolver: &Resolver, name: &Name) -> Option<(Name, bool, u32)> {
     let lookup = resolver.lookup(name.clone(), RecordType::CNAME).await.ok()?;
     let (record, target) = alias_in(&lookup, name)?;
     let is_judged = matches!(record.proof, Proof::Secure | Proof::Insecure);
@@ -371,7 +434,8 @@ fn resolver(servers: Vec<NameServerConfig>, settings: &Settings) -> Servers {
     options.preserve_intermediates = true;
     options.cache_size = 0;
     options.validate = settings.dnssec != Dnssec::Off;
-    let mut builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
+    let counting = Counting::new();
+    let mut builder = Resolver::builder_with_config(config, counting.clone());
     *builder.options_mut() = options;
     if let Some(text) = settings.trust_anchors.as_deref().filter(|_| settings.dnssec != Dnssec::Off) {
         match trust_anchors(text) {
@@ -383,7 +447,7 @@ fn resolver(servers: Vec<NameServerConfig>, settings: &Settings) -> Servers {
         }
     }
     match builder.build() {
-        Ok(resolver) => Servers::Some(Box::new(resolver)),
+        Ok(resolver) => Servers::Some(Box::new(resolver), counting),
         Err(error) => {
             warn!(%error, "cannot look anything up");
             Servers::Unknown

@@ -1,5 +1,5 @@
-//! Tells the administrator in time that a sealing key's delegation ends, from its last third on, and reminds of old keys whose
-//! records can go from DNS: in the log four times a day, by alert once a day, and at every reload.
+//! Tells the administrator in time that a sealing key's delegation ends, from its last third on, that the certificate for clients
+//! is not valid or soon will not be, and reminds of old keys whose records can go from DNS: in the log four times a day, by alert once a day, and at every reload.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,9 +49,53 @@ pub async fn watch(
     }
 }
 
-/// Says which delegations end soon or have ended; after a reload at once, since it is what the reload may be for.
+/// A certificate should have been renewed when no more is left of it than this, or than a third of its life if that is less.
+const CERTIFICATE_SHORT: u64 = 14 * 86_400;
+
+/// Says what is wrong with the certificate for clients.
+fn say_certificate(running: &Running, alert: bool, now: u64) {
+    let (begins, ends) = (running.setup.certificate_begins, running.setup.certificate_ends);
+    let third = ends.unwrap_or(0).saturating_sub(begins.unwrap_or(0)) / 3;
+    let ends = ends.filter(|ends| *ends <= now + third.min(CERTIFICATE_SHORT));
+    let begins = begins.filter(|begins| *begins > now);
+    let (about, text) = match (begins, ends) {
+        (Some(begins), _) => {
+            let begins = moment(begins);
+            (
+                "is not valid yet",
+                format!(
+                    "the certificate in [tls] is not valid before {begins}: is it the right one, and the clock?"
+                ),
+            )
+        }
+        (None, Some(ends)) if ends <= now => {
+            let ends = moment(ends);
+            (
+                "has expired",
+                format!("the certificate in [tls] expired {ends}: renew it, and reload the gateway"),
+            )
+        }
+        (None, Some(ends)) => {
+            let text = format!(
+                "the certificate in [tls] expires {}: renew it, and reload the gateway",
+                moment(ends)
+            );
+            warn!("{text}");
+            return;
+        }
+        (None, None) => return,
+    };
+    error!("{text}");
+    if let (true, Some(alerter)) = (alert, &running.alerter) {
+        alerter.notice(Notice { subject: format!("the certificate for clients {about}"), text });
+    }
+}
+
+/// Says which delegations end soon or have ended, and whether the certificate is valid; after a reload at once, since it is
+/// what the reload may be for.
 pub fn say(running: &Running, alert: bool) {
     let Some(now) = unix_time() else { return };
+    say_certificate(running, alert, now);
     for sealer in &running.setup.sealers {
         if sealer.delegations.has_lapsed(now) {
             let (domain, selector) = (&sealer.domain, &sealer.selector);

@@ -13,9 +13,18 @@ pub struct Limits {
     pub connections: usize,
     /// Most sessions at once from one client address. Default 50.
     pub connections_per_client: usize,
-    /// Octets of memory for messages in flight over all sessions; beyond it they go to files. Besides, one large message
-    /// at a time is read back as a whole. Default 32 MiB.
+    /// Octets of memory for sessions, their envelopes, TLS and messages in flight, over all sessions; beyond it messages go
+    /// to files, and sessions and recipients are put off. Besides, one large message at a time is read back as a whole.
+    /// Default 32 MiB.
     pub memory: u64,
+    /// Most recipients of one message (RFC 5321 §4.5.3.1.8: at least 100). Default 1000.
+    pub recipients: usize,
+    /// Octets of messages that are in files, over all sessions. Default 4 GiB.
+    pub spool: u64,
+    /// The same for one client address. Default 1 GiB.
+    pub spool_per_client: u64,
+    /// Octets of the disk that such files leave free. Default 256 MiB.
+    pub spool_reserve: u64,
     /// Longest wait for a client's next command line (RFC 5321 §4.5.3.2.7: 5 minutes). Default 5 minutes.
     pub command_timeout: Duration,
     /// Longest wait for the next octets of a message (RFC 5321 §4.5.3.2.5: 3 minutes). Default 3 minutes.
@@ -35,10 +44,41 @@ impl Default for Limits {
             connections: 500,
             connections_per_client: 50,
             memory: 32 << 20,
+            recipients: 1_000,
+            spool: 4 << 30,
+            spool_per_client: 1 << 30,
+            spool_reserve: 256 << 20,
             command_timeout: Duration::from_secs(300),
             data_timeout: Duration::from_secs(180),
             next_hop_timeout: Duration::from_secs(300),
             bad_commands: 20,
+        }
+    }
+}
+
+/// What may be held, `[quarantine]` in the configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quotas {
+    /// All held mail. Default 4 GiB, 10,000 messages.
+    pub all: Quota,
+    /// The part of it that anybody can cause: no seal that was verified is the reason. Default 1 GiB, 2,500 messages.
+    pub unverified: Quota,
+}
+
+/// A limit in octets and in number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quota {
+    /// Octets of messages.
+    pub octets: u64,
+    /// Messages.
+    pub messages: u64,
+}
+
+impl Default for Quotas {
+    fn default() -> Self {
+        Self {
+            all: Quota { octets: 4 << 30, messages: 10_000 },
+            unverified: Quota { octets: 1 << 30, messages: 2_500 },
         }
     }
 }

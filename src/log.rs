@@ -1,15 +1,30 @@
 //! The log: on stderr, in the configured format, panics included. No line of it holds credentials or what a
-//! message says.
+//! message says, no mail waits for it, and no value from outside can be taken for a field of it.
+
+mod line;
+mod queue;
+mod text;
 
 use std::backtrace::{Backtrace, BacktraceStatus};
+use std::io;
 use std::panic::PanicHookInfo;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
+use thiserror::Error;
 use tracing::error;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
 
+use self::line::Lines;
+use self::queue::QUEUE;
+use self::text::TextFields;
 use crate::config::{Log, LogFormat};
+
+/// How long the last lines may take to be written at the end of the process.
+const END_PATIENCE: Duration = Duration::from_secs(2);
+/// The same for the line of a panic, which may be the end.
+const PANIC_PATIENCE: Duration = Duration::from_millis(100);
 
 /// Panics of this process, whatever thread they were in.
 static PANICS: AtomicU64 = AtomicU64::new(0);
@@ -19,16 +34,46 @@ pub fn panics() -> u64 {
     PANICS.load(Ordering::Relaxed)
 }
 
+/// How many lines could not be written since the start.
+pub fn dropped() -> u64 {
+    QUEUE.dropped()
+}
+
+/// Why there is no log.
+#[derive(Debug, Error)]
+pub enum StartLogError {
+    /// The level is none.
+    #[error("log.level: {0}")]
+    Level(#[from] ParseError),
+    /// There is no thread to write it.
+    #[error("cannot start the log: {0}")]
+    Thread(#[from] io::Error),
+}
+
+/// The log of this process. Dropped at its end, it waits a moment for the last lines to be written.
+#[derive(Debug)]
+pub struct Running(());
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        QUEUE.flush(END_PATIENCE);
+    }
+}
+
 /// Starts the log of this process. Once only.
-pub fn start(log: &Log) -> Result<(), ParseError> {
+pub fn start(log: &Log) -> Result<Running, StartLogError> {
     let filter = EnvFilter::try_new(with_quiet_resolver(&log.level))?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    QUEUE.start()?;
+    // A failure to format would be told on stderr, past the queue.
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).log_internal_errors(false);
     match log.format {
-        LogFormat::Text => builder.with_ansi(false).init(),
-        LogFormat::Json => builder.json().flatten_event(true).init(),
+        LogFormat::Text => {
+            builder.with_ansi(false).fmt_fields(TextFields).with_writer(Lines::text()).init();
+        }
+        LogFormat::Json => builder.json().flatten_event(true).with_writer(Lines::json()).init(),
     }
     std::panic::set_hook(Box::new(report_panic));
-    Ok(())
+    Ok(Running(()))
 }
 
 /// hickory tells of each answer that it does not believe with the whole of it, which strangers choose. What matters of that
@@ -50,6 +95,7 @@ pub fn report_panic(panic: &PanicHookInfo<'_>) {
     } else {
         error!(%location, ?reason, "panic");
     }
+    QUEUE.flush(PANIC_PATIENCE);
 }
 
 /// A text that is cut where it cannot be is quoted in the message of that panic, and it may be a stranger's letter.

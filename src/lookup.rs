@@ -12,6 +12,8 @@ use attachment_seal::seal::policy_record::PolicyRecord;
 use futures_util::future::{join, join_all};
 use tokio::time::{Instant, timeout_at};
 
+use crate::dns::questions::at_most;
+
 /// Looks records up. A failure that may pass is [`Answer::Failed`], never `NotFound`.
 pub trait LookupKey: Send + Sync + 'static {
     /// The key records of a sealing domain's selector (SPEC.md §9).
@@ -39,21 +41,58 @@ impl LookupKey for PinsOnly {
     }
 }
 
+/// Whom a message names, and what a check of it may need to know of them. It outlives the message's header section, taken
+/// apart: a stranger's can take twenty times its octets, and lookups wait for seconds.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// The author, or all who might be, and whoever sealed it.
+    pub named: Vec<DomainName>,
+    /// Of whom a check wants to know what is remembered.
+    pub memories: Vec<DomainName>,
+    keys: Vec<(DomainName, Selector)>,
+    policies: Vec<DomainName>,
+}
+
+impl Wanted {
+    /// What a check of this message needs.
+    pub fn by(message: &Message<'_>) -> Self {
+        Self {
+            named: message.named().cloned().collect(),
+            memories: message.wanted_memories(),
+            keys: message.wanted_keys(),
+            policies: message.wanted_policies(),
+        }
+    }
+}
+
+/// How long the lookups for one message may take, and how many questions.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// What takes longer has failed.
+    pub timeout: Duration,
+    /// What takes more questions has failed.
+    pub questions: usize,
+}
+
 /// Looks up what the check of a message may need and no pin covers: at most 8 keys and 32 policies, all at once.
-/// What takes longer than `timeout` has failed; what came in time counts.
-pub async fn look_up<L: LookupKey>(
-    message: &Message<'_>,
+/// What goes beyond the bounds has failed; what came in time counts.
+pub async fn look_up<L: LookupKey>(wanted: &Wanted, pins: &Pins, lookup: &L, bounds: Bounds) -> Answers {
+    at_most(bounds.questions, look_up_in_time(wanted, pins, lookup, bounds.timeout)).await
+}
+
+async fn look_up_in_time<L: LookupKey>(
+    wanted: &Wanted,
     pins: &Pins,
     lookup: &L,
     timeout: Duration,
 ) -> Answers {
     let deadline = Instant::now() + timeout;
-    let keys = message.wanted_keys().into_iter().filter(|(domain, _)| !pins.need_no_lookup(domain));
+    let keys = wanted.keys.iter().filter(|(domain, _)| !pins.need_no_lookup(domain)).cloned();
     let keys = keys.map(async |(domain, selector)| {
         let answer = timeout_at(deadline, lookup.lookup(&domain, &selector)).await;
         ((domain, selector), answer.unwrap_or(Answer::Failed(Failure::Unanswered)))
     });
-    let policies = message.wanted_policies().into_iter().filter(|domain| !pins.covers(domain));
+    let policies = wanted.policies.iter().filter(|domain| !pins.covers(domain)).cloned();
     let policies = policies.map(async |domain| {
         let answer = timeout_at(deadline, lookup.lookup_policy(&domain)).await;
         (domain, answer.unwrap_or(Answer::Failed(Failure::Unanswered)))
@@ -98,7 +137,9 @@ mod tests {
         let text = format!("{seals}From: a@x.y.example.org\r\n\r\n");
         let start = Instant::now();
         let wait = Duration::from_secs(7);
-        let answers = look_up(&Message::new(text.as_bytes()), &Pins::default(), &HalfDead, wait).await;
+        let wanted = Wanted::by(&Message::new(text.as_bytes()));
+        let bounds = Bounds { timeout: wait, questions: 300 };
+        let answers = look_up(&wanted, &Pins::default(), &HalfDead, bounds).await;
         assert_eq!(start.elapsed(), wait);
         let failed = answers.keys.values().filter(|answer| **answer == Answer::Failed(Failure::Unanswered));
         assert_eq!((answers.keys.len(), failed.count()), (8, 7));

@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use std::io::Read;
 
 use attachment_seal::message::edits::Edits;
-use attachment_seal::message::header::HeaderSection;
 use attachment_seal::verdict::authres;
 use thiserror::Error;
 
@@ -147,9 +146,8 @@ fn wanted(held: &Held, claim: &Claim, again: bool) -> Vec<usize> {
 /// As with mail that is delivered at once: results that pretend to be ours are cut out, and ours is put on top.
 fn edits(message: &[u8], config: &Config, held: &Held) -> Edits {
     let mut edits = Edits::none();
-    let header = HeaderSection::parse(message);
-    for field in authres::forged(&header, &config.hostname) {
-        edits.remove(field.start..field.end);
+    for cut in authres::forged(message, &config.hostname) {
+        edits.remove(cut);
     }
     if let Some(result) = &held.result {
         edits.insert_top(result.as_bytes());

@@ -34,6 +34,8 @@ pub struct Setup {
     pub dns: dns::Settings,
     /// When our certificate for clients ends, in Unix seconds.
     pub certificate_ends: Option<u64>,
+    /// From when on it is valid, likewise.
+    pub certificate_begins: Option<u64>,
     /// What the SMTP side needs to know, by listener.
     smtp: HashMap<String, Arc<smtp::Settings>>,
 }
@@ -71,7 +73,8 @@ impl Setup {
             sealers,
             pins,
             dns,
-            certificate_ends: certificate.and_then(|certificate| certificate.ends()),
+            certificate_ends: certificate.as_ref().and_then(ServerTls::ends),
+            certificate_begins: certificate.as_ref().and_then(ServerTls::begins),
             smtp,
             config,
         })
@@ -160,6 +163,11 @@ fn smtp_settings(
         xclient_from: listener.xclient_from.networks().to_vec(),
         xforward_from: listener.xforward_from.networks().to_vec(),
         proxy_header_from: listener.proxy_protocol_from.networks().to_vec(),
+        requires_auth: listener.auth == config::Auth::Required,
+        growth: match listener.mode {
+            config::Mode::Seal => SEAL_GROWTH,
+            config::Mode::Verify => VERDICT_GROWTH,
+        },
         bare_line_ends: match listener.bare_line_ends {
             config::BareLineEnds::Refuse => smtp::BareLineEnds::Refuse,
             config::BareLineEnds::Normalize => smtp::BareLineEnds::Normalize,
@@ -167,6 +175,12 @@ fn smtp_settings(
         limits: config.limits.clone(),
     }
 }
+
+/// Most octets that a seal adds to a message, but for one with more than some 500 attachments.
+const SEAL_GROWTH: u64 = 64 << 10;
+
+/// Most octets that a verdict and a warning add.
+const VERDICT_GROWTH: u64 = 4 << 10;
 
 /// Our certificate for clients.
 fn certificate(
@@ -195,11 +209,11 @@ fn next_hop_tls(listener: &config::Listener, mistakes: &mut Vec<Mistake>) -> smt
     let trust = match &place.value {
         config::NextHopTls::Off => return smtp::NextHopTls::Off,
         config::NextHopTls::May | config::NextHopTls::Encrypt => Some(Trust::Anybody),
-        config::NextHopTls::Verify(Some(file)) => {
+        config::NextHopTls::Verify(Some(file)) | config::NextHopTls::Implicit(Some(file)) => {
             let roots = note(keyfile::read_certificates(&file.value), file, mistakes);
             roots.and_then(|roots| note(Trust::from_pem(&roots), file, mistakes))
         }
-        config::NextHopTls::Verify(None) => {
+        config::NextHopTls::Verify(None) | config::NextHopTls::Implicit(None) => {
             let reason = "the system has no root certificates; name a file with next_hop_ca";
             note(Trust::of_system().ok_or(reason), place, mistakes)
         }
@@ -210,11 +224,12 @@ fn next_hop_tls(listener: &config::Listener, mistakes: &mut Vec<Mistake>) -> smt
         config::NextHop::Unix(_) => "localhost".to_owned(),
     };
     let tls = trust.and_then(|trust| note(ClientTls::new(&name, &trust), place, mistakes));
-    match tls {
-        Some(tls) if matches!(place.value, config::NextHopTls::May) => smtp::NextHopTls::May(tls),
-        Some(tls) => smtp::NextHopTls::Must(tls),
+    match (tls, &place.value) {
         // There is a mistake on record now.
-        None => smtp::NextHopTls::Off,
+        (None, _) => smtp::NextHopTls::Off,
+        (Some(tls), config::NextHopTls::May) => smtp::NextHopTls::May(tls),
+        (Some(tls), config::NextHopTls::Implicit(_)) => smtp::NextHopTls::Implicit(tls),
+        (Some(tls), _) => smtp::NextHopTls::Must(tls),
     }
 }
 
@@ -274,6 +289,8 @@ fn dns_settings(dns: &config::Dns, mistakes: &mut Vec<Mistake>) -> dns::Settings
             config::Dnssec::Require => Dnssec::Require,
         },
         timeout: dns.timeout,
+        questions: dns.questions,
+        cache: dns.cache,
         trust_anchors,
     }
 }

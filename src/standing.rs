@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use attachment_seal::seal::knowledge::Pins;
-use attachment_seal::seal::message::Message;
 use attachment_seal::seal::remembered::Memory;
 use tracing::{error, info};
 
 use crate::blocking::blocking;
+use crate::lookup::Wanted;
 use crate::store::{PinFile, PinFileError, Recorder, Stamp};
 
 /// The pins of the configuration and of the command line, which may change with every message.
@@ -98,19 +98,14 @@ pub struct Standing {
 impl Standing {
     /// Looks up what is known of a message's author and of the domains of its seals. Memory that cannot be read is no
     /// reason to hold all mail up: only a key that nothing but an unsigned answer proves has to wait for it.
-    pub async fn of(
-        message: &Message<'_>,
-        pins: &Arc<CurrentPins>,
-        recorder: Option<&Recorder>,
-        now: u64,
-    ) -> Self {
+    pub async fn of(wanted: &Wanted, pins: &Arc<CurrentPins>, recorder: Option<&Recorder>, now: u64) -> Self {
         // Of a pinned domain nothing else is believed.
         if let Some(pins) = pins.unchanged()
-            && message.named().all(|domain| pins.covers(domain))
+            && wanted.named.iter().all(|domain| pins.covers(domain))
         {
             return Self { pins, memory: Memory { now, ..Memory::default() } };
         }
-        let domains = message.wanted_memories();
+        let domains = wanted.memories.clone();
         let (pins, recorder) = (Arc::clone(pins), recorder.cloned());
         blocking(move || {
             let pins = pins.load();

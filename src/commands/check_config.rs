@@ -19,7 +19,7 @@ pub(super) fn run(args: &Args) -> ExitCode {
     match config::load(&args.config.config).and_then(Setup::read) {
         Ok(setup) => {
             for warning in &setup.config.warnings {
-                eprintln!("warning: {warning}");
+                super::say_on_stderr(format_args!("warning: {warning}"));
             }
             say!("{}: good", args.config.config.display());
             for sealer in &setup.sealers {
@@ -37,6 +37,6 @@ pub(super) fn run(args: &Args) -> ExitCode {
 /// One line a mistake, on stderr.
 pub(super) fn print(mistakes: &[Mistake]) {
     for mistake in mistakes {
-        eprintln!("{mistake}");
+        super::say_on_stderr(format_args!("{mistake}"));
     }
 }

@@ -3,7 +3,6 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use attachment_seal::message::stored::{to_wire, unquoted};
 use attachment_seal::seal::knowledge::{Answers, Knowledge, Pins};
@@ -18,7 +17,7 @@ use crate::clock::unix_time;
 use crate::config::{self, Mistake};
 use crate::dns::{self, Dns};
 use crate::keyfile::{KeyFileError, read_keys_dir};
-use crate::lookup::look_up;
+use crate::lookup::{Bounds, Wanted, look_up};
 use crate::setup::Setup;
 use crate::store::{DatabaseError, Memories, PinFile, PinFileError};
 
@@ -77,12 +76,12 @@ pub(super) struct Judge {
     now: u64,
 }
 
-/// DNS, and how long one message may wait for it.
+/// DNS, and what one message may ask of it.
 #[derive(Debug)]
 struct Asked {
     runtime: Runtime,
     dns: Dns,
-    timeout: Duration,
+    bounds: Bounds,
 }
 
 impl Judge {
@@ -107,8 +106,8 @@ impl Judge {
             None
         } else {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            let timeout = settings.timeout;
-            Some(Asked { runtime, dns: Dns::new(settings), timeout })
+            let bounds = settings.bounds();
+            Some(Asked { runtime, dns: Dns::new(settings), bounds })
         };
         Ok(Self { pins, memories, dns, now })
     }
@@ -118,8 +117,8 @@ impl Judge {
         let (wire, _) = to_wire(stored);
         let message = Message::new(&wire);
         let answers = match &self.dns {
-            Some(Asked { runtime, dns, timeout }) => {
-                runtime.block_on(look_up(&message, &self.pins, dns, *timeout))
+            Some(Asked { runtime, dns, bounds }) => {
+                runtime.block_on(look_up(&Wanted::by(&message), &self.pins, dns, *bounds))
             }
             None => Answers::default(),
         };

@@ -129,7 +129,12 @@ fn fail(reason: impl std::fmt::Display) -> ExitCode {
 /// One line on stderr, whatever the reason holds.
 fn complain(reason: impl std::fmt::Display) {
     let line = reason.to_string().replace(['\n', '\r'], " ");
-    eprintln!("waxseal: {line}");
+    say_on_stderr(format_args!("waxseal: {line}"));
+}
+
+/// A line on stderr, which nobody may read any more.
+fn say_on_stderr(text: std::fmt::Arguments<'_>) {
+    let _ = writeln!(io::stderr(), "{text}");
 }
 
 /// A line on stdout. Whoever reads there may have heard enough, as in `waxseal report | head -1`: then the command ends, and

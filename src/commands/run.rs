@@ -48,9 +48,10 @@ pub(super) fn run(args: &Args) -> ExitCode {
             return ExitCode::from(1);
         }
     };
-    if let Err(error) = log::start(&setup.config.log) {
-        return fail(format!("log.level: {error}"));
-    }
+    let _log = match log::start(&setup.config.log) {
+        Ok(log) => log,
+        Err(error) => return fail(error),
+    };
     prepare(&setup.config);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,

@@ -47,7 +47,9 @@ fn sealed(args: &Args) -> Result<Vec<u8>, String> {
         Author::One(author) => {
             return Err(format!("{name}: From is in {author}, which {domain} cannot seal for"));
         }
-        Author::Unclear(_) => return Err(format!("{name}: From is not one field with one address")),
+        Author::Unclear(_) => {
+            return Err(format!("{name}: From is not one field with one address in one domain"));
+        }
     }
     let sealer = Sealer {
         domain: domain.clone(),

@@ -2,7 +2,7 @@
 
 use std::io::IsTerminal;
 
-use attachment_seal::manifest::{Entry, Outcome, Status};
+use attachment_seal::manifest::{Entry, Outcome, Status, TextState};
 use attachment_seal::verdict::report::{is_plain, reason, summary};
 use attachment_seal::verdict::{State, Verdict, Verification};
 use bytesize::ByteSize;
@@ -26,17 +26,30 @@ pub(super) fn for_people(name: &str, verification: &Verification) -> String {
     let on_ground = verification.known.filter(|_| verification.verdict == Verdict::Missing);
     facts.extend(on_ground.map(|ground| format!("known to seal by {}", ground.as_str())));
     facts.extend(reason(verification).filter(|reason| reason.contains("lookup")).map(str::to_owned));
-    for (what, state) in [("text", verification.text), ("addresses and subject", verification.headers)] {
-        facts.extend(state.filter(|state| *state == State::Changed).map(|_| format!("{what} changed")));
-    }
+    facts.extend(verification.text.and_then(text_change).map(str::to_owned));
+    let retitled = verification.headers.filter(|state| *state == State::Changed);
+    facts.extend(retitled.map(|_| "addresses and subject changed".to_owned()));
     if !facts.is_empty() {
         text.push_str(&format!("\n  {}", facts.join(", ")));
+    }
+    for remark in verification.remarks.iter() {
+        text.push_str(&format!("\n  {}", shown(&remark.to_string())));
     }
     if !verification.attachments.is_empty() {
         text.push('\n');
         text.push_str(&attachments(&verification.attachments));
     }
     text
+}
+
+/// What became of the text, in words; nothing where it is as sealed.
+fn text_change(state: TextState) -> Option<&'static str> {
+    match state {
+        TextState::Intact => None,
+        TextState::Appended => Some("text appended to"),
+        TextState::Prepended => Some("text put above"),
+        TextState::Changed => Some("text changed"),
+    }
 }
 
 fn attachments(outcomes: &[Outcome]) -> String {

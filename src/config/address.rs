@@ -51,6 +51,17 @@ pub enum NextHop {
 }
 
 impl NextHop {
+    /// Whether it is not on this machine, as far as its address tells.
+    pub fn is_far(&self) -> bool {
+        match self {
+            Self::Server(server) => match &server.host {
+                Host::Ip(ip) => !(ip.to_canonical().is_loopback() || ip.is_unspecified()),
+                Host::Name(name) => name.as_str() != "localhost",
+            },
+            Self::Unix(_) => false,
+        }
+    }
+
     /// Whether a connection to this hop would reach a socket bound to `local`.
     pub(super) fn reaches(&self, local: &ListenAddress) -> bool {
         match (self, local) {

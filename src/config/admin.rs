@@ -1,7 +1,9 @@
 //! `[admin]`: where metrics and health are told, to whoever may connect there: HTTP knows no password here.
 
 use std::fmt;
+use std::marker::PhantomData;
 use std::net::{IpAddr, SocketAddr};
+use std::str::FromStr;
 
 use serde::de::{self, Deserialize, Deserializer, SeqAccess, Visitor};
 
@@ -36,7 +38,8 @@ pub(super) fn check(checker: &mut Checker<'_>, raw: raw::Admin, listeners: &[Lis
         }
         listen.push(address);
     }
-    Admin { listen }
+    let hosts = raw.hosts.map(|hosts| hosts.0).unwrap_or_default();
+    Admin { listen, hosts }
 }
 
 fn is_loopback(address: &SocketAddr) -> bool {
@@ -44,39 +47,51 @@ fn is_loopback(address: &SocketAddr) -> bool {
     ip.is_loopback()
 }
 
-/// A list of addresses, or one text with commas, which is how the environment has it.
+/// A list of texts, or one text with commas, which is how the environment has it.
 #[derive(Debug)]
-pub(super) struct Addresses(Vec<ListenAddress>);
+pub(super) struct List<T>(Vec<T>);
 
-impl<'de> Deserialize<'de> for Addresses {
+impl<'de, T> Deserialize<'de> for List<T>
+where
+    T: FromStr,
+    T::Err: fmt::Display,
+{
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(AddressesVisitor)
+        deserializer.deserialize_any(ListVisitor(PhantomData))
     }
 }
 
-struct AddressesVisitor;
+struct ListVisitor<T>(PhantomData<T>);
 
-impl<'de> Visitor<'de> for AddressesVisitor {
-    type Value = Addresses;
+impl<'de, T> Visitor<'de> for ListVisitor<T>
+where
+    T: FromStr,
+    T::Err: fmt::Display,
+{
+    type Value = List<T>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a list of addresses such as [\"127.0.0.1:9825\"]")
+        f.write_str("a list of texts such as [\"127.0.0.1:9825\"]")
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
         let words = text.split(',').map(str::trim).filter(|word| !word.is_empty());
-        words.map(address).collect::<Result<_, _>>().map(Addresses).map_err(E::custom)
+        words.map(parsed).collect::<Result<_, _>>().map(List).map_err(E::custom)
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
-        let mut addresses = Vec::new();
+        let mut values = Vec::new();
         while let Some(text) = list.next_element::<String>()? {
-            addresses.push(address(text.trim()).map_err(de::Error::custom)?);
+            values.push(parsed(text.trim()).map_err(de::Error::custom)?);
         }
-        Ok(Addresses(addresses))
+        Ok(List(values))
     }
 }
 
-fn address(text: &str) -> Result<ListenAddress, String> {
+fn parsed<T>(text: &str) -> Result<T, String>
+where
+    T: FromStr,
+    T::Err: fmt::Display,
+{
     text.parse().map_err(|error| format!("`{text}`: {error}"))
 }

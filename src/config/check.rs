@@ -78,6 +78,7 @@ impl Checker<'_> {
         let policy = policy::check(self, raw.policy);
         let dns = dns::check(self, raw.dns);
         let limits = limits::check(self, &raw.limits);
+        let quarantine = limits::check_quarantine(self, &raw.quarantine);
         let tls = raw.tls.map(|raw| self.tls(raw));
         let alerts = raw.alerts.map(|raw| self.alerts(raw, hostname.as_ref()));
         let admin = admin::check(self, raw.admin, &listeners);
@@ -100,6 +101,7 @@ impl Checker<'_> {
             policy,
             dns,
             limits,
+            quarantine,
             tls,
             alerts,
             admin,

@@ -2,15 +2,25 @@
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use serde::de::{self, Deserialize, Deserializer, SeqAccess, Visitor};
 
 use super::check::Checker;
+use super::limits::{count, size};
 use super::{Dns, Dnssec, raw};
 
 /// Long enough for a resolver that must ask around first, far below any client's patience.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Some hundred questions are an honest message's with DNSSEC, with eight names above its author's.
+const DEFAULT_QUESTIONS: usize = 300;
+
+const DEFAULT_CACHE: u64 = 4 << 20;
+
+/// From 64 KiB, which is one name's answer at its largest, to 1 GiB.
+const CACHES: RangeInclusive<u64> = 64 << 10..=1 << 30;
 
 /// From a second to two minutes.
 const TIMEOUTS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(120));
@@ -18,13 +28,15 @@ const TIMEOUTS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_s
 /// The settings in force; mistakes are recorded.
 pub(super) fn check(checker: &mut Checker<'_>, raw: raw::Dns) -> Dns {
     let timeout = checker.duration("dns.timeout", raw.timeout, DEFAULT_TIMEOUT, TIMEOUTS);
+    let questions = count(checker, "dns.questions", raw.questions, DEFAULT_QUESTIONS, 100_000);
+    let cache = size(checker, "dns.cache", raw.cache, DEFAULT_CACHE, CACHES);
     let dnssec = raw.dnssec.map_or(Dnssec::Off, |word| word.0);
     if dnssec == Dnssec::Off && raw.trust_anchors.is_some() {
         checker
             .wrong("dns.trust_anchors", "means nothing without DNSSEC; set dnssec = \"prefer\" or remove it");
     }
     let trust_anchors = raw.trust_anchors.and_then(|file| checker.path("dns.trust_anchors", file));
-    Dns { servers: raw.servers.map(|servers| servers.0), dnssec, timeout, trust_anchors }
+    Dns { servers: raw.servers.map(|servers| servers.0), dnssec, timeout, questions, cache, trust_anchors }
 }
 
 /// Name servers: a list of addresses, or from the environment one text with commas.

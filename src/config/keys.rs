@@ -15,7 +15,7 @@ pub(super) const REPEATED: [&str; 4] = ["listener", "domain", "correspondent", "
 const LATER: [(&str, &[&str]); 1] = [("alerts", &["language"])];
 
 /// Every key that is understood, section by section, the top of the file first.
-pub fn keys() -> [Section; 12] {
+pub fn keys() -> [Section; 13] {
     [
         ("", fields_of::<raw::File>()),
         ("listener", fields_of::<raw::Listener>()),
@@ -25,6 +25,7 @@ pub fn keys() -> [Section; 12] {
         ("policy.for", fields_of::<raw::Exception>()),
         ("dns", fields_of::<raw::Dns>()),
         ("limits", fields_of::<raw::Limits>()),
+        ("quarantine", fields_of::<raw::Quarantine>()),
         ("tls", fields_of::<raw::Tls>()),
         ("alerts", fields_of::<raw::Alerts>()),
         ("admin", fields_of::<raw::Admin>()),

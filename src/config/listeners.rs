@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::address::{ClientNet, ListenAddress, NextHop};
+use super::authentication;
 use super::check::Checker;
 use super::mistake::Located;
 use super::open_relay;
@@ -32,8 +33,11 @@ pub(super) fn check(checker: &mut Checker<'_>, raw: Vec<raw::Listener>, is_given
     if !is_given.tls {
         check_implicit_tls(checker, &raw);
     }
-    let listeners: Vec<_> =
-        raw.into_iter().enumerate().filter_map(|(index, raw)| listener(checker, index, raw)).collect();
+    let listeners: Vec<_> = raw
+        .into_iter()
+        .enumerate()
+        .filter_map(|(index, raw)| listener(checker, index, raw, is_given))
+        .collect();
     if listeners.len() == count {
         // Only now do positions in the list equal positions in the file.
         check_addresses(checker, &listeners);
@@ -62,7 +66,12 @@ fn check_implicit_tls(checker: &mut Checker<'_>, raw: &[raw::Listener]) {
     }
 }
 
-fn listener(checker: &mut Checker<'_>, index: usize, raw: raw::Listener) -> Option<Listener> {
+fn listener(
+    checker: &mut Checker<'_>,
+    index: usize,
+    raw: raw::Listener,
+    is_given: Given,
+) -> Option<Listener> {
     let at = |key: &str| format!("listener[{index}].{key}");
     let name = checker.required(&at("name"), raw.name, "name = \"inbound\"");
     if name.as_ref().is_some_and(|name| !is_name(name)) {
@@ -111,6 +120,7 @@ fn listener(checker: &mut Checker<'_>, index: usize, raw: raw::Listener) -> Opti
         next_hop_tls,
         implicit_tls: raw.implicit_tls.unwrap_or(false),
         clients,
+        auth: raw.auth.unwrap_or_default(),
         bare_line_ends: raw.bare_line_ends.unwrap_or_default(),
         unclean_header: raw.unclean_header.unwrap_or_default(),
         introduction,
@@ -119,7 +129,30 @@ fn listener(checker: &mut Checker<'_>, index: usize, raw: raw::Listener) -> Opti
         proxy_protocol_from: raw.proxy_protocol_from.map(networks).unwrap_or_default(),
     };
     open_relay::check(checker, index, &listener);
+    authentication::check(checker, index, &listener, is_given);
+    check_clear(checker, index, &listener);
     Some(listener)
+}
+
+/// The port of submission where TLS begins with the connection (RFC 8314 §7.3).
+const SUBMISSIONS: u16 = 465;
+
+/// What goes wrong quietly with a next hop that is reached in clear, or so would be.
+fn check_clear(checker: &mut Checker<'_>, index: usize, listener: &Listener) {
+    let NextHop::Server(server) = &listener.next_hop else { return };
+    let path = format!("listener[{index}].next_hop");
+    if server.port == SUBMISSIONS && !matches!(listener.next_hop_tls.value, NextHopTls::Implicit(_)) {
+        let advice = "at port 465 TLS begins with the connection, and a server there greets nobody in clear; set \
+                      next_hop_tls = \"implicit\"";
+        checker.warn(&path, advice);
+    } else if listener.mode == Mode::Seal
+        && matches!(listener.next_hop_tls.value, NextHopTls::Off)
+        && listener.next_hop.is_far()
+    {
+        let advice = "clients are offered no AUTH, since passwords would cross the network to the next hop in clear; if \
+                      your users log in there, set next_hop_tls = \"verify\"";
+        checker.warn(&path, advice);
+    }
 }
 
 fn listen_addresses(
@@ -147,10 +180,12 @@ fn next_hop_tls(
     let path = at("next_hop_tls");
     let mode = mode.unwrap_or_default();
     if matches!(mode, raw::NextHopTls::May | raw::NextHopTls::Encrypt) && ca.is_some() {
-        let reason = "means nothing unless next_hop_tls = \"verify\", since no certificate is checked";
+        let reason =
+            "means nothing unless next_hop_tls = \"verify\" or \"implicit\", since no certificate is checked";
         checker.wrong(&at("next_hop_ca"), reason);
     }
-    if mode == raw::NextHopTls::Verify && matches!(next_hop, Some(NextHop::Unix(_))) {
+    let is_checked = matches!(mode, raw::NextHopTls::Verify | raw::NextHopTls::Implicit);
+    if is_checked && matches!(next_hop, Some(NextHop::Unix(_))) {
         let reason =
             "a UNIX socket has no name to check a certificate by; choose \"off\", \"may\" or \"encrypt\"";
         checker.wrong(&path, reason);
@@ -161,6 +196,7 @@ fn next_hop_tls(
         raw::NextHopTls::May => NextHopTls::May,
         raw::NextHopTls::Encrypt => NextHopTls::Encrypt,
         raw::NextHopTls::Verify => NextHopTls::Verify(ca),
+        raw::NextHopTls::Implicit => NextHopTls::Implicit(ca),
     };
     checker.places.locate(&path, tls)
 }

@@ -6,6 +6,7 @@
 
 mod address;
 mod admin;
+mod authentication;
 mod check;
 mod dns;
 mod keys;
@@ -32,7 +33,7 @@ use thiserror::Error;
 pub use self::address::{ClientNet, Clients, Host, ListenAddress, NextHop, ParseAddressError, Server};
 pub use self::keys::{Section, keys};
 pub use self::mistake::{Located, Mistake, Place, Warning};
-use crate::limits::Limits;
+use crate::limits::{Limits, Quotas};
 use crate::policy::Policy;
 
 /// All that an administrator decides.
@@ -54,6 +55,8 @@ pub struct Config {
     pub dns: Dns,
     /// Limits of sessions and messages.
     pub limits: Limits,
+    /// How much may be held.
+    pub quarantine: Quotas,
     /// Our certificate for clients; without it there is no TLS with them.
     pub tls: Option<Tls>,
     /// Whom to tell about mail that was held or refused; nobody unless set.
@@ -91,6 +94,8 @@ pub struct Listener {
     pub implicit_tls: bool,
     /// Who may connect. Default: loopback when sealing, everyone when verifying.
     pub clients: Clients,
+    /// Whether clients must prove to the next hop who they are; sealing only. Default: as the next hop wishes.
+    pub auth: Auth,
     /// What happens to a message with a bare CR or LF. Default: refused.
     pub bare_line_ends: BareLineEnds,
     /// What happens to a message whose header section cannot be sealed; sealing only. Default: refused.
@@ -118,6 +123,8 @@ pub enum NextHopTls {
     /// Always, with a certificate that bears the next hop's name and leads to a root in this file, or to one of the
     /// system's.
     Verify(Option<Located<PathBuf>>),
+    /// The same, with TLS from the first octet on instead of STARTTLS.
+    Implicit(Option<Located<PathBuf>>),
 }
 
 /// `[tls]`: our certificate for clients, PEM.
@@ -159,6 +166,17 @@ impl Mode {
             Self::Verify => "verify",
         }
     }
+}
+
+/// Whether a client may send mail before the next hop has accepted its credentials (RFC 4954).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Auth {
+    /// If the next hop takes it.
+    #[default]
+    Optional,
+    /// No: MAIL is answered with `530 5.7.0`.
+    Required,
 }
 
 /// What happens to a message that holds a bare CR or LF (RFC 5321 §2.3.8).
@@ -226,6 +244,10 @@ pub struct Dns {
     pub dnssec: Dnssec,
     /// Longest wait for all answers that one message needs. Default 10 seconds, between 1 second and 2 minutes.
     pub timeout: Duration,
+    /// Most questions that one message may cause. Default 300.
+    pub questions: usize,
+    /// Octets of answers that are remembered. Default 4 MiB.
+    pub cache: u64,
     /// A file of DNSKEY records that proofs end at. Default: the root's keys, built in.
     pub trust_anchors: Option<Located<PathBuf>>,
 }
@@ -257,6 +279,8 @@ pub struct Alerts {
 pub struct Admin {
     /// The addresses they are told at, by HTTP. Default: none.
     pub listen: Vec<ListenAddress>,
+    /// Names by which those who watch call this gateway, beside its own and names without a dot. Default: none.
+    pub hosts: Vec<DomainName>,
 }
 
 /// `[log]`.

@@ -5,12 +5,13 @@ use ipnet::IpNet;
 
 use super::address::{Host, NextHop};
 use super::check::Checker;
-use super::{Introduction, Listener, Mode};
+use super::{Auth, Introduction, Listener, Mode};
 
 /// A sealing listener for strangers is refused: its next hop is meant to pass on what it gets. A verifying one
 /// for strangers is what the gateway is for, so that its next hop may trust us too much is worth a warning.
 pub(super) fn check(checker: &mut Checker<'_>, index: usize, listener: &Listener) {
-    if listener.introduction != Introduction::Nothing {
+    // One that has proved to the next hop who it is is no stranger.
+    if listener.introduction != Introduction::Nothing || listener.auth == Auth::Required {
         return;
     }
     let Some(network) = listener.clients.networks().iter().find(|network| !is_local(network)) else { return };
@@ -20,7 +21,7 @@ pub(super) fn check(checker: &mut Checker<'_>, index: usize, listener: &Listener
             format!(
                 "`{network}` lets strangers send through `{}`, which takes every client for this gateway: an open \
                  relay; name private networks only, or tell the next hop who the client is by xclient = true (or \
-                 proxy_protocol = true)",
+                 proxy_protocol = true); or demand that they prove to it who they are, by auth = \"required\"",
                 listener.next_hop
             ),
         ),

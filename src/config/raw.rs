@@ -7,11 +7,11 @@ use attachment_seal::domain::{DomainName, Selector};
 use serde::Deserialize;
 
 use super::address::{ClientNet, ListenAddress, NextHop, Server};
-use super::admin::Addresses;
+use super::admin::List;
 use super::dns::{DnssecWord, Servers};
 use super::parsed::Parsed;
 use super::quantity::{Seconds, Size};
-use super::{BareLineEnds, LogFormat, Mode, UncleanHeader};
+use super::{Auth, BareLineEnds, LogFormat, Mode, UncleanHeader};
 use crate::policy::{Choice, Mode as PolicyMode};
 
 #[derive(Debug, Default, Deserialize)]
@@ -25,6 +25,7 @@ pub(super) struct File {
     pub(super) policy: Policy,
     pub(super) dns: Dns,
     pub(super) limits: Limits,
+    pub(super) quarantine: Quarantine,
     pub(super) tls: Option<Tls>,
     pub(super) alerts: Option<Alerts>,
     pub(super) admin: Admin,
@@ -42,6 +43,7 @@ pub(super) struct Listener {
     pub(super) next_hop_ca: Option<PathBuf>,
     pub(super) implicit_tls: Option<bool>,
     pub(super) clients: Option<Vec<Parsed<ClientNet>>>,
+    pub(super) auth: Option<Auth>,
     pub(super) bare_line_ends: Option<BareLineEnds>,
     pub(super) unclean_header: Option<UncleanHeader>,
     pub(super) xclient: Option<bool>,
@@ -59,6 +61,7 @@ pub(super) enum NextHopTls {
     May,
     Encrypt,
     Verify,
+    Implicit,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -126,6 +129,8 @@ pub(super) struct Dns {
     pub(super) servers: Option<Servers>,
     pub(super) dnssec: Option<DnssecWord>,
     pub(super) timeout: Option<Seconds>,
+    pub(super) questions: Option<i64>,
+    pub(super) cache: Option<Size>,
     pub(super) trust_anchors: Option<PathBuf>,
 }
 
@@ -137,10 +142,23 @@ pub(super) struct Limits {
     pub(super) connections: Option<i64>,
     pub(super) connections_per_client: Option<i64>,
     pub(super) memory: Option<Size>,
+    pub(super) recipients: Option<i64>,
+    pub(super) spool: Option<Size>,
+    pub(super) spool_per_client: Option<Size>,
+    pub(super) spool_reserve: Option<Size>,
     pub(super) command_timeout: Option<Seconds>,
     pub(super) data_timeout: Option<Seconds>,
     pub(super) next_hop_timeout: Option<Seconds>,
     pub(super) bad_commands: Option<i64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Quarantine {
+    pub(super) size: Option<Size>,
+    pub(super) messages: Option<i64>,
+    pub(super) unverified_size: Option<Size>,
+    pub(super) unverified_messages: Option<i64>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -161,7 +179,8 @@ pub(super) struct Alerts {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Admin {
-    pub(super) listen: Option<Addresses>,
+    pub(super) listen: Option<List<ListenAddress>>,
+    pub(super) hosts: Option<List<DomainName>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

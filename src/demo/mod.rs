@@ -103,7 +103,14 @@ impl Stage {
             tokio::spawn(relaying),
             tokio::spawn(sealing.run(stopped)),
         ];
-        Ok(Self { entrance, relay, mailbox, quarantine: Quarantine::open(folder), stop, servers })
+        Ok(Self {
+            entrance,
+            relay,
+            mailbox,
+            quarantine: Quarantine::open(&folder.join("verifying")),
+            stop,
+            servers,
+        })
     }
 
     /// Plays one scene: sends the message and sees where it ended up.
@@ -122,7 +129,7 @@ impl Stage {
     }
 
     async fn send(&self, message: &[u8]) -> Result<()> {
-        let (mut server, greeting) = NextHop::connect(&self.entrance.into(), None, PATIENCE).await?;
+        let (mut server, greeting) = NextHop::connect(&self.entrance.into(), None, None, PATIENCE).await?;
         if !greeting.is_positive() {
             bail!("the sealing gateway said {greeting}");
         }
@@ -192,7 +199,7 @@ fn sealing_config(folder: &Path, next_hop: SocketAddr) -> String {
     format!(
         r#"
 hostname = "gate.example.org"
-state = "{folder}"
+state = "{folder}/sealing"
 [[listener]]
 name = "outbound"
 mode = "seal"
@@ -211,7 +218,7 @@ fn verifying_config(folder: &Path, next_hop: SocketAddr, record: KeyRecord) -> S
     format!(
         r#"
 hostname = "mx.partner.example"
-state = "{folder}"
+state = "{folder}/verifying"
 [[listener]]
 name = "inbound"
 mode = "verify"

@@ -127,6 +127,8 @@ pub(super) async fn serve(
         xclient_from: Vec::new(),
         xforward_from: Vec::new(),
         proxy_header_from: Vec::new(),
+        requires_auth: false,
+        growth: 0,
         bare_line_ends: BareLineEnds::Refuse,
         limits: Limits::default(),
     });

@@ -2,9 +2,10 @@
 //! server on the way is down or overloaded; an administrator who reads `bogus` looks for an attacker.
 
 use futures_util::future::join_all;
-use hickory_resolver::TokioResolver;
 use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::rr::{Name, RecordType};
+
+use super::Resolver;
 
 /// What proofs are made of.
 const PROOFS: [RecordType; 3] = [RecordType::DNSKEY, RecordType::DS, RecordType::NS];
@@ -14,7 +15,7 @@ const MAX_NAMES: usize = 16;
 
 /// Whether every question that a proof for `name` may need is answered now, whatever the answer. `resolver` must not
 /// validate.
-pub(super) async fn answers(resolver: &TokioResolver, name: &Name) -> bool {
+pub(super) async fn answers(resolver: &Resolver, name: &Name) -> bool {
     let mut names = vec![name.clone()];
     while let Some(last) = names.last().filter(|last| !last.is_root()) {
         names.push(last.base_name());

@@ -15,11 +15,13 @@ use hickory_resolver::net::xfer::{DnsHandle, FirstAnswer};
 use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::op::{DnsRequestOptions, DnsResponse, Query};
 use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
-use hickory_resolver::{NameServerPool, PoolContext, TlsConfig, TokioResolver};
+use hickory_resolver::{NameServerPool, PoolContext, TlsConfig};
 use thiserror::Error;
 use tokio::time::timeout;
 
-use super::{Client, Dns, LABEL, MAX_ALIASES, MAX_RECORDS, Servers, Settings, joined, name_servers};
+use super::{
+    Client, Dns, LABEL, MAX_ALIASES, MAX_RECORDS, Resolver, Servers, Settings, joined, name_servers,
+};
 
 /// Where name servers listen.
 const PORT: u16 = 53;
@@ -152,7 +154,8 @@ impl Dns {
     /// the servers of its target's zone are asked as well. The zone's servers are found by way of the resolvers.
     pub async fn ask_zone(&self, name: &str) -> Result<Vec<Said>, ZoneError> {
         let client = self.0.load_full();
-        let Servers::Some(resolver) = &client.servers else { return Err(ZoneError::NoResolver) };
+        let servers = client.servers();
+        let Servers::Some(resolver, _) = &*servers else { return Err(ZoneError::NoResolver) };
         let (mut said, mut names) = (Vec::new(), vec![parse(name)?]);
         let mut next = 0;
         while let Some(name) = names.get(next).cloned() {
@@ -198,7 +201,7 @@ struct ZoneServer {
 /// The name itself is not asked about: if it is yet to come, resolvers would remember that it is not there.
 async fn zone_servers(
     client: &Client,
-    resolver: &TokioResolver,
+    resolver: &Resolver,
     name: &Name,
 ) -> Result<Vec<ZoneServer>, ZoneError> {
     let mut zone = name.base_name();
@@ -221,7 +224,7 @@ async fn zone_servers(
 }
 
 /// A name server under each of its addresses.
-async fn addressed(client: &Client, resolver: &TokioResolver, name: &Name) -> Vec<ZoneServer> {
+async fn addressed(client: &Client, resolver: &Resolver, name: &Name) -> Vec<ZoneServer> {
     let mut addresses: Vec<IpAddr> = Vec::new();
     for record_type in [RecordType::A, RecordType::AAAA] {
         // One that cannot be looked up now counts as one without an address: either way it is not heard.
@@ -247,7 +250,7 @@ async fn addressed(client: &Client, resolver: &TokioResolver, name: &Name) -> Ve
 /// The records of this type at exactly this name, as the resolvers give them.
 async fn records(
     client: &Client,
-    resolver: &TokioResolver,
+    resolver: &Resolver,
     name: &Name,
     record_type: RecordType,
 ) -> Result<Vec<RData>, ZoneError> {

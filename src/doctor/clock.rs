@@ -1,5 +1,5 @@
-//! The clock. A seal dated over 5 minutes ahead is refused (SPEC.md §8 step 5), one dated too far back expires early, and
-//! DNSSEC's signatures have hours of grace at most.
+//! The clock. A seal dated over 5 minutes ahead is put off, and over a day ahead refused (SPEC.md §8 step 5); one dated too far
+//! back expires early, and DNSSEC's signatures have hours of grace at most.
 
 use std::fs;
 use std::path::{Path, PathBuf};

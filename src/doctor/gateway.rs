@@ -9,7 +9,7 @@ use crate::store::Announcement;
 /// The check that says whether the last reload was refused.
 const RELOAD: &str = "reload";
 
-/// What `<state>/gateway.json` says; a gateway that only verifies writes none, and tells at `[admin]`.
+/// What `<state>/gateway.json` says; a gateway that only seals, and has no state folder, tells at `[admin]`.
 pub(super) fn check(site: &Site, findings: &mut Vec<Finding>) {
     let mut subject = Subject::new(findings, RELOAD, "the running gateway");
     match Announcement::of(&site.config.state) {

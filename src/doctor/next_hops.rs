@@ -1,20 +1,23 @@
 //! The next hop of each listener: whether it answers, what it can do, TLS with it, and whether it would pass on a
 //! stranger's mail to anywhere.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::io::ErrorKind;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use attachment_seal::verdict::verify::MAX_CLOCK_SKEW;
 use bytesize::ByteSize;
+use tokio::net::{TcpStream, lookup_host};
+use tokio::time::timeout;
 
 use super::finding::{Finding, Subject, chain, spoken};
 use super::listeners::PATIENCE;
 use super::{Site, State, certificates, is_open};
-use crate::config::{Host, Introduction, Listener, Mode, NextHop, NextHopTls};
+use crate::config::{self, Auth, Introduction, Listener, Mode, NextHopTls};
 use crate::setup::next_hop_settings;
-use crate::smtp::Reply;
-use crate::smtp::next_hop::RelayError;
-use crate::smtp::tls::HandshakeError;
+use crate::smtp::next_hop::{NextHop, RelayError};
+use crate::smtp::tls::{ClientTls, HandshakeError, Trust};
 use crate::smtp::visit::Visit;
+use crate::smtp::{Address, Reply, Settings};
 
 /// A client that is nobody's friend (RFC 5737).
 const STRANGER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
@@ -39,8 +42,13 @@ async fn look(site: &Site, listener: &Listener, name: &str, findings: &mut Vec<F
     settings.limits.next_hop_timeout = settings.limits.next_hop_timeout.min(PATIENCE);
     let visit = match Visit::pay(&settings, Ipv4Addr::LOCALHOST.into()).await {
         Ok(visit) => visit,
-        Err(error) => return failed(listener, name, &error, findings),
+        Err(error) => {
+            let begins_with_tls =
+                matches!(error, RelayError::NoGreeting(_)) && greets_under_tls(&settings).await;
+            return failed(listener, name, &error, begins_with_tls, findings);
+        }
     };
+    addresses(&settings, name, findings).await;
     let mut subject = Subject::new(findings, "next-hop", name);
     if !visit.greeting.is_positive() || !visit.offer.is_positive() {
         subject.problem(
@@ -136,6 +144,10 @@ fn time_in(text: &[u8]) -> Option<u64> {
     time.timestamp().as_second().try_into().ok()
 }
 
+/// What the gateway does where passwords would go in clear.
+const NO_AUTH: &str =
+    "; it offers AUTH, but clients are not offered it, since passwords would go in clear as well";
+
 /// What it can do, and what of that is missed.
 fn extensions(site: &Site, listener: &Listener, visit: &Visit, subject: &mut Subject<'_>) {
     let protocol = if visit.is_lmtp { "LMTP" } else { "SMTP" };
@@ -168,6 +180,12 @@ fn extensions(site: &Site, listener: &Listener, visit: &Visit, subject: &mut Sub
             format!("in Postfix: postconf -e message_size_limit={ours}; or here: [limits] message_size = {size}"),
         );
     }
+    if listener.auth == Auth::Required && !visit.offers_auth() {
+        subject.problem(
+            "auth = \"required\", but it offers no AUTH that works through this gateway: nobody can send",
+            "name its submission port, mostly 587, and set next_hop_tls = \"verify\": many offer AUTH under TLS only",
+        );
+    }
     if !listener.xforward_from.networks().is_empty() && !visit.offers("XFORWARD") {
         subject.warning(
             "xforward = true, but it offers no XFORWARD: its log has our address for every client",
@@ -177,15 +195,21 @@ fn extensions(site: &Site, listener: &Listener, visit: &Visit, subject: &mut Sub
 }
 
 fn tls(site: &Site, listener: &Listener, visit: &Visit, subject: &mut Subject<'_>) {
-    let is_checked = matches!(listener.next_hop_tls.value, NextHopTls::Verify(_));
+    let is_checked = matches!(listener.next_hop_tls.value, NextHopTls::Verify(_) | NextHopTls::Implicit(_));
     match (&listener.next_hop_tls.value, visit.is_tls()) {
-        (NextHopTls::Off, _) if is_far(&listener.next_hop) => subject.warning(
-            "mail goes to it in clear, across a network where it can be read and changed",
+        (NextHopTls::Off, _) if listener.next_hop.is_far() => subject.warning(
+            format!(
+                "mail goes to it in clear, across a network where it can be read and changed{}",
+                if visit.offers("AUTH") { NO_AUTH } else { "" }
+            ),
             "next_hop_tls = \"verify\", with next_hop_ca if its certificate is by an authority of your own",
         ),
         (NextHopTls::Off, _) => {}
         (_, false) => subject.warning(
-            "next_hop_tls = \"may\", and there is no TLS with it: mail goes in clear",
+            format!(
+                "next_hop_tls = \"may\", and there is no TLS with it: mail goes in clear{}",
+                if visit.offers("AUTH") && listener.next_hop.is_far() { NO_AUTH } else { "" }
+            ),
             "switch TLS on there (in Postfix smtpd_tls_security_level=may and a certificate), then next_hop_tls = \"verify\"",
         ),
         (_, true) => {
@@ -198,26 +222,54 @@ fn tls(site: &Site, listener: &Listener, visit: &Visit, subject: &mut Subject<'_
     }
 }
 
-/// Whether it is not on this machine.
-fn is_far(next_hop: &NextHop) -> bool {
-    match next_hop {
-        NextHop::Server(server) => match &server.host {
-            Host::Ip(ip) => !(ip.to_canonical().is_loopback() || ip.is_unspecified()),
-            Host::Name(name) => name.as_str() != "localhost",
-        },
-        NextHop::Unix(_) => false,
+/// Whether it greets where TLS begins with the connection.
+async fn greets_under_tls(settings: &Settings) -> bool {
+    let Ok(tls) = ClientTls::new("localhost", &Trust::Anybody) else { return false };
+    let patience = settings.limits.next_hop_timeout;
+    NextHop::connect(&settings.next_hop, None, Some(&tls), patience).await.is_ok()
+}
+
+/// Of several addresses, those that do not answer: the gateway goes round them, which takes its time.
+async fn addresses(settings: &Settings, name: &str, findings: &mut Vec<Finding>) {
+    let Address::Tcp(host) = &settings.next_hop else { return };
+    let Ok(found) = lookup_host(host).await else { return };
+    let found: Vec<SocketAddr> = found.collect();
+    if found.len() < 2 {
+        return;
+    }
+    for address in found {
+        let why = match timeout(PATIENCE, TcpStream::connect(address)).await {
+            Ok(Ok(_)) => continue,
+            // `localhost`, by the family that the server does not listen on.
+            Ok(Err(error)) if error.kind() == ErrorKind::ConnectionRefused && address.ip().is_loopback() => {
+                continue;
+            }
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "no answer".to_owned(),
+        };
+        Subject::new(findings, "next-hop", name).warning(
+            format!("its address {address} cannot be reached: {why}"),
+            "have the server listen there, or take the address out of DNS (or /etc/hosts)",
+        );
     }
 }
 
-fn failed(listener: &Listener, name: &str, error: &RelayError, findings: &mut Vec<Finding>) {
+fn failed(
+    listener: &Listener,
+    name: &str,
+    error: &RelayError,
+    begins_with_tls: bool,
+    findings: &mut Vec<Finding>,
+) {
     let is_tls = matches!(
         error,
         RelayError::NoStartTls
             | RelayError::StartTlsRefused(_)
             | RelayError::ResponseInjection
             | RelayError::Handshake(_)
-    );
+    ) || begins_with_tls;
     let check = if is_tls { "next-hop-tls" } else { "next-hop" };
+    let hop = &listener.next_hop;
     let remedy = match error {
         RelayError::Handshake(HandshakeError::UntrustedCertificate) => {
             "next_hop_ca = \"/etc/waxseal/ca.pem\" with the authority's certificate, if it is one of your own"
@@ -233,22 +285,62 @@ fn failed(listener: &Listener, name: &str, error: &RelayError, findings: &mut Ve
             "write the name that its certificate bears into next_hop, or have one issued for this name"
                 .to_owned()
         }
+        RelayError::Handshake(_) if matches!(listener.next_hop_tls.value, NextHopTls::Implicit(_)) => format!(
+            "if it greets in clear and offers STARTTLS, set next_hop_tls = \"verify\"; try: openssl s_client -connect {hop}"
+        ),
         RelayError::NoStartTls | RelayError::StartTlsRefused(_) => {
             "switch TLS on there: in Postfix smtpd_tls_security_level=may and a certificate".to_owned()
         }
         RelayError::ResponseInjection => {
             "somebody on the way puts replies in: look at the network between".to_owned()
         }
-        RelayError::Timeout if listener.introduction == Introduction::Nothing => {
-            "look whether it waits for a PROXY header (proxy_protocol = true), and whether it is overloaded"
+        RelayError::NoGreeting(_) if begins_with_tls => {
+            "TLS begins with the connection there: set next_hop_tls = \"implicit\"".to_owned()
+        }
+        RelayError::NoGreeting(_) if listener.introduction == Introduction::Nothing => {
+            "it took the connection: look whether it waits for a PROXY header (proxy_protocol = true), and whether it is \
+             overloaded"
                 .to_owned()
         }
-        _ => {
-            format!("start it, or mend next_hop; try: swaks --server {} --quit-after EHLO", listener.next_hop)
+        RelayError::NoGreeting(_) => {
+            "it took the connection: look whether it is overloaded, and in its log".to_owned()
         }
+        RelayError::NotGreeted(_) => {
+            "it took the connection and hung up: its log says why; it may not want this machine as a client, or a PROXY \
+             header (proxy_protocol)"
+                .to_owned()
+        }
+        RelayError::MalformedReply(_) => {
+            format!("what listens at {hop} is no mail server: mend next_hop")
+        }
+        RelayError::Connect(cause) => match cause.kind() {
+            ErrorKind::ConnectionRefused => format!(
+                "nothing listens at {hop}: start the mail server (in Postfix: is there such a line in master.cf?), or mend \
+                 next_hop"
+            ),
+            ErrorKind::TimedOut => format!(
+                "nothing answers at {hop}: look whether that machine is up, and whether a firewall between drops packets"
+            ),
+            ErrorKind::NotFound => format!("there is no such socket {hop}: start the mail server, or mend next_hop"),
+            ErrorKind::PermissionDenied => format!(
+                "this user may not connect to {hop}: look at the socket's owner, group and mode, and at the firewall"
+            ),
+            ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable => {
+                format!("there is no way to {hop}: look at this machine's routes, or mend next_hop")
+            }
+            _ => format!("look whether the name in next_hop has an address: getent ahosts {}", host(listener)),
+        },
+        _ => format!("look at its log, or mend next_hop; try: swaks --server {hop} --quit-after EHLO"),
     };
     let text = format!("{}: clients hear 421 or 451 and keep their mail", chain(error));
     Subject::new(findings, check, name).add(State::Problem, text, Some(remedy));
+}
+
+fn host(listener: &Listener) -> String {
+    match &listener.next_hop {
+        config::NextHop::Server(server) => server.host.to_string(),
+        config::NextHop::Unix(path) => path.display().to_string(),
+    }
 }
 
 #[cfg(test)]

@@ -48,7 +48,9 @@ pub(super) fn check(site: &Site, findings: &mut Vec<Finding>) {
         readable(&tls.certificate.value, user, findings);
     }
     for listener in &site.config.listeners {
-        if let NextHopTls::Verify(Some(roots)) = &listener.next_hop_tls.value {
+        if let NextHopTls::Verify(Some(roots)) | NextHopTls::Implicit(Some(roots)) =
+            &listener.next_hop_tls.value
+        {
             readable(&roots.value, user, findings);
         }
     }

@@ -1,27 +1,30 @@
 //! What was found out about a message, and all that follows from it: the changes to its header section, the log, memory,
 //! `waxseal report`, the administrator's alert.
 
+use std::ops::Range;
+
 use attachment_seal::domain::DomainName;
 use attachment_seal::manifest::{self, Status};
 use attachment_seal::message::author::Author;
 use attachment_seal::message::edits::Edits;
-use attachment_seal::message::header::HeaderSection;
+use attachment_seal::message::header::{Field, HeaderSection};
 use attachment_seal::seal::knowledge::{Answers, Knowledge};
 use attachment_seal::seal::message::Message;
 use attachment_seal::verdict::authres;
 use attachment_seal::verdict::lesson::Observation;
 use attachment_seal::verdict::report::{not_intact, printable, reason, summary};
 use attachment_seal::verdict::verify::verify;
-use attachment_seal::verdict::{Ground, Verdict, Verification};
+use attachment_seal::verdict::{Ground, Reason, Verdict, Verification};
+use tracing::error;
 
 use super::{Origin, Running};
 use crate::envelope::Envelope;
-use crate::notify::{Alert, Finding, Outcome};
+use crate::notify::{Alert, Finding, Notice, Outcome};
 use crate::policy::{Action, Ruling};
 use crate::setup::Setup;
 use crate::smtp::{Account, SessionInfo};
 use crate::standing::Standing;
-use crate::store::{self, Held};
+use crate::store::{self, Filling, Held};
 
 /// What is known when a message is judged.
 #[derive(Clone)]
@@ -34,11 +37,30 @@ pub(super) struct Known {
 pub(super) struct Judged {
     pub(super) origin: Origin,
     pub(super) verification: Verification,
+    /// Whether a seal of a pinned correspondent was verified; everything else anybody can send.
+    pub(super) is_verified: bool,
     pub(super) ruling: Ruling,
     pub(super) edits: Edits,
 }
 
 impl Judged {
+    /// Raises the alarm where a valid seal is dated ahead of our clock: a clock that is slow puts all mail off, and one that
+    /// somebody turned back has old mail pass for fresh.
+    pub(super) fn doubt_clock(&self, session: &SessionInfo, now: u64) {
+        let verification = &self.verification;
+        let is_refused = verification.verdict == Verdict::Fail(Reason::FutureSeal);
+        let (Some(domain), Some(sealed_at)) = (&verification.domain, verification.sealed_at) else { return };
+        if verification.clock_doubt || is_refused {
+            error!(
+                session = %session.id,
+                %domain,
+                seconds_ahead = sealed_at.saturating_sub(now),
+                "a valid seal is dated ahead of this machine's clock: check that the clock is right (`waxseal doctor`); \
+                 if it is, the clock of the sealing gateway is wrong"
+            );
+        }
+    }
+
     /// What the log says of it.
     pub(super) fn account(&self) -> Account {
         let verification = &self.verification;
@@ -78,6 +100,7 @@ impl Judged {
                 .map(|parameters| parameters.iter().map(ToString::to_string).collect())
                 .collect(),
             result: Some(authres::field(hostname, &self.verification)),
+            verified: self.is_verified,
             verdict: self.verification.verdict.as_str().to_owned(),
             reason: reason(&self.verification).map(str::to_owned),
             summary: printable(&summary(&self.verification), 500),
@@ -99,10 +122,12 @@ impl Running {
         let Known { standing: Standing { pins, memory }, answers } = known;
         let knowledge = Knowledge { pins: &pins, answers, memory };
         let verification = verify(message, &knowledge, now);
+        let sealer = verification.domain.as_ref().filter(|_| verification.trust.is_some());
+        let is_verified = sealer.is_some_and(|domain| pins.covers(domain));
         let origin = Origin::by(message.author().clone(), message.header());
         let ruling = self.setup.policy.ruling(&verification, origin.author.domains(), recipients);
-        let edits = verified_edits(message.header(), &self.setup, &verification, ruling.action);
-        Judged { origin, verification, ruling, edits }
+        let edits = verified_edits(message, &self.setup, &verification, ruling.action);
+        Judged { origin, verification, is_verified, ruling, edits }
     }
 
     /// Has the result and what was done written down, for memory and for `waxseal report`.
@@ -159,11 +184,27 @@ impl Running {
         self.tell(session.id.to_string(), envelope, judged, outcome);
     }
 
+    /// Tells the administrator that held mail has taken most of its quota, or all.
+    pub(super) fn tell_of_quota(&self, filling: Filling) {
+        let Some(alerter) = &self.alerter else { return };
+        let subject = if filling.is_full { "the quarantine is full" } else { "the quarantine is filling up" };
+        let consequence = if filling.is_full {
+            "Mail that would have to be held is put off (452)."
+        } else {
+            "Once it is full, mail that would have to be held is put off (452)."
+        };
+        let text = format!(
+            "{filling}.\n\n{consequence} Look at what is held: waxseal quarantine list, then show ID, release ID or delete ID. \
+             Its limits are in [quarantine]."
+        );
+        alerter.notice(Notice { subject: subject.to_owned(), text });
+    }
+
     /// Tells the administrator, who finds the message by `id`.
     pub(super) fn tell(&self, id: String, envelope: &Envelope, judged: &Judged, outcome: Outcome) {
         let Some(alerter) = &self.alerter else { return };
         let verification = &judged.verification;
-        let changed = verification.attachments.iter().filter(|outcome| outcome.status != Status::Intact);
+        let changed = || verification.attachments.iter().filter(|outcome| outcome.status != Status::Intact);
         let finding = |outcome: &manifest::Outcome| Finding {
             status: outcome.status.as_str().to_owned(),
             name: outcome
@@ -182,12 +223,13 @@ impl Running {
             reverse_path: envelope.reverse_path.as_str().to_owned(),
             recipients: envelope.recipients.len(),
             message_id: judged.origin.message_id.clone(),
-            attachments: changed.map(finding).collect(),
+            attachments: changed().take(MAX_ATTACHMENTS).map(finding).collect(),
+            more_attachments: changed().count().saturating_sub(MAX_ATTACHMENTS),
         });
     }
 }
 
-/// Attachments that are written down of one message.
+/// Attachments that are written down and told of one message.
 const MAX_ATTACHMENTS: usize = 20;
 
 /// As much of a stranger's text as is written down.
@@ -197,29 +239,30 @@ fn start(text: &str) -> String {
 
 /// The changes to a verified message that is passed on: forged results cut out, ours put on top, marks where asked for.
 fn verified_edits(
-    header: &HeaderSection<'_>,
+    message: &Message<'_>,
     setup: &Setup,
     verification: &Verification,
     action: Action,
 ) -> Edits {
     let mut edits = Edits::none();
-    for field in authres::forged(header, &setup.hostname) {
-        edits.remove(field.start..field.end);
-    }
+    let forged = authres::forged(message.raw(), &setup.hostname);
     if action == Action::Mark {
         let line = printable(&summary(verification), 400);
-        let warning = format!("X-Attachment-Seal-Warning: {}; {line}\r\n", verification.verdict.as_str());
+        let warning = format!("{}: {}; {line}\r\n", authres::WARNING, verification.verdict.as_str());
         if let Some(prefix) = &setup.policy.subject_prefix {
-            prefix_subject(header, prefix, &mut edits);
+            prefix_subject(message.header(), prefix, &forged, &mut edits);
         }
         edits.insert_top(warning.as_bytes());
     }
+    forged.into_iter().for_each(|cut| edits.remove(cut));
     edits.insert_top(authres::field(&setup.hostname, verification).as_bytes());
     edits
 }
 
-fn prefix_subject(header: &HeaderSection<'_>, prefix: &str, edits: &mut Edits) {
-    match header.all("Subject").next() {
+fn prefix_subject(header: &HeaderSection<'_>, prefix: &str, forged: &[Range<usize>], edits: &mut Edits) {
+    let is_kept =
+        |field: &&Field<'_>| !forged.iter().any(|cut| cut.start < field.end && field.start < cut.end);
+    match header.all("Subject").find(is_kept) {
         Some(field) if field.unfolded().starts_with(prefix.trim_end().as_bytes()) => {}
         Some(field) => {
             let value = field.end - (field.value.len() + 2).min(field.end - field.start);

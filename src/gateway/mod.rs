@@ -11,8 +11,7 @@ use arc_swap::ArcSwap;
 use attachment_seal::message::author::Author;
 use attachment_seal::message::body::ArrivingBody;
 use attachment_seal::message::edits::Edits;
-use attachment_seal::message::header::HeaderSection;
-use attachment_seal::seal::sign::Sealer;
+use attachment_seal::message::header::{Field, HeaderSection};
 use attachment_seal::verdict::report::printable;
 use tracing::error;
 
@@ -93,6 +92,9 @@ impl Watch for ArrivingBody {
     }
 }
 
+/// As much of a Message-ID field as is kept, in octets: the longest line that there may be (RFC 5322 §2.1.1).
+const MAX_MESSAGE_ID: usize = 998;
+
 /// Who a message is from, for the log and for us.
 struct Origin {
     author: Author,
@@ -107,21 +109,16 @@ impl Origin {
     /// Of a message whose author has been read.
     fn by(author: Author, header: &HeaderSection<'_>) -> Self {
         let message_id = header.all("Message-ID").next();
-        let message_id = message_id.map(|field| String::from_utf8_lossy(&field.unfolded()).into_owned());
+        let message_id = message_id.map(|field| {
+            let octets = &field.value[..field.value.len().min(MAX_MESSAGE_ID)];
+            String::from_utf8_lossy(&Field { value: octets, ..*field }.unfolded()).into_owned()
+        });
         Self { author, message_id }
     }
 
     /// Of a message that may be ours to seal.
     fn to_seal(header: &HeaderSection<'_>) -> Self {
         Self::by(Author::as_written(header), header)
-    }
-
-    /// Who seals for the author, if we do.
-    fn sealer(&self, setup: &Setup) -> Option<Arc<Sealer>> {
-        match &self.author {
-            Author::One(domain) => setup.sealer(domain),
-            Author::Unclear(_) => None,
-        }
     }
 
     fn account(&self, action: &'static str, summary: &str) -> Account {

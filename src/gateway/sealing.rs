@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use attachment_seal::message::author::Author;
 use attachment_seal::message::body::ArrivingBody;
 use attachment_seal::message::edits::Edits;
 use attachment_seal::message::header::HeaderSection;
@@ -14,10 +15,35 @@ use super::{Gateway, Origin, Running, unreadable};
 use crate::clock::unix_time;
 use crate::config::UncleanHeader;
 use crate::lookup::LookupKey;
+use crate::setup::Setup;
 use crate::smtp::{Account, Content, Decision, Reply, SessionInfo};
 
 /// What is said of mail that is not ours to seal.
 const NOT_OURS: &str = "not sealed: the author's domain is not ours";
+
+/// What is said of mail that names a domain of ours, and that nobody can check whose it is.
+const UNCLEAR: &str = "message cannot be sealed: From is not one field with one address in one domain";
+
+/// Whose a message is.
+enum Whose {
+    /// Of a domain that we seal for.
+    Ours(Arc<Sealer>),
+    /// To some readers it is of a domain that we seal for, to others it is not.
+    Unclear,
+    NotOurs,
+}
+
+impl Whose {
+    fn is(origin: &Origin, setup: &Setup) -> Self {
+        match &origin.author {
+            Author::One(domain) => setup.sealer(domain).map_or(Self::NotOurs, Self::Ours),
+            Author::Unclear(_) => {
+                let is_named = origin.author.domains().iter().any(|domain| setup.sealer(domain).is_some());
+                if is_named { Self::Unclear } else { Self::NotOurs }
+            }
+        }
+    }
+}
 
 impl<L: LookupKey> Gateway<L> {
     /// Seals a message whose author's domain is ours.
@@ -29,8 +55,16 @@ impl<L: LookupKey> Gateway<L> {
         body: ArrivingBody,
     ) -> Decision {
         let origin = Origin::to_seal(&HeaderSection::parse(message.head()));
-        let Some(sealer) = origin.sealer(&running.setup) else {
-            return Decision::relay(message, Edits::none(), origin.account("pass", NOT_OURS));
+        let sealer = match Whose::is(&origin, &running.setup) {
+            Whose::Ours(sealer) => sealer,
+            Whose::NotOurs => {
+                return Decision::relay(message, Edits::none(), origin.account("pass", NOT_OURS));
+            }
+            // Correspondents would miss the seal, and hold it.
+            Whose::Unclear => {
+                let reply = Reply::new(550, &format!("5.6.0 {UNCLEAR}"));
+                return Decision::answer(reply, origin.account("reject", UNCLEAR));
+            }
         };
         let for_thread = Arc::clone(&sealer);
         let prepared = message.examine(move |octets| prepare_now(octets, body, &for_thread)).await;
@@ -74,8 +108,8 @@ impl<L: LookupKey> Gateway<L> {
     /// What is not ours to seal goes through as it is, which its header section alone decides.
     pub(super) fn wave_foreign_through(&self, running: &Running, head: &[u8]) -> Option<(Edits, Account)> {
         let origin = Origin::to_seal(&HeaderSection::parse(head));
-        let is_ours = origin.sealer(&running.setup).is_some();
-        (!is_ours).then(|| (Edits::none(), origin.account("pass", NOT_OURS)))
+        let is_foreign = matches!(Whose::is(&origin, &running.setup), Whose::NotOurs);
+        is_foreign.then(|| (Edits::none(), origin.account("pass", NOT_OURS)))
     }
 
     fn passes_unclean(&self, running: &Running) -> bool {

@@ -12,18 +12,18 @@ use attachment_seal::seal::message::Message;
 use attachment_seal::verdict::State;
 use attachment_seal::verdict::report::summary;
 use tokio::task;
-use tracing::error;
+use tracing::{error, warn};
 
 use super::judged::{Judged, Known};
 use super::{Gateway, Origin, Running, unreadable};
 use crate::clock::unix_time;
 use crate::envelope::{Envelope, ForwardPath};
-use crate::lookup::{LookupKey, look_up};
+use crate::lookup::{LookupKey, Wanted, look_up};
 use crate::notify::Outcome;
 use crate::policy::Action;
 use crate::smtp::{Account, Content, Decision, Reply, SessionInfo};
 use crate::standing::Standing;
-use crate::store::StoreError;
+use crate::store::{HoldError, Kept, StoreError};
 
 impl<L: LookupKey> Gateway<L> {
     /// Judges a message and does what the policy says.
@@ -40,7 +40,8 @@ impl<L: LookupKey> Gateway<L> {
             let reply = Reply::new(451, "4.3.0 cannot verify now, try again later");
             return Decision::answer(reply, Account { action: "defer", ..Account::default() });
         };
-        let known = self.look_up(&running, &Message::new(message.head()), now).await;
+        let wanted = Wanted::by(&Message::new(message.head()));
+        let known = self.look_up(&running, &wanted, now).await;
         let judged = match self.judge(&running, &mut message, body, known, envelope, now).await {
             Ok(judged) => judged,
             Err(error) => {
@@ -48,6 +49,7 @@ impl<L: LookupKey> Gateway<L> {
                 return unreadable(session, &error, origin.account("defer", "cannot be read back"));
             }
         };
+        judged.doubt_clock(session, now);
         let account = judged.account();
         let summary = summary(&judged.verification);
         let decision = match judged.ruling.action {
@@ -100,13 +102,16 @@ impl<L: LookupKey> Gateway<L> {
         envelope: &Envelope,
         head: &[u8],
     ) -> Option<(Edits, Account)> {
-        let message = Message::new(head);
-        if message.header().all(FIELD).next().is_some() {
-            return None;
-        }
+        let wanted = {
+            let message = Message::new(head);
+            if message.header().all(FIELD).next().is_some() {
+                return None;
+            }
+            Wanted::by(&message)
+        };
         let now = unix_time()?;
-        let known = self.look_up(running, &message, now).await;
-        let judged = running.judge(&message, known, &recipient_domains(envelope), now);
+        let known = self.look_up(running, &wanted, now).await;
+        let judged = running.judge(&Message::new(head), known, &recipient_domains(envelope), now);
         match judged.ruling.action {
             Action::Deliver | Action::Mark => {
                 running.record(session, envelope, &judged, judged.ruling.action.as_str(), now);
@@ -118,9 +123,9 @@ impl<L: LookupKey> Gateway<L> {
     }
 
     /// What is known of those whom a message names: pins, memory, and what DNS says of the keys that no pin settles.
-    async fn look_up(&self, running: &Running, message: &Message<'_>, now: u64) -> Known {
-        let standing = Standing::of(message, &running.pins, running.recorder.as_ref(), now).await;
-        let answers = look_up(message, &standing.pins, &*self.lookup, running.setup.dns.timeout).await;
+    async fn look_up(&self, running: &Running, wanted: &Wanted, now: u64) -> Known {
+        let standing = Standing::of(wanted, &running.pins, running.recorder.as_ref(), now).await;
+        let answers = look_up(wanted, &standing.pins, &*self.lookup, running.setup.dns.bounds()).await;
         Known { standing, answers }
     }
 
@@ -136,18 +141,34 @@ impl<L: LookupKey> Gateway<L> {
         let held = judged.held(&running.setup.hostname, &self.listener, session, envelope, message.size());
         let store = Arc::clone(running);
         let stored = task::spawn_blocking(move || match &store.quarantine {
-            Some(quarantine) => quarantine.hold(&held, message.into_reader()).map(Some),
+            Some(quarantine) => {
+                let quotas = &store.setup.config.quarantine;
+                quarantine.hold(quotas, &held, message.into_reader()).map(Some)
+            }
             None => Ok(None),
         })
         .await;
         let account = judged.account();
         match stored {
-            Ok(Ok(Some(id))) => {
+            Ok(Ok(Some(Kept { id, filling }))) => {
+                if let Some(filling) = filling {
+                    warn!("{filling}");
+                    running.tell_of_quota(filling);
+                }
                 running.tell(id.to_string(), envelope, judged, Outcome::Quarantined);
                 let reply = Reply::new(250, &format!("2.0.0 accepted as {id}"));
                 Decision::answer(reply, Account { held: Some(id.to_string()), ..account })
             }
-            Ok(Err(StoreError::NoSpace { path, .. })) => {
+            Ok(Err(HoldError { error: StoreError::Full { unverified }, filling })) => {
+                warn!(session = %session.id, unverified, "a message cannot be held: the quarantine is full");
+                if let Some(filling) = filling {
+                    error!("{filling}");
+                    running.tell_of_quota(filling);
+                }
+                let reply = Reply::new(452, "4.3.1 the quarantine is full, try again later");
+                Decision::answer(reply, Account { action: "defer", ..account })
+            }
+            Ok(Err(HoldError { error: StoreError::NoSpace { path, .. }, .. })) => {
                 error!(session = %session.id, path = %path.display(), "no room to hold a message");
                 let reply = Reply::new(451, "4.3.1 no room to store the message, try again later");
                 Decision::answer(reply, Account { action: "defer", ..account })

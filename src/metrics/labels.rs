@@ -69,6 +69,8 @@ words! {
         NotListed = "not-listed",
         /// `connections` or `connections_per_client` are taken.
         TooManyConnections = "too-many-connections",
+        /// `memory` is taken.
+        OutOfMemory = "out-of-memory",
         /// No PROXY header, or none that makes sense.
         ProxyHeader = "proxy-header",
         /// No handshake where TLS begins with the connection.
@@ -91,6 +93,8 @@ words! {
         OutOfMemory = "out-of-memory",
         /// Its file could not be made or written.
         OutOfSpace = "out-of-space",
+        /// `spool` or `spool_per_client` is taken.
+        SpoolFull = "spool-full",
     }
 }
 

@@ -12,6 +12,7 @@ use super::Monitoring;
 use super::disk::Disk;
 use crate::clock::unix_time;
 use crate::gateway::Running;
+use crate::limits::Quotas;
 use crate::log;
 use crate::store::Recorder;
 
@@ -45,6 +46,11 @@ impl Monitoring {
             "panics",
             "Faults in this program that were caught",
             ConstCounter::new(log::panics()),
+        );
+        registry.register(
+            "log_lines_dropped",
+            "Lines of the log that could not be written",
+            ConstCounter::new(log::dropped()),
         );
 
         let reloads: Family<Outcome, Counter> = Family::default();
@@ -87,13 +93,13 @@ impl Monitoring {
         gauge(
             registry,
             "message_memory_bytes",
-            "Memory that messages in flight take",
+            "Memory that sessions and messages in flight take",
             self.resources.memory_taken(),
         );
         gauge(
             registry,
             "message_memory_limit_bytes",
-            "Memory that messages in flight may take",
+            "Memory that sessions and messages in flight may take",
             limits.memory,
         );
         gauge(
@@ -102,6 +108,12 @@ impl Monitoring {
             "Messages in flight that are in files, being too large for memory",
             self.resources.spooled() as u64,
         );
+        let spooled = self.resources.spooled_octets();
+        gauge(registry, "spool_bytes", "Octets of messages in flight that are in files", spooled);
+        gauge(registry, "spool_limit_bytes", "Octets that such files may take", limits.spool);
+        if running.quarantine.is_some() {
+            register_quotas(registry, &running.setup.config.quarantine);
+        }
     }
 }
 
@@ -168,10 +180,29 @@ fn register_disk(registry: &mut Registry, disk: &Disk) {
     if let Some(held) = disk.held {
         gauge(registry, "quarantine_messages", "Messages that are held", held.messages);
         gauge(registry, "quarantine_bytes", "Octets of the messages that are held", held.octets);
+        let help = "Messages that are held without a verified seal of a pinned correspondent";
+        gauge(registry, "quarantine_unverified_messages", help, held.unverified_messages);
+        gauge(registry, "quarantine_unverified_bytes", "Octets of those messages", held.unverified_octets);
     }
     if let Some(room) = disk.room {
         gauge(registry, "state_free_bytes", "What is free of the state folder's file system", room.free);
         gauge(registry, "state_size_bytes", "The size of the state folder's file system", room.size);
+    }
+}
+
+fn register_quotas(registry: &mut Registry, quotas: &Quotas) {
+    let Quotas { all, unverified } = quotas;
+    for (name, help, value) in [
+        ("quarantine_limit_messages", "Messages that may be held", all.messages),
+        ("quarantine_limit_bytes", "Octets that may be held", all.octets),
+        (
+            "quarantine_unverified_limit_messages",
+            "Messages that may be held without a verified seal of a pinned correspondent",
+            unverified.messages,
+        ),
+        ("quarantine_unverified_limit_bytes", "Octets of those messages that may be held", unverified.octets),
+    ] {
+        gauge(registry, name, help, value);
     }
 }
 

@@ -178,6 +178,13 @@ impl Pages for Monitoring {
             _ => self.ready(Some(path.strip_prefix("/ready/")?)).await,
         }
     }
+
+    fn is_our_name(&self, host: &str) -> bool {
+        let running = self.running.load();
+        let config = &running.setup.config;
+        let mut names = std::iter::once(&config.hostname).chain(&config.admin.hosts);
+        names.any(|name| name.as_str() == host)
+    }
 }
 
 #[cfg(test)]

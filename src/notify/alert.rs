@@ -28,8 +28,29 @@ pub struct Alert {
     pub recipients: usize,
     /// The Message-ID field's value.
     pub message_id: Option<String>,
-    /// What happened to each attachment that is not intact.
+    /// What happened to attachments that are not intact, the first ones.
     pub attachments: Vec<Finding>,
+    /// How many more of those there are.
+    pub more_attachments: usize,
+}
+
+impl Alert {
+    /// The same with no more of what strangers chose than will be shown: an alert may wait for its turn.
+    pub(super) fn cut(mut self) -> Self {
+        self.more_attachments += self.attachments.len().saturating_sub(MAX_ATTACHMENTS);
+        self.attachments.truncate(MAX_ATTACHMENTS);
+        let texts = [&mut self.id, &mut self.verdict, &mut self.reverse_path];
+        let more = [&mut self.reason, &mut self.from_domain, &mut self.message_id];
+        let attachments = self.attachments.iter_mut().flat_map(|found| [&mut found.status, &mut found.name]);
+        for text in texts.into_iter().chain(more.into_iter().flatten()).chain(attachments) {
+            // One character more than is shown, so that what is left out is seen to be.
+            if let Some((end, _)) = text.char_indices().nth(MAX_TEXT + 1) {
+                text.truncate(end);
+            }
+            text.shrink_to_fit();
+        }
+        self
+    }
 }
 
 /// What was done about a message.
@@ -153,7 +174,8 @@ fn paragraph(alert: &Alert) -> String {
     ];
     let listed = alert.attachments.iter().take(MAX_ATTACHMENTS);
     lines.extend(listed.map(|finding| ("attachment", describe(finding))));
-    if let Some(rest @ 1..) = alert.attachments.len().checked_sub(MAX_ATTACHMENTS) {
+    let listed = alert.attachments.len().min(MAX_ATTACHMENTS);
+    if let rest @ 1.. = alert.attachments.len() - listed + alert.more_attachments {
         lines.push(("attachment", format!("and {rest} more")));
     }
     lines.iter().map(|(name, value)| format!("{name:>15}: {value}\n")).collect()
@@ -189,6 +211,7 @@ pub(super) mod tests {
             recipients: 2,
             message_id: Some("<1@partner.example>".into()),
             attachments: vec![Finding { status: "altered".into(), name: "Agenda 2026.pdf".into() }],
+            more_attachments: 0,
         }
     }
 
@@ -208,5 +231,23 @@ pub(super) mod tests {
         let body = body(&[hostile], 0);
         assert!(body.lines().all(|line| line.len() < 200));
         assert!(body.contains("added: a?fdp.exe??.??QUIT\r\n") && body.contains("and 10 more"), "{body}");
+    }
+
+    /// A message's header section may be 1 MiB, and a hundred alerts may wait.
+    #[test]
+    fn what_waits_is_no_more_than_what_is_shown() {
+        let hostile = Alert {
+            message_id: Some("\u{20ac}".repeat(300_000)),
+            reverse_path: "r".repeat(2_000),
+            attachments: vec![Finding { status: "added".into(), name: "n".repeat(10_000) }; 900],
+            ..alert("id")
+        };
+        let cut = hostile.clone().cut();
+        assert_eq!(paragraph(&cut), paragraph(&hostile));
+        assert!(paragraph(&cut).contains("and 880 more"));
+        let Alert { message_id, reverse_path, attachments, .. } = cut;
+        let names: usize = attachments.iter().map(|found| found.name.capacity()).sum();
+        let octets = message_id.map_or(0, |id| id.capacity()) + reverse_path.capacity() + names;
+        assert!(octets < 4_000, "{octets}");
     }
 }

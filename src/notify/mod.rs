@@ -131,7 +131,7 @@ impl Alerter {
 
     /// Tells the administrator, soon. Where too many wait already, this one is only counted.
     pub fn alert(&self, alert: Alert) {
-        if self.0.alerts.try_send(alert).is_err() {
+        if self.0.alerts.try_send(alert.cut()).is_err() {
             self.0.overflow.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -171,18 +171,22 @@ impl Task {
         }
     }
 
-    /// The alerts of the next minute, or fewer if it is time to go.
+    /// The alerts of the next minute, or fewer if it is time to go. Notices do not wait for them: in a flood there is always
+    /// another alert.
     async fn gather(&mut self) -> Vec<Alert> {
         let mut batch = Vec::new();
         let deadline = Instant::now() + self.gather;
-        while let Ok(Some(alert)) = timeout_at(deadline, self.incoming.recv()).await {
-            if batch.len() < MAX_WAITING {
-                batch.push(alert);
-            } else {
-                self.overflow.fetch_add(1, Ordering::Relaxed);
+        loop {
+            tokio::select! {
+                biased;
+                Some(notice) = self.notices.recv() => self.deliver(&Mail::Notice(&notice), 1).await,
+                alert = timeout_at(deadline, self.incoming.recv()) => match alert {
+                    Ok(Some(alert)) if batch.len() < MAX_WAITING => batch.push(alert),
+                    Ok(Some(_)) => _ = self.overflow.fetch_add(1, Ordering::Relaxed),
+                    Ok(None) | Err(_) => return batch,
+                },
             }
         }
-        batch
     }
 
     async fn deliver(&mut self, mail: &Mail<'_>, alerts: u64) {
@@ -406,6 +410,19 @@ mod tests {
             mail.contains("Subject: [waxseal] the delegation ends\n") && mail.contains("\nsoon\n"),
             "{mail}"
         );
+    }
+
+    #[tokio::test]
+    async fn a_notice_does_not_wait_for_the_next_alerts() {
+        let (port, mut mails) = receiver(0, "").await;
+        let (alerter, task) = Alerter::start(&settings(port, LONG)).unwrap();
+        tokio::spawn(task);
+        alerter.alert(alert("one"));
+        mails.recv().await.unwrap();
+        alerter.alert(alert("two"));
+        alerter.notice(Notice { subject: "the quarantine is full".into(), text: "look".into() });
+        let mail = timeout(Duration::from_secs(20), mails.recv()).await.unwrap().unwrap();
+        assert!(mail.contains("the quarantine is full"), "{mail}");
     }
 
     #[tokio::test]

@@ -28,7 +28,7 @@ use crate::notify::{self, Alerter, Notice};
 use crate::setup::Setup;
 use crate::smtp::{self, Resources};
 use crate::standing::CurrentPins;
-use crate::store::{PinFile, PinFileError, Quarantine, Recorder, StoreError};
+use crate::store::{self, PinFile, PinFileError, Presence, Quarantine, Recorder, StoreError};
 use crate::systemd::HandedOver;
 
 /// How long deliveries may take to finish once the gateway is told to stop.
@@ -79,6 +79,20 @@ pub enum StartError {
         listener: String,
         /// Why.
         error: io::Error,
+    },
+    /// Another gateway has the state folder.
+    #[error(
+        "another gateway runs with the state folder {0} (see gateway.json there): stop it, or give each gateway a state \
+         folder of its own"
+    )]
+    StateInUse(String),
+    /// The state folder cannot be used.
+    #[error("the state folder {folder} cannot be used: {error}")]
+    State {
+        /// The state folder.
+        folder: String,
+        /// Why.
+        error: String,
     },
     /// The quarantine cannot be used.
     #[error("the quarantine in {folder} cannot be used: {error}: {}", source_of(.error))]
@@ -134,10 +148,11 @@ impl<L: LookupKey> Service<L> {
     /// which a socket is handed over, or several, has those instead of its addresses.
     pub async fn bind(setup: Setup, mut handed_over: HandedOver, lookup: L) -> Result<Self, StartError> {
         let sockets = bind_all(&setup, &mut handed_over).await?;
-        let admin = bind_admin(&setup.config.admin, &mut handed_over).await?;
+        let admin = bind_admin(&setup.config, &mut handed_over).await?;
         if let Some(name) = handed_over.left_over() {
             return Err(nobodys(name, &setup));
         }
+        let presence = claim_state(&setup)?;
         let quarantine = if sockets.iter().any(|socket| socket.mode == Mode::Verify) {
             let folder = &setup.config.state;
             let failed = |error| StartError::Quarantine { folder: folder.display().to_string(), error };
@@ -166,7 +181,7 @@ impl<L: LookupKey> Service<L> {
         let modes = setup.config.listeners.iter();
         let modes = modes.map(|listener| (listener.name.clone(), listener.mode.as_str()));
         let metrics = Arc::new(Metrics::new(modes));
-        let announcer = Arc::new(Announcer::start(&setup));
+        let announcer = Arc::new(Announcer::start(&setup, presence));
         let running = Arc::new(ArcSwap::from_pointee(Running {
             setup,
             pins: Arc::new(pins),
@@ -290,11 +305,36 @@ async fn tell(sockets: Vec<smtp::Listener>, monitoring: Monitoring) {
     http::serve(listening, Arc::new(monitoring)).await;
 }
 
+/// Takes the state folder, for as long as this process lives. A gateway that only seals can do without one.
+fn claim_state(setup: &Setup) -> Result<Option<Presence>, StartError> {
+    let state = &setup.config.state;
+    let folder = || state.display().to_string();
+    let claimed = match store::make_state_folder(state) {
+        Ok(()) => Presence::claim(state).map_err(|error| error.to_string()),
+        Err(error) => Err(error.to_string()),
+    };
+    match claimed {
+        Ok(Some(presence)) => Ok(Some(presence)),
+        Ok(None) => Err(StartError::StateInUse(folder())),
+        Err(error) if setup.config.listeners.iter().any(|listener| listener.mode == Mode::Verify) => {
+            Err(StartError::State { folder: folder(), error })
+        }
+        Err(error) => {
+            warn!(
+                state = folder(),
+                error,
+                "the state folder cannot be used: `waxseal keys rotate` cannot know what is \
+                sealed with"
+            );
+            Ok(None)
+        }
+    }
+}
+
 /// Where messages have their unnamed files that are too large for memory. A gateway that only seals can do without a
 /// state folder.
 fn spool_folder(state: &Path) -> PathBuf {
-    let usable = std::fs::create_dir_all(state).and_then(|()| tempfile::tempfile_in(state));
-    match usable {
+    match tempfile::tempfile_in(state) {
         Ok(_) => state.to_owned(),
         Err(error) => {
             let folder = std::env::temp_dir();

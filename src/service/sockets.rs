@@ -1,9 +1,12 @@
 //! The sockets of a gateway that starts: handed over by the service manager, or bound.
 
+use std::collections::HashSet;
 use std::io;
+use std::net::SocketAddr;
 use std::path::Path;
 
-use tokio::net::{TcpListener, UnixListener};
+use rustix::net::sockopt::set_ipv6_v6only;
+use tokio::net::{TcpListener, TcpSocket, UnixListener};
 use tracing::info;
 
 use super::StartError;
@@ -27,6 +30,7 @@ pub(super) async fn bind_all(
     handed_over: &mut HandedOver,
 ) -> Result<Vec<BoundListener>, StartError> {
     let mut sockets = Vec::new();
+    let of_ipv4 = ipv4_ports(&setup.config);
     for config::Listener { name, mode, listen, .. } in &setup.config.listeners {
         let given = handed_over.take(name);
         if !given.is_empty() {
@@ -41,19 +45,22 @@ pub(super) async fn bind_all(
         for address in addresses {
             let failed =
                 |error| StartError::Listen { listener: name.clone(), address: address.clone(), error };
-            let (socket, address) = bind(address).await.map_err(failed)?;
+            let (socket, address) = bind(address, &of_ipv4).await.map_err(failed)?;
             sockets.push(BoundListener { name: name.clone(), mode: *mode, socket, address });
         }
     }
     Ok(sockets)
 }
 
+/// Most clients that wait to be accepted: what Tokio asks the system for elsewhere.
+const MAX_WAITING: u32 = 1024;
+
 /// What systemd calls the sockets for metrics and health, unless a listener has that name.
 const ADMIN: &str = "admin";
 
 /// The sockets for metrics and health, likewise.
 pub(super) async fn bind_admin(
-    admin: &config::Admin,
+    config: &config::Config,
     handed_over: &mut HandedOver,
 ) -> Result<Vec<(smtp::Listener, ListenAddress)>, StartError> {
     let mut sockets = Vec::new();
@@ -65,9 +72,10 @@ pub(super) async fn bind_admin(
         info!(sockets = sockets.len(), "sockets handed over for metrics and health, `listen` is not used");
         return Ok(sockets);
     }
-    for address in &admin.listen {
+    let of_ipv4 = ipv4_ports(config);
+    for address in &config.admin.listen {
         let failed = |error| StartError::Admin { address: address.clone(), error };
-        sockets.push(bind(address).await.map_err(failed)?);
+        sockets.push(bind(address, &of_ipv4).await.map_err(failed)?);
     }
     Ok(sockets)
 }
@@ -79,9 +87,34 @@ pub(super) fn nobodys(name: &str, setup: &Setup) -> StartError {
     StartError::NobodysSocket { name: name.to_owned(), listeners: names.join(", ") }
 }
 
-/// The socket, and its address: with port 0, what the system chose.
-async fn bind(address: &ListenAddress) -> io::Result<(smtp::Listener, ListenAddress)> {
+/// The ports that the configuration names an IPv4 address with.
+fn ipv4_ports(config: &config::Config) -> HashSet<u16> {
+    let listeners = config.listeners.iter().flat_map(|listener| &listener.listen);
+    listeners
+        .chain(&config.admin.listen)
+        .filter_map(|address| match address {
+            ListenAddress::Tcp(SocketAddr::V4(address)) if address.port() != 0 => Some(address.port()),
+            ListenAddress::Tcp(_) | ListenAddress::Unix(_) => None,
+        })
+        .collect()
+}
+
+/// The socket, and its address: with port 0, what the system chose. `[::]` takes IPv4 in as well, where no other address
+/// does so on its port.
+async fn bind(
+    address: &ListenAddress,
+    of_ipv4: &HashSet<u16>,
+) -> io::Result<(smtp::Listener, ListenAddress)> {
     match address {
+        ListenAddress::Tcp(address @ SocketAddr::V6(v6))
+            if v6.ip().is_unspecified() && of_ipv4.contains(&v6.port()) =>
+        {
+            let socket = TcpSocket::new_v6()?;
+            set_ipv6_v6only(&socket, true)?;
+            socket.set_reuseaddr(true)?;
+            socket.bind(*address)?;
+            with_address(socket.listen(MAX_WAITING)?)
+        }
         ListenAddress::Tcp(address) => with_address(TcpListener::bind(address).await?),
         ListenAddress::Unix(path) => Ok((smtp::Listener::bind_unix(path).await?, address.clone())),
     }

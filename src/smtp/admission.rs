@@ -1,4 +1,5 @@
-//! How many sessions there may be at once: over all listeners, and from one client.
+//! How many sessions there may be at once: over all listeners, and from one client. And how many connections that are
+//! none yet, or will be none.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -14,6 +15,20 @@ pub struct Admission(Mutex<Counts>);
 struct Counts {
     total: usize,
     per_client: HashMap<IpAddr, usize>,
+    /// Of whom a PROXY header is awaited.
+    announcing: usize,
+    /// Who is told that there is no session.
+    leaving: usize,
+}
+
+/// Those who may be told at once that there is no session; others are hung up on.
+const MAX_LEAVING: usize = 64;
+
+/// A connection that is no session.
+#[derive(Debug)]
+pub struct Waiting {
+    admission: Arc<Admission>,
+    count: fn(&mut Counts) -> &mut usize,
 }
 
 /// A session's place; dropping it makes room for another.
@@ -39,6 +54,30 @@ impl Admission {
         counts.total += 1;
         counts.per_client.insert(client, from_client + 1);
         Ok(Permit { admission: Arc::clone(self), client })
+    }
+
+    /// Lets a peer come whose PROXY header is awaited: no more of them than there may be sessions.
+    pub fn await_header(self: &Arc<Self>, limits: &Limits) -> Result<Waiting, TooManySessions> {
+        self.wait(|counts| &mut counts.announcing, limits.connections)
+    }
+
+    /// Lets one who gets no session be told so.
+    pub fn tell(self: &Arc<Self>) -> Result<Waiting, TooManySessions> {
+        self.wait(|counts| &mut counts.leaving, MAX_LEAVING)
+    }
+
+    fn wait(
+        self: &Arc<Self>,
+        count: fn(&mut Counts) -> &mut usize,
+        most: usize,
+    ) -> Result<Waiting, TooManySessions> {
+        let mut counts = self.lock();
+        let waiting = count(&mut counts);
+        if *waiting >= most {
+            return Err(TooManySessions);
+        }
+        *waiting += 1;
+        Ok(Waiting { admission: Arc::clone(self), count })
     }
 
     /// How many sessions there are.
@@ -81,6 +120,12 @@ impl Counts {
     }
 }
 
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        *(self.count)(&mut self.admission.lock()) -= 1;
+    }
+}
+
 impl Drop for Permit {
     fn drop(&mut self) {
         let mut counts = self.admission.lock();
@@ -90,7 +135,7 @@ impl Drop for Permit {
 }
 
 /// A host with IPv6 has a whole /64 to call from, so that is one client.
-fn counted_as(client: IpAddr) -> IpAddr {
+pub(super) fn counted_as(client: IpAddr) -> IpAddr {
     match client.to_canonical() {
         IpAddr::V4(address) => IpAddr::V4(address),
         IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
@@ -130,6 +175,18 @@ mod tests {
         drop((session, other));
         let counts = admission.lock();
         assert!(counts.total == 0 && counts.per_client.is_empty());
+    }
+
+    #[test]
+    fn those_without_a_session_have_their_limits() {
+        let admission = Arc::new(Admission::default());
+        let limits = Limits { connections: 2, ..Limits::default() };
+        let announcing: Vec<_> = (0..3).map(|_| admission.await_header(&limits)).collect();
+        assert!(announcing[1].is_ok() && announcing[2].is_err());
+        let told: Vec<_> = (0..=MAX_LEAVING).map(|_| admission.tell()).collect();
+        assert!(told[MAX_LEAVING - 1].is_ok() && told[MAX_LEAVING].is_err());
+        drop((announcing, told));
+        assert!(admission.await_header(&limits).is_ok() && admission.tell().is_ok());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! A message on its way in: in memory as long as there is room, else in a file, or straight through to the next hop.
 
-use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,20 +13,24 @@ use crate::smtp::connection::DATA_CHUNK;
 use crate::smtp::content::Content;
 use crate::smtp::data::{DataError, Receiver};
 use crate::smtp::handler::{Account, Watch};
-use crate::smtp::memory::Reservation;
+use crate::smtp::memory::{Reservation, SHARE};
 use crate::smtp::next_hop::{Passage, RelayError};
 use crate::smtp::reply::Reply;
-use crate::smtp::spool::{BLOCK, Spool, SpoolFile};
+use crate::smtp::spool::{BLOCK, Spool, SpoolError, SpoolFile};
 
 /// A client must send at least so many octets a second, `data_timeout` aside. One octet just before each
 /// time-out would hold a place for weeks.
 const MIN_PACE: u64 = 1024;
 
-/// The part of the memory for all messages that one message may take before it leaves for a file.
-const SHARE: u64 = 16;
-
 /// Octets that come in before they are looked at, and before a message may go straight through.
 const LOOK: usize = 256 << 10;
+
+/// What a message is given first. Where memory is short all sessions must find so much: with this a message goes on coming in,
+/// by way of a file.
+const FIRST: usize = 32 << 10;
+
+/// The longest wait for room in memory. A client that has gone meanwhile is not noticed before.
+const ROOM_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// With room for so many octets there is no need for more: a message of 48 KiB takes 64, not 128.
 const ENOUGH: usize = 16 << 10;
@@ -187,15 +191,24 @@ impl<W: Watch> Arrival<W> {
             Outlet::Undecided | Outlet::Memory => (limits.memory / SHARE).max(BLOCK as u64),
             Outlet::Spool { .. } | Outlet::Through(_) => BLOCK as u64,
         };
-        let wanted = (2 * self.buffer.capacity()).max(DATA_CHUNK);
+        let wanted = (2 * self.buffer.capacity()).max(FIRST);
         if wanted > LOOK && matches!(self.outlet, Outlet::Undecided) && self.header_end.is_some() {
             return Room::Undecided;
         }
-        if wanted as u64 <= max && self.reservation.try_grow_to(wanted as u64, self.limit(limits)) {
+        let octets = wanted as u64 + self.kept();
+        if wanted as u64 <= max && self.reservation.try_grow_to(octets, self.limit(limits)) {
             self.buffer.reserve_exact(wanted - self.buffer.len());
             return Room::Enough;
         }
         Room::Full
+    }
+
+    /// Octets that stay in memory though the message is in a file.
+    fn kept(&self) -> u64 {
+        match &self.outlet {
+            Outlet::Spool { head, .. } => head.capacity() as u64,
+            Outlet::Undecided | Outlet::Memory | Outlet::Through(_) => 0,
+        }
     }
 
     /// Half of the memory is for the first octets of messages: whoever holds much cannot keep all others waiting.
@@ -205,11 +218,11 @@ impl<W: Watch> Arrival<W> {
 
     /// Waits for room in memory: the header section is not complete, so the message cannot leave.
     pub(super) async fn wait_for_room(&mut self, limits: &Limits) {
-        let wanted = self.buffer.len() + DATA_CHUNK;
+        let wanted = self.buffer.len() + FIRST;
         let limit = self.limit(limits);
         let room = self.reservation.grow_to(wanted as u64, limit);
-        match timeout(limits.data_timeout, room).await {
-            Ok(()) => self.buffer.reserve_exact(DATA_CHUNK),
+        match timeout(limits.data_timeout.min(ROOM_TIMEOUT), room).await {
+            Ok(()) => self.buffer.reserve_exact(FIRST),
             Err(_) => self.discard(DataError::OutOfMemory),
         }
     }
@@ -255,20 +268,25 @@ impl<W: Watch> Arrival<W> {
         self.buffer.clear();
         self.seen = 0;
         if self.buffer.capacity() > BLOCK {
-            self.buffer.shrink_to(DATA_CHUNK);
+            self.buffer.shrink_to(FIRST);
         }
-        self.reservation.shrink_to(self.buffer.capacity() as u64);
+        self.reservation.shrink_to(self.buffer.capacity() as u64 + self.kept());
     }
 
     /// Moves what is in memory to the file, which is made first if there is none.
-    pub(super) async fn spool(&mut self, spool: &Arc<Spool>) -> io::Result<()> {
+    pub(super) async fn spool(
+        &mut self,
+        spool: &Arc<Spool>,
+        client: IpAddr,
+        limits: &Limits,
+    ) -> Result<(), SpoolError> {
         self.show();
         if let Outlet::Undecided | Outlet::Memory = self.outlet {
             let head = self.buffer[..self.header_end.unwrap_or_default()].to_vec();
-            self.outlet = Outlet::Spool { head, file: spool.create().await? };
+            self.outlet = Outlet::Spool { head, file: spool.create(client).await? };
         }
         if let Outlet::Spool { file, .. } = &mut self.outlet {
-            self.buffer = file.append(std::mem::take(&mut self.buffer)).await?;
+            self.buffer = file.append(std::mem::take(&mut self.buffer), limits).await?;
         }
         self.drained();
         Ok(())
@@ -299,20 +317,23 @@ impl<W: Watch> Arrival<W> {
     }
 
     /// The message, now that it is complete and no error was found.
-    pub(super) async fn finish(mut self) -> io::Result<Arrived<W>> {
+    pub(super) async fn finish(mut self, limits: &Limits) -> Result<Arrived<W>, SpoolError> {
         if let Outlet::Through(through) = self.outlet {
             return Ok(Arrived::Through(through, self.buffer));
         }
         self.show();
         let has_dots = self.receiver.may_have_dots();
+        let has_bare = self.receiver.may_have_bare_line_ends();
         Ok(match self.outlet {
             Outlet::Spool { head, mut file } => {
-                file.append(self.buffer).await?;
-                Arrived::Whole(Content::spooled(head, file).with_dots(has_dots), self.watch)
+                file.append(self.buffer, limits).await?;
+                self.reservation.shrink_to(head.capacity() as u64);
+                let content = Content::spooled(head, file, self.reservation);
+                Arrived::Whole(content.with_dots(has_dots).with_bare_line_ends(has_bare), self.watch)
             }
             _ => {
                 let content = Content::in_memory(self.buffer, self.header_end, self.reservation);
-                Arrived::Whole(content.with_dots(has_dots), self.watch)
+                Arrived::Whole(content.with_dots(has_dots).with_bare_line_ends(has_bare), self.watch)
             }
         })
     }
@@ -324,6 +345,8 @@ mod tests {
     use crate::smtp::data::BareLineEnds;
     use crate::smtp::memory::MemoryBudget;
 
+    const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
     #[derive(Default)]
     struct Nobody;
 
@@ -334,7 +357,8 @@ mod tests {
     /// A message that is in a file goes on coming in, though others have taken all memory meanwhile.
     #[tokio::test]
     async fn a_spooled_message_keeps_room_for_what_comes_next() {
-        let limits = Limits { memory: SHARE * 4 * BLOCK as u64, ..Limits::default() };
+        let memory = SHARE * 4 * BLOCK as u64;
+        let limits = Limits { memory, spool_reserve: 0, ..Limits::default() };
         let budget = Arc::new(MemoryBudget::default());
         let spool = Arc::new(Spool::new(std::env::temp_dir()));
         let receiver = Receiver::for_data(u64::MAX, BareLineEnds::Refuse);
@@ -346,9 +370,35 @@ mod tests {
             let room = arrival.room().min(wire.len());
             assert!(!arrival.push(&mut &wire[..room], u64::MAX));
         }
-        arrival.spool(&spool).await.unwrap();
+        arrival.spool(&spool, CLIENT, &limits).await.unwrap();
         let mut others = budget.reservation();
         assert!(others.try_grow_to(limits.memory - budget.taken(), limits.memory));
         assert!(matches!(arrival.make_room(&limits), Room::Enough));
+    }
+    /// The header section of a message in a file stays in memory, and a stranger's can be as large as `header_size`.
+    #[tokio::test]
+    async fn the_header_section_of_a_spooled_message_is_counted() {
+        let limits = Limits { spool_reserve: 0, ..Limits::default() };
+        let budget = Arc::new(MemoryBudget::default());
+        let spool = Arc::new(Spool::new(std::env::temp_dir()));
+        let receiver = Receiver::for_data(u64::MAX, BareLineEnds::Refuse);
+        let mut arrival = Arrival::<Nobody>::new(receiver, false, budget.reservation());
+        let header = 700 << 10;
+        let wire = [b"A: ", vec![b'x'; header].as_slice(), b"\r\n\r\nbody\r\n.\r\n"].concat();
+        let mut rest = wire.as_slice();
+        while !rest.is_empty() {
+            if matches!(arrival.make_room(&limits), Room::Full) {
+                arrival.wait_for_room(&limits).await;
+            }
+            let mut some = &rest[..rest.len().min(arrival.room())];
+            rest = &rest[some.len()..];
+            arrival.push(&mut some, 1 << 20);
+        }
+        arrival.spool(&spool, CLIENT, &limits).await.unwrap();
+        assert!(budget.taken() >= header as u64, "{}", budget.taken());
+        let Ok(Arrived::Whole(content, _)) = arrival.finish(&limits).await else { panic!("it is whole") };
+        assert!(budget.taken() >= header as u64, "{}", budget.taken());
+        drop(content);
+        assert_eq!(budget.taken(), 0);
     }
 }

@@ -2,6 +2,7 @@
 //! It is an allow-list: a keyword that we don't know may promise what a message held back cannot keep.
 
 use crate::smtp::identity;
+use crate::smtp::mechanisms;
 use crate::smtp::reply::Reply;
 
 /// What we know about the client and ourselves that decides about keywords.
@@ -11,6 +12,8 @@ pub struct Offer<'a> {
     pub hostname: &'a str,
     /// Largest message that we take.
     pub message_size: u64,
+    /// Most octets that we add to one: the next hop must have room for them, too.
+    pub growth: u64,
     /// Whether STARTTLS is offered, which is ours: the next hop's is between it and us.
     pub starttls: bool,
     /// Whether AUTH may be offered: only where nobody can read along.
@@ -25,7 +28,8 @@ impl Offer<'_> {
     /// The reply to EHLO for the client, made from the next hop's 250.
     pub fn reply(&self, next_hop: &Reply) -> Reply {
         let size = match next_hop_size(next_hop) {
-            Some(size) => size.min(self.message_size),
+            // From a small one an eighth is kept for us.
+            Some(size) => (size - self.growth.min(size / 8)).min(self.message_size),
             None => self.message_size,
         };
         // Ours to offer: the client's commands wait in our buffer (RFC 2920 §3.2), and chunks become DATA where the next
@@ -46,7 +50,10 @@ impl Offer<'_> {
         let keyword = keyword(line).to_ascii_uppercase();
         match keyword.as_str() {
             "8BITMIME" | "SMTPUTF8" | "DSN" | "ENHANCEDSTATUSCODES" | "HELP" => Some(keyword),
-            "AUTH" if self.auth => Some(line.to_owned()),
+            "AUTH" if self.auth => {
+                let working = mechanisms::offered(&line[keyword.len()..])?;
+                Some(format!("{keyword} {working}"))
+            }
             "XFORWARD" if self.xforward => Some(line.to_owned()),
             _ => None,
         }
@@ -56,6 +63,11 @@ impl Offer<'_> {
 /// Whether the next hop offers this keyword.
 pub fn offers(next_hop: &Reply, wanted: &str) -> bool {
     parameters(next_hop, wanted).next().is_some()
+}
+
+/// Whether the next hop offers AUTH with a mechanism that works through us.
+pub(super) fn offers_auth(next_hop: &Reply) -> bool {
+    parameters(next_hop, "AUTH").any(|mechanisms| mechanisms::offered(mechanisms).is_some())
 }
 
 /// The attributes of XCLIENT that the next hop takes; none if it takes no XCLIENT.
@@ -93,10 +105,15 @@ mod tests {
     use crate::smtp::reply::ReplyParser;
 
     fn filtered(next_hop: &str, auth: bool) -> String {
+        filtered_with(next_hop, auth, 0)
+    }
+
+    fn filtered_with(next_hop: &str, auth: bool, growth: u64) -> String {
         let reply = ReplyParser::default().push(&mut next_hop.as_bytes()).unwrap().unwrap();
         let offer = Offer {
             hostname: "gate.example",
             message_size: 1000,
+            growth,
             starttls: false,
             auth,
             xclient: false,
@@ -131,6 +148,21 @@ mod tests {
         ] {
             assert!(filtered(next_hop, false).ends_with(&format!("250 SIZE {size}\r\n")), "{next_hop}");
         }
+    }
+
+    #[test]
+    fn keeps_room_for_what_we_add() {
+        for (next_hop, size) in [("5000", 1000), ("1050", 950), ("800", 700), ("80", 70)] {
+            let offer = filtered_with(&format!("250-a\r\n250 SIZE {next_hop}\r\n"), false, 100);
+            assert!(offer.ends_with(&format!("250 SIZE {size}\r\n")), "{next_hop}: {offer}");
+        }
+    }
+
+    #[test]
+    fn offers_no_mechanism_that_binds_to_tls() {
+        let next_hop = "250-a\r\n250 AUTH SCRAM-SHA-256-PLUS EXTERNAL PLAIN\r\n";
+        assert!(filtered(next_hop, true).ends_with("250 AUTH PLAIN\r\n"));
+        assert!(!filtered("250-a\r\n250 AUTH EXTERNAL\r\n", true).contains("AUTH"));
     }
 
     #[test]

@@ -1,6 +1,5 @@
 //! Certificates looked at rather than used: until when they are valid, what names they bear, where they lead.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
@@ -63,9 +62,32 @@ impl Certificate {
 /// Whether a certificate, with those behind it, leads to a root that is trusted, and all of them are valid at a time in
 /// Unix seconds.
 pub fn leads_to_root(chain: &[Certificate], trust: &Trust, seconds: u64) -> bool {
-    match trust {
-        Trust::Anybody => true,
-        Trust::Roots(roots) => verify(chain, Arc::as_ref(roots), seconds).is_ok(),
+    trust.roots().is_none_or(|roots| verify(chain, roots, seconds).is_ok())
+}
+
+/// Whether a certificate is valid at this time, whoever signed it.
+pub(super) fn check_dates(certificate: &CertificateDer<'_>, now: UnixTime) -> Result<(), Error> {
+    let certificate = Certificate(certificate.clone().into_owned());
+    let (begin, end) = (certificate.not_before(), certificate.not_after());
+    if end.is_some_and(|end| now.as_secs() > end) {
+        return Err(CertificateError::Expired.into());
+    }
+    if begin.is_some_and(|begin| now.as_secs() < begin) {
+        return Err(CertificateError::NotValidYet.into());
+    }
+    Ok(())
+}
+
+/// Whether a certificate that was named itself is for this server. One without any name, as `openssl req -x509` makes it
+/// unless asked for one, is for the server that it was named for.
+pub(super) fn check_name(certificate: &CertificateDer<'_>, name: &ServerName<'_>) -> Result<(), Error> {
+    match verify_server_name(&ParsedCertificate::try_from(certificate)?, name) {
+        Err(Error::InvalidCertificate(CertificateError::NotValidForNameContext { presented, .. }))
+            if presented.is_empty() =>
+        {
+            Ok(())
+        }
+        checked => checked,
     }
 }
 
@@ -96,7 +118,7 @@ mod tests {
         let itself = Trust::from_pem(pem.as_bytes()).unwrap();
         assert!(leads_to_root(&certificates, &itself, 1_800_000_000));
         assert!(!leads_to_root(&certificates, &itself, 1_900_000_000));
-        let none = Trust::Roots(Arc::new(RootCertStore::empty()));
+        let none = Trust::Roots(std::sync::Arc::new(RootCertStore::empty()));
         assert!(!leads_to_root(&certificates, &none, 1_800_000_000));
     }
 }

@@ -1,9 +1,13 @@
-//! One command line of a client (RFC 5321 §4.1.1), taken apart as far as a proxy must know it.
-//! The line itself goes to the next hop verbatim, so this parser is lenient where Postfix is.
+//! One command line of a client (RFC 5321 §4.1.1), taken apart as far as a proxy must know it. This parser is as lenient
+//! as a default Postfix where a line can mean one thing only. A line in RFC 5321's form goes to the next hop to the letter,
+//! any other is put into that form first, so that both read the same.
+
+use std::borrow::Cow;
 
 use thiserror::Error;
 
 use crate::envelope::{ForwardPath, Parameter, ReversePath};
+use crate::smtp::path::{self, is_blank};
 
 /// What a client asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,8 +28,10 @@ pub enum Command {
     Rset,
     /// QUIT.
     Quit,
-    /// NOOP, VRFY, EXPN or HELP, with any argument: changes nothing.
+    /// NOOP or HELP, with any argument: changes nothing.
     Query,
+    /// VRFY or EXPN, with any argument: asks who has a mailbox.
+    Lookup,
     /// STARTTLS.
     StartTls,
     /// AUTH, with whatever follows: it holds credentials.
@@ -53,7 +59,7 @@ pub enum ParseCommandError {
     /// EHLO or HELO without a name, MAIL or RCPT without a path …
     #[error("an argument is missing")]
     MissingArgument,
-    /// DATA, RSET, QUIT or STARTTLS with something behind it.
+    /// DATA, RSET or STARTTLS with something behind it.
     #[error("no argument is allowed")]
     UnexpectedArgument,
     /// The path is no path.
@@ -73,9 +79,7 @@ pub enum ParseCommandError {
 
 /// Parses a command line, given without its CR LF.
 pub fn parse(line: &[u8]) -> Result<Command, ParseCommandError> {
-    let verb_len = line.iter().position(|&octet| is_blank(octet)).unwrap_or(line.len());
-    let (verb, rest) = line.split_at(verb_len);
-    let argument = rest.trim_ascii();
+    let (verb, argument) = verb_and_argument(line);
     let alone = |command| match argument {
         [] => Ok(command),
         _ => Err(ParseCommandError::UnexpectedArgument),
@@ -88,9 +92,10 @@ pub fn parse(line: &[u8]) -> Result<Command, ParseCommandError> {
         b"RCPT" => rcpt(argument),
         b"DATA" => alone(Command::Data),
         b"RSET" => alone(Command::Rset),
-        b"QUIT" => alone(Command::Quit),
+        b"QUIT" => Ok(Command::Quit),
         b"STARTTLS" => alone(Command::StartTls),
-        b"NOOP" | b"VRFY" | b"EXPN" | b"HELP" => Ok(Command::Query),
+        b"NOOP" | b"HELP" => Ok(Command::Query),
+        b"VRFY" | b"EXPN" => Ok(Command::Lookup),
         b"AUTH" => Ok(Command::Auth),
         b"BDAT" => bdat(argument),
         b"XCLIENT" => Ok(Command::Xclient(utf8(argument)?.to_owned())),
@@ -100,6 +105,66 @@ pub fn parse(line: &[u8]) -> Result<Command, ParseCommandError> {
         }
         _ => Ok(Command::Unknown),
     }
+}
+
+/// The line that the next hop gets of a command that was written like this: the same, unless it has odd blanks, an argument
+/// that means nothing, or a path in another form than RFC 5321's.
+pub fn for_next_hop<'a>(command: &Command, written: &'a [u8]) -> Cow<'a, [u8]> {
+    let plain = match command {
+        Command::Mail(path, parameters) => {
+            with_parameters(format!("MAIL FROM:<{}>", path.as_str()), parameters)
+        }
+        Command::Rcpt(path, parameters) => {
+            with_parameters(format!("RCPT TO:<{}>", path.as_str()), parameters)
+        }
+        Command::Quit => "QUIT".to_owned(),
+        Command::Rset => "RSET".to_owned(),
+        _ => {
+            let (verb, argument) = verb_and_argument(written);
+            let trimmed = trim_blanks(written);
+            return match trimmed.get(verb.len()) {
+                None | Some(b' ') => trimmed.into(),
+                Some(_) => [verb, b" ", argument].concat().into(),
+            };
+        }
+    };
+    if written.eq_ignore_ascii_case(plain.as_bytes()) { written.into() } else { plain.into_bytes().into() }
+}
+
+fn with_parameters(mut line: String, parameters: &[Parameter]) -> String {
+    for parameter in parameters {
+        line.push(' ');
+        line.push_str(&parameter.to_string());
+    }
+    line
+}
+
+/// The first word of a line, and what stands behind it, without blanks around either.
+fn verb_and_argument(line: &[u8]) -> (&[u8], &[u8]) {
+    let line = trim_blanks(line);
+    let (verb, rest) = line.split_at(line.iter().position(|&octet| is_blank(octet)).unwrap_or(line.len()));
+    (verb, trim_blanks(rest))
+}
+
+fn trim_blanks(mut text: &[u8]) -> &[u8] {
+    while let [first, rest @ ..] = text
+        && is_blank(*first)
+    {
+        text = rest;
+    }
+    while let [rest @ .., last] = text
+        && is_blank(*last)
+    {
+        text = rest;
+    }
+    text
+}
+
+/// The mechanism that a line with AUTH names, as far as it is ASCII.
+pub fn mechanism(line: &[u8]) -> String {
+    let (_, argument) = verb_and_argument(line);
+    let (mechanism, _) = verb_and_argument(argument);
+    String::from_utf8_lossy(mechanism).chars().filter(char::is_ascii_graphic).take(40).collect()
 }
 
 /// The value of SIZE, the client's estimate in octets (RFC 1870 §3).
@@ -140,51 +205,31 @@ fn bdat(argument: &[u8]) -> Result<Command, ParseCommandError> {
     }
 }
 
-/// `FROM:<path> parameters`; a blank after the colon, and a path without its brackets, are let through.
-fn path_and_parameters<'a>(
+/// `FROM:<path> parameters`; blanks may stand around the path.
+fn path_and_parameters(
     keyword: &[u8],
-    argument: &'a [u8],
-) -> Result<(&'a str, Vec<Parameter>), ParseCommandError> {
+    argument: &[u8],
+) -> Result<(String, Vec<Parameter>), ParseCommandError> {
     let text = utf8(argument)?;
     let rest = match argument.get(..keyword.len()) {
         Some(start) if start.eq_ignore_ascii_case(keyword) => &text[keyword.len()..],
         _ => return Err(ParseCommandError::MissingArgument),
     };
-    let rest = rest.trim_start_matches([' ', '\t']);
-    let (path, rest) = match rest.strip_prefix('<') {
-        Some(bracketed) => {
-            let end = path_end(bracketed, |octet| octet == b'>').ok_or(ParseCommandError::MalformedPath)?;
-            (&bracketed[..end], &bracketed[end + 1..])
-        }
-        None if rest.is_empty() => return Err(ParseCommandError::MalformedPath),
-        None => rest.split_at(path_end(rest, is_blank).unwrap_or(rest.len())),
-    };
-    if path.contains(|c: char| c.is_ascii_control()) {
+    let rest = rest.trim_start_matches(is_blank_char);
+    if rest.is_empty() {
         return Err(ParseCommandError::MalformedPath);
     }
-    if !rest.is_empty() && !rest.starts_with([' ', '\t']) {
+    let end = path::word_end(rest).ok_or(ParseCommandError::MalformedPath)?;
+    let (word, rest) = rest.split_at(end);
+    let path = path::mailbox(word).ok_or(ParseCommandError::MalformedPath)?;
+    if path.contains(|c: char| c.is_ascii_control()) {
         return Err(ParseCommandError::MalformedPath);
     }
     Ok((path, parameters(rest)?))
 }
 
-/// Where the path ends: at the first such octet that is not in a quoted string (RFC 5321 §4.1.2).
-fn path_end(text: &str, is_end: impl Fn(u8) -> bool) -> Option<usize> {
-    let (mut quoted, mut escaped) = (false, false);
-    text.bytes().position(|octet| {
-        let at_end = !quoted && !escaped && is_end(octet);
-        match octet {
-            _ if escaped => escaped = false,
-            b'\\' => escaped = true,
-            b'"' => quoted = !quoted,
-            _ => {}
-        }
-        at_end
-    })
-}
-
 fn parameters(text: &str) -> Result<Vec<Parameter>, ParseCommandError> {
-    text.split([' ', '\t']).filter(|word| !word.is_empty()).map(parameter).collect()
+    text.split(is_blank_char).filter(|word| !word.is_empty()).map(parameter).collect()
 }
 
 fn parameter(word: &str) -> Result<Parameter, ParseCommandError> {
@@ -207,8 +252,8 @@ fn utf8(argument: &[u8]) -> Result<&str, ParseCommandError> {
     std::str::from_utf8(argument).map_err(|_| ParseCommandError::NotUtf8)
 }
 
-fn is_blank(octet: u8) -> bool {
-    matches!(octet, b' ' | b'\t')
+fn is_blank_char(c: char) -> bool {
+    u8::try_from(c).is_ok_and(is_blank)
 }
 
 #[cfg(test)]
@@ -223,7 +268,7 @@ mod tests {
             ("data", Command::Data),
             ("DATA ", Command::Data),
             ("NOOP whatever", Command::Query),
-            ("vrfy <a@b>", Command::Query),
+            ("vrfy <a@b>", Command::Lookup),
             ("AUTH PLAIN AGEAYg==", Command::Auth),
             ("BDAT 10", Command::Bdat { size: 10, is_last: false }),
             ("bdat  0  last ", Command::Bdat { size: 0, is_last: true }),
@@ -232,7 +277,8 @@ mod tests {
             ("xclient  ADDR=192.0.2.1 ", Command::Xclient("ADDR=192.0.2.1".into())),
             ("GET / HTTP/1.1", Command::Http),
             ("MAILFROM:<a@b>", Command::Unknown),
-            (" NOOP", Command::Unknown),
+            (" NOOP", Command::Query),
+            ("\tquit\x0bnow ", Command::Quit),
             ("", Command::Unknown),
         ] {
             assert_eq!(parse(line.as_bytes()), Ok(command), "{line}");
@@ -277,6 +323,10 @@ mod tests {
             (b"MAIL FROM:", MalformedPath),
             (b"MAIL FROM:<a@b", MalformedPath),
             (b"MAIL FROM:<a@b>SIZE=1", MalformedPath),
+            (b"MAIL FROM :<a@b>", MissingArgument),
+            (b"MAIL FROM:<a@b><c@d>", MalformedPath),
+            (b"MAIL FROM:<a@b> <c@d>", MalformedParameter),
+            (b"RCPT TO:a@b,c@d", MalformedPath),
             (b"MAIL FROM:<\"a@b>", MalformedPath),
             (b"MAIL FROM:<a\x01@b>", MalformedPath),
             (b"MAIL FROM:<a\xff@b>", NotUtf8),
@@ -288,9 +338,27 @@ mod tests {
             (b"MAIL FROM:<a@b> SIZE=-1", MalformedParameter),
             (b"DATA junk", UnexpectedArgument),
             (b"RSET junk", UnexpectedArgument),
-            (b"QUIT junk", UnexpectedArgument),
         ] {
             assert_eq!(parse(line), Err(error), "{}", String::from_utf8_lossy(line));
+        }
+    }
+
+    #[test]
+    fn the_next_hop_gets_one_form() {
+        for (written, line) in [
+            ("MAIL FROM:<a@b>", "MAIL FROM:<a@b>"),
+            ("mail from:<a@b> size=1", "mail from:<a@b> size=1"),
+            (" mail  from: a@b  SIZE=1\tSMTPUTF8 ", "MAIL FROM:<a@b> SIZE=1 SMTPUTF8"),
+            ("RCPT TO: <<a@b.>>", "RCPT TO:<a@b>"),
+            ("rset ", "RSET"),
+            ("QUIT now", "QUIT"),
+            (" noop  a  b ", "noop  a  b"),
+            ("\tEHLO\ta b", "EHLO a b"),
+            ("VRFY", "VRFY"),
+        ] {
+            let command = parse(written.as_bytes()).unwrap();
+            assert_eq!(for_next_hop(&command, written.as_bytes()), line.as_bytes(), "{written}");
+            assert_eq!(parse(line.as_bytes()), Ok(command), "{written}");
         }
     }
 

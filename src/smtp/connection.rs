@@ -27,6 +27,8 @@ pub const DATA_CHUNK: usize = 64 << 10;
 
 /// Most octets taken at once of commands or replies.
 const LINE_CHUNK: usize = 4 << 10;
+/// Octets that may wait to be written while more commands are at hand.
+const MAX_QUEUED: usize = 8 << 10;
 /// Buffers larger than this are given back when they are empty.
 const IDLE_CAPACITY: usize = 1 << 10;
 /// Most slices handed to the kernel at once.
@@ -92,6 +94,8 @@ pub struct Connection<S> {
     discards_line: bool,
     /// The line before ended in a bare LF: what stands behind that is no command of its own.
     after_bare_lf: bool,
+    /// A bare LF ends a line as CR LF does.
+    takes_bare_lf: bool,
     write_timeout: Duration,
 }
 
@@ -99,7 +103,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Takes a stream; no write may take longer than `write_timeout`.
     pub fn new(stream: S, write_timeout: Duration) -> Self {
         let (input, taken, output) = (Vec::new(), 0, Vec::new());
-        Self { stream, input, taken, output, discards_line: false, after_bare_lf: false, write_timeout }
+        let (discards_line, after_bare_lf, takes_bare_lf) = (false, false, false);
+        Self { stream, input, taken, output, discards_line, after_bare_lf, takes_bare_lf, write_timeout }
+    }
+
+    /// From here on a bare LF ends a line, too.
+    pub fn take_bare_lf(&mut self) {
+        self.takes_bare_lf = true;
     }
 
     /// What the octets travel through.
@@ -150,10 +160,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// Takes a line without its LF. One that ends in a bare LF is answered, or an old client would wait for ever; but
-    /// neither it nor what follows up to the next CR LF is a command, or one line would make two (RFC 5321 §2.3.8).
+    /// neither it nor what follows up to the next CR LF is a command, or one line would make two (RFC 5321 §2.3.8); unless
+    /// it is this client's way to end lines.
     fn check_line(&mut self, mut line: Vec<u8>, max: usize) -> Result<Vec<u8>, BadLine> {
         let too_long = std::mem::take(&mut self.discards_line) || line.len() + 1 > max;
-        let ends_in_crlf = line.pop_if(|octet| *octet == b'\r').is_some();
+        let ends_in_crlf = line.pop_if(|octet| *octet == b'\r').is_some() || self.takes_bare_lf;
         let follows_bare_lf = std::mem::replace(&mut self.after_bare_lf, !ends_in_crlf);
         if too_long {
             Err(BadLine::TooLong)
@@ -224,6 +235,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         !self.output.is_empty()
     }
 
+    /// Whether so much waits for a flush that nothing should be added.
+    pub fn is_queue_full(&self) -> bool {
+        self.output.len() >= MAX_QUEUED
+    }
+
     /// Writes what is queued.
     pub async fn flush(&mut self) -> Result<(), ConnectionError> {
         if self.output.is_empty() {
@@ -292,7 +308,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let _: Result<Result<(), ConnectionError>, _> = timeout(CLOSE_TIMEOUT, hang_up).await;
     }
 
+    /// Lets go of what was taken. Else a peer whose octets always end within a line would have us keep all that it sends.
+    fn compact(&mut self) {
+        if self.taken > 0 {
+            self.input.drain(..self.taken);
+            self.taken = 0;
+            self.input.shrink_to(self.input.len().max(LINE_CHUNK));
+        }
+    }
+
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ConnectionError>> {
+        self.compact();
         let Self { stream, input, .. } = self;
         poll_read::<_, LINE_CHUNK, _>(stream, cx, LINE_CHUNK, |octets| input.extend_from_slice(octets))
     }
@@ -353,7 +379,15 @@ fn empty(buffer: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::smtp::spool::Spool;
+    use crate::limits::Limits;
+    use crate::smtp::spool::{Spool, SpoolFile};
+
+    async fn file_of(octets: Vec<u8>) -> SpoolFile {
+        let spool = Arc::new(Spool::new(std::env::temp_dir()));
+        let mut file = spool.create(std::net::Ipv4Addr::LOCALHOST.into()).await.unwrap();
+        file.append(octets, &Limits { spool_reserve: 0, ..Limits::default() }).await.unwrap();
+        file
+    }
 
     async fn read_lines(input: &[u8], max: usize) -> Vec<Result<String, BadLine>> {
         let (mut peer, ours) = tokio::io::duplex(16);
@@ -373,6 +407,27 @@ mod tests {
         let lines = read_lines(b"NOOP\nQUIT\r\nNOOP\rQUIT\r\nNO\0OP\r\nRSET\r\r\n\r\nQUIT\r\n", 100).await;
         let bad = || Err(BadLine::ControlCharacter);
         assert_eq!(lines, [bad(), bad(), bad(), bad(), bad(), Ok(String::new()), Ok("QUIT".into())]);
+    }
+
+    /// Whose octets always end within a line.
+    #[tokio::test]
+    async fn keeps_nothing_that_was_taken() {
+        let (mut peer, ours) = tokio::io::duplex(16 << 10);
+        let lines = 10_000;
+        tokio::spawn(async move {
+            let line = format!("NOOP {}\r\n", "x".repeat(1_000));
+            peer.write_all(b"NO").await.unwrap();
+            for _ in 0..lines {
+                peer.write_all(&[&line.as_bytes()[2..], b"NO"].concat()).await.unwrap();
+            }
+        });
+        let mut connection = Connection::new(ours, Duration::from_secs(5));
+        let deadline = Instant::now() + Duration::from_secs(60);
+        for _ in 0..lines {
+            connection.read_line(MAX_COMMAND_LINE, deadline).await.unwrap().unwrap();
+            let kept = connection.input.capacity();
+            assert!(kept <= 4 * LINE_CHUNK, "{kept} octets");
+        }
     }
 
     #[tokio::test]
@@ -416,8 +471,7 @@ mod tests {
     async fn sends_a_file_however_slowly_it_is_taken() {
         let (mut peer, ours) = tokio::net::UnixStream::pair().unwrap();
         let message: Vec<u8> = (0..5 << 20).map(|n: u32| (n % 251) as u8).collect();
-        let mut file = Arc::new(Spool::new(std::env::temp_dir())).create().await.unwrap();
-        file.append(message.clone()).await.unwrap();
+        let file = file_of(message.clone()).await;
         let mut rest = file.blocks(7);
         let mut connection = Connection::new(Stream::from(Socket::Unix(ours)), Duration::from_secs(5));
         let reader = tokio::spawn(async move {
@@ -439,8 +493,7 @@ mod tests {
     #[tokio::test]
     async fn sends_a_file_to_nobody_who_is_gone() {
         let (peer, ours) = tokio::net::UnixStream::pair().unwrap();
-        let mut file = Arc::new(Spool::new(std::env::temp_dir())).create().await.unwrap();
-        file.append(vec![0; 5 << 20]).await.unwrap();
+        let file = file_of(vec![0; 5 << 20]).await;
         let mut connection = Connection::new(Stream::from(Socket::Unix(ours)), Duration::from_secs(5));
         drop(peer);
         let sent = connection.send_file(&mut file.blocks(0)).await;
@@ -450,8 +503,7 @@ mod tests {
     #[tokio::test]
     async fn waits_for_room_no_longer_than_for_any_write() {
         let (_peer, ours) = tokio::net::UnixStream::pair().unwrap();
-        let mut file = Arc::new(Spool::new(std::env::temp_dir())).create().await.unwrap();
-        file.append(vec![0; 5 << 20]).await.unwrap();
+        let file = file_of(vec![0; 5 << 20]).await;
         let mut connection = Connection::new(Stream::from(Socket::Unix(ours)), Duration::from_millis(50));
         let sent = connection.send_file(&mut file.blocks(0)).await;
         assert!(matches!(sent, Err(SendFileError::Connection(ConnectionError::Timeout))), "{sent:?}");

@@ -3,14 +3,18 @@
 use std::io::{self, Read};
 
 use attachment_seal::message::edits::Edits;
+use tokio::sync::Semaphore;
 
 use crate::blocking::blocking;
-use crate::smtp::data::Stuffer;
+use crate::smtp::data::{self, Stuffer};
 use crate::smtp::memory::Reservation;
 use crate::smtp::spool::{Blocks, SpoolFile};
 
 /// Messages from this size on are worked on by a thread of their own, so that other sessions need not wait.
 const LARGE: usize = 256 << 10;
+
+/// How many of them are worked on at once.
+static TURNS: Semaphore = Semaphore::const_new(4);
 
 /// One complete message, dots unstuffed.
 #[derive(Debug)]
@@ -19,6 +23,8 @@ pub struct Content {
     header_end: usize,
     /// Whether a line may begin with a dot.
     has_dots: bool,
+    /// Whether it may hold a bare CR or LF.
+    has_bare_line_ends: bool,
 }
 
 #[derive(Debug)]
@@ -33,6 +39,8 @@ enum Place {
         head: Vec<u8>,
         /// All of the message.
         file: SpoolFile,
+        /// For the header section; given back with the message.
+        _reservation: Reservation,
     },
 }
 
@@ -41,21 +49,36 @@ impl Content {
     pub fn new(octets: Vec<u8>) -> Self {
         let header_end =
             attachment_seal::message::header::EndSearch::default().find(&octets).unwrap_or(octets.len());
-        Self { place: Place::Memory { octets, _reservation: None }, header_end, has_dots: true }
+        let has_bare_line_ends = data::has_bare_line_ends(&octets);
+        let place = Place::Memory { octets, _reservation: None };
+        Self { place, header_end, has_dots: true, has_bare_line_ends }
     }
 
     pub(super) fn in_memory(octets: Vec<u8>, header_end: Option<usize>, reservation: Reservation) -> Self {
         let header_end = header_end.unwrap_or(octets.len());
-        Self { place: Place::Memory { octets, _reservation: Some(reservation) }, header_end, has_dots: true }
+        let place = Place::Memory { octets, _reservation: Some(reservation) };
+        Self { place, header_end, has_dots: true, has_bare_line_ends: false }
     }
 
-    pub(super) fn spooled(head: Vec<u8>, file: SpoolFile) -> Self {
-        Self { header_end: head.len(), place: Place::Spooled { head, file }, has_dots: true }
+    pub(super) fn spooled(head: Vec<u8>, file: SpoolFile, reservation: Reservation) -> Self {
+        let header_end = head.len();
+        let place = Place::Spooled { head, file, _reservation: reservation };
+        Self { header_end, place, has_dots: true, has_bare_line_ends: false }
     }
 
     /// The same, known to have no line that begins with a dot, or not known to.
     pub(super) fn with_dots(self, has_dots: bool) -> Self {
         Self { has_dots, ..self }
+    }
+
+    /// The same, known to have no bare CR or LF, or not known to.
+    pub(super) fn with_bare_line_ends(self, has_bare_line_ends: bool) -> Self {
+        Self { has_bare_line_ends, ..self }
+    }
+
+    /// Whether it can go out by DATA, where a bare CR or LF could make another message of its end.
+    pub(super) fn fits_data(&self) -> bool {
+        !self.has_bare_line_ends
     }
 
     /// How its dots are stuffed.
@@ -98,6 +121,8 @@ impl Content {
         }
         match &mut self.place {
             Place::Memory { octets, .. } => {
+                // Taken apart it can be many times as large, so only a few are at once.
+                let _turn = TURNS.acquire().await;
                 let message = std::mem::take(octets);
                 let (message, done) = blocking(move || {
                     let done = job(&message);
@@ -131,7 +156,7 @@ impl Content {
     pub(super) fn rest(&self) -> Option<Blocks> {
         match &self.place {
             Place::Memory { .. } => None,
-            Place::Spooled { head, file } => Some(file.blocks(head.len() as u64)),
+            Place::Spooled { head, file, .. } => Some(file.blocks(head.len() as u64)),
         }
     }
 }

@@ -37,6 +37,9 @@ pub enum DataError {
     /// The file for a message that is too large for memory could not be made or written.
     #[error("no room on disk for the message")]
     OutOfSpace,
+    /// Messages in files, or those of this client, take all that they may.
+    #[error("too many octets of messages on their way")]
+    SpoolFull,
 }
 
 impl From<DataError> for MessageRefusal {
@@ -47,6 +50,7 @@ impl From<DataError> for MessageRefusal {
             DataError::HeaderTooLarge => Self::HeaderTooLarge,
             DataError::OutOfMemory => Self::OutOfMemory,
             DataError::OutOfSpace => Self::OutOfSpace,
+            DataError::SpoolFull => Self::SpoolFull,
         }
     }
 }
@@ -120,6 +124,11 @@ impl Receiver {
     /// Whether a line of the message may begin with a dot; if not, nobody need look for one on its way out.
     pub fn may_have_dots(&self) -> bool {
         self.has_dots
+    }
+
+    /// Whether the message may hold a bare CR or LF: then it can go out in chunks only.
+    pub fn may_have_bare_line_ends(&self) -> bool {
+        self.bare_line_ends == BareLineEnds::Keep
     }
 
     /// Octets of the message so far, whether they were kept or not.
@@ -212,6 +221,18 @@ impl Receiver {
             message.extend_from_slice(text);
         }
     }
+}
+
+/// Whether a message holds a CR without LF or an LF without CR.
+pub fn has_bare_line_ends(message: &[u8]) -> bool {
+    let mut rest = message;
+    while let Some(at) = memchr2(b'\r', b'\n', rest) {
+        match &rest[at..] {
+            [b'\r', b'\n', behind @ ..] => rest = behind,
+            _ => return true,
+        }
+    }
+    false
 }
 
 /// Stuffs the dots of a message on its way out, piece by piece.
@@ -459,6 +480,21 @@ mod tests {
                 assert_eq!(receive_chunks(wire, cut, BareLineEnds::Normalize).as_deref(), Ok(normal));
                 assert_eq!(receive_chunks(wire, cut, BareLineEnds::Keep).as_deref(), Ok(wire));
             }
+        }
+    }
+
+    #[test]
+    fn finds_bare_line_ends() {
+        for (message, has_some) in [
+            (&b""[..], false),
+            (b"a\r\n\r\nb", false),
+            (b"a\nb", true),
+            (b"a\rb", true),
+            (b"a\r\r\n", true),
+            (b"a\r\n\n", true),
+            (b"a\r", true),
+        ] {
+            assert_eq!(has_bare_line_ends(message), has_some, "{}", message.escape_ascii());
         }
     }
 

@@ -8,8 +8,10 @@ use tracing::{debug, info, warn};
 use crate::metrics::NextHopFailure;
 use crate::smtp::connection::ConnectionError;
 use crate::smtp::handler::SessionInfo;
+use crate::smtp::introduction::IPV6_REMEDY;
 use crate::smtp::next_hop::RelayError;
 use crate::smtp::reply::Reply;
+use crate::smtp::settings::{Introduction, Settings};
 use crate::smtp::tls::HandshakeError;
 
 /// Why a session ends.
@@ -24,6 +26,14 @@ pub(super) enum End {
     /// The client was silent for too long.
     #[error("client timed out")]
     ClientTimeout,
+    /// The client hung up or was silent within a mail transaction, after so many octets of the message.
+    #[error("{} {error}", size.map_or("before the first octet:".to_owned(), |size| format!("after {size} octets:")))]
+    CutOff {
+        /// Octets of the message; `None` where it had not begun.
+        size: Option<u64>,
+        /// What happened to the connection.
+        error: ConnectionError,
+    },
     /// The client gave more bad commands than allowed.
     #[error("too many bad commands")]
     TooManyBadCommands,
@@ -71,7 +81,10 @@ impl End {
         let own = |text| Some(Reply::new(421, text));
         match self {
             Self::Quit | Self::ClientGone | Self::FarewellSaid | Self::Handshake(_) => None,
-            Self::ClientTimeout => own("4.4.2 timed out, closing connection"),
+            Self::CutOff { error: ConnectionError::Closed | ConnectionError::Io(_), .. } => None,
+            Self::ClientTimeout | Self::CutOff { error: ConnectionError::Timeout, .. } => {
+                own("4.4.2 timed out, closing connection")
+            }
             Self::TooManyBadCommands => own("4.7.0 too many bad commands, closing connection"),
             Self::TooManySessions => own("4.7.0 too many connections"),
             Self::CommandInjection => own("4.7.0 nothing may follow STARTTLS, closing connection"),
@@ -87,10 +100,12 @@ impl End {
     }
 
     /// One line in the log, where somebody may want to know.
-    pub(super) fn log(&self, info: &SessionInfo) {
-        let (session, client) = (&info.id, info.client);
+    pub(super) fn log(&self, info: &SessionInfo, settings: &Settings) {
+        let next_hop = &settings.next_hop;
+        let (session, client, listener) = (&info.id, info.client, &info.listener);
         match self {
-            Self::Quit | Self::ClientGone | Self::FarewellSaid => {
+            // Of a message that was cut off the session has said more.
+            Self::Quit | Self::ClientGone | Self::FarewellSaid | Self::CutOff { .. } => {
                 debug!(%session, %client, "session ends: {self}");
             }
             Self::ClientTimeout
@@ -102,13 +117,30 @@ impl End {
             | Self::MessageBrokenOff
             | Self::Handshake(_)
             | Self::Shutdown => {
-                info!(%session, %client, "session ends: {self}");
+                info!(%session, %client, listener, "session ends: {self}");
             }
-            Self::Refused(_) | Self::CommandInjection => warn!(%session, %client, "session ends: {self}"),
+            Self::CommandInjection => warn!(%session, %client, listener, "session ends: {self}"),
+            Self::Refused(_) => {
+                // So a Postfix greets that cannot read the header.
+                let is_unread = settings.introduction == Introduction::ProxyHeader && client.is_ipv6();
+                let remedy = if is_unread { IPV6_REMEDY } else { "" };
+                warn!(%session, %client, listener, %next_hop, "session ends: {self}{remedy}");
+            }
             Self::LostWhileIdle(error) | Self::NextHop(error) => {
                 let cause = error.source().map(ToString::to_string);
-                warn!(%session, %client, cause, "session ends: {self}");
+                warn!(%session, %client, listener, %next_hop, cause, "session ends: {self}");
             }
+        }
+    }
+
+    /// In one line, with what caused it.
+    pub(super) fn with_cause(&self) -> String {
+        match self {
+            Self::NextHop(error) => match error.source() {
+                Some(cause) => format!("{error}: {cause}"),
+                None => error.to_string(),
+            },
+            end => end.to_string(),
         }
     }
 
@@ -117,12 +149,15 @@ impl End {
         match self {
             Self::NextHop(error) | Self::LostWhileIdle(error) => match error {
                 RelayError::Connect(_) => Some(NextHopFailure::Connect),
-                RelayError::Timeout => Some(NextHopFailure::Timeout),
-                RelayError::Closed | RelayError::Io(_) => Some(NextHopFailure::Lost),
+                RelayError::Timeout | RelayError::NoGreeting(_) => Some(NextHopFailure::Timeout),
+                RelayError::Closed
+                | RelayError::Io(_)
+                | RelayError::NotGreeted(_)
+                | RelayError::NotReplaced(_) => Some(NextHopFailure::Lost),
                 RelayError::MalformedReply(_) | RelayError::OutOfTurn | RelayError::UnexpectedReply(_) => {
                     Some(NextHopFailure::Protocol)
                 }
-                RelayError::NoXclient | RelayError::XclientRefused(_) => Some(NextHopFailure::Xclient),
+                RelayError::NoXclient | RelayError::XclientRefused(..) => Some(NextHopFailure::Xclient),
                 RelayError::NoStartTls
                 | RelayError::StartTlsRefused(_)
                 | RelayError::ResponseInjection
@@ -134,6 +169,7 @@ impl End {
             Self::Quit
             | Self::ClientGone
             | Self::ClientTimeout
+            | Self::CutOff { .. }
             | Self::TooManyBadCommands
             | Self::TooManySessions
             | Self::Http
@@ -152,6 +188,7 @@ impl End {
         match self {
             Self::ClientGone
             | Self::ClientTimeout
+            | Self::CutOff { .. }
             | Self::TooManyBadCommands
             | Self::TooManySessions
             | Self::Http
@@ -186,12 +223,17 @@ impl From<&RelayError> for Reply {
     fn from(error: &RelayError) -> Self {
         match error {
             RelayError::Connect(_) => Self::new(421, "4.3.0 mail server not available, try again later"),
-            RelayError::Timeout => Self::new(421, "4.4.2 mail server timed out, try again later"),
-            RelayError::Closed | RelayError::Io(_) => {
+            RelayError::Timeout | RelayError::NoGreeting(_) => {
+                Self::new(421, "4.4.2 mail server timed out, try again later")
+            }
+            RelayError::NotReplaced(_) => {
+                Self::new(451, "4.4.2 connection to mail server lost, try again later")
+            }
+            RelayError::Closed | RelayError::Io(_) | RelayError::NotGreeted(_) => {
                 Self::new(421, "4.4.2 connection to mail server lost, try again later")
             }
             RelayError::NoXclient
-            | RelayError::XclientRefused(_)
+            | RelayError::XclientRefused(..)
             | RelayError::NoStartTls
             | RelayError::StartTlsRefused(_)
             | RelayError::ResponseInjection

@@ -8,7 +8,9 @@ use thiserror::Error;
 
 use crate::smtp::capabilities;
 use crate::smtp::content::Content;
+use crate::smtp::data;
 use crate::smtp::identity::Identity;
+use crate::smtp::introduction::remedy;
 use crate::smtp::next_hop::{Framing, NextHop, RelayError};
 use crate::smtp::proxy_header;
 use crate::smtp::reply::Reply;
@@ -135,7 +137,7 @@ impl Hop {
             let xclient = identity.xclient(&offered).ok_or(RelayError::NoXclient)?;
             let greeting = hop.next_hop.command(xclient.as_bytes()).await?;
             if !greeting.is_positive() {
-                return Err(RelayError::XclientRefused(greeting).into());
+                return Err(RelayError::XclientRefused(greeting, remedy(&identity)).into());
             }
             hop.hello(settings).await?;
         }
@@ -173,6 +175,9 @@ impl Hop {
         recipients: usize,
     ) -> Result<Vec<Fate>, HandOverError> {
         let before_end = || before_end().map_err(HandOverError::NotNoted);
+        if !is_binary(letter) && data::has_bare_line_ends(letter.message) {
+            return Err(HandOverError::NotOffered("BINARYMIME"));
+        }
         let ended = if is_binary(letter) {
             before_end()?;
             // Lent for the one call that takes it so.

@@ -107,7 +107,8 @@ impl Identity {
         }
         let mut client = Self { protocol: None, helo: None, ..self.clone() };
         if attributes.iter().any(|(keyword, _)| keyword == "ADDR") {
-            (client.port, client.destination) = (None, None);
+            (client.port, client.destination, client.login) = (None, None, None);
+            client.name = HostName::Unavailable;
         }
         for (keyword, value) in &attributes {
             client.set(keyword, value)?;
@@ -188,6 +189,25 @@ impl Identity {
         }
         attributes
     }
+}
+
+/// The client that XFORWARD's arguments announce (Postfix's XFORWARD_README), where `client` was known before. What they leave
+/// out, or do not know, stays.
+pub fn forwarded(client: SocketAddr, arguments: &str) -> SocketAddr {
+    let mut announced = client;
+    let words = arguments.split([' ', '\t']).filter_map(|word| word.split_once('='));
+    let values: Vec<_> = words
+        .filter_map(|(keyword, value)| Some((keyword.to_ascii_uppercase(), decode(value).ok()?)))
+        .collect();
+    let value = |wanted: &str| values.iter().find(|(keyword, _)| keyword == wanted).map(|(_, value)| value);
+    if let Some(address) = value("ADDR").and_then(|value| parse_address(value)) {
+        // The port that was known is another address's.
+        announced = SocketAddr::new(address, 0);
+    }
+    if let Some(port) = value("PORT").and_then(|value| parse_port(value)) {
+        announced.set_port(port);
+    }
+    announced
 }
 
 fn parsed<T>(known: Option<&str>, parse: impl Fn(&str) -> Option<T>) -> Result<Option<T>, ParseXclientError> {
@@ -278,6 +298,20 @@ mod tests {
     }
 
     #[test]
+    fn a_forwarded_client_is_the_one_that_xforward_names() {
+        let front: SocketAddr = "127.0.0.1:4711".parse().unwrap();
+        for (arguments, client) in [
+            ("NAME=mail.example ADDR=192.0.2.1 PORT=25 PROTO=ESMTP", "192.0.2.1:25"),
+            ("addr=IPv6:2001:db8::1", "[2001:db8::1]:0"),
+            ("ADDR=[UNAVAILABLE] PORT=[UNAVAILABLE]", "127.0.0.1:4711"),
+            ("HELO=a+3Db SOURCE=REMOTE", "127.0.0.1:4711"),
+            ("ADDR=nonsense +", "127.0.0.1:4711"),
+        ] {
+            assert_eq!(forwarded(front, arguments), client.parse().unwrap(), "{arguments}");
+        }
+    }
+
+    #[test]
     fn reads_what_is_announced() {
         let client = peer().announced("ADDR=192.0.2.7 port=4711 NAME=spike.example.org").unwrap();
         assert_eq!((client.address, client.port), ("192.0.2.7".parse().ok(), Some(4711)));
@@ -288,6 +322,8 @@ mod tests {
         assert_eq!(client.address, "192.0.2.7".parse().ok(), "what is left out stays");
         assert_eq!((client.protocol, client.helo.as_deref()), (Some(Protocol::Esmtp), Some("a b")));
         assert_eq!(client.login.as_deref(), Some("dolma@example.org"));
+        let other = client.announced("ADDR=192.0.2.8").unwrap();
+        assert_eq!((other.login, other.name), (None, HostName::Unavailable), "they were another address's");
 
         let client =
             client.announced("ADDR=ipv6:2001:db8::1 NAME=[tempunavail] LOGIN=[Unavailable]").unwrap();

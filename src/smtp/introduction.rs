@@ -5,10 +5,23 @@ use tracing::info;
 use crate::smtp::capabilities;
 use crate::smtp::end::End;
 use crate::smtp::handler::MessageHandler;
+use crate::smtp::identity::{self, Identity};
 use crate::smtp::next_hop::RelayError;
 use crate::smtp::reply::Reply;
-use crate::smtp::session::{NextHopOffers, Session};
+use crate::smtp::session::Session;
 use crate::smtp::settings::{Introduction, holds};
+
+/// Most XFORWARD lines that are kept to be repeated; a Postfix sends two or three for a message.
+const MAX_FORWARDED: usize = 8;
+
+/// What to do about a Postfix that knows no IPv6 client.
+pub(super) const IPV6_REMEDY: &str = "; the client has an IPv6 address, which a Postfix with inet_protocols = ipv4 does not take: set -o \
+     inet_protocols=all for that smtpd in its master.cf";
+
+/// What may help where XCLIENT with this client is refused.
+pub(super) fn remedy(client: &Identity) -> &'static str {
+    if client.address.is_some_and(|address| address.to_canonical().is_ipv6()) { IPV6_REMEDY } else { "" }
+}
 
 impl<H: MessageHandler> Session<H> {
     /// Whether XCLIENT is believed, whoever the client is that it has announced before.
@@ -21,8 +34,9 @@ impl<H: MessageHandler> Session<H> {
         holds(&self.around.settings.xforward_from, self.caller.speaker)
     }
 
-    /// XCLIENT: the session is another client's from here on, and begins anew with our greeting.
-    pub(super) fn xclient(&mut self, arguments: &str) -> Result<(), End> {
+    /// XCLIENT: the session is another client's from here on, and begins anew with our greeting. A next hop that was told
+    /// anything in the name of the one before is left: it would not forget a login, and takes no second introduction.
+    pub(super) async fn xclient(&mut self, arguments: &str) -> Result<(), End> {
         if !self.may_xclient() {
             return self.answer_bad(&not_authorized());
         }
@@ -39,19 +53,37 @@ impl<H: MessageHandler> Session<H> {
         let limits = &self.around.settings.limits;
         let counted = self.caller.permit.transfer(self.info.client.ip(), limits);
         counted.map_err(|_| End::TooManySessions)?;
-        self.introduced = self.around.settings.introduction != Introduction::Xclient;
         (self.offers_auth, self.offers_xforward) = (false, false);
-        (self.hello, self.next_hop_offers) = (None, NextHopOffers::default());
+        // It was another client that gave credentials.
+        self.has_authenticated = false;
+        self.reset();
+        if self.hello.is_some() || self.has_told_more || self.is_announced() {
+            self.begin_anew().await?;
+        }
         self.greet();
         Ok(())
     }
 
-    /// XFORWARD, which is between a Postfix in front of us and the next hop.
+    /// Whether the next hop has been told by XCLIENT who the client is.
+    fn is_announced(&self) -> bool {
+        self.introduced && self.around.settings.introduction == Introduction::Xclient
+    }
+
+    /// XFORWARD, which is between a Postfix in front of us and the next hop. Up to the end of the mail transaction, log and
+    /// quarantine name the client that it announces.
     pub(super) async fn xforward(&mut self, line: &[u8]) -> Result<(), End> {
         if !self.offers_xforward {
             return self.answer_bad(&not_authorized());
         }
-        self.pass(line).await.map(drop)
+        if self.pass(line).await?.is_positive() {
+            let arguments = String::from_utf8_lossy(line);
+            let arguments = arguments.split_once([' ', '\t']).map_or("", |(_, arguments)| arguments);
+            self.info.client = identity::forwarded(self.info.client, arguments);
+            if self.forwarded.len() < MAX_FORWARDED {
+                self.forwarded.push(line.to_owned());
+            }
+        }
+        Ok(())
     }
 
     /// Tells the next hop by XCLIENT who the client is, before anything of the client's goes there. One that does
@@ -78,7 +110,7 @@ impl<H: MessageHandler> Session<H> {
             // How servers greet a client that they don't want (RFC 5321 §3.1, RFC 7504). Every other code may as well
             // be a refusal of XCLIENT.
             421 | 521 | 554 => Err(End::Refused(greeting)),
-            _ => Err(RelayError::XclientRefused(greeting).into()),
+            _ => Err(RelayError::XclientRefused(greeting, remedy(&self.caller.identity)).into()),
         }
     }
 }

@@ -1,14 +1,24 @@
-//! The memory that messages in flight may take, over all sessions. A message that does not fit leaves for a file; where
-//! it cannot yet, its client waits: we stop reading, and TCP tells it to slow down.
+//! The memory that sessions and messages in flight may take, over all of them. A message that does not fit leaves for a
+//! file; where it cannot yet, its client waits: we stop reading, and TCP tells it to slow down. A session or a recipient
+//! for whom there is no room is put off.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
 /// Memory is reserved in steps of this many octets.
-const STEP: u64 = 64 << 10;
+const STEP: u64 = 4 << 10;
 
-/// Counts what messages in flight take.
+/// What a session takes that has no message: both connections, their lines, who the client is, and a small envelope.
+pub const SESSION: u64 = 16 << 10;
+
+/// What TLS with the client takes more, its handshake included.
+pub(super) const TLS: u64 = 48 << 10;
+
+/// The part of the memory that one message, or one envelope, may take.
+pub(super) const SHARE: u64 = 16;
+
+/// Counts what sessions and messages in flight take.
 ///
 /// Design note: header sections grow while they hold memory, so all of them could end up waiting for each other. One at
 /// a time may therefore overdraw the budget until it is done. At most the limit and one largest header section are taken.
@@ -24,7 +34,7 @@ struct Taken {
     overdrawn: bool,
 }
 
-/// What one message has reserved; dropping it gives it back.
+/// What one message or session has reserved; dropping it gives it back.
 #[derive(Debug)]
 pub struct Reservation {
     budget: Arc<MemoryBudget>,
@@ -56,12 +66,18 @@ impl Reservation {
             return true;
         }
         let mut taken = self.budget.lock();
-        let fits = taken.octets + more <= limit;
+        let fits = taken.octets.saturating_add(more) <= limit;
         if fits {
             taken.octets += more;
             self.octets += more;
         }
         fits
+    }
+
+    /// Takes room for so many octets, or gives it back, whether there is any or not: what is there must be counted.
+    pub fn set_to(&mut self, octets: u64) {
+        self.try_grow_to(octets, u64::MAX);
+        self.shrink_to(octets);
     }
 
     /// Waits until there is room for so many octets within `limit`, or until it is our turn to overdraw.

@@ -3,8 +3,10 @@
 
 use std::time::{Duration, Instant as Clock};
 
+use attachment_seal::message::edits::Edits;
 use attachment_seal::message::header::HeaderSection;
-use tracing::{error, info};
+use tokio::time::timeout;
+use tracing::{error, info, warn};
 
 use crate::envelope::Envelope;
 use crate::metrics::{self, MessageRefusal, Replier};
@@ -13,13 +15,17 @@ use crate::smtp::content::Content;
 use crate::smtp::data::{BareLineEnds, DataError, Receiver};
 use crate::smtp::end::End;
 use crate::smtp::handler::{Account, Disposal, MessageHandler};
-use crate::smtp::next_hop::{Framing, RelayError};
+use crate::smtp::next_hop::{Framing, Passage, RelayError};
 use crate::smtp::reply::Reply;
 use crate::smtp::session::Session;
+use crate::smtp::spool::SpoolError;
 use crate::smtp::transaction::NotReady;
 
 /// Most `Received` fields; a message with more goes in circles (RFC 5321 §6.3: at least 100).
 const MAX_RECEIVED: usize = 100;
+
+/// For so long what came in of a message that goes straight through may be kept back.
+const PASSAGE_PAUSE: Duration = Duration::from_secs(2);
 
 /// Chunks of a message that have come in by BDAT (RFC 3030).
 #[derive(Debug, Default)]
@@ -72,7 +78,9 @@ impl<H: MessageHandler> Session<H> {
         let receiver = Receiver::for_data(settings.limits.message_size, settings.bare_line_ends);
         let mut arrival = Arrival::new(receiver, true, self.around.memory.reservation());
         self.receive(&mut arrival, None).await?;
-        self.end_message(arrival, Framing::Data).await
+        self.end_message(arrival, Framing::Data).await?;
+        self.reset();
+        Ok(())
     }
 
     /// BDAT. The octets of a chunk that is refused are read all the same: none of them is a command.
@@ -103,7 +111,9 @@ impl<H: MessageHandler> Session<H> {
         self.receive(&mut arrival, Some(size)).await?;
         if is_last {
             arrival.end_chunks(self.around.settings.limits.header_size);
-            return self.end_message(*arrival, Framing::Chunk).await;
+            self.end_message(*arrival, Framing::Chunk).await?;
+            self.reset();
+            return Ok(());
         }
         match arrival.error() {
             Some(error) => {
@@ -123,7 +133,9 @@ impl<H: MessageHandler> Session<H> {
         match not_ready {
             NotReady::NoTransaction => self.answer_bad(&Reply::new(503, "5.5.1 need MAIL first")),
             NotReady::NoRecipients => {
-                self.client.queue(Reply::new(554, "5.5.1 no valid recipients").octets());
+                let reply = Reply::new(554, "5.5.1 no valid recipients");
+                self.log_refusal("command refused", None, &reply);
+                self.client.queue(reply.octets());
                 Ok(())
             }
         }
@@ -145,7 +157,7 @@ impl<H: MessageHandler> Session<H> {
             }
             let limits = &self.around.settings.limits;
             let deadline = arrival.deadline(limits.data_timeout);
-            let most = arrival.room();
+            let (most, is_through) = (arrival.room(), arrival.through().is_some());
             let push = |input: &mut &[u8]| {
                 let most = usize::try_from(left).unwrap_or(usize::MAX).min(input.len());
                 let mut of_message = &input[..most];
@@ -155,7 +167,22 @@ impl<H: MessageHandler> Session<H> {
                 *input = &input[taken..];
                 is_complete
             };
-            if self.client.receive(most, push, deadline).await? {
+            let receiving = self.client.receive(most, push, deadline);
+            let is_complete = if is_through {
+                // What there is goes on before the next hop tires of a slow client.
+                match timeout(PASSAGE_PAUSE, receiving).await {
+                    Ok(received) => {
+                        received.map_err(|error| End::CutOff { size: Some(arrival.size()), error })?
+                    }
+                    Err(_) => {
+                        Box::pin(self.leave_memory(arrival)).await;
+                        continue;
+                    }
+                }
+            } else {
+                self.next_hop.kept_awake(receiving).await?
+            };
+            if is_complete {
                 return Ok(());
             }
         }
@@ -177,24 +204,40 @@ impl<H: MessageHandler> Session<H> {
         if goes_in_circles(head) {
             return;
         }
-        let decision = self.around.handler.wave_through(&self.info, envelope, head).await;
-        let Some((edits, account)) = decision else { return };
+        let deciding = self.around.handler.wave_through(&self.info, envelope, head);
+        let Some((edits, account)) = self.next_hop.kept_awake(deciding).await else { return };
         let start = Clock::now();
-        let passage = match self.next_hop.begin_data().await {
-            Ok(Ok(mut passage)) => {
+        let passage = match self.begin_data().await {
+            Ok(mut passage) => {
                 let passed = self.next_hop.pass_on(&mut passage, arrival.pieces(&edits)).await;
                 passed.map(|()| passage).map_err(NoPassage::Lost)
             }
-            Ok(Err(refusal)) => Err(NoPassage::Refused(refusal)),
-            Err(error) => Err(NoPassage::Lost(error)),
+            Err(no_passage) => Err(no_passage),
         };
         arrival.go_through(account, passage, start.elapsed());
+    }
+
+    /// Has the next hop wait for the message, which it must still be there for.
+    async fn begin_data(&mut self) -> Result<Passage, NoPassage> {
+        if self.next_hop.is_lost().await
+            && let Some(envelope) = self.transaction.envelope().cloned()
+        {
+            self.replace_for(&envelope).await.map_err(|refusal| match refusal {
+                Ok(reply) => NoPassage::Refused(reply),
+                Err(error) => NoPassage::Lost(error),
+            })?;
+        }
+        match self.next_hop.begin_data().await {
+            Ok(begun) => begun.map_err(NoPassage::Refused),
+            Err(error) => Err(NoPassage::Lost(error)),
+        }
     }
 
     /// Has what came in leave memory: to the next hop if it goes straight through, else to a file.
     async fn leave_memory(&mut self, arrival: &mut Arrival<H::Watch>) {
         if !arrival.can_leave() {
-            return arrival.wait_for_room(&self.around.settings.limits).await;
+            let waiting = arrival.wait_for_room(&self.around.settings.limits);
+            return self.next_hop.kept_awake(waiting).await;
         }
         if let Some((through, buffer)) = arrival.through() {
             let start = Clock::now();
@@ -206,9 +249,31 @@ impl<H: MessageHandler> Session<H> {
             through.waited += start.elapsed();
             return arrival.drained();
         }
-        if let Err(error) = arrival.spool(&self.around.spool).await {
-            error!(session = %self.info.id, %error, "cannot write a large message to a file in the state folder");
-            arrival.discard(DataError::OutOfSpace);
+        let limits = &self.around.settings.limits;
+        if let Err(error) = arrival.spool(&self.around.spool, self.info.client.ip(), limits).await {
+            let envelope = self.transaction.envelope();
+            let reverse_path = envelope.map(|envelope| envelope.reverse_path.as_str()).unwrap_or_default();
+            let refusal = self.note_full_spool(&error, reverse_path, arrival.size());
+            arrival.discard(refusal);
+        }
+    }
+
+    /// Says in the log why a message cannot go to a file.
+    fn note_full_spool(&self, error: &SpoolError, reverse_path: &str, size: u64) -> DataError {
+        let (session, listener, client) = (&self.info.id, &self.info.listener, self.info.client);
+        match error {
+            SpoolError::Io(source) => {
+                error!(session = %session, listener, %client, reverse_path, size, error = %source, "message refused: {error}");
+                DataError::OutOfSpace
+            }
+            SpoolError::Reserve => {
+                error!(session = %session, listener, %client, reverse_path, size, "message refused: {error}");
+                DataError::OutOfSpace
+            }
+            SpoolError::Full | SpoolError::FullForClient => {
+                warn!(session = %session, listener, %client, reverse_path, size, "message refused: {error}");
+                DataError::SpoolFull
+            }
         }
     }
 
@@ -219,26 +284,33 @@ impl<H: MessageHandler> Session<H> {
             let is_through = arrival.has_gone_through();
             let envelope = self.transaction.take();
             self.queue_for_each(&reply, &envelope);
-            return if is_through { self.replace_next_hop().await } else { self.forget_transaction().await };
+            return if is_through {
+                self.break_off().await
+            } else {
+                self.has_leftover = true;
+                Ok(())
+            };
         }
         let envelope = self.transaction.take();
         let size = arrival.size();
-        match arrival.finish().await {
+        match arrival.finish(&self.around.settings.limits).await {
             Ok(Arrived::Whole(message, _)) if goes_in_circles(message.head()) => {
                 let reply = Reply::new(554, "5.4.6 too many hops");
-                info!(session = %self.info.id, client = %self.info.client, reverse_path = %envelope.reverse_path,
-                    size, code = reply.code(), "message refused: it goes in circles");
+                warn!(session = %self.info.id, listener = self.info.listener, client = %self.info.client,
+                    reverse_path = envelope.reverse_path.as_str(), size, code = reply.code(), "message refused: it goes in circles");
                 self.around.metrics.message_refused(&self.info.listener, MessageRefusal::TooManyHops);
                 self.queue_for_each(&reply, &envelope);
-                self.forget_transaction().await
+                self.has_leftover = true;
+                Ok(())
             }
             Ok(Arrived::Whole(message, watch)) => self.deliver(envelope, message, watch, framing).await,
             Ok(Arrived::Through(through, rest)) => self.end_passage(envelope, *through, &rest, size).await,
             Err(error) => {
-                error!(session = %self.info.id, %error, "cannot write a large message to a file in the state folder");
-                self.around.metrics.message_refused(&self.info.listener, MessageRefusal::OutOfSpace);
-                self.queue_for_each(&DataError::OutOfSpace.into(), &envelope);
-                self.forget_transaction().await
+                let error = self.note_full_spool(&error, envelope.reverse_path.as_str(), size);
+                self.around.metrics.message_refused(&self.info.listener, error.into());
+                self.queue_for_each(&error.into(), &envelope);
+                self.has_leftover = true;
+                Ok(())
             }
         }
     }
@@ -247,8 +319,8 @@ impl<H: MessageHandler> Session<H> {
     fn refuse(&self, arrival: &Arrival<H::Watch>, error: DataError) -> Reply {
         let reply = Reply::from(error);
         let reverse_path = self.transaction.envelope().map(|envelope| envelope.reverse_path.as_str());
-        info!(session = %self.info.id, client = %self.info.client, reverse_path, size = arrival.size(),
-            code = reply.code(), "message refused: {error}");
+        warn!(session = %self.info.id, listener = self.info.listener, client = %self.info.client, reverse_path,
+            size = arrival.size(), code = reply.code(), "message refused: {error}");
         self.around.metrics.message_refused(&self.info.listener, error.into());
         reply
     }
@@ -262,7 +334,8 @@ impl<H: MessageHandler> Session<H> {
     ) -> Result<(), End> {
         let size = message.size();
         let start = Clock::now();
-        let decision = self.around.handler.handle(&self.info, &envelope, message, watch).await;
+        let deciding = self.around.handler.handle(&self.info, &envelope, message, watch);
+        let decision = self.next_hop.kept_awake(deciding).await;
         let own_work = start.elapsed();
         let blank = Outcome { own_work, ..Outcome::none_yet(size) };
         let outcome = match decision.disposal {
@@ -270,8 +343,7 @@ impl<H: MessageHandler> Session<H> {
                 Outcome { replies: vec![reply], replied_by: Replier::Gateway, ..blank }
             }
             Disposal::Relay { message, edits } => {
-                let framing = if self.next_hop_offers.chunking { framing } else { Framing::Data };
-                let outcome = match self.next_hop.send_message(&message, &edits, framing).await {
+                let outcome = match self.send(&envelope, &message, &edits, framing).await {
                     Ok(Ok(())) => self.replies_to_message(&envelope, blank).await,
                     Ok(Err(refusal)) => Outcome { replies: vec![refusal], ..blank },
                     Err(error) => Outcome { error: Some(error), ..blank },
@@ -280,6 +352,31 @@ impl<H: MessageHandler> Session<H> {
             }
         };
         self.conclude(&envelope, decision.account, outcome).await
+    }
+
+    /// Sends a message to the next hop, which may have gone while it came in: then to a new connection. What has begun to
+    /// go out goes once only.
+    async fn send(
+        &mut self,
+        envelope: &Envelope,
+        message: &Content,
+        edits: &Edits,
+        framing: Framing,
+    ) -> Result<Result<(), Reply>, RelayError> {
+        let as_reply = |refusal: Result<Reply, RelayError>| refusal.map(Err);
+        if let Err(refusal) = Box::pin(self.rouse_for(envelope)).await {
+            return as_reply(refusal);
+        }
+        let framing = if self.next_hop_offers.chunking { framing } else { Framing::Data };
+        match self.next_hop.send_message(message, edits, framing).await {
+            Err(RelayError::Closed | RelayError::Io(_)) if !self.next_hop.is_in_message() => {
+                match Box::pin(self.replace_for(envelope)).await {
+                    Ok(()) => self.next_hop.send_message(message, edits, framing).await,
+                    Err(refusal) => as_reply(refusal),
+                }
+            }
+            sent => sent,
+        }
     }
 
     /// The end of a message whose start has gone through.
@@ -336,34 +433,44 @@ impl<H: MessageHandler> Session<H> {
         let lost = outcome.error.as_ref().map(Reply::from);
         let last = lost.as_ref().or(outcome.replies.last());
         let Some(last) = last.cloned() else { return Ok(()) };
-        info!(
-            session = %self.info.id,
-            listener = self.info.listener,
-            client = %self.info.client,
-            reverse_path = %envelope.reverse_path,
-            recipients = envelope.recipients.len(),
-            author = account.author,
-            message_id = account.message_id,
-            size = outcome.size,
-            verdict = account.verdict,
-            reason = account.reason,
-            trust = account.trust,
-            known = account.known,
-            key_lookup = account.key_lookup,
-            policy_lookup = account.policy_lookup,
-            published = account.published,
-            trial = account.trial.then_some(true),
-            action = account.action,
-            withheld = account.withheld,
-            held = account.held,
-            code = last.code(),
-            queue_id = last.queue_id(),
-            reply = last.to_string(),
-            own_ms = outcome.own_work.as_millis(),
-            next_hop_ms = outcome.next_hop.as_millis(),
-            "{}",
-            account.summary
-        );
+        // The level is part of what a line is made of before the program runs.
+        macro_rules! say {
+            ($say:ident) => {
+                $say!(
+                    session = %self.info.id,
+                    listener = self.info.listener,
+                    client = %self.info.client,
+                    reverse_path = envelope.reverse_path.as_str(),
+                    recipients = envelope.recipients.len(),
+                    author = account.author,
+                    message_id = account.message_id,
+                    size = outcome.size,
+                    verdict = account.verdict,
+                    reason = account.reason,
+                    trust = account.trust,
+                    known = account.known,
+                    key_lookup = account.key_lookup,
+                    policy_lookup = account.policy_lookup,
+                    published = account.published,
+                    trial = account.trial.then_some(true),
+                    action = account.action,
+                    withheld = account.withheld,
+                    held = account.held,
+                    code = last.code(),
+                    queue_id = last.queue_id(),
+                    reply = last.to_string(),
+                    own_ms = outcome.own_work.as_millis(),
+                    next_hop_ms = outcome.next_hop.as_millis(),
+                    "{}",
+                    account.summary
+                )
+            };
+        }
+        if is_delivered(account.action, &last) {
+            say!(info);
+        } else {
+            say!(warn);
+        }
         self.around.metrics.message(&metrics::Message {
             listener: &self.info.listener,
             action: account.action,
@@ -379,7 +486,8 @@ impl<H: MessageHandler> Session<H> {
             None if outcome.is_open => {
                 self.took_leave = last.code() == 421;
                 self.queue_for_each(&last, envelope);
-                self.forget_transaction().await
+                self.has_leftover = true;
+                Ok(())
             }
             None => {
                 self.took_leave = last.code() == 421;
@@ -402,13 +510,11 @@ impl<H: MessageHandler> Session<H> {
             }
         }
     }
+}
 
-    /// The next hop still waits for the message: it must forget the mail transaction.
-    async fn forget_transaction(&mut self) -> Result<(), End> {
-        self.client.flush().await?;
-        let reset = self.ask(b"RSET").await?;
-        if reset.is_positive() { Ok(()) } else { Err(RelayError::UnexpectedReply(reset).into()) }
-    }
+/// Whether the message has gone on to whom it is for: it was not held, rejected or deferred, by us or by the next hop.
+fn is_delivered(action: &str, reply: &Reply) -> bool {
+    !matches!(action, "quarantine" | "reject" | "defer") && reply.is_positive()
 }
 
 /// Whether the message has passed through more servers than any honest one.

@@ -6,19 +6,24 @@ use std::time::Duration;
 
 use attachment_seal::message::edits::Edits;
 use thiserror::Error;
-use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, timeout, timeout_at};
+use tracing::warn;
 
 use crate::smtp::connection::{Connection, ConnectionError, SendFileError};
 use crate::smtp::content::Content;
 use crate::smtp::data::{self, Stuffer};
+use crate::smtp::dial::{DialError, Places};
 use crate::smtp::reply::{ParseReplyError, Reply, ReplyParser};
 use crate::smtp::settings::Address;
 use crate::smtp::stream::{Socket, Stream};
 use crate::smtp::tls::{ClientTls, HandshakeError};
+use crate::smtp::wakefulness::Wakefulness;
 
-/// Longest wait for a connection and its greeting: the client waits for ours meanwhile.
+/// Longest wait for a connection. The greeting may take longer (RFC 5321 §4.5.3.2.1).
 const MAX_CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+/// What may be wrong where there is no greeting in clear.
+pub(super) const IMPLICIT_REMEDY: &str =
+    "; if TLS begins with the connection there, as at port 465, set next_hop_tls = \"implicit\"";
 /// Longest wait for the rest of a 421 that has begun, or for the reply to QUIT.
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -27,6 +32,11 @@ const FAREWELL_TIMEOUT: Duration = Duration::from_secs(2);
 pub struct NextHop {
     pub(super) connection: Connection<Stream>,
     timeout: Duration,
+    /// Part of a message is there: whatever we send now belongs to it.
+    in_message: bool,
+    /// It hung up, took leave or fell out of step: it is asked nothing more.
+    is_gone: bool,
+    pub(super) wakefulness: Wakefulness,
 }
 
 /// Why the next hop is of no use to this session any more. None of it is the client's fault.
@@ -34,7 +44,16 @@ pub struct NextHop {
 pub enum RelayError {
     /// No connection could be made.
     #[error("cannot connect to the next hop")]
-    Connect(#[source] io::Error),
+    Connect(#[source] DialError),
+    /// It took the connection and did not greet in time.
+    #[error("the next hop sent no greeting in time{0}")]
+    NoGreeting(&'static str),
+    /// It hung up before it greeted.
+    #[error("the next hop closed the connection before its greeting{0}")]
+    NotGreeted(&'static str),
+    /// It was lost while the client sent a message, and no new connection could take the place of the old one.
+    #[error("the next hop was lost while the client sent, and {0}")]
+    NotReplaced(String),
     /// It did not connect, reply or take what we sent in time.
     #[error("the next hop timed out")]
     Timeout,
@@ -60,8 +79,8 @@ pub enum RelayError {
     #[error("the next hop does not offer XCLIENT, so it cannot be told who the client is")]
     NoXclient,
     /// It offers XCLIENT but answered ours with this.
-    #[error("the next hop refuses XCLIENT: {0}")]
-    XclientRefused(Reply),
+    #[error("the next hop refuses XCLIENT: {0}{1}")]
+    XclientRefused(Reply, &'static str),
     /// It does not offer STARTTLS, without which it gets nothing.
     #[error("the next hop does not offer STARTTLS, and `next_hop_tls` forbids to go on in clear")]
     NoStartTls,
@@ -92,79 +111,140 @@ pub struct Passage {
 }
 
 impl NextHop {
-    /// Connects to `address`, says `header` if there is one, and waits for the greeting, which may be
-    /// a refusal.
+    /// Connects to `address`, says `header` if there is one, has TLS begin at once if there is `tls`, and waits for the
+    /// greeting, which may be a refusal. Of several addresses each has a share of the time.
     pub async fn connect(
         address: &Address,
         header: Option<&str>,
+        tls: Option<&ClientTls>,
         reply_timeout: Duration,
     ) -> Result<(Self, Reply), RelayError> {
-        let deadline = Instant::now() + reply_timeout.min(MAX_CONNECT_TIMEOUT);
-        let socket = socket(address, deadline).await?;
+        let deadline = Instant::now() + reply_timeout;
+        let soon = || deadline.min(Instant::now() + MAX_CONNECT_TIMEOUT);
+        let mut places = Places::of(address, soon()).await.map_err(RelayError::Connect)?;
+        loop {
+            let (socket, place) = places.connect(soon()).await.map_err(RelayError::Connect)?;
+            let left = places.len() as u32;
+            let now = Instant::now();
+            let share = now + deadline.saturating_duration_since(now) / (left + 1);
+            let mut greeted = std::pin::pin!(Self::greeted(socket, header, tls, reply_timeout, share));
+            let greeted = match timeout(MAX_CONNECT_TIMEOUT, &mut greeted).await {
+                Ok(greeted) => greeted,
+                Err(_) => {
+                    let hint = if tls.is_none() { IMPLICIT_REMEDY } else { "" };
+                    warn!(next_hop = %address, address = %place, "the next hop takes long to greet{hint}");
+                    greeted.await
+                }
+            };
+            match greeted {
+                Err(error) if left > 0 => {
+                    warn!(next_hop = %address, address = %place, "trying the next hop's other addresses: {error}");
+                }
+                greeted => return greeted,
+            }
+        }
+    }
+
+    async fn greeted(
+        socket: Socket,
+        header: Option<&str>,
+        tls: Option<&ClientTls>,
+        reply_timeout: Duration,
+        deadline: Instant,
+    ) -> Result<(Self, Reply), RelayError> {
         let mut connection = Connection::new(socket.into(), reply_timeout);
         connection.queue(header.unwrap_or_default().as_bytes());
         connection.flush().await?;
-        let mut next_hop = Self { connection, timeout: reply_timeout };
-        let greeting = next_hop.read_reply(deadline).await?;
-        Ok((next_hop, greeting))
-    }
-
-    /// Connects to a server with which TLS begins at once, and waits for the greeting.
-    pub(super) async fn connect_under_tls(
-        address: &Address,
-        tls: &ClientTls,
-        reply_timeout: Duration,
-    ) -> Result<(Self, Reply), RelayError> {
-        let deadline = Instant::now() + reply_timeout.min(MAX_CONNECT_TIMEOUT);
-        let socket = socket(address, deadline).await?;
-        let stream = tls.connect(socket, deadline).await.map_err(RelayError::Handshake)?;
-        let mut next_hop =
-            Self { connection: Connection::new(stream, reply_timeout), timeout: reply_timeout };
-        let greeting = next_hop.read_reply(deadline).await?;
+        if let Some(tls) = tls {
+            let by = deadline.min(Instant::now() + MAX_CONNECT_TIMEOUT);
+            let handshake = async |socket: Socket| tls.connect(socket, by).await;
+            connection.secure(handshake).await.map_err(RelayError::Handshake)?;
+        }
+        let mut next_hop = Self {
+            connection,
+            timeout: reply_timeout,
+            in_message: false,
+            is_gone: false,
+            wakefulness: Wakefulness::default(),
+        };
+        let greeting = next_hop.read_reply(deadline).await.map_err(|error| match error {
+            RelayError::Timeout => RelayError::NoGreeting(""),
+            RelayError::Closed | RelayError::Io(_) => RelayError::NotGreeted(""),
+            error => error,
+        })?;
         Ok((next_hop, greeting))
     }
 
     /// Sends a command line, given without its CR LF, and reads the reply.
     pub async fn command(&mut self, line: &[u8]) -> Result<Reply, RelayError> {
+        if self.is_gone {
+            return Err(RelayError::Closed);
+        }
         if self.connection.has_input().await? {
             // A 421 may come at any time (RFC 5321 §3.8), and is as good as a reply to this command.
             return self.farewell().await;
         }
-        self.connection.queue(line);
-        self.connection.queue(b"\r\n");
+        self.queue_command(line);
         self.connection.flush().await?;
         self.read_reply(Instant::now() + self.timeout).await
     }
 
-    /// Sends command lines at once and reads a reply to each (RFC 2920). What was replied before the connection was lost
-    /// is lost with it: the client learns of the loss instead.
-    pub async fn commands(&mut self, lines: &[Vec<u8>]) -> Result<Vec<Reply>, RelayError> {
+    fn queue_command(&mut self, line: &[u8]) {
+        self.wakefulness.note(line);
+        self.connection.queue(line);
+        self.connection.queue(b"\r\n");
+    }
+
+    /// Sends command lines at once (RFC 2920); what follows are the replies to them. A farewell that came before is given
+    /// back, and is the reply to the first of them.
+    pub async fn begin_commands(&mut self, lines: &[Vec<u8>]) -> Result<Option<Reply>, RelayError> {
+        if self.is_gone {
+            return Err(RelayError::Closed);
+        }
         if self.connection.has_input().await? {
-            return Ok(vec![self.farewell().await?]);
+            return self.farewell().await.map(Some);
         }
         for line in lines {
-            self.connection.queue(line);
-            self.connection.queue(b"\r\n");
+            self.queue_command(line);
         }
         self.connection.flush().await?;
-        let mut replies = Vec::with_capacity(lines.len());
-        while replies.len() < lines.len() {
-            let more = lines.len() - replies.len() - 1;
-            let reply = self.read_reply_before(more, Instant::now() + self.timeout).await?;
-            let is_farewell = reply.code() == 421;
-            replies.push(reply);
-            if is_farewell {
-                break;
-            }
-        }
-        Ok(replies)
+        Ok(None)
+    }
+
+    /// The next of the replies to several commands, with so many more to follow.
+    pub async fn next_reply(&mut self, more: usize) -> Result<Reply, RelayError> {
+        self.read_reply_before(more, Instant::now() + self.timeout).await
+    }
+
+    /// Whether it hung up, took leave or spoke out of turn while it was asked nothing. Then it is asked nothing more.
+    pub(super) async fn is_lost(&mut self) -> bool {
+        self.is_gone = self.is_gone || !matches!(self.connection.has_input().await, Ok(false));
+        self.is_gone
+    }
+
+    /// Whether it is asked nothing more.
+    pub(super) fn is_gone(&self) -> bool {
+        self.is_gone
+    }
+
+    /// It is asked nothing more.
+    pub(super) fn give_up(&mut self) {
+        self.is_gone = true;
+    }
+
+    /// Whether part of a message is there.
+    pub(super) fn is_in_message(&self) -> bool {
+        self.in_message
     }
 
     /// Says DATA. A refusal leaves the mail transaction open.
     pub async fn begin_data(&mut self) -> Result<Result<Passage, Reply>, RelayError> {
         let go_ahead = self.command(b"DATA").await?;
         match go_ahead.code() {
-            354 => Ok(Ok(Passage::default())),
+            354 => {
+                self.in_message = true;
+                Ok(Ok(Passage::default()))
+            }
             400.. => Ok(Err(go_ahead)),
             _ => Err(RelayError::UnexpectedReply(go_ahead)),
         }
@@ -199,11 +279,13 @@ impl NextHop {
 
     /// Hangs up where a message must not reach its end.
     pub async fn break_off(&mut self) {
+        self.is_gone = true;
         self.connection.hang_up().await;
     }
 
     /// Sends a message with its edits; what follows are the replies to it. Nothing of it goes out before the next
-    /// hop's 354, if there is one to wait for; a refusal of DATA is given back, and leaves the mail transaction open.
+    /// hop's 354, if there is one to wait for; a refusal of DATA is given back, and leaves the mail transaction open. A message
+    /// with a bare CR or LF never goes by DATA.
     pub async fn send_message(
         &mut self,
         message: &Content,
@@ -211,6 +293,9 @@ impl NextHop {
         framing: Framing,
     ) -> Result<Result<(), Reply>, RelayError> {
         match framing {
+            Framing::Data if !message.fits_data() => {
+                Ok(Err(Reply::new(554, "5.6.1 this message can be sent on by BDAT only")))
+            }
             Framing::Data => {
                 let mut passage = match self.begin_data().await? {
                     Ok(_) => Passage { stuffer: message.stuffer() },
@@ -235,6 +320,7 @@ impl NextHop {
                 if self.connection.has_input().await? {
                     return self.farewell().await.map(Err);
                 }
+                self.in_message = true;
                 let size = edits.size_after(message.size());
                 self.connection.queue(format!("BDAT {size} LAST\r\n").as_bytes());
                 self.connection.write_slices(message.start(edits)).await?;
@@ -252,11 +338,18 @@ impl NextHop {
     /// The reply to a message's end, with so many more to follow (LMTP has one for each recipient, RFC 2033 §4.2).
     pub async fn reply_to_message(&mut self, more: usize) -> Result<Reply, RelayError> {
         let reply = self.read_reply_before(more, Instant::now() + self.timeout).await?;
+        self.in_message = more > 0;
+        if reply.is_positive() {
+            self.wakefulness.forget_chores();
+        }
         if reply.is_final() { Ok(reply) } else { Err(RelayError::UnexpectedReply(reply)) }
     }
 
     /// Resolves when the next hop speaks or hangs up without being asked. Nothing is lost if it is dropped.
     pub async fn idle_event(&mut self) {
+        if self.is_gone {
+            return std::future::pending().await;
+        }
         if self.connection.buffered().is_empty() {
             // Whether it closed or broke is found again by whoever uses the connection next.
             let _ = self.connection.fill().await;
@@ -269,9 +362,14 @@ impl NextHop {
         if reply.code() == 421 { Ok(reply) } else { Err(RelayError::OutOfTurn) }
     }
 
-    /// Takes leave; whatever the next hop says to that is of no interest any more.
-    pub async fn quit(mut self) {
+    /// Takes leave; whatever the next hop says to that is of no interest any more. In the middle of a message QUIT would
+    /// be a line of it, so there we only hang up.
+    pub async fn quit(&mut self) {
+        if self.in_message {
+            self.break_off().await;
+        }
         let _ = timeout(FAREWELL_TIMEOUT, self.command(b"QUIT")).await;
+        self.is_gone = true;
     }
 
     async fn read_reply(&mut self, deadline: Instant) -> Result<Reply, RelayError> {
@@ -307,20 +405,6 @@ impl NextHop {
     }
 }
 
-async fn socket(address: &Address, deadline: Instant) -> Result<Socket, RelayError> {
-    let connecting = async {
-        match address {
-            Address::Tcp(address) => {
-                let socket = TcpStream::connect(address).await?;
-                socket.set_nodelay(true)?;
-                Ok(Socket::Tcp(socket))
-            }
-            Address::Unix(path) => UnixStream::connect(path).await.map(Socket::Unix),
-        }
-    };
-    timeout_at(deadline, connecting).await.map_err(|_| RelayError::Timeout)?.map_err(RelayError::Connect)
-}
-
 impl From<SendFileError> for RelayError {
     fn from(error: SendFileError) -> Self {
         match error {
@@ -342,7 +426,7 @@ impl From<ConnectionError> for RelayError {
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::AsyncWriteExt;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
 
     use super::*;
@@ -354,7 +438,7 @@ mod tests {
             for framing in [Framing::Data, Framing::Chunk] {
                 let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
                 let address = Address::Tcp(listener.local_addr().unwrap().to_string());
-                let connecting = NextHop::connect(&address, None, Duration::from_secs(20));
+                let connecting = NextHop::connect(&address, None, None, Duration::from_secs(20));
                 let accepting = async {
                     let (mut peer, _) = listener.accept().await.unwrap();
                     peer.write_all(b"220 hello\r\n").await.unwrap();
@@ -372,5 +456,29 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// A bare CR or LF could be the end of the message to a next hop, and a second message what follows (smuggling).
+    #[tokio::test]
+    async fn a_message_with_a_bare_line_end_never_goes_out_by_data() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = Address::Tcp(listener.local_addr().unwrap().to_string());
+        let connecting = NextHop::connect(&address, None, None, Duration::from_secs(20));
+        let accepting = async {
+            let (mut peer, _) = listener.accept().await.unwrap();
+            peer.write_all(b"220 hello\r\n").await.unwrap();
+            peer
+        };
+        let (connected, mut peer) = tokio::join!(connecting, accepting);
+        let (mut next_hop, _) = connected.unwrap();
+        for message in ["A: b\r\n\r\nc\n.\r\nMAIL FROM:<a@b>\r\n", "A: b\r\n\r\nc\r.\r\n"] {
+            let message = Content::new(message.as_bytes().to_vec());
+            let sent = next_hop.send_message(&message, &Edits::none(), Framing::Data).await;
+            assert!(matches!(&sent, Ok(Err(reply)) if reply.code() == 554), "{sent:?}");
+        }
+        next_hop.break_off().await;
+        let mut heard = Vec::new();
+        peer.read_to_end(&mut heard).await.unwrap();
+        assert_eq!(heard, b"");
     }
 }

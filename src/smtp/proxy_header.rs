@@ -25,10 +25,22 @@ pub enum Origin {
     Peer,
 }
 
-/// Octets that are not the beginning of a header.
+/// Why octets are no header that counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("no PROXY header")]
-pub struct ParseProxyHeaderError;
+pub enum ParseProxyHeaderError {
+    /// They are not the beginning of one.
+    #[error("no PROXY header")]
+    Missing,
+    /// It begins like one.
+    #[error("malformed PROXY header")]
+    Malformed,
+    /// nginx is known to write such a line where it listens in one family and connects in the other.
+    #[error("the addresses in the PROXY header are of two families, IPv4 and IPv6")]
+    MixedFamilies,
+    /// It is about datagrams.
+    #[error("the PROXY header is not about a TCP connection")]
+    NotTcp,
+}
 
 /// Reads a header off the front of `octets` and says how long it is; `None` if there must come more of it.
 pub fn parse(octets: &[u8]) -> Result<Option<(Origin, usize)>, ParseProxyHeaderError> {
@@ -37,8 +49,17 @@ pub fn parse(octets: &[u8]) -> Result<Option<(Origin, usize)>, ParseProxyHeaderE
     } else if may_begin(octets, v1::PROTOCOL_PREFIX.as_bytes()) {
         parse_v1(octets)
     } else {
-        Err(ParseProxyHeaderError)
+        Err(ParseProxyHeaderError::Missing)
     }
+}
+
+/// The line of a version 1 header that is wrong, for the log; empty where there is no such line.
+pub(super) fn shown(octets: &[u8]) -> String {
+    if !octets.starts_with(v1::PROTOCOL_PREFIX.as_bytes()) {
+        return String::new();
+    }
+    let line = octets.split(|octet| *octet == b'\n').next().unwrap_or_default();
+    line[..line.len().min(MAX_V1)].trim_ascii_end().escape_ascii().to_string()
 }
 
 /// Whether `octets` begin with `prefix`, as far as they go.
@@ -50,12 +71,17 @@ fn parse_v1(octets: &[u8]) -> Result<Option<(Origin, usize)>, ParseProxyHeaderEr
     // Whole lines only: to ppp some beginnings of a good line are wrong.
     let start = &octets[..octets.len().min(MAX_V1)];
     let Some(line_feed) = memchr::memchr(b'\n', start) else {
-        return if start.len() < MAX_V1 { Ok(None) } else { Err(ParseProxyHeaderError) };
+        return if start.len() < MAX_V1 { Ok(None) } else { Err(ParseProxyHeaderError::Malformed) };
     };
     let line = &octets[..=line_feed];
-    let header = v1::Header::try_from(line).map_err(|_| ParseProxyHeaderError)?;
+    let wrong = if has_two_families(line) {
+        ParseProxyHeaderError::MixedFamilies
+    } else {
+        ParseProxyHeaderError::Malformed
+    };
+    let header = v1::Header::try_from(line).map_err(|_| wrong)?;
     if header.header.len() != line.len() {
-        return Err(ParseProxyHeaderError);
+        return Err(wrong);
     }
     let origin = match header.addresses {
         v1::Addresses::Tcp4(ip) => {
@@ -69,15 +95,21 @@ fn parse_v1(octets: &[u8]) -> Result<Option<(Origin, usize)>, ParseProxyHeaderEr
     Ok(Some((origin, line.len())))
 }
 
+fn has_two_families(line: &[u8]) -> bool {
+    let words: Vec<_> = line.split(|octet| *octet == b' ').collect();
+    let address = |at: usize| std::str::from_utf8(words.get(at)?).ok()?.parse::<IpAddr>().ok();
+    matches!((address(2), address(3)), (Some(one), Some(other)) if one.is_ipv4() != other.is_ipv4())
+}
+
 fn parse_v2(octets: &[u8]) -> Result<Option<(Origin, usize)>, ParseProxyHeaderError> {
     let header = match v2::Header::try_from(octets) {
         Ok(header) => header,
         Err(v2::ParseError::Incomplete(_) | v2::ParseError::Partial(..)) => return Ok(None),
-        Err(_) => return Err(ParseProxyHeaderError),
+        Err(_) => return Err(ParseProxyHeaderError::Malformed),
     };
     let origin = match (header.command, header.addresses) {
         (v2::Command::Local, _) | (_, v2::Addresses::Unspecified | v2::Addresses::Unix(_)) => Origin::Peer,
-        _ if header.protocol != v2::Protocol::Stream => return Err(ParseProxyHeaderError),
+        _ if header.protocol != v2::Protocol::Stream => return Err(ParseProxyHeaderError::NotTcp),
         (v2::Command::Proxy, v2::Addresses::IPv4(ip)) => {
             client(ip.source_address, ip.source_port, ip.destination_address, ip.destination_port)
         }
@@ -112,6 +144,11 @@ pub fn written(source: SocketAddr, destination: SocketAddr) -> String {
         _ => v1::Addresses::new_tcp6(as_v6(from), as_v6(to), source.port(), destination.port()),
     };
     addresses.to_string()
+}
+
+/// Whether a header that we wrote is about a client by IPv6.
+pub fn is_of_ipv6(header: &str) -> bool {
+    header.starts_with("PROXY TCP6")
 }
 
 fn as_v6(address: IpAddr) -> std::net::Ipv6Addr {
@@ -166,30 +203,40 @@ mod tests {
 
     #[test]
     fn refuses_what_is_no_header() {
-        for octets in [
-            &b"EHLO client.example\r\n"[..],
-            b"\r\n\r\nQUIT\r\n",
-            b"PROXY\r\n",
-            b"PROXYTCP4 192.0.2.7 203.0.113.1 4711 25\r\n",
-            b"PROXY TCP4 192.0.2.7 203.0.113.1 4711 25\n",
-            b"PROXY TCP4 192.0.2.7 203.0.113.1 4711 25\rEHLO\r\n",
-            b"PROXY TCP4 192.0.2.7 203.0.113.1 4711 025\r\n",
-            b"PROXY TCP4 192.0.2.7 203.0.113.1 4711 65536\r\n",
-            b"PROXY TCP4 192.0.2.7 203.0.113.1 4711\r\n",
-            b"PROXY TCP4 192.0.2.7 203.0.113.1 4711 25 1\r\n",
-            b"PROXY TCP4 ::1 203.0.113.1 4711 25\r\n",
-            b"PROXY TCP5 192.0.2.7 203.0.113.1 4711 25\r\n",
-            &b"PROXY U".repeat(20),
-            &v2(2, 0x11, &V4),
-            &v2(1, 0x11, &V4[1..]),
-            &v2(1, 0x12, &V4),
-            &v2(1, 0x10, &V4),
-            &v2(1, 0x41, &V4),
+        use ParseProxyHeaderError::*;
+        for (octets, error) in [
+            (&b"EHLO client.example\r\n"[..], Missing),
+            (b"\r\n\r\nQUIT\r\n", Missing),
+            (b"PROXY\r\n", Malformed),
+            (b"PROXYTCP4 192.0.2.7 203.0.113.1 4711 25\r\n", Malformed),
+            (b"PROXY TCP4 192.0.2.7 203.0.113.1 4711 25\n", Malformed),
+            (b"PROXY TCP4 192.0.2.7 203.0.113.1 4711 25\rEHLO\r\n", Malformed),
+            (b"PROXY TCP4 192.0.2.7 203.0.113.1 4711 025\r\n", Malformed),
+            (b"PROXY TCP4 192.0.2.7 203.0.113.1 4711 65536\r\n", Malformed),
+            (b"PROXY TCP4 192.0.2.7 203.0.113.1 4711\r\n", Malformed),
+            (b"PROXY TCP4 192.0.2.7 203.0.113.1 4711 25 1\r\n", Malformed),
+            (b"PROXY TCP4 ::1 203.0.113.1 4711 25\r\n", MixedFamilies),
+            (b"PROXY TCP4 192.0.2.7 2001:db8::1 4711 25\r\n", MixedFamilies),
+            (b"PROXY TCP6 2001:db8::1 192.0.2.7 4711 25\r\n", MixedFamilies),
+            (b"PROXY TCP5 192.0.2.7 203.0.113.1 4711 25\r\n", Malformed),
+            (&b"PROXY U".repeat(20), Malformed),
+            (&v2(2, 0x11, &V4), Malformed),
+            (&v2(1, 0x11, &V4[1..]), Malformed),
+            (&v2(1, 0x12, &V4), NotTcp),
+            (&v2(1, 0x10, &V4), NotTcp),
+            (&v2(1, 0x41, &V4), Malformed),
         ] {
-            assert_eq!(parse(octets), Err(ParseProxyHeaderError), "{}", octets.escape_ascii());
+            assert_eq!(parse(octets), Err(error), "{}", octets.escape_ascii());
         }
         let long = format!("PROXY UNKNOWN {}", "x".repeat(MAX_V1));
-        assert_eq!(parse(long.as_bytes()), Err(ParseProxyHeaderError));
+        assert_eq!(parse(long.as_bytes()), Err(Malformed));
+    }
+
+    #[test]
+    fn shows_a_line_of_version_1() {
+        assert_eq!(shown(b"PROXY TCP4 ::1 \x1b[m\r\nEHLO"), "PROXY TCP4 ::1 \\x1b[m");
+        assert_eq!(shown(b"EHLO secret"), "");
+        assert_eq!(shown(&v2(1, 0x12, &V4)), "");
     }
 
     #[test]

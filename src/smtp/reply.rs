@@ -8,6 +8,7 @@ use thiserror::Error;
 use crate::smtp::command::ParseCommandError;
 use crate::smtp::data::DataError;
 use crate::smtp::identity::ParseXclientError;
+use crate::smtp::parameters::ParameterError;
 
 /// Most lines of one reply.
 pub const MAX_LINES: usize = 128;
@@ -127,6 +128,17 @@ impl From<&ParseCommandError> for Reply {
     }
 }
 
+impl From<&ParameterError> for Reply {
+    fn from(error: &ParameterError) -> Self {
+        match error {
+            ParameterError::NotOffered(_) => Self::new(555, &format!("5.5.4 {error}")),
+            ParameterError::Misplaced(_) | ParameterError::Repeated(_) => {
+                Self::new(501, &format!("5.5.4 {error}"))
+            }
+        }
+    }
+}
+
 impl From<ParseXclientError> for Reply {
     fn from(error: ParseXclientError) -> Self {
         match error {
@@ -147,6 +159,9 @@ impl From<DataError> for Reply {
             DataError::HeaderTooLarge => Self::new(552, "5.3.4 header section of message exceeds limit"),
             DataError::OutOfMemory => Self::new(451, "4.3.1 not enough memory now, try again later"),
             DataError::OutOfSpace => Self::new(451, "4.3.1 no room for the message now, try again later"),
+            DataError::SpoolFull => {
+                Self::new(452, "4.3.1 too many octets of messages on their way, try again later")
+            }
         }
     }
 }

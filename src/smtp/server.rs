@@ -12,16 +12,17 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, error, info, warn};
 
 use crate::metrics::{Metrics, SessionRefusal};
 use crate::smtp::admission::Admission;
 use crate::smtp::connection::{Connection, ConnectionError};
+use crate::smtp::data::BareLineEnds;
 use crate::smtp::handler::MessageHandler;
 use crate::smtp::identity::Identity;
 use crate::smtp::listener::{Accepted, Listener};
-use crate::smtp::memory::MemoryBudget;
+use crate::smtp::memory::{MemoryBudget, SESSION, TLS};
 use crate::smtp::proxy_header::{self, Origin, ParseProxyHeaderError};
 use crate::smtp::reply::Reply;
 use crate::smtp::session::{Caller, Session, Surroundings, stopped};
@@ -29,9 +30,12 @@ use crate::smtp::settings::{Settings, holds};
 use crate::smtp::spool::Spool;
 use crate::smtp::starttls::{self, HANDSHAKE_TIMEOUT, Latest};
 use crate::smtp::stream::Stream;
+use crate::smtp::turned_away::{Because, Floods, TurnedAway};
 
 /// How long to wait after a failure to accept, such as having no file descriptor left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+/// Between two lines of the log about such failures.
+const WARNING_PAUSE: Duration = Duration::from_secs(1);
 /// How long a client that is not let in may take to be told so.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -45,6 +49,7 @@ pub struct Resources {
     memory: Arc<MemoryBudget>,
     spool: Arc<Spool>,
     metrics: Arc<Metrics>,
+    floods: Arc<Floods>,
 }
 
 impl Resources {
@@ -56,10 +61,11 @@ impl Resources {
     /// The same, with what sessions are counted by.
     pub fn counted(folder: PathBuf, metrics: Arc<Metrics>) -> Self {
         let spool = Arc::new(Spool::new(folder));
-        Self { admission: Arc::default(), memory: Arc::default(), spool, metrics }
+        let floods = Arc::default();
+        Self { admission: Arc::default(), memory: Arc::default(), spool, metrics, floods }
     }
 
-    /// Octets of memory that messages take now.
+    /// Octets of memory that sessions and messages take now.
     pub fn memory_taken(&self) -> u64 {
         self.memory.taken()
     }
@@ -67,6 +73,11 @@ impl Resources {
     /// Messages that are in files now.
     pub fn spooled(&self) -> usize {
         self.spool.files()
+    }
+
+    /// Octets of messages that are in files now.
+    pub fn spooled_octets(&self) -> u64 {
+        self.spool.octets()
     }
 
     /// How many sessions there are, over all listeners.
@@ -102,8 +113,9 @@ pub async fn serve<H: MessageHandler>(
             metrics: Arc::clone(&resources.metrics),
             shutdown: stop.clone(),
         };
-        receive_client(accepted, around, Arc::clone(&resources.admission))
+        receive_client(accepted, around, Arc::clone(&resources.admission), Arc::clone(&resources.floods))
     };
+    let (mut failures, mut told) = (0_u64, None::<Instant>);
     loop {
         let accepted = tokio::select! {
             () = stopped(&mut shutdown) => break,
@@ -119,7 +131,11 @@ pub async fn serve<H: MessageHandler>(
             Err(error)
                 if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset) => {}
             Err(error) => {
-                warn!(%error, "cannot accept a connection");
+                failures += 1;
+                if told.is_none_or(|told| told.elapsed() >= WARNING_PAUSE) {
+                    warn!(%error, failures, "cannot accept a connection");
+                    (failures, told) = (0, Some(Instant::now()));
+                }
                 sleep(ACCEPT_PAUSE).await;
             }
         }
@@ -148,6 +164,7 @@ async fn receive_client<H: MessageHandler>(
     Accepted { socket, peer, destination }: Accepted,
     mut around: Surroundings<H>,
     admission: Arc<Admission>,
+    floods: Arc<Floods>,
 ) {
     let settings = Arc::clone(&around.settings);
     let listener = &settings.listener;
@@ -156,47 +173,75 @@ async fn receive_client<H: MessageHandler>(
         Ok(destination) => destination,
         Err(error) => return info!(client = %peer, %error, "client gone"),
     };
+    let turn_away = |because, client, text: &str| {
+        floods.log(TurnedAway { listener: listener.clone(), because, client, peer, text: text.to_owned() });
+    };
     let mut client = Connection::new(Stream::from(socket), settings.limits.data_timeout);
+    let is_proxy = holds(&settings.proxy_header_from, peer.ip());
+    let announcing = match is_proxy.then(|| admission.await_header(&settings.limits)).transpose() {
+        Ok(announcing) => announcing,
+        Err(_) => {
+            around.metrics.session_refused(listener, SessionRefusal::TooManyConnections);
+            return warn!(%peer, listener, "connection dropped: too many others have sent no PROXY header yet");
+        }
+    };
+    if settings.bare_line_ends == BareLineEnds::Normalize {
+        client.take_bare_lf();
+    }
     let origin = tokio::select! {
         biased;
         origin = Box::pin(origin(&mut client, peer, destination, &settings)) => origin,
-        () = stopped(&mut around.shutdown) => return,
+        () = stopped(&mut around.shutdown) => return stopped_at_the_door(peer, listener),
     };
+    drop(announcing);
     let (address, destination) = match origin {
         Ok(origin) => origin,
         Err(error) => {
-            if !error.is_hanging_up() {
+            let text = format!("connection dropped: {error}");
+            if error.is_hanging_up() {
+                debug!(%peer, listener, "{text}");
+            } else {
                 around.metrics.session_refused(listener, SessionRefusal::ProxyHeader);
+                turn_away(Because::ProxyHeader, peer, &text);
             }
-            return error.log(peer, listener);
+            return;
         }
     };
     if !holds(&settings.clients, address.ip()) {
-        info!(client = %address, peer = %peer.ip(), listener, "client not listed");
+        turn_away(Because::NotListed, address, "client not listed");
         around.metrics.session_refused(listener, SessionRefusal::NotListed);
         let reply = Reply::new(554, &format!("5.7.1 {} no access from here", settings.hostname));
-        return Box::pin(refuse(client, &settings, reply)).await;
+        return Box::pin(refuse(client, &settings, &admission, reply)).await;
     }
     let Ok(permit) = admission.admit(address.ip(), &settings.limits) else {
-        info!(client = %address, peer = %peer.ip(), listener, "too many connections");
+        turn_away(Because::TooManyConnections, address, "too many connections");
         around.metrics.session_refused(listener, SessionRefusal::TooManyConnections);
         let reply = Reply::new(421, &format!("4.7.0 {} too many connections", settings.hostname));
-        return Box::pin(refuse(client, &settings, reply)).await;
+        return Box::pin(refuse(client, &settings, &admission, reply)).await;
     };
+    let mut memory = around.memory.reservation();
+    let needed = SESSION + if settings.tls.implicit().is_some() { TLS } else { 0 };
+    if !memory.try_grow_to(needed, settings.limits.memory) {
+        warn!(client = %address, peer = %peer.ip(), listener, "no memory for another session (limits.memory)");
+        around.metrics.session_refused(listener, SessionRefusal::OutOfMemory);
+        let reply = Reply::new(421, &format!("4.3.1 {} not enough memory now", settings.hostname));
+        return Box::pin(refuse(client, &settings, &admission, reply)).await;
+    }
     if let Some(tls) = settings.tls.implicit() {
         let patience = HANDSHAKE_TIMEOUT.min(settings.limits.command_timeout);
         let secured = tokio::select! {
             secured = Box::pin(starttls::accept(&mut client, tls, patience)) => secured,
-            () = stopped(&mut around.shutdown) => return,
+            () = stopped(&mut around.shutdown) => return stopped_at_the_door(address, listener),
         };
         if let Err(error) = secured {
             around.metrics.session_refused(listener, SessionRefusal::Tls);
-            return info!(client = %address, peer = %peer.ip(), listener, "connection dropped: {error}");
+            return turn_away(Because::Tls, address, &format!("connection dropped: {error}"));
         }
     }
     let _counted = around.metrics.session(listener);
     let identity = Identity::connected(address, destination);
-    run_session(client, Caller { peer: peer.ip(), speaker: address.ip(), identity, permit }, around).await;
+    run_session(client, Caller { peer: peer.ip(), speaker: address.ip(), identity, permit, memory }, around)
+        .await;
 }
 
 /// Whom a connection is for, and where it was made to: as its PROXY header says, if it must begin with one.
@@ -227,7 +272,9 @@ async fn read_proxy_header(
     sparing: bool,
 ) -> Result<Origin, ProxyHeaderError> {
     loop {
-        if let Some((origin, length)) = proxy_header::parse(client.buffered())? {
+        let octets = client.buffered();
+        let malformed = |error| ProxyHeaderError::Malformed(error, proxy_header::shown(octets));
+        if let Some((origin, length)) = proxy_header::parse(octets).map_err(malformed)? {
             client.take(length);
             return Ok(origin);
         }
@@ -242,26 +289,30 @@ enum ProxyHeaderError {
     #[error("waiting for a PROXY header: {0}")]
     Connection(#[from] ConnectionError),
     /// There is something else.
-    #[error(transparent)]
-    Malformed(#[from] ParseProxyHeaderError),
+    #[error("{0}; it begins with {1:?}")]
+    Malformed(ParseProxyHeaderError, String),
 }
 
 impl ProxyHeaderError {
-    fn log(&self, peer: SocketAddr, listener: &str) {
-        if self.is_hanging_up() {
-            debug!(%peer, listener, "connection dropped: {self}");
-        } else {
-            warn!(%peer, listener, "connection dropped: {self}");
-        }
-    }
-
     /// So it looks when a balancer checks whether we are alive.
     fn is_hanging_up(&self) -> bool {
         matches!(self, Self::Connection(ConnectionError::Closed | ConnectionError::Io(_)))
     }
 }
 
-async fn refuse(mut client: Connection<Stream>, settings: &Settings, reply: Reply) {
+/// The gateway stops before a client was let in.
+fn stopped_at_the_door(client: SocketAddr, listener: &str) {
+    info!(%client, listener, "connection dropped: shutting down");
+}
+
+async fn refuse(
+    mut client: Connection<Stream>,
+    settings: &Settings,
+    admission: &Arc<Admission>,
+    reply: Reply,
+) {
+    // In a flood there is no time for words.
+    let Ok(_leaving) = admission.tell() else { return };
     let say = async {
         if let Some(tls) = settings.tls.implicit()
             && starttls::accept(&mut client, tls, REFUSAL_TIMEOUT).await.is_err()

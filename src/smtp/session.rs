@@ -1,5 +1,6 @@
 //! One session: the client's commands go to the next hop in lockstep, its replies come back to the letter.
-//! What a message goes through is in `message.rs`, who the client is in `introduction.rs`; here is all else.
+//! What a message goes through is in `message.rs`, who the client is in `introduction.rs`, what the log says of refusals
+//! in `refusal.rs`; here is all else.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -8,7 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout};
+use tokio::task::yield_now;
+use tokio::time::{Instant, timeout_at};
 use tracing::debug;
 
 use crate::envelope::Parameter;
@@ -20,22 +22,30 @@ use crate::smtp::connection::{BadLine, Connection, MAX_AUTH_LINE, MAX_COMMAND_LI
 use crate::smtp::end::End;
 use crate::smtp::handler::{MessageHandler, SessionId, SessionInfo};
 use crate::smtp::identity::{Identity, Protocol};
-use crate::smtp::memory::MemoryBudget;
+use crate::smtp::mechanisms;
+use crate::smtp::memory::{MemoryBudget, Reservation, SESSION, SHARE, TLS};
 use crate::smtp::message::Chunks;
 use crate::smtp::next_hop::{NextHop, RelayError};
+use crate::smtp::parameters::{self, Announced, Place};
 use crate::smtp::proxy_header;
 use crate::smtp::reply::Reply;
 use crate::smtp::settings::{Introduction, Settings};
 use crate::smtp::spool::Spool;
 use crate::smtp::starttls::Latest;
 use crate::smtp::stream::Stream;
-use crate::smtp::transaction::Transaction;
+use crate::smtp::transaction::{Transaction, cost};
 
 /// How long the reply to one command may be kept back so that one write takes the next one's along.
 const COALESCE_TIMEOUT: Duration = Duration::from_millis(50);
 
+/// Commands that one client has obeyed before others get their turn: one with many at hand never waits for the network.
+const COMMANDS_A_TURN: usize = 8;
+
+/// An envelope is there twice while it is written down.
+const COPIES: u64 = 2;
+
 /// Most commands that go to the next hop at once; its replies must fit into what the network holds.
-const MAX_BATCH: usize = 50;
+pub(super) const MAX_BATCH: usize = 50;
 
 /// What a session is given by the server.
 #[derive(Debug)]
@@ -59,6 +69,8 @@ pub(super) struct Caller {
     pub(super) speaker: IpAddr,
     pub(super) identity: Identity,
     pub(super) permit: Permit,
+    /// The memory that its session takes.
+    pub(super) memory: Reservation,
 }
 
 impl Caller {
@@ -81,8 +93,14 @@ pub(super) struct Session<H: MessageHandler> {
     pub(super) transaction: Transaction,
     /// What of the message has come in by BDAT.
     pub(super) chunks: Chunks<H::Watch>,
-    /// The client's EHLO, HELO or LHLO that the next hop has accepted.
-    pub(super) hello: Option<Vec<u8>>,
+    /// The client's EHLO, HELO or LHLO that the next hop has accepted on this connection.
+    pub(super) hello: Option<Hello>,
+    /// Whether the next hop was passed anything but a greeting on this connection.
+    pub(super) has_told_more: bool,
+    /// The next hop has a mail transaction open that is over for the client.
+    pub(super) has_leftover: bool,
+    /// The client's XFORWARD since the last mail transaction.
+    pub(super) forwarded: Vec<Vec<u8>>,
     /// Whether it was LHLO.
     pub(super) is_lmtp: bool,
     pub(super) next_hop_offers: NextHopOffers,
@@ -96,8 +114,18 @@ pub(super) struct Session<H: MessageHandler> {
     /// before STARTTLS.
     pub(super) needs_hello: bool,
     bad_commands: usize,
+    /// What was refused in this session.
+    pub(super) refusals: u64,
     /// The client's last reply was a 421: the next hop's hanging up needs no further word.
     pub(super) took_leave: bool,
+}
+
+/// How the client greeted, and the next hop's answer.
+#[derive(Debug)]
+pub(super) struct Hello {
+    pub(super) line: Vec<u8>,
+    pub(super) is_lmtp: bool,
+    pub(super) reply: Reply,
 }
 
 /// What the next hop offers that is between it and us.
@@ -105,6 +133,28 @@ pub(super) struct Session<H: MessageHandler> {
 pub(super) struct NextHopOffers {
     pub(super) pipelining: bool,
     pub(super) chunking: bool,
+    pub(super) binary: bool,
+    pub(super) eight_bit: bool,
+    pub(super) smtputf8: bool,
+    pub(super) dsn: bool,
+    pub(super) size: bool,
+}
+
+impl NextHopOffers {
+    /// From its reply to EHLO or LHLO.
+    fn of(reply: &Reply) -> Self {
+        let offers = |keyword| capabilities::offers(reply, keyword);
+        let chunking = offers("CHUNKING");
+        Self {
+            pipelining: offers("PIPELINING"),
+            chunking,
+            binary: chunking && offers("BINARYMIME"),
+            eight_bit: offers("8BITMIME"),
+            smtputf8: offers("SMTPUTF8"),
+            dsn: offers("DSN"),
+            size: offers("SIZE"),
+        }
+    }
 }
 
 /// Resolves when the gateway is to stop; also when nobody is left to say so.
@@ -119,7 +169,7 @@ impl<H: MessageHandler> Session<H> {
         caller: Caller,
         mut around: Surroundings<H>,
     ) -> Option<Self> {
-        let settings = &around.settings;
+        let settings = Arc::clone(&around.settings);
         let info = SessionInfo {
             id: SessionId::next(),
             listener: settings.listener.clone(),
@@ -127,9 +177,9 @@ impl<H: MessageHandler> Session<H> {
             helo: String::new(),
         };
         let connected = tokio::select! {
-            connected = connect(settings, &caller, info.client) => connected,
+            connected = connect(&settings, &caller, info.client) => connected,
             () = stopped(&mut around.shutdown) => {
-                say_farewell(&info, client, None, &End::Shutdown, &around.metrics).await;
+                say_farewell(&info, client, None, &End::Shutdown, &around).await;
                 return None;
             }
         };
@@ -143,9 +193,9 @@ impl<H: MessageHandler> Session<H> {
             }
             Ok((next_hop, greeting)) => {
                 let end = End::Refused(greeting);
-                say_farewell(&info, client, Some(next_hop), &end, &around.metrics).await;
+                say_farewell(&info, client, Some(next_hop), &end, &around).await;
             }
-            Err(error) => say_farewell(&info, client, None, &error.into(), &around.metrics).await,
+            Err(error) => say_farewell(&info, client, None, &error.into(), &around).await,
         }
         None
     }
@@ -167,6 +217,9 @@ impl<H: MessageHandler> Session<H> {
             transaction: Transaction::default(),
             chunks: Chunks::None,
             hello: None,
+            has_told_more: false,
+            has_leftover: false,
+            forwarded: Vec::new(),
             is_lmtp: false,
             next_hop_offers: NextHopOffers::default(),
             has_authenticated: false,
@@ -174,6 +227,7 @@ impl<H: MessageHandler> Session<H> {
             offers_xforward: false,
             needs_hello: false,
             bad_commands: 0,
+            refusals: 0,
             took_leave: false,
         }
     }
@@ -187,18 +241,20 @@ impl<H: MessageHandler> Session<H> {
     /// Serves the client until the session ends.
     pub(super) async fn run(&mut self) -> End {
         let Err(end) = self.converse().await;
-        match end {
+        let end = match self.what_was_cut_off(end) {
             End::NextHop(_) | End::LostWhileIdle(_) | End::Farewell(_) if self.took_leave => {
                 End::FarewellSaid
             }
             end => end,
-        }
+        };
+        self.log_end_of_session(&end);
+        end
     }
 
     /// Takes leave of both sides.
     pub(super) async fn close(self, end: &End) {
         let next_hop = end.leaves_next_hop_waiting().then_some(self.next_hop);
-        say_farewell(&self.info, self.client, next_hop, end, &self.around.metrics).await;
+        say_farewell(&self.info, self.client, next_hop, end, &self.around).await;
     }
 
     /// The panic that ended the session must not leave the client without a word.
@@ -208,10 +264,16 @@ impl<H: MessageHandler> Session<H> {
     }
 
     async fn converse(&mut self) -> Result<Infallible, End> {
+        let mut commands = 0_usize;
         loop {
+            self.settle();
+            commands += 1;
+            if commands.is_multiple_of(COMMANDS_A_TURN) {
+                yield_now().await;
+            }
             match self.next_line(MAX_COMMAND_LINE).await? {
                 Ok(line) => match command::parse(&line) {
-                    Ok(command) if self.can_batch(&command) => self.obey_batch(command, line).await?,
+                    Ok(command) if self.can_batch(&command, &[]) => self.obey_batch(command, line).await?,
                     Ok(command) => self.obey(command, &line).await?,
                     Err(error) => self.answer_malformed(&error)?,
                 },
@@ -230,31 +292,46 @@ impl<H: MessageHandler> Session<H> {
 
     /// Whether a command may go to the next hop together with others (RFC 2920 §3.1): it changes nothing but the mail
     /// transaction, and nobody but the next hop has a say in it.
-    fn can_batch(&self, command: &Command) -> bool {
-        let is_ours = match command {
-            Command::Mail(_, parameters) => self.refusal_of_mail(parameters).is_some(),
-            Command::Rcpt(..) => self.refusal_of_rcpt().is_some(),
-            _ => true,
-        };
-        !is_ours && self.introduced && self.next_hop_offers.pipelining
+    /// `waiting` are those that go before it.
+    fn can_batch(&mut self, command: &Command, waiting: &[Command]) -> bool {
+        let is_ready = self.introduced && !self.has_leftover && !self.next_hop.is_gone();
+        is_ready
+            && self.next_hop_offers.pipelining
+            && matches!(command, Command::Mail(..) | Command::Rcpt(..))
+            && self.refusal(command, waiting).is_none()
     }
 
     /// Sends the commands of a pipelining client that are here already all at once.
     async fn obey_batch(&mut self, command: Command, line: Vec<u8>) -> Result<(), End> {
+        let (command, line) = self.for_next_hop(command, &line);
         let (mut commands, mut lines) = (vec![command], vec![line]);
         let mut next = None;
         while self.client.has_line() && lines.len() < MAX_BATCH && next.is_none() {
             let line = self.next_line(MAX_COMMAND_LINE).await?;
-            match line.as_deref().ok().and_then(|line| command::parse(line).ok()) {
-                Some(command) if self.can_batch(&command) => {
+            match line.as_deref().map(command::parse) {
+                Ok(Ok(command)) if self.can_batch(&command, &commands) => {
+                    let (command, line) = self.for_next_hop(command, line.as_deref().unwrap_or_default());
                     commands.push(command);
-                    lines.extend(line);
+                    lines.push(line);
                 }
                 _ => next = Some(line),
             }
         }
-        let replies = self.exchange_all(&lines).await?;
-        for (command, reply) in commands.into_iter().zip(replies) {
+        self.has_told_more = true;
+        let Self { client, next_hop, .. } = self;
+        let mut flush_by = Instant::now() + COALESCE_TIMEOUT;
+        let farewell = meanwhile_flushing_by(client, flush_by, next_hop.begin_commands(&lines)).await?;
+        if let Some(farewell) = farewell {
+            self.client.queue(farewell.octets());
+            return Err(End::FarewellSaid);
+        }
+        for (at, command) in commands.into_iter().enumerate() {
+            let Self { client, next_hop, .. } = self;
+            if !client.has_queued() {
+                flush_by = Instant::now() + COALESCE_TIMEOUT;
+            }
+            let replying = next_hop.next_reply(lines.len() - at - 1);
+            let reply = meanwhile_flushing_by(client, flush_by, replying).await?;
             self.client.queue(final_reply(&reply)?);
             if reply.code() == 421 {
                 return Err(End::FarewellSaid);
@@ -271,8 +348,33 @@ impl<H: MessageHandler> Session<H> {
         }
     }
 
+    /// MAIL or RCPT as the next hop gets it.
+    fn for_next_hop(&self, mut command: Command, line: &[u8]) -> (Command, Vec<u8>) {
+        if let Command::Mail(_, parameters) = &mut command {
+            parameters::drop_unoffered(parameters, &self.announced());
+        }
+        let line = command::for_next_hop(&command, line).into_owned();
+        (command, line)
+    }
+
+    /// What was announced to the client that parameters of MAIL and RCPT belong to.
+    fn announced(&self) -> Announced {
+        let NextHopOffers { binary, eight_bit, smtputf8, dsn, size, .. } = self.next_hop_offers;
+        let (auth, xforward) = (self.offers_auth, self.offers_xforward);
+        Announced { eight_bit, binary, smtputf8, dsn, auth, next_hop_size: size, xforward }
+    }
+
     /// The next hop's reply to MAIL or RCPT makes the mail transaction what it is.
     fn note(&mut self, command: Command, reply: &Reply) {
+        if !reply.is_positive() {
+            match &command {
+                Command::Mail(..) => self.log_refusal("MAIL refused by the next hop", None, reply),
+                Command::Rcpt(path, _) => {
+                    self.log_refusal("RCPT refused by the next hop", Some(path.as_str()), reply);
+                }
+                _ => {}
+            }
+        }
         match command {
             Command::Mail(path, parameters) if reply.is_positive() => {
                 self.transaction.begin(path, parameters);
@@ -287,20 +389,34 @@ impl<H: MessageHandler> Session<H> {
     /// Waits for the client, and meanwhile for the next hop's farewell and the gateway's end.
     async fn next_line(&mut self, max: usize) -> Result<Result<Vec<u8>, BadLine>, End> {
         // One write answers all commands of a pipelining client (RFC 2920 §3.2).
-        if !self.client.has_line() {
+        if !self.client.has_line() || self.client.is_queue_full() {
             self.client.flush().await?;
         }
         let deadline = Instant::now() + self.around.settings.limits.command_timeout;
+        // Between chunks of a message it is the client's upload that takes its time.
+        if matches!(self.chunks, Chunks::Arriving(_)) {
+            return tokio::select! {
+                biased;
+                line = self.next_hop.kept_awake(self.client.read_line(max, deadline)) => Ok(line?),
+                () = stopped(&mut self.around.shutdown) => Err(End::Shutdown),
+            };
+        }
         tokio::select! {
             biased;
             line = self.client.read_line(max, deadline) => return Ok(line?),
             () = self.next_hop.idle_event() => {}
             () = stopped(&mut self.around.shutdown) => return Err(End::Shutdown),
         }
+        if self.next_hop.wakefulness.has_own_chores() && !self.has_authenticated && !self.took_leave {
+            // It may have had enough of what we said, not of the client.
+            self.next_hop.give_up();
+            return Box::pin(self.next_line(max)).await;
+        }
         Err(self.next_hop.farewell().await.map_or_else(End::LostWhileIdle, End::Farewell))
     }
 
     async fn obey(&mut self, command: Command, line: &[u8]) -> Result<(), End> {
+        let line = &*command::for_next_hop(&command, line);
         match command {
             Command::Ehlo(ref name) | Command::Helo(ref name) | Command::Lhlo(ref name) => {
                 self.hello(name, &command, line).await
@@ -311,11 +427,15 @@ impl<H: MessageHandler> Session<H> {
             Command::Bdat { size, is_last } => Box::pin(self.bdat(size, is_last)).await,
             Command::Rset => self.rset(line).await,
             Command::Query => self.pass(line).await.map(drop),
+            Command::Lookup => match self.refusal_of_strangers() {
+                Some(reply) => self.answer_bad(&reply),
+                None => self.pass(line).await.map(drop),
+            },
             Command::Quit => self.quit(line).await,
             Command::Auth if self.offers_auth => self.auth(line).await,
             Command::StartTls => Box::pin(self.starttls()).await,
             Command::Auth => self.answer_bad(&Reply::new(502, "5.5.1 command not implemented")),
-            Command::Xclient(arguments) => self.xclient(&arguments),
+            Command::Xclient(arguments) => Box::pin(self.xclient(&arguments)).await,
             Command::Xforward => self.xforward(line).await,
             Command::Unknown => self.answer_bad(&Reply::new(500, "5.5.1 command not recognized")),
             Command::Http => Err(End::Http),
@@ -327,41 +447,75 @@ impl<H: MessageHandler> Session<H> {
         let is_lmtp = matches!(command, Command::Lhlo(_));
         self.caller.identity.helo = Some(name.to_owned());
         self.caller.identity.protocol = Some(if extended { Protocol::Esmtp } else { Protocol::Smtp });
-        let reply = self.ask_as(line, is_lmtp).await?;
+        let reply = self.greet_next_hop(line, is_lmtp).await?;
         if reply.is_positive() {
             self.reset();
             self.info.helo = name.to_owned();
-            self.hello = Some(line.to_owned());
-            self.is_lmtp = is_lmtp;
             self.needs_hello = false;
+            self.accept_hello(line.to_owned(), is_lmtp, reply.clone());
             let offers = |keyword| extended && capabilities::offers(&reply, keyword);
-            self.next_hop_offers =
-                NextHopOffers { pipelining: offers("PIPELINING"), chunking: offers("CHUNKING") };
-            self.offers_auth = self.may_auth() && offers("AUTH");
+            self.offers_auth = extended && self.may_auth() && capabilities::offers_auth(&reply);
             self.offers_xforward = self.may_xforward() && offers("XFORWARD");
         }
-        if extended && reply.code() == 250 {
-            let settings = &self.around.settings;
-            let (hostname, message_size) = (settings.hostname.as_str(), settings.limits.message_size);
-            let offer = Offer {
-                hostname,
-                message_size,
-                starttls: self.offers_starttls(),
-                auth: self.offers_auth,
-                xclient: self.may_xclient(),
-                xforward: self.offers_xforward,
-            };
-            self.client.queue(offer.reply(&reply).octets());
+        // What is positive is a 250 to the client, whatever else the next hop makes of it (RFC 5321 §4.2.1).
+        if extended && reply.is_positive() {
+            self.client.queue(self.offer(&reply).octets());
         } else {
             self.client.queue(reply.octets());
+        }
+        if !reply.is_positive() {
+            self.log_refusal("greeting refused by the next hop", None, &reply);
         }
         Ok(())
     }
 
-    /// The mail transaction is over.
+    /// Passes the client's greeting on. Some servers take one only, so the same again is not asked again, and another one
+    /// goes to a new connection; but one that knows of a login keeps it.
+    async fn greet_next_hop(&mut self, line: &[u8], is_lmtp: bool) -> Result<Reply, End> {
+        let Some(before) = &self.hello else { return self.ask_as(line, is_lmtp).await };
+        if before.line == line {
+            self.has_leftover |= self.transaction.is_open();
+            self.reset();
+            Box::pin(self.clear_leftover()).await?;
+        } else if !self.has_authenticated {
+            self.reset();
+            Box::pin(self.begin_anew()).await?;
+        }
+        match &self.hello {
+            Some(hello) if hello.line == line => Ok(hello.reply.clone()),
+            _ => self.ask_as(line, is_lmtp).await,
+        }
+    }
+
+    /// The next hop has accepted the client's greeting.
+    pub(super) fn accept_hello(&mut self, line: Vec<u8>, is_lmtp: bool, reply: Reply) {
+        let is_extended = !line[..4].eq_ignore_ascii_case(b"HELO");
+        self.next_hop_offers = if is_extended { NextHopOffers::of(&reply) } else { NextHopOffers::default() };
+        self.is_lmtp = is_lmtp;
+        self.hello = Some(Hello { line, is_lmtp, reply });
+    }
+
+    /// What the client is offered where this is the next hop's reply to its greeting.
+    pub(super) fn offer(&self, reply: &Reply) -> Reply {
+        let settings = &self.around.settings;
+        let offer = Offer {
+            hostname: &settings.hostname,
+            message_size: settings.limits.message_size,
+            growth: settings.growth,
+            starttls: self.offers_starttls(),
+            auth: self.may_auth(),
+            xclient: self.may_xclient(),
+            xforward: self.may_xforward(),
+        };
+        offer.reply(reply)
+    }
+
+    /// The mail transaction is over, and with it what XFORWARD said of its client.
     pub(super) fn reset(&mut self) {
         self.transaction.reset();
         self.chunks = Chunks::None;
+        self.info.client = self.caller.address();
+        self.forwarded.clear();
     }
 
     /// Credentials cross no network in clear: not from the client to us, not on the way to a proxy in front of us,
@@ -376,39 +530,116 @@ impl<H: MessageHandler> Session<H> {
     }
 
     async fn mail_or_rcpt(&mut self, command: Command, line: &[u8]) -> Result<(), End> {
-        let refusal = match &command {
-            Command::Mail(_, parameters) => self.refusal_of_mail(parameters),
-            _ => self.refusal_of_rcpt(),
-        };
-        match refusal {
-            Some(reply) => self.client.queue(reply.octets()),
+        match self.refusal(&command, &[]) {
+            Some(reply) => {
+                match &command {
+                    Command::Mail(path, _) if reply.code() == 552 => {
+                        self.log_refused_message("larger than allowed", path.as_str(), &reply);
+                    }
+                    _ => self.log_refusal("command refused", None, &reply),
+                }
+                self.client.queue(reply.octets());
+            }
             None => {
-                let reply = self.pass(line).await?;
+                let (command, line) = self.for_next_hop(command, line);
+                Box::pin(self.clear_leftover()).await?;
+                let reply = self.pass(&line).await?;
                 self.note(command, &reply);
             }
         }
         Ok(())
     }
 
-    /// Why MAIL does not go to the next hop.
+    /// Why MAIL or RCPT does not go to the next hop. `waiting` are those that go before it. If it goes, there is memory
+    /// for what it adds to the envelope.
+    fn refusal(&mut self, command: &Command, waiting: &[Command]) -> Option<Reply> {
+        let refusal = match command {
+            Command::Mail(_, parameters) => self.refusal_of_mail(parameters),
+            Command::Rcpt(_, parameters) => self.refusal_of_rcpt(parameters, waiting),
+            _ => None,
+        };
+        refusal.or_else(|| self.refusal_for_memory(command, waiting))
+    }
+
     fn refusal_of_mail(&self, parameters: &[Parameter]) -> Option<Reply> {
         if self.needs_hello {
             return Some(Reply::new(503, "5.5.1 EHLO first"));
+        }
+        if let Some(reply) = self.refusal_of_strangers() {
+            return Some(reply);
+        }
+        if let Err(error) = parameters::check(Place::Mail, parameters, &self.announced()) {
+            return Some(Reply::from(&error));
         }
         let max = self.around.settings.limits.message_size;
         let too_large = command::declared_size(parameters).is_some_and(|size| size > max);
         too_large.then(|| Reply::new(552, "5.3.4 message size exceeds limit"))
     }
 
-    /// Why RCPT does not go there: the message has begun to come in for those who were named before.
-    fn refusal_of_rcpt(&self) -> Option<Reply> {
-        let has_begun = !matches!(self.chunks, Chunks::None);
-        has_begun.then(|| Reply::new(503, "5.5.1 the message has begun"))
+    /// Where credentials are demanded, nobody else gets anything through us (RFC 4954 §6).
+    fn refusal_of_strangers(&self) -> Option<Reply> {
+        if !self.around.settings.requires_auth || self.has_authenticated {
+            return None;
+        }
+        let text = if self.offers_starttls() && !self.offers_auth {
+            "5.7.0 STARTTLS and authentication required"
+        } else {
+            "5.7.0 authentication required"
+        };
+        Some(Reply::new(530, text))
+    }
+
+    /// Not if the message has begun to come in for those who were named before, nor for one more than `recipients`
+    /// (RFC 5321 §4.5.3.1.10: the client sends the message to the others afterwards).
+    fn refusal_of_rcpt(&self, parameters: &[Parameter], waiting: &[Command]) -> Option<Reply> {
+        if !matches!(self.chunks, Chunks::None) {
+            return Some(Reply::new(503, "5.5.1 the message has begun"));
+        }
+        let wrong = parameters::check(Place::Rcpt, parameters, &self.announced()).err();
+        if let Some(refusal) = self.refusal_of_strangers().or_else(|| wrong.as_ref().map(Reply::from)) {
+            return Some(refusal);
+        }
+        let before = waiting.iter().filter(|command| matches!(command, Command::Rcpt(..))).count();
+        let is_one_more = self.transaction.recipients() + before >= self.around.settings.limits.recipients;
+        is_one_more.then(too_many_recipients)
+    }
+
+    fn refusal_for_memory(&mut self, command: &Command, waiting: &[Command]) -> Option<Reply> {
+        let costs = waiting.iter().chain([command]).map(cost_of).sum::<usize>();
+        let envelope = COPIES * (self.transaction.octets() + costs) as u64;
+        let memory = self.around.settings.limits.memory;
+        if envelope <= SESSION / 2 {
+            // It is counted with the session.
+            return None;
+        }
+        if envelope > memory / SHARE {
+            return Some(too_many_recipients());
+        }
+        let octets = self.own_memory() + envelope;
+        // Half of the memory is for those who hold little.
+        let fits = self.caller.memory.try_grow_to(octets, memory / 2);
+        (!fits).then(|| Reply::new(452, "4.3.1 not enough memory now, try again later"))
+    }
+
+    /// What the session takes without an envelope.
+    fn own_memory(&self) -> u64 {
+        SESSION + if self.client.stream().is_tls() { TLS } else { 0 }
+    }
+
+    /// Counts what the session holds between two commands, and no more.
+    fn settle(&mut self) {
+        let envelope = COPIES * self.transaction.octets() as u64;
+        let envelope = if envelope <= SESSION / 2 { 0 } else { envelope };
+        let read_ahead = self.client.buffered().len() as u64;
+        let read_ahead = if read_ahead <= SESSION / 4 { 0 } else { read_ahead };
+        let octets = self.own_memory() + envelope + read_ahead;
+        self.caller.memory.set_to(octets);
     }
 
     async fn rset(&mut self, line: &[u8]) -> Result<(), End> {
         if self.pass(line).await?.is_positive() {
             self.reset();
+            self.has_leftover = false;
         }
         Ok(())
     }
@@ -425,6 +656,11 @@ impl<H: MessageHandler> Session<H> {
 
     /// AUTH (RFC 4954 §4): after a 334 the client's line is no command, and none of it is for the log.
     async fn auth(&mut self, line: &[u8]) -> Result<(), End> {
+        if !mechanisms::works(&command::mechanism(line)) {
+            return self.answer_bad(&Reply::new(504, "5.5.4 mechanism not offered"));
+        }
+        Box::pin(self.rouse()).await?;
+        self.has_told_more = true;
         let mut reply = self.next_hop.command(line).await?;
         while reply.code() == 334 {
             self.client.queue(reply.octets());
@@ -437,14 +673,23 @@ impl<H: MessageHandler> Session<H> {
                 }
             }
         }
-        self.client.queue(final_reply(&reply)?);
+        final_reply(&reply)?;
         self.took_leave = reply.code() == 421;
-        self.has_authenticated |= reply.is_positive();
-        Ok(())
+        self.has_authenticated |= reply.code() == 235;
+        if !reply.is_positive() {
+            self.log_refused_auth(&reply);
+        }
+        if reply.code() < 500 {
+            self.client.queue(reply.octets());
+            return Ok(());
+        }
+        // To it every guess of a password is ours, so nobody gets many.
+        self.answer_bad(&reply)
     }
 
     /// Sends a line to the next hop and its reply to the client.
     pub(super) async fn pass(&mut self, line: &[u8]) -> Result<Reply, End> {
+        self.has_told_more = true;
         let reply = self.ask(line).await?;
         self.client.queue(reply.octets());
         Ok(reply)
@@ -455,7 +700,10 @@ impl<H: MessageHandler> Session<H> {
         self.ask_as(line, self.is_lmtp).await
     }
 
-    async fn ask_as(&mut self, line: &[u8], is_lmtp: bool) -> Result<Reply, End> {
+    pub(super) async fn ask_as(&mut self, line: &[u8], is_lmtp: bool) -> Result<Reply, End> {
+        if self.next_hop.is_gone() {
+            Box::pin(self.rouse()).await?;
+        }
         if !self.introduced {
             Box::pin(self.introduce(is_lmtp)).await?;
         }
@@ -471,53 +719,48 @@ impl<H: MessageHandler> Session<H> {
         meanwhile_flushing(client, next_hop.command(line)).await
     }
 
-    /// The same for several lines, with a reply to each up to a 421.
-    async fn exchange_all(&mut self, lines: &[Vec<u8>]) -> Result<Vec<Reply>, End> {
-        let Self { client, next_hop, .. } = self;
-        meanwhile_flushing(client, next_hop.commands(lines)).await
-    }
-
-    /// Leaves a next hop that has got part of a message, by hanging up before its end, and goes on with a new connection:
-    /// to the client nothing has happened but the refusal of that message.
-    pub(super) async fn replace_next_hop(&mut self) -> Result<(), End> {
-        self.next_hop.break_off().await;
-        if self.has_authenticated {
-            return Err(End::MessageBrokenOff);
-        }
-        let (next_hop, greeting) = connect(&self.around.settings, &self.caller, self.info.client).await?;
-        self.next_hop = next_hop;
-        if !greeting.is_positive() {
-            return Err(End::Refused(greeting));
-        }
-        self.introduced = self.around.settings.introduction != Introduction::Xclient;
-        if let Some(hello) = self.hello.clone() {
-            let reply = self.ask(&hello).await?;
-            if !reply.is_positive() {
-                return Err(RelayError::UnexpectedReply(reply).into());
-            }
-        }
-        Ok(())
-    }
-
     /// Answers a command that we refuse ourselves; too many of those end the session.
     pub(super) fn answer_bad(&mut self, reply: &Reply) -> Result<(), End> {
         self.bad_commands += 1;
         if self.bad_commands > self.around.settings.limits.bad_commands {
             return Err(End::TooManyBadCommands);
         }
+        self.log_refusal("command refused", None, reply);
         self.client.queue(reply.octets());
         Ok(())
     }
 }
 
+fn too_many_recipients() -> Reply {
+    Reply::new(452, "4.5.3 too many recipients, send the message to the others afterwards")
+}
+
+/// What MAIL or RCPT adds to an envelope.
+fn cost_of(command: &Command) -> usize {
+    match command {
+        Command::Mail(path, parameters) => cost(path.as_str(), parameters),
+        Command::Rcpt(path, parameters) => cost(path.as_str(), parameters),
+        _ => 0,
+    }
+}
+
 /// Waits for the next hop, and meanwhile sends the client what waits for it.
-async fn meanwhile_flushing<T>(
+pub(super) async fn meanwhile_flushing<T>(
     client: &mut Connection<Stream>,
+    asking: impl Future<Output = Result<T, RelayError>>,
+) -> Result<T, End> {
+    meanwhile_flushing_by(client, Instant::now() + COALESCE_TIMEOUT, asking).await
+}
+
+/// The same, with what waits for the client sent at this time at the latest.
+async fn meanwhile_flushing_by<T>(
+    client: &mut Connection<Stream>,
+    flush_by: Instant,
     asking: impl Future<Output = Result<T, RelayError>>,
 ) -> Result<T, End> {
     let mut asking = std::pin::pin!(asking);
     if client.has_queued() {
-        match timeout(COALESCE_TIMEOUT, &mut asking).await {
+        match timeout_at(flush_by, &mut asking).await {
             Ok(answer) => return Ok(answer?),
             Err(_) => client.flush().await?,
         }
@@ -526,7 +769,7 @@ async fn meanwhile_flushing<T>(
 }
 
 /// Connects to the next hop, and tells it by a PROXY header for whom if it wants to know.
-async fn connect(
+pub(super) async fn connect(
     settings: &Settings,
     caller: &Caller,
     client: SocketAddr,
@@ -545,22 +788,22 @@ fn final_reply(reply: &Reply) -> Result<&[u8], RelayError> {
 }
 
 /// Says the last words to the client, and QUIT to a next hop that waits for a command.
-async fn say_farewell(
+async fn say_farewell<H>(
     info: &SessionInfo,
     mut client: Connection<Stream>,
     next_hop: Option<NextHop>,
     end: &End,
-    metrics: &Metrics,
+    around: &Surroundings<H>,
 ) {
-    end.log(info);
+    end.log(info, &around.settings);
     if let Some(reason) = end.next_hop_failure() {
-        metrics.next_hop_failed(&info.listener, reason);
+        around.metrics.next_hop_failed(&info.listener, reason);
     }
     if let Some(reply) = end.reply() {
         client.queue(reply.octets());
     }
     let quit = async {
-        if let Some(next_hop) = next_hop {
+        if let Some(mut next_hop) = next_hop {
             next_hop.quit().await;
         }
     };

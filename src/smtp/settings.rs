@@ -1,6 +1,7 @@
 //! What the configuration says about one listener. A session keeps the settings that it began with; after a
 //! reload new sessions get new ones.
 
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
@@ -33,7 +34,11 @@ pub struct Settings {
     pub xforward_from: Vec<IpNet>,
     /// Whose connections begin with a PROXY header.
     pub proxy_header_from: Vec<IpNet>,
-    /// What is done with a message that holds a bare CR or LF.
+    /// Whether mail is taken only once the next hop has accepted the client's credentials.
+    pub requires_auth: bool,
+    /// Most octets that we add to a message.
+    pub growth: u64,
+    /// What is done with a message that holds a bare CR or LF, and with a command line that ends in a bare LF.
     pub bare_line_ends: BareLineEnds,
     /// Limits and time-outs.
     pub limits: Limits,
@@ -46,6 +51,15 @@ pub enum Address {
     Tcp(String),
     /// On a UNIX socket.
     Unix(PathBuf),
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => f.write_str(address),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
 }
 
 impl From<SocketAddr> for Address {
@@ -92,8 +106,10 @@ pub enum NextHopTls {
     Off,
     /// Where it can be had.
     May(ClientTls),
-    /// Always, or not at all.
+    /// Always, by STARTTLS, or not at all.
     Must(ClientTls),
+    /// Always, with the connection (RFC 8314 §3.3).
+    Implicit(ClientTls),
 }
 
 /// How the next hop is told who the client is.

@@ -13,10 +13,13 @@ use crate::smtp::capabilities;
 use crate::smtp::connection::Connection;
 use crate::smtp::end::End;
 use crate::smtp::handler::MessageHandler;
-use crate::smtp::next_hop::{NextHop, RelayError};
+use crate::smtp::introduction::IPV6_REMEDY;
+use crate::smtp::memory::{SESSION, TLS};
+use crate::smtp::next_hop::{IMPLICIT_REMEDY, NextHop, RelayError};
+use crate::smtp::proxy_header;
 use crate::smtp::reply::Reply;
-use crate::smtp::session::{NextHopOffers, Session, stopped};
-use crate::smtp::settings::{Introduction, NextHopTls, Settings};
+use crate::smtp::session::{Session, stopped};
+use crate::smtp::settings::{NextHopTls, Settings};
 use crate::smtp::stream::{Socket, Stream};
 use crate::smtp::tls::{ClientTls, HandshakeError, ServerTls};
 
@@ -55,6 +58,12 @@ impl<H: MessageHandler> Session<H> {
         if self.client.has_input().await? {
             return Err(End::CommandInjection);
         }
+        let limit = self.around.settings.limits.memory;
+        if !self.caller.memory.try_grow_to(SESSION + TLS, limit) {
+            let reply = Reply::new(454, "4.3.1 not enough memory for TLS now, try again later");
+            self.client.queue(reply.octets());
+            return Ok(());
+        }
         self.forget().await?;
         self.client.queue(Reply::new(220, "2.0.0 ready to start TLS").octets());
         self.client.flush().await?;
@@ -73,21 +82,17 @@ impl<H: MessageHandler> Session<H> {
         Some((self.around.latest.0)().tls.certificate().unwrap_or(begun).clone())
     }
 
-    /// Forgets what the client has said, and has the next hop forget it (RFC 3207 §4.2). Whom a believed peer has
-    /// announced stays: without that the client would count as the peer itself, which may be allowed more.
+    /// Forgets what the client has said, and has the next hop forget it (RFC 3207 §4.2): where it was told more than a
+    /// greeting, by a new connection. Whom a believed peer has announced stays: without that the client would count as
+    /// the peer itself, which may be allowed more.
     async fn forget(&mut self) -> Result<(), End> {
-        if self.transaction.is_open() {
-            let reset = self.ask(b"RSET").await?;
-            if !reset.is_positive() {
-                return Err(RelayError::UnexpectedReply(reset).into());
-            }
-        }
         self.reset();
         self.info.helo.clear();
         (self.caller.identity.helo, self.caller.identity.protocol) = (None, None);
         (self.offers_auth, self.offers_xforward) = (false, false);
-        (self.hello, self.next_hop_offers) = (None, NextHopOffers::default());
-        self.introduced = self.around.settings.introduction != Introduction::Xclient;
+        if self.has_told_more {
+            self.begin_anew().await?;
+        }
         self.needs_hello = true;
         Ok(())
     }
@@ -105,37 +110,52 @@ pub(super) async fn accept(
 
 impl NextHop {
     /// Connects as the settings say, says `header` if there is one, and sees to TLS. What comes back with the
-    /// connection is the greeting, or a refusal.
+    /// connection is the greeting, or a refusal. Where there is to be no TLS after all, the server is not the wiser for
+    /// our EHLO: the connection is a new one.
     pub(super) async fn open(settings: &Settings, header: Option<&str>) -> Result<(Self, Reply), RelayError> {
-        let timeout = settings.limits.next_hop_timeout;
-        let (mut next_hop, greeting) = Self::connect(&settings.next_hop, header, timeout).await?;
         let (tls, must) = match &settings.next_hop_tls {
-            NextHopTls::Off => return Ok((next_hop, greeting)),
+            NextHopTls::Off => return Self::connect_as(settings, header, None).await,
+            NextHopTls::Implicit(tls) => return Self::connect_as(settings, header, Some(tls)).await,
             NextHopTls::May(tls) => (tls, false),
             NextHopTls::Must(tls) => (tls, true),
         };
+        let (mut next_hop, greeting) = Self::connect_as(settings, header, None).await?;
         if !greeting.is_positive() {
             return Ok((next_hop, greeting));
         }
         match next_hop.starttls(tls, settings).await {
-            Ok(()) => Ok((next_hop, greeting)),
-            Err(Insecure::Farewell(farewell)) => Ok((next_hop, farewell)),
-            Err(Insecure::Refused(error)) if must => {
-                next_hop.quit().await;
-                Err(error)
-            }
+            Ok(()) => return Ok((next_hop, greeting)),
+            Err(Insecure::Farewell(farewell)) => return Ok((next_hop, farewell)),
             Err(Insecure::Refused(error)) => {
+                next_hop.quit().await;
+                if must {
+                    return Err(error);
+                }
                 debug!(listener = settings.listener, "going on in clear: {error}");
-                Ok((next_hop, greeting))
             }
-            Err(Insecure::Failed(error)) if must => Err(RelayError::Handshake(error)),
+            Err(Insecure::Failed(error)) if must => return Err(RelayError::Handshake(error)),
             Err(Insecure::Failed(error)) => {
                 warn!(listener = settings.listener, "next hop: {error}; going on in clear");
-                drop(next_hop);
-                Self::connect(&settings.next_hop, header, timeout).await
             }
-            Err(Insecure::Lost(error)) => Err(error),
+            Err(Insecure::Lost(error)) => return Err(error),
         }
+        Self::connect_as(settings, header, None).await
+    }
+
+    /// Connects, and says what may be wrong where there is no greeting.
+    async fn connect_as(
+        settings: &Settings,
+        header: Option<&str>,
+        tls: Option<&ClientTls>,
+    ) -> Result<(Self, Reply), RelayError> {
+        let connecting = Self::connect(&settings.next_hop, header, tls, settings.limits.next_hop_timeout);
+        connecting.await.map_err(|error| match error {
+            RelayError::NoGreeting(_) if tls.is_none() => RelayError::NoGreeting(IMPLICIT_REMEDY),
+            RelayError::NotGreeted(_) if header.is_some_and(proxy_header::is_of_ipv6) => {
+                RelayError::NotGreeted(IPV6_REMEDY)
+            }
+            error => error,
+        })
     }
 
     async fn starttls(&mut self, tls: &ClientTls, settings: &Settings) -> Result<(), Insecure> {

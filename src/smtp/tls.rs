@@ -2,21 +2,25 @@
 //! When there is one at all is decided elsewhere.
 
 use std::io;
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
 
+use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, ring};
-use rustls::pki_types::pem::{self, PemObject};
+use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::{self, PemObject, SectionKind};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::server::Acceptor;
+use rustls::sign::{CertifiedKey, SigningKey, SingleCertAndKey};
 use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, Error, InconsistentKeys, RootCertStore,
-    ServerConfig, SignatureScheme,
+    CertificateError, CipherSuite, ClientConfig, DigitallySignedStruct, Error, InconsistentKeys,
+    PeerIncompatible, RootCertStore, ServerConfig, SignatureScheme,
 };
 use thiserror::Error;
 use tokio::time::{Instant, timeout_at};
-use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
+use tokio_rustls::{LazyConfigAcceptor, TlsConnector, TlsStream};
+use zeroize::Zeroizing;
 
-use crate::smtp::certificate::Certificate;
+use crate::smtp::certificate::{self, Certificate};
 use crate::smtp::stream::{Socket, Stream};
 
 /// The one provider of cryptography; naming it keeps rustls from looking for others.
@@ -47,6 +51,7 @@ pub enum CertificateFileError {
 #[derive(Clone, Debug)]
 pub struct ServerTls {
     config: Arc<ServerConfig>,
+    begins: Option<u64>,
     ends: Option<u64>,
 }
 
@@ -55,16 +60,24 @@ impl ServerTls {
     pub fn from_pem(certificates: &[u8], key: &[u8]) -> Result<Self, CertificateFileError> {
         let chain = read_certificates(certificates)?;
         let ends = Certificate::of(&chain).iter().filter_map(Certificate::not_after).min();
-        let key = PrivateKeyDer::from_pem_slice(key).map_err(CertificateFileError::Key)?;
+        let begins = Certificate::of(&chain).iter().filter_map(Certificate::not_before).max();
+        let certified = CertifiedKey::new(chain, signing_key(key)?);
+        match certified.keys_match() {
+            // So it is where a key cannot tell its public half.
+            Ok(()) | Err(Error::InconsistentKeys(InconsistentKeys::Unknown)) => {}
+            Err(Error::InconsistentKeys(_)) => return Err(CertificateFileError::Mismatch),
+            Err(error) => return Err(error.into()),
+        }
         let config = ServerConfig::builder_with_provider(Arc::clone(&PROVIDER))
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()
-            .with_single_cert(chain, key)
-            .map_err(|error| match error {
-                Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => CertificateFileError::Mismatch,
-                error => error.into(),
-            })?;
-        Ok(Self { config: Arc::new(config), ends })
+            .with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
+        Ok(Self { config: Arc::new(config), begins, ends })
+    }
+
+    /// From when on all of the certificates are valid, in Unix seconds.
+    pub fn begins(&self) -> Option<u64> {
+        self.begins
     }
 
     /// When the first of the certificates ends, in Unix seconds; `None` if none of them says so plainly.
@@ -74,10 +87,75 @@ impl ServerTls {
 
     /// The handshake with a client.
     pub(super) async fn accept(&self, socket: Socket, deadline: Instant) -> Result<Stream, HandshakeError> {
-        let handshake = TlsAcceptor::from(Arc::clone(&self.config)).accept(socket);
+        let handshake = async {
+            let start = LazyConfigAcceptor::new(Acceptor::default(), socket).await?;
+            let suites = shown(start.client_hello().cipher_suites());
+            let accepted = start.into_stream(Arc::clone(&self.config)).await;
+            accepted.map_err(|error| HandshakeError::from(error).with_suites(suites))
+        };
         let stream = timeout_at(deadline, handshake).await.map_err(|_| HandshakeError::Timeout)??;
         Ok(Stream::Tls(Box::new(TlsStream::Server(stream))))
     }
+}
+
+/// The key in a PEM file. A reload that finds the same file gets the same key: there is one copy of it, and what it was read
+/// from is wiped.
+fn signing_key(pem: &[u8]) -> Result<Arc<dyn SigningKey>, CertificateFileError> {
+    static LAST: Mutex<Option<(blake3::Hash, Weak<dyn SigningKey>)>> = Mutex::new(None);
+    let hash = blake3::hash(pem);
+    let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((known, key)) = &*last
+        && *known == hash
+        && let Some(key) = key.upgrade()
+    {
+        return Ok(key);
+    }
+    let key = ring::sign::any_supported_type(&*private_key(pem).map_err(CertificateFileError::Key)?)?;
+    *last = Some((hash, Arc::downgrade(&key)));
+    Ok(key)
+}
+
+/// Takes the first private key out of PEM (RFC 7468). The crate that reads certificates would leave copies of it behind.
+fn private_key(pem: &[u8]) -> Result<Zeroizing<PrivateKeyDer<'static>>, pem::Error> {
+    let (mut label, mut text) = (None, Zeroizing::new(Vec::with_capacity(pem.len())));
+    for line in pem.split(|octet| matches!(octet, b'\n' | b'\r')).map(<[u8]>::trim_ascii) {
+        match (label, line.strip_prefix(b"-----BEGIN ")) {
+            (_, Some(begun)) => {
+                text.clear();
+                label = match begun {
+                    b"PRIVATE KEY-----" => Some(SectionKind::PrivateKey),
+                    b"RSA PRIVATE KEY-----" => Some(SectionKind::RsaPrivateKey),
+                    b"EC PRIVATE KEY-----" => Some(SectionKind::EcPrivateKey),
+                    _ => None,
+                };
+            }
+            (Some(kind), None) if line.starts_with(b"-----END ") => {
+                let mut der = Zeroizing::new(Vec::with_capacity(text.len()));
+                encodify::base64::STANDARD
+                    .decode_append(&*text, &mut der)
+                    .map_err(|error| pem::Error::Base64Decode(error.to_string()))?;
+                let key = PrivateKeyDer::from_pem(kind, std::mem::take(&mut *der));
+                return key.map(Zeroizing::new).ok_or(pem::Error::NoItemsFound);
+            }
+            (Some(_), None) => text.extend_from_slice(line),
+            (None, None) => {}
+        }
+    }
+    match label {
+        Some(_) => Err(pem::Error::MissingSectionEnd { end_marker: b"PRIVATE KEY".to_vec() }),
+        None => Err(pem::Error::NoItemsFound),
+    }
+}
+
+/// Most cipher suites that a log line names.
+const MAX_SUITES: usize = 12;
+
+/// Cipher suites for the log.
+fn shown(suites: &[CipherSuite]) -> String {
+    let is_real = |suite: &&CipherSuite| !matches!(suite, CipherSuite::Unknown(_));
+    let name = |suite: &CipherSuite| suite.as_str().map_or_else(|| format!("{suite:?}"), str::to_owned);
+    let names: Vec<_> = suites.iter().filter(is_real).map(name).take(MAX_SUITES).collect();
+    names.join(" ")
 }
 
 /// Whose certificates are believed.
@@ -87,16 +165,27 @@ pub enum Trust {
     Anybody,
     /// Those that lead to one of these roots, are valid now and bear the server's name.
     Roots(Arc<RootCertStore>),
+    /// The same, or one of these very certificates: a server can be its own authority.
+    Named(Arc<RootCertStore>, Arc<[CertificateDer<'static>]>),
 }
 
 impl Trust {
     /// The roots in a PEM file.
     pub fn from_pem(roots: &[u8]) -> Result<Self, CertificateFileError> {
         let mut store = RootCertStore::empty();
-        for root in read_certificates(roots)? {
-            store.add(root)?;
+        let certificates = read_certificates(roots)?;
+        for root in &certificates {
+            store.add(root.clone())?;
         }
-        Ok(Self::Roots(Arc::new(store)))
+        Ok(Self::Named(Arc::new(store), certificates.into()))
+    }
+
+    /// The roots; `None` where everybody is believed.
+    pub(super) fn roots(&self) -> Option<&Arc<RootCertStore>> {
+        match self {
+            Self::Anybody => None,
+            Self::Roots(roots) | Self::Named(roots, _) => Some(roots),
+        }
     }
 
     /// The system's roots; `None` if it has none.
@@ -129,6 +218,10 @@ impl ClientTls {
         let builder = match trust {
             Trust::Anybody => builder.dangerous().with_custom_certificate_verifier(Arc::new(Credulous)),
             Trust::Roots(roots) => builder.with_root_certificates(Arc::clone(roots)),
+            Trust::Named(roots, named) => {
+                let verifier = Named::new(Arc::clone(roots), Arc::clone(named));
+                builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier))
+            }
         };
         Ok(Self { config: Arc::new(builder.with_no_client_auth()), name })
     }
@@ -159,6 +252,15 @@ pub enum HandshakeError {
     /// The certificate bears another name.
     #[error("the certificate is for another name: {0}")]
     WrongName(Box<CertificateError>),
+    /// The other side offers no version that we speak.
+    #[error("the other side speaks neither TLS 1.2 nor 1.3, only older versions")]
+    OldVersion,
+    /// It speaks TLS 1.2, with cipher suites that we don't have: CBC, or without forward secrecy.
+    #[error(
+        "the other side has no cipher suite that we have: in TLS 1.2 one with ECDHE, AES-GCM or ChaCha20, and the kind of the \
+         certificate's key; it has {0}"
+    )]
+    NoCommonSuite(String),
     /// Whatever else a TLS library can object to, on either side.
     #[error("the TLS handshake failed: {0}")]
     Failed(io::Error),
@@ -166,8 +268,24 @@ pub enum HandshakeError {
 
 impl From<io::Error> for HandshakeError {
     fn from(error: io::Error) -> Self {
-        let cause = error.get_ref().and_then(|cause| cause.downcast_ref());
-        let Some(Error::InvalidCertificate(objection)) = cause else { return Self::Failed(error) };
+        let objection = match error.get_ref().and_then(|cause| cause.downcast_ref()) {
+            Some(Error::InvalidCertificate(objection)) => objection,
+            Some(Error::PeerIncompatible(
+                PeerIncompatible::Tls12NotOffered
+                | PeerIncompatible::Tls12NotOfferedOrEnabled
+                | PeerIncompatible::ServerDoesNotSupportTls12Or13
+                | PeerIncompatible::SupportedVersionsExtensionRequired
+                // Every client that speaks TLS 1.2 names its own (RFC 5246 §7.4.1.4.1).
+                | PeerIncompatible::SignatureAlgorithmsExtensionRequired,
+            )) => return Self::OldVersion,
+            Some(Error::PeerIncompatible(
+                PeerIncompatible::NoCipherSuitesInCommon
+                | PeerIncompatible::NoKxGroupsInCommon
+                | PeerIncompatible::NamedGroupsExtensionRequired
+                | PeerIncompatible::EcPointsExtensionRequired,
+            )) => return Self::NoCommonSuite("others".to_owned()),
+            _ => return Self::Failed(error),
+        };
         match objection {
             CertificateError::UnknownIssuer => Self::UntrustedCertificate,
             CertificateError::Expired | CertificateError::ExpiredContext { .. } => Self::ExpiredCertificate,
@@ -179,6 +297,70 @@ impl From<io::Error> for HandshakeError {
             }
             _ => Self::Failed(error),
         }
+    }
+}
+
+impl HandshakeError {
+    /// The same, with the cipher suites that a client has offered.
+    fn with_suites(self, suites: String) -> Self {
+        if let Self::NoCommonSuite(_) = self { Self::NoCommonSuite(suites) } else { self }
+    }
+}
+
+/// Believes certificates that lead to a root, and those that were named themselves: `openssl req -x509` makes an authority
+/// that is a server as well, which no chain of trust allows.
+#[derive(Debug)]
+struct Named {
+    /// `None` where the roots are of no use as such.
+    by_roots: Option<Arc<WebPkiServerVerifier>>,
+    named: Arc<[CertificateDer<'static>]>,
+}
+
+impl Named {
+    fn new(roots: Arc<RootCertStore>, named: Arc<[CertificateDer<'static>]>) -> Self {
+        let builder = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&PROVIDER));
+        Self { by_roots: builder.build().ok(), named }
+    }
+}
+
+impl ServerCertVerifier for Named {
+    fn verify_server_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        if self.named.iter().any(|named| named == certificate) {
+            certificate::check_dates(certificate, now)?;
+            certificate::check_name(certificate, name)?;
+            return Ok(ServerCertVerified::assertion());
+        }
+        let by_roots = self.by_roots.as_ref().ok_or(CertificateError::UnknownIssuer)?;
+        by_roots.verify_server_cert(certificate, intermediates, name, ocsp, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(message, certificate, signature, &PROVIDER.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, certificate, signature, &PROVIDER.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        PROVIDER.signature_verification_algorithms.supported_schemes()
     }
 }
 

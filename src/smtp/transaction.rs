@@ -2,9 +2,23 @@
 
 use crate::envelope::{Envelope, ForwardPath, Parameter, ReversePath};
 
+/// What a recipient or a parameter costs in memory besides its octets.
+const ITEM: usize = 80;
+
 /// Nothing yet, or the envelope so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Transaction(Option<Envelope>);
+pub struct Transaction {
+    envelope: Option<Envelope>,
+    octets: usize,
+}
+
+/// What a path and its parameters take in memory.
+pub fn cost(path: &str, parameters: &[Parameter]) -> usize {
+    let octets = |parameter: &Parameter| {
+        ITEM + parameter.keyword.len() + parameter.value.as_ref().map_or(0, |value| ITEM / 2 + value.len())
+    };
+    ITEM + path.len() + parameters.iter().map(octets).sum::<usize>()
+}
 
 /// Why DATA cannot start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,12 +32,14 @@ pub enum NotReady {
 impl Transaction {
     /// The next hop accepted MAIL: a new transaction begins, with nothing left of an earlier one.
     pub fn begin(&mut self, reverse_path: ReversePath, mail_parameters: Vec<Parameter>) {
-        self.0 = Some(Envelope { reverse_path, mail_parameters, ..Envelope::default() });
+        self.octets = cost(reverse_path.as_str(), &mail_parameters);
+        self.envelope = Some(Envelope { reverse_path, mail_parameters, ..Envelope::default() });
     }
 
     /// The next hop accepted RCPT. One that it accepted without MAIL gets no mail through us.
     pub fn add_recipient(&mut self, recipient: ForwardPath, parameters: Vec<Parameter>) {
-        if let Some(envelope) = &mut self.0 {
+        if let Some(envelope) = &mut self.envelope {
+            self.octets += cost(recipient.as_str(), &parameters);
             envelope.recipients.push(recipient);
             envelope.recipient_parameters.push(parameters);
         }
@@ -31,29 +47,29 @@ impl Transaction {
 
     /// RSET, EHLO or HELO was accepted, or the message is over (RFC 5321 §4.1.4).
     pub fn reset(&mut self) {
-        self.0 = None;
+        *self = Self::default();
     }
 
     /// Whether MAIL was accepted and its message is still to come.
     pub fn is_open(&self) -> bool {
-        self.0.is_some()
+        self.envelope.is_some()
     }
 
     /// The envelope so far.
     pub fn envelope(&self) -> Option<&Envelope> {
-        self.0.as_ref()
+        self.envelope.as_ref()
     }
 
     /// Whether MAIL declared `BODY=BINARYMIME` (RFC 3030 §3): by BDAT only, and line ends mean nothing.
     pub fn is_binary(&self) -> bool {
-        let body = self.0.as_ref().and_then(|envelope| envelope.mail_parameter("BODY"));
+        let body = self.envelope.as_ref().and_then(|envelope| envelope.mail_parameter("BODY"));
         body.and_then(|body| body.value.as_ref())
             .is_some_and(|value| value.eq_ignore_ascii_case("BINARYMIME"))
     }
 
     /// Whether DATA may start.
     pub fn check_ready(&self) -> Result<(), NotReady> {
-        match &self.0 {
+        match &self.envelope {
             None => Err(NotReady::NoTransaction),
             Some(envelope) if envelope.recipients.is_empty() => Err(NotReady::NoRecipients),
             Some(_) => Ok(()),
@@ -62,7 +78,17 @@ impl Transaction {
 
     /// Hands the envelope out; the transaction is over.
     pub fn take(&mut self) -> Envelope {
-        self.0.take().unwrap_or_default()
+        std::mem::take(self).envelope.unwrap_or_default()
+    }
+
+    /// What the envelope so far takes in memory.
+    pub fn octets(&self) -> usize {
+        self.octets
+    }
+
+    /// How many recipients there are so far.
+    pub fn recipients(&self) -> usize {
+        self.envelope.as_ref().map_or(0, |envelope| envelope.recipients.len())
     }
 }
 
@@ -85,7 +111,9 @@ mod tests {
 
         transaction.add_recipient(forward("a@example.org"), Vec::new());
         assert_eq!(transaction.check_ready(), Ok(()));
+        assert!(transaction.octets() > "a@example.org".len());
         assert_eq!(transaction.take().recipients, [forward("a@example.org")]);
+        assert_eq!(transaction.octets(), 0);
         assert_eq!(transaction.check_ready(), Err(NotReady::NoTransaction));
     }
 

@@ -42,8 +42,8 @@ impl Visit {
 
     /// Calls on a server with which TLS begins at once (RFC 8314 §3.3).
     pub async fn pay_under_tls(settings: &Settings, tls: &ClientTls) -> Result<Self, RelayError> {
-        let (next_hop, greeting) =
-            NextHop::connect_under_tls(&settings.next_hop, tls, settings.limits.next_hop_timeout).await?;
+        let patience = settings.limits.next_hop_timeout;
+        let (next_hop, greeting) = NextHop::connect(&settings.next_hop, None, Some(tls), patience).await?;
         Self::begin(next_hop, greeting, settings).await
     }
 
@@ -72,6 +72,11 @@ impl Visit {
     /// Whether it offers this keyword.
     pub fn offers(&self, keyword: &str) -> bool {
         capabilities::offers(&self.offer, keyword)
+    }
+
+    /// Whether it offers AUTH by which a client of ours can log in.
+    pub fn offers_auth(&self) -> bool {
+        capabilities::offers_auth(&self.offer)
     }
 
     /// The largest message that it takes, if it says so.
@@ -124,7 +129,7 @@ impl Visit {
     }
 
     /// Takes leave.
-    pub async fn leave(self) {
+    pub async fn leave(mut self) {
         self.next_hop.quit().await;
     }
 }

@@ -3,16 +3,16 @@
 //! crash knows for whom it was delivered, and for whom that cannot be known.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::quarantine::{HeldId, Quarantine, StoreError, sync};
-use super::{NOFOLLOW, own_like};
+use super::beneath::Folder;
+use super::quarantine::{HeldId, Quarantine, StoreError};
 
 const LOG: &str = "release.jsonl";
 
@@ -75,20 +75,11 @@ pub struct Claim {
 
 impl Claim {
     pub(super) fn on(quarantine: &Quarantine, id: &HeldId) -> Result<Self, StoreError> {
-        let folder = quarantine.folder_of(id);
-        let path = folder.join(LOG);
-        let is_new = !path.exists();
-        let mut log = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .custom_flags(NOFOLLOW)
-            .open(&path)
-            .map_err(StoreError::of(id, &path))?;
+        let path = quarantine.folder_of(id).join(LOG);
+        let folder = quarantine.open_folder_of(id)?;
+        let (mut log, is_new) = folder.open_or_make_file(LOG).map_err(StoreError::of(id, &path))?;
         if is_new {
-            own_like(&folder, &log).and_then(|()| sync_folder(&folder)).map_err(StoreError::at(&path))?;
+            folder.sync().map_err(StoreError::at(&path))?;
         }
         match log.try_lock() {
             Ok(()) => {}
@@ -96,8 +87,10 @@ impl Claim {
             Err(TryLockError::Error(error)) => return Err(StoreError::at(&path)(error)),
         }
         // Whoever had it before may have released it while we opened the log.
-        let is_here = match (fs::metadata(&path), log.metadata()) {
-            (Ok(there), Ok(ours)) => there.ino() == ours.ino(),
+        let there =
+            quarantine.open_folder_of(id).and_then(|folder| folder.look(LOG).map_err(StoreError::at(&path)));
+        let is_here = match (there, log.metadata()) {
+            (Ok(there), Ok(ours)) => there.number == ours.ino(),
             _ => false,
         };
         if !is_here {
@@ -144,16 +137,14 @@ impl Claim {
 }
 
 /// What is known of attempts to release a message, for those who only look.
-pub(super) fn look(folder: &Path) -> Releases {
-    fs::read(folder.join(LOG)).map(|text| Releases::read(&text).0).unwrap_or_default()
-}
-
-fn sync_folder(folder: &Path) -> std::io::Result<()> {
-    sync(folder).map_err(|error| std::io::Error::other(error.to_string()))
+pub(super) fn look(folder: &Folder) -> Releases {
+    folder.read(LOG).map(|text| Releases::read(&text).0).unwrap_or_default()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs::{self, OpenOptions};
+
     use super::super::quarantine::Held;
     use super::*;
 
@@ -164,7 +155,7 @@ mod tests {
                 "summary": "", "message_id": null, "size": 0}"#,
         )
         .unwrap();
-        quarantine.hold(&held, &b"x"[..]).unwrap()
+        quarantine.hold(&crate::limits::Quotas::default(), &held, &b"x"[..]).unwrap().id
     }
 
     #[test]

@@ -1,16 +1,20 @@
 //! The database file, `<state>/memory.sqlite`: SQLite in WAL mode, one writer, any number of readers, in this process or
 //! in another.
 
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use thiserror::Error;
 
+use super::beneath::Folder;
+
 const FILE: &str = "memory.sqlite";
+
+/// What SQLite puts beside it.
+const COMPANIONS: [&str; 3] = ["-wal", "-shm", "-journal"];
 
 /// The form of the tables.
 const VERSION: i64 = 1;
@@ -86,9 +90,26 @@ const SCHEMA: &str = "
     ) WITHOUT ROWID;
 ";
 
-/// Where the database is.
+/// Where the database is. SQLite follows no link on the way there, so those that the administrator made are followed here.
 pub(super) fn path(state: &Path) -> PathBuf {
-    state.join(FILE)
+    fs::canonicalize(state).unwrap_or_else(|_| state.to_owned()).join(FILE)
+}
+
+/// Sees that neither the database nor what SQLite puts beside it is a link or a FIFO.
+fn check_files(path: &Path) -> Result<(), DatabaseError> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let io = |path: PathBuf| move |source| DatabaseError::Io { path, source };
+    let opened = Folder::open(folder).map_err(io(folder.to_owned()))?;
+    for name in std::iter::once(FILE.to_owned()).chain(COMPANIONS.map(|ending| format!("{FILE}{ending}"))) {
+        match opened.look(&name) {
+            Ok(found) if !found.kind.is_file() => {
+                let error = io::Error::other("it is a link, or no file");
+                return Err(io(folder.join(name))(error));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// The database for the gateway: made if it is missing (mode 0600). A damaged one is put aside, so that mail goes on with
@@ -115,7 +136,8 @@ pub(super) fn open_or_make(state: &Path) -> Result<Connection, DatabaseError> {
 fn try_open_or_make(path: &Path) -> Result<Connection, DatabaseError> {
     let io = |source| DatabaseError::Io { path: path.to_owned(), source };
     // SQLite's other files take its mode.
-    OpenOptions::new().append(true).create(true).mode(0o600).open(path).map_err(io)?;
+    let folder = path.parent().unwrap_or(Path::new("."));
+    Folder::open(folder).and_then(|folder| folder.open_or_make_file(FILE)).map_err(io)?;
     let mut connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     connection.pragma_update(None, "journal_mode", "wal")?;
     let soundness: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
@@ -151,7 +173,9 @@ pub(super) fn open_to_read(path: &Path) -> Result<Connection, DatabaseError> {
 }
 
 fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, DatabaseError> {
-    let connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    check_files(path)?;
+    let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+    let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.pragma_update(None, "foreign_keys", true)?;
     // What was written survives a power cut; it is written in batches, where no mail waits for it.

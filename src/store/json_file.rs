@@ -1,16 +1,17 @@
 //! A JSON file in the state folder that is replaced whole: whoever reads it finds all of it, as it was before a change or
 //! after. Of two who change it at once, one waits.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::OFlags;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
-use super::{NOFOLLOW, own_like};
+use super::beneath::{Folder, own_like};
 
 /// Why a file could not be read or changed.
 #[derive(Debug, Error)]
@@ -56,12 +57,16 @@ impl JsonFile {
     }
 
     pub(super) fn path(&self) -> PathBuf {
-        self.folder.join(format!("{}.json", self.name))
+        self.folder.join(self.file_name())
+    }
+
+    fn file_name(&self) -> String {
+        format!("{}.json", self.name)
     }
 
     /// Which state the file is in.
     pub(super) fn stamp(&self) -> Result<Stamp, StateFileError> {
-        match fs::metadata(self.path()) {
+        match fs::symlink_metadata(self.path()) {
             Ok(file) => Ok(Stamp(Some((file.ino(), file.mtime(), file.mtime_nsec(), file.len())))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Stamp::NONE),
             Err(source) => Err(StateFileError::Io { path: self.path(), source }),
@@ -71,7 +76,7 @@ impl JsonFile {
     /// What it holds; what nothing was written to holds the default.
     pub(super) fn read<T: Default + DeserializeOwned>(&self) -> Result<T, StateFileError> {
         let path = self.path();
-        match fs::read(&path) {
+        match Folder::open(&self.folder).and_then(|folder| folder.read(&self.file_name())) {
             Ok(text) => serde_json::from_slice(&text).map_err(|source| StateFileError::Form { path, source }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(T::default()),
             Err(source) => Err(StateFileError::Io { path, source }),
@@ -102,19 +107,26 @@ impl JsonFile {
             .tempfile_in(&self.folder)
             .map_err(at(&self.folder))?;
         new.write_all(&text).and_then(|()| new.as_file().sync_all()).map_err(at(new.path()))?;
-        own_like(&self.folder, new.as_file()).map_err(at(new.path()))?;
+        let folder = Folder::open(&self.folder).map_err(at(&self.folder))?;
+        own_like(folder.as_file(), new.as_file()).map_err(at(new.path()))?;
         new.persist(self.path()).map_err(|failure| at(&self.path())(failure.error))?;
-        File::open(&self.folder).and_then(|folder| folder.sync_all()).map_err(at(&self.folder))
+        folder.sync().map_err(at(&self.folder))
     }
 
     /// The file beside it that is locked for some purpose.
     pub(super) fn open_lock(&self, purpose: &str) -> Result<File, StateFileError> {
-        let path = self.folder.join(format!("{}.{purpose}", self.name));
-        let mut options = OpenOptions::new();
-        options.mode(0o600).write(true).create(true).custom_flags(NOFOLLOW);
-        let file = options.open(&path).map_err(at(&path))?;
-        own_like(&self.folder, &file).map_err(at(&path))?;
-        Ok(file)
+        let name = self.lock_name(purpose);
+        let folder = Folder::open(&self.folder).map_err(at(&self.folder))?;
+        Ok(folder.open_or_make_file(&name).map_err(at(&self.folder.join(name)))?.0)
+    }
+
+    /// The same where it is there already, to look whether it is locked.
+    pub(super) fn look_at_lock(&self, purpose: &str) -> io::Result<File> {
+        Folder::open(&self.folder)?.open_file(&self.lock_name(purpose), OFlags::RDONLY)
+    }
+
+    fn lock_name(&self, purpose: &str) -> String {
+        format!("{}.{purpose}", self.name)
     }
 }
 

@@ -49,7 +49,7 @@ impl Announcement {
     pub fn of(state: &Path) -> Result<Option<Self>, StateFileError> {
         let file = JsonFile::new(state, NAME);
         // A folder or file that is not there says as much.
-        let Ok(lock) = File::open(state.join(format!("{NAME}.lock"))) else { return Ok(None) };
+        let Ok(lock) = file.look_at_lock("lock") else { return Ok(None) };
         match lock.try_lock_shared() {
             Err(TryLockError::WouldBlock) => file.read().map(Some),
             Ok(()) => Ok(None),

@@ -1,14 +1,11 @@
 //! The probes that `doctor` has sent, `<state>/probes/<id>.eml`, to be compared with what arrives.
 
-use std::fs::{DirBuilder, File};
-use std::io::{self, ErrorKind, Read, Write};
-use std::os::fd::OwnedFd;
-use std::os::unix::fs::DirBuilderExt;
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, Dir, Mode, OFlags, open, openat, unlinkat};
+use rustix::fs::{AtFlags, OFlags, unlinkat};
 
-use super::own_like;
+use super::beneath::{Folder, own_like};
 
 const FOLDER: &str = "probes";
 const ENDING: &str = ".eml";
@@ -21,51 +18,36 @@ const MAX_PROBE: u64 = 1 << 20;
 
 /// Keeps a probe. Its id must be fit for a file's name.
 pub fn keep_probe(state: &Path, id: &str, message: &[u8]) -> io::Result<PathBuf> {
-    match DirBuilder::new().mode(0o700).create(state.join(FOLDER)) {
-        Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
-        _ => {}
-    }
-    let folder = opened(state)?;
-    own_like(state, &folder)?;
+    let state_folder = Folder::open(state)?;
+    let folder = state_folder.folder_or_make(FOLDER)?;
     let name = format!("{id}{ENDING}");
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let mut file = File::from(openat(&folder, &name, flags, Mode::RUSR | Mode::WUSR)?);
+    let mut file = folder.open_file(&name, OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL)?;
     file.write_all(message)?;
-    own_like(state, &file)?;
-    let mut kept = Vec::new();
-    for entry in Dir::read_from(&folder)? {
-        kept.extend(
-            entry?.file_name().to_str().ok().filter(|name| name.ends_with(ENDING)).map(str::to_owned),
-        );
-    }
+    own_like(state_folder.as_file(), &file)?;
+    let names = folder.names()?.into_iter().filter_map(|name| name.into_string().ok());
+    let mut kept: Vec<String> = names.filter(|name| name.ends_with(ENDING)).collect();
     // Ids begin with the time.
     kept.sort();
     let surplus = kept.len().saturating_sub(MAX_KEPT);
     for old in &kept[..surplus] {
-        unlinkat(&folder, old, AtFlags::empty())?;
+        unlinkat(folder.as_file(), old, AtFlags::empty())?;
     }
     Ok(state.join(FOLDER).join(name))
 }
 
 /// A probe that was kept.
 pub fn read_probe(state: &Path, id: &str) -> io::Result<Vec<u8>> {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = File::from(openat(opened(state)?, format!("{id}{ENDING}"), flags, Mode::empty())?);
+    let folder = Folder::open(state)?.folder(FOLDER)?;
+    let file = folder.open_file(&format!("{id}{ENDING}"), OFlags::RDONLY)?;
     let mut message = Vec::new();
     file.take(MAX_PROBE).read_to_end(&mut message)?;
     Ok(message)
 }
 
-/// The folder itself, held open: root writes and removes files where the gateway's user could put a link at any moment.
-fn opened(state: &Path) -> io::Result<File> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let folder: OwnedFd = open(state.join(FOLDER), flags, Mode::empty())?;
-    Ok(folder.into())
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::io::ErrorKind;
     use std::os::unix::fs::symlink;
 
     use super::*;

@@ -11,17 +11,23 @@ use std::net::IpAddr;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::beneath::Folder;
 use super::claim::{self, Claim, Releases};
+use super::ledger::{Filling, Ledger, Share};
+use crate::limits::Quotas;
 
-const MESSAGE: &str = "message.eml";
-const META: &str = "meta.json";
+pub(super) const MESSAGE: &str = "message.eml";
+pub(super) const META: &str = "meta.json";
 const TMP: &str = "tmp";
+const FOLDER: &str = "quarantine";
 
 /// What is known of a held message: its envelope, and why it is held.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +48,9 @@ pub struct Held {
     /// RCPT's parameters as they were given, for each of the recipients; messages held by an early version have none.
     #[serde(default)]
     pub recipient_parameters: Vec<Vec<String>>,
+    /// Whether a verified seal of a pinned correspondent is the reason; else anybody can have had it held.
+    #[serde(default)]
+    pub verified: bool,
     /// SPEC.md's word, such as `fail`.
     pub verdict: String,
     /// SPEC.md's reason, where the verdict has one.
@@ -108,6 +117,12 @@ pub enum StoreError {
         path: PathBuf,
         /// The system's error.
         source: io::Error,
+    },
+    /// A quota of `[quarantine]` is full.
+    #[error("{} full ([quarantine])", if *unverified { "the quarantine's part for unverified mail is" } else { "the quarantine is" })]
+    Full {
+        /// Whether it is that of what unverified seals cause.
+        unverified: bool,
     },
     /// We may not read or write there.
     #[error("no permission for {}", path.display())]
@@ -190,18 +205,49 @@ pub struct Usage {
     pub messages: u64,
     /// Their octets.
     pub octets: u64,
+    /// Those that no verified seal of a pinned correspondent is the reason for.
+    pub unverified_messages: u64,
+    /// Their octets.
+    pub unverified_octets: u64,
+}
+
+/// A message that is held, and what its administrator should know besides.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// Its name.
+    pub id: HeldId,
+    /// Set where a quota is filling up and nobody was told yet.
+    pub filling: Option<Filling>,
+}
+
+/// Why a message is not held, and what its administrator should know besides.
+#[derive(Debug, Error)]
+#[error("{error}")]
+pub struct HoldError {
+    /// Why.
+    #[source]
+    pub error: StoreError,
+    /// Set where a quota is full and nobody was told yet.
+    pub filling: Option<Filling>,
+}
+
+impl From<StoreError> for HoldError {
+    fn from(error: StoreError) -> Self {
+        Self { error, filling: None }
+    }
 }
 
 /// The quarantine under a state folder. All calls block until the disk has answered.
 #[derive(Clone, Debug)]
 pub struct Quarantine {
     folder: PathBuf,
+    ledger: Arc<Mutex<Ledger>>,
 }
 
 impl Quarantine {
     /// The quarantine as it stands, for commands: nothing is created, so none of it can belong to the wrong user.
     pub fn open(state: &Path) -> Self {
-        Self { folder: state.join("quarantine") }
+        Self { folder: state.join(FOLDER), ledger: Arc::default() }
     }
 
     /// The quarantine for the gateway: folders that are missing are created (mode 0700), and what an earlier run
@@ -209,42 +255,91 @@ impl Quarantine {
     pub fn open_and_clean(state: &Path) -> Result<Self, StoreError> {
         let quarantine = Self::open(state);
         let tmp = quarantine.tmp();
-        DirBuilder::new().recursive(true).mode(0o700).create(&tmp).map_err(StoreError::at(&tmp))?;
-        for entry in fs::read_dir(&tmp).map_err(StoreError::at(&tmp))?.flatten() {
-            let leftover = entry.path();
-            fs::remove_dir_all(&leftover).map_err(StoreError::at(&leftover))?;
+        let folder = Folder::open_or_make(state).and_then(|state| state.folder_or_make(FOLDER));
+        let folder = folder.map_err(StoreError::at(&quarantine.folder))?;
+        let unfinished = folder.folder_or_make(TMP).map_err(StoreError::at(&tmp))?;
+        for name in unfinished.names().map_err(StoreError::at(&tmp))? {
+            let name = name.to_string_lossy();
+            // What is not ours, or cannot be removed, is in nobody's way.
+            let removed = match name.parse::<HeldId>() {
+                Ok(id) => unfinished.remove_folder(id.as_str()),
+                Err(_) => Err(io::Error::other("it is not ours")),
+            };
+            if let Err(error) = removed {
+                let path = tmp.join(&*name);
+                tracing::warn!(path = %path.display(), %error, "something was left in the quarantine's folder tmp");
+            }
         }
-        sync(&quarantine.folder)?;
+        folder.sync().map_err(StoreError::at(&quarantine.folder))?;
         Ok(quarantine)
     }
 
-    /// Holds the message that `message` reads. When this returns `Ok`, it is on disk to stay.
-    pub fn hold(&self, held: &Held, message: impl Read) -> Result<HeldId, StoreError> {
+    /// Its folder, held open.
+    fn opened(&self) -> io::Result<Folder> {
+        Folder::open(self.folder.parent().unwrap_or(Path::new(".")))?.folder(FOLDER)
+    }
+
+    /// The folder of a message, held open.
+    pub(super) fn open_folder_of(&self, id: &HeldId) -> Result<Folder, StoreError> {
+        let opened = self.opened().and_then(|folder| folder.folder(id.as_str()));
+        opened.map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => StoreError::UnknownId(id.clone()),
+            _ => StoreError::at(&self.folder_of(id))(error),
+        })
+    }
+
+    /// Holds the message that `message` reads, of which `held` tells the size, within these quotas. When this returns `Ok`, it
+    /// is on disk to stay.
+    pub fn hold(&self, quotas: &Quotas, held: &Held, message: impl Read) -> Result<Kept, HoldError> {
         let id = HeldId::new(held.received)?;
+        let meta = serde_json::to_vec_pretty(held)
+            .map_err(|source| StoreError::Damaged { id: id.clone(), source })?;
+        let share = Share { message: held.size, meta: meta.len() as u64, verified: held.verified };
+        let reserved = self.ledger().reserve(&self.folder, quotas, &id, share);
+        let filling = reserved.map_err(|(error, filling)| HoldError { error, filling })?;
+        let written = self.write_down(&id, held, meta, message);
+        self.ledger().settle(&id, written.as_ref().ok().copied());
+        written?;
+        Ok(Kept { id, filling })
+    }
+
+    /// Writes a message down, and says how large it is.
+    fn write_down(
+        &self,
+        id: &HeldId,
+        held: &Held,
+        mut meta: Vec<u8>,
+        message: impl Read,
+    ) -> Result<u64, StoreError> {
         let mut unfinished = Unfinished::create(self.tmp().join(id.as_str()))?;
         let size = write(&unfinished.folder.join(MESSAGE), message)?;
-        let meta = serde_json::to_vec_pretty(&Held { size, ..held.clone() })
-            .map_err(|source| StoreError::Damaged { id: id.clone(), source })?;
+        if size != held.size {
+            meta = serde_json::to_vec_pretty(&Held { size, ..held.clone() })
+                .map_err(|source| StoreError::Damaged { id: id.clone(), source })?;
+        }
         write(&unfinished.folder.join(META), meta.as_slice())?;
         sync(&unfinished.folder)?;
         unfinished.rename(self.folder.join(id.as_str()))?;
         sync(&self.folder)?;
         unfinished.keep();
-        Ok(id)
+        Ok(size)
+    }
+
+    fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Everything that is held, oldest first.
     pub fn list(&self) -> Result<Listing, StoreError> {
         let mut listing = Listing::default();
-        let entries = match fs::read_dir(&self.folder) {
+        let names = match self.opened().and_then(|folder| folder.names()) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(listing),
-            entries => entries.map_err(StoreError::at(&self.folder))?,
+            names => names.map_err(StoreError::at(&self.folder))?,
         };
-        for entry in entries {
-            let entry = entry.map_err(StoreError::at(&self.folder))?;
-            let Ok(id) = entry.file_name().to_string_lossy().parse::<HeldId>() else {
-                if entry.file_name() != TMP {
-                    listing.damaged.push(StoreError::Foreign(entry.path()));
+        for name in names {
+            let Ok(id) = name.to_string_lossy().parse::<HeldId>() else {
+                if name != TMP {
+                    listing.damaged.push(StoreError::Foreign(self.folder.join(name)));
                 }
                 continue;
             };
@@ -259,20 +354,9 @@ impl Quarantine {
         Ok(listing)
     }
 
-    /// How much is held, without a look into any message.
+    /// How much is held.
     pub fn usage(&self) -> Result<Usage, StoreError> {
-        let mut usage = Usage::default();
-        for entry in fs::read_dir(&self.folder).map_err(StoreError::at(&self.folder))? {
-            let entry = entry.map_err(StoreError::at(&self.folder))?;
-            // One that is being released or deleted may be gone by now.
-            if entry.file_name().to_string_lossy().parse::<HeldId>().is_ok()
-                && let Ok(message) = fs::metadata(entry.path().join(MESSAGE))
-            {
-                usage.messages += 1;
-                usage.octets += message.len();
-            }
-        }
-        Ok(usage)
+        self.ledger().usage(&self.folder)
     }
 
     /// Whether a small message could be written now; nothing stays behind.
@@ -284,15 +368,15 @@ impl Quarantine {
 
     /// What is known of one message.
     pub fn show(&self, id: &HeldId) -> Result<Held, StoreError> {
-        let path = self.folder.join(id.as_str()).join(META);
-        let meta = fs::read(&path).map_err(StoreError::of(id, &path))?;
+        let path = self.folder_of(id).join(META);
+        let meta = self.open_folder_of(id)?.read(META).map_err(StoreError::of(id, &path))?;
         serde_json::from_slice(&meta).map_err(|source| StoreError::Damaged { id: id.clone(), source })
     }
 
     /// One message, octet for octet.
     pub fn open_message(&self, id: &HeldId) -> Result<File, StoreError> {
-        let path = self.folder.join(id.as_str()).join(MESSAGE);
-        File::open(&path).map_err(StoreError::of(id, &path))
+        let path = self.folder_of(id).join(MESSAGE);
+        self.open_folder_of(id)?.open_file(MESSAGE, OFlags::RDONLY).map_err(StoreError::of(id, &path))
     }
 
     /// Claims a message, to release or delete it.
@@ -302,7 +386,7 @@ impl Quarantine {
 
     /// What is known of attempts to release a message.
     pub fn releases(&self, id: &HeldId) -> Releases {
-        claim::look(&self.folder_of(id))
+        self.open_folder_of(id).map(|folder| claim::look(&folder)).unwrap_or_default()
     }
 
     /// Deletes one message for good. Of two who delete it at once, one is told that there is none.
@@ -315,13 +399,15 @@ impl Quarantine {
     }
 
     pub(super) fn remove(&self, id: &HeldId) -> Result<(), StoreError> {
-        let (path, gone) = (self.folder.join(id.as_str()), self.tmp().join(id.as_str()));
-        fs::rename(&path, &gone).map_err(|error| match error.kind() {
+        let (path, gone) = (self.folder_of(id), self.tmp().join(id.as_str()));
+        let folder = self.opened().map_err(StoreError::at(&self.folder))?;
+        let tmp = folder.folder(TMP).map_err(StoreError::at(&self.tmp()))?;
+        folder.move_to(id.as_str(), &tmp).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound if !path.exists() => StoreError::UnknownId(id.clone()),
             _ => StoreError::at(&path)(error),
         })?;
-        sync(&self.folder)?;
-        fs::remove_dir_all(&gone).map_err(StoreError::at(&gone))
+        folder.sync().map_err(StoreError::at(&self.folder))?;
+        tmp.remove_folder(id.as_str()).map_err(StoreError::at(&gone))
     }
 
     fn tmp(&self) -> PathBuf {
@@ -377,7 +463,7 @@ fn write(path: &Path, mut content: impl Read) -> Result<u64, StoreError> {
 }
 
 /// Makes a folder's entries durable.
-pub(super) fn sync(folder: &Path) -> Result<(), StoreError> {
+fn sync(folder: &Path) -> Result<(), StoreError> {
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(StoreError::at(folder))
 }
 
@@ -389,6 +475,7 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
+    use crate::limits::Quota;
 
     fn quarantine() -> (TempDir, Quarantine) {
         let state = tempfile::tempdir().unwrap();
@@ -404,6 +491,7 @@ mod tests {
             reverse_path: String::new(),
             mail_parameters: vec!["SMTPUTF8".into()],
             recipients: vec!["jürgen@example.org".into()],
+            verified: false,
             verdict: "fail".into(),
             reason: Some("attachments".into()),
             summary: "1 attachment altered: Agenda \"2026\".pdf".into(),
@@ -415,7 +503,7 @@ mod tests {
     }
 
     fn hold(quarantine: &Quarantine, received: &str, message: &[u8]) -> HeldId {
-        quarantine.hold(&held(received), message).unwrap()
+        quarantine.hold(&Quotas::default(), &held(received), message).unwrap().id
     }
 
     fn entries(folder: &Path) -> Vec<String> {
@@ -446,7 +534,10 @@ mod tests {
             hold(&quarantine, "2026-11-23T06:11:12Z", message);
         }
         fs::create_dir(quarantine.folder.join("20261123T061112-aaaaaa")).unwrap();
-        assert_eq!(quarantine.usage().unwrap(), Usage { messages: 2, octets: 5 });
+        assert_eq!(
+            quarantine.usage().unwrap(),
+            Usage { messages: 2, octets: 5, unverified_messages: 2, unverified_octets: 5 }
+        );
 
         quarantine.check_writable().unwrap();
         assert!(entries(&quarantine.tmp()).is_empty());
@@ -544,23 +635,15 @@ mod tests {
             }
         }
         assert!(matches!(
-            quarantine.hold(&held("2026-11-23T06:11:12Z"), b"first".chain(Sabotage(&tmp))),
-            Err(StoreError::Io { .. })
+            quarantine.hold(
+                &Quotas::default(),
+                &held("2026-11-23T06:11:12Z"),
+                b"first".chain(Sabotage(&tmp))
+            ),
+            Err(HoldError { error: StoreError::Io { .. }, .. })
         ));
         assert_eq!(entries(&quarantine.folder), [TMP]);
         assert!(entries(&tmp).is_empty());
-    }
-
-    #[test]
-    #[ignore = "needs TMPDIR on a disk with less than 1 MiB free"]
-    fn a_full_disk_leaves_nothing() {
-        let (_state, quarantine) = quarantine();
-        let message = vec![b'x'; 1 << 20];
-        let failure = quarantine.hold(&held("2026-11-23T06:11:12Z"), message.as_slice()).unwrap_err();
-        assert!(matches!(failure, StoreError::NoSpace { .. }), "{failure:?}");
-        assert_eq!(entries(&quarantine.folder), [TMP]);
-        assert!(entries(&quarantine.tmp()).is_empty());
-        hold(&quarantine, "2026-11-23T06:11:12Z", b"a small one fits");
     }
 
     #[test]
@@ -570,7 +653,7 @@ mod tests {
         fs::write(&file, "").unwrap();
         assert!(matches!(Quarantine::open_and_clean(&file), Err(StoreError::Io { .. })));
         let gone = Quarantine::open(&state.path().join("nowhere"));
-        assert!(gone.hold(&held("2026-11-23T06:11:12Z"), io::empty()).is_err());
+        assert!(gone.hold(&Quotas::default(), &held("2026-11-23T06:11:12Z"), io::empty()).is_err());
     }
 
     #[test]
@@ -587,5 +670,61 @@ mod tests {
             .open("/dev/full")
             .and_then(|mut file| io::copy(&mut &b"x"[..], &mut file));
         assert!(matches!(StoreError::at(path)(full.unwrap_err()), StoreError::NoSpace { .. }));
+    }
+
+    fn hold_as(quarantine: &Quarantine, quotas: &Quotas, verified: bool) -> Result<Kept, HoldError> {
+        let message = [b'x'; 1_000];
+        let size = message.len() as u64;
+        quarantine.hold(quotas, &Held { verified, size, ..held("2026-11-23T06:11:12Z") }, message.as_slice())
+    }
+
+    #[test]
+    fn strangers_fill_only_their_part() {
+        let (state, quarantine) = quarantine();
+        let quota = |messages| Quota { octets: 1 << 30, messages };
+        let quotas = Quotas { all: quota(20), unverified: quota(10) };
+        let filling = |kept: &Kept| kept.filling.map(|filling| (filling.is_full, filling.unverified));
+        for n in 1..=10 {
+            let kept = hold_as(&quarantine, &quotas, false).unwrap();
+            // From 80 % on, once.
+            assert_eq!(filling(&kept), (n == 8).then_some((false, true)), "{n}");
+        }
+        let refused = hold_as(&quarantine, &quotas, false).unwrap_err();
+        assert!(matches!(refused.error, StoreError::Full { unverified: true }), "{refused:?}");
+        assert!(refused.filling.is_some_and(|filling| filling.is_full && filling.held.messages == 10));
+        assert_eq!(hold_as(&quarantine, &quotas, false).unwrap_err().filling, None, "it was said");
+        for n in 11..=20 {
+            let kept = hold_as(&quarantine, &quotas, true).unwrap();
+            assert_eq!(filling(&kept), (n == 16).then_some((false, false)), "{n}");
+        }
+        let refused = hold_as(&quarantine, &quotas, true).unwrap_err();
+        assert!(matches!(refused.error, StoreError::Full { unverified: false }), "{refused:?}");
+        assert!(entries(&quarantine.tmp()).is_empty());
+
+        // Another process deletes some, and a restart counts what there is.
+        let commands = Quarantine::open(&state.path().join("state"));
+        let unverified = |quarantine: &Quarantine| quarantine.usage().unwrap().unverified_messages;
+        for (id, held) in commands.list().unwrap().held.into_iter().filter(|(_, held)| !held.verified) {
+            assert_eq!(held.size, 1_000);
+            commands.delete(&id).unwrap();
+        }
+        assert_eq!((unverified(&quarantine), unverified(&commands)), (0, 0));
+        let again = Quarantine::open_and_clean(&state.path().join("state")).unwrap();
+        assert_eq!(again.usage().unwrap().messages, 10);
+        for quarantine in [&quarantine, &again] {
+            assert!(hold_as(quarantine, &quotas, false).is_ok());
+        }
+    }
+
+    #[test]
+    fn octets_count_with_what_is_known_of_a_message() {
+        let (_state, quarantine) = quarantine();
+        let quota = Quota { octets: 20_000, messages: 1_000 };
+        let quotas = Quotas { all: quota, unverified: quota };
+        let held = (0..100).take_while(|_| hold_as(&quarantine, &quotas, true).is_ok()).count();
+        let most = 20_000 / 1_000;
+        assert!((5..most).contains(&held), "{held}");
+        let usage = quarantine.usage().unwrap();
+        assert_eq!((usage.octets, usage.unverified_messages), (held as u64 * 1_000, 0));
     }
 }

@@ -3,7 +3,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -21,6 +21,10 @@ use super::memory::{self, Bounds, Learned};
 
 /// Messages that may wait to be written down.
 const MAX_WAITING: usize = 4_096;
+/// Octets of what may wait: strangers choose names, and how long they are.
+const MAX_OCTETS: usize = 4 << 20;
+/// What an entry takes besides its texts.
+const ENTRY: usize = 512;
 /// Messages that are written at once.
 const MAX_BATCH: usize = 1_024;
 /// How long the first message of a batch waits for others: a batch costs a write through to the disk, however many
@@ -45,6 +49,16 @@ pub struct Entry {
     pub judged: Judged,
 }
 
+impl Entry {
+    /// What it takes in memory, about.
+    fn octets(&self) -> usize {
+        let Judged { reverse_path, summary, message_id, attachments, from_domain, domain, .. } = &self.judged;
+        let optional = [message_id, from_domain, domain].into_iter().flatten();
+        let texts = [reverse_path, summary].into_iter().chain(optional).chain(attachments);
+        ENTRY + texts.map(|text| text.capacity() + size_of::<String>()).sum::<usize>()
+    }
+}
+
 /// The gateway's memory. When its last clone is dropped, what waits is written and the thread ends.
 #[derive(Clone, Debug)]
 pub struct Recorder(Arc<Shared>);
@@ -54,6 +68,8 @@ struct Shared {
     path: PathBuf,
     entries: SyncSender<Box<Entry>>,
     readers: Mutex<Vec<Connection>>,
+    /// Octets of the entries that wait or are being written.
+    octets: Arc<AtomicUsize>,
     /// Entries that were not written down for want of room in the queue.
     dropped: Arc<AtomicU64>,
     /// Whether the database could be opened to write.
@@ -67,6 +83,7 @@ impl Recorder {
         let connection = open(state);
         let (entries, waiting) = sync_channel(MAX_WAITING);
         let dropped = Arc::new(AtomicU64::new(0));
+        let octets = Arc::new(AtomicUsize::new(0));
         let is_open = Arc::new(AtomicBool::new(connection.is_some()));
         let writer = Writer {
             state: state.to_owned(),
@@ -74,12 +91,13 @@ impl Recorder {
             is_open: Arc::clone(&is_open),
             waiting,
             dropped: Arc::clone(&dropped),
+            octets: Arc::clone(&octets),
             bounds: Bounds::default(),
             forgot_at: 0,
         };
         let thread = thread::Builder::new().name("memory".to_owned()).spawn(move || writer.run())?;
         let path = database::path(state);
-        let shared = Shared { path, entries, readers: Mutex::default(), dropped, is_open };
+        let shared = Shared { path, entries, readers: Mutex::default(), octets, dropped, is_open };
         Ok((Self(Arc::new(shared)), thread))
     }
 
@@ -103,9 +121,17 @@ impl Recorder {
 
     /// Has a message written down, soon. Never waits: where too many wait already, this one is only counted.
     pub fn record(&self, entry: Entry) {
-        match self.0.entries.try_send(Box::new(entry)) {
+        let octets = entry.octets();
+        let before = self.0.octets.fetch_add(octets, Ordering::Relaxed);
+        let sent = if before + octets <= MAX_OCTETS {
+            self.0.entries.try_send(Box::new(entry))
+        } else {
+            Err(TrySendError::Full(Box::new(entry)))
+        };
+        match sent {
             Ok(()) => {}
             Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
+                self.0.octets.fetch_sub(octets, Ordering::Relaxed);
                 // The first of many is said at once, the others with the next batch.
                 if self.0.dropped.fetch_add(1, Ordering::Relaxed) == 0 {
                     error!("memory falls behind: messages go on, and some are not written down");
@@ -131,6 +157,7 @@ struct Writer {
     is_open: Arc<AtomicBool>,
     waiting: Receiver<Box<Entry>>,
     dropped: Arc<AtomicU64>,
+    octets: Arc<AtomicUsize>,
     bounds: Bounds,
     forgot_at: u64,
 }
@@ -146,6 +173,9 @@ impl Writer {
                 error!(%error, messages = batch.len(), "memory cannot be written; mail goes on");
                 thread::sleep(PAUSE);
             }
+            let octets = batch.iter().map(|entry| entry.octets()).sum();
+            drop(batch);
+            self.octets.fetch_sub(octets, Ordering::Relaxed);
             let dropped = self.dropped.swap(0, Ordering::Relaxed);
             if dropped > 0 {
                 error!(messages = dropped, "memory fell behind; these were not written down");
@@ -267,6 +297,28 @@ mod tests {
         thread.join().unwrap();
         let period = Judgements::open(state.path()).unwrap().since(NOW).unwrap();
         assert!((1..many).contains(&period.counts[0].count), "{period:?}");
+    }
+
+    /// Twenty names of 250 characters are kept of one message, and four thousand messages may wait.
+    #[test]
+    fn what_waits_is_counted_in_octets() {
+        let state = tempfile::tempdir().unwrap();
+        let (recorder, thread) = Recorder::start(state.path()).unwrap();
+        let blocker = database::open(state.path()).unwrap();
+        blocker.execute_batch("BEGIN IMMEDIATE").unwrap();
+        for n in 0..MAX_WAITING as u64 {
+            let mut large = entry(NOW + n);
+            large.judged.attachments = vec!["\u{1f4ce}".repeat(250); 20];
+            recorder.record(large);
+        }
+        let waiting = recorder.0.octets.load(Ordering::Relaxed);
+        assert!((MAX_OCTETS / 2..=MAX_OCTETS).contains(&waiting), "{waiting}");
+        assert!(recorder.0.dropped.load(Ordering::Relaxed) > 0);
+        blocker.execute_batch("ROLLBACK").unwrap();
+        let octets = Arc::clone(&recorder.0.octets);
+        drop((recorder, blocker));
+        thread.join().unwrap();
+        assert_eq!(octets.load(Ordering::Relaxed), 0);
     }
 
     #[test]

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use attachment_seal::manifest::{Found, Manifest};
+use attachment_seal::manifest::judge::plainness;
+use attachment_seal::manifest::{Manifest, digests};
 use attachment_seal::message::header::HeaderSection;
 use attachment_seal::message::stored::to_wire;
 use attachment_seal::mime;
@@ -81,13 +82,9 @@ fn message(file: &Path) -> Result<bool, String> {
     let (wire, _) = to_wire(stored);
     let header = HeaderSection::parse(&wire);
     let structure = mime::walk(&wire, &header);
-    let found = Found::of(&wire, &structure.leaves);
-    let mut doubts = structure.doubts;
+    let manifest = Manifest::of(&structure.leaves, &digests(&wire, &structure.leaves));
+    let mut doubts = plainness(&wire, &header).doubts();
     doubts.extend(header.doubts());
-    for leaf in &found {
-        doubts.extend(leaf.doubts);
-    }
-    let manifest = Manifest { entries: found.into_iter().map(|found| found.entry).collect() };
     for entry in manifest.attachments() {
         say!(
             "{}: {} [{}], {} octets",

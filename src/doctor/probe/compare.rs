@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use attachment_seal::domain::{DomainName, Selector};
-use attachment_seal::manifest::{Outcome, Status};
+use attachment_seal::manifest::{Outcome, Status, TextState};
 use attachment_seal::message::header::HeaderSection;
 use attachment_seal::mime::decode::Decoder;
 use attachment_seal::mime::{self, Kind, Leaf};
@@ -48,7 +48,7 @@ pub(super) fn compare(
     if let Some(unquoted) = unquoted {
         let other = judge(unquoted, keys, now);
         let is_better = result.verdict != Verdict::Pass
-            || (other.text == Some(State::Intact) && result.text == Some(State::Changed));
+            || (other.text == Some(TextState::Intact) && result.text != Some(TextState::Intact));
         if other.verdict == Verdict::Pass && is_better {
             (result, arrived) = (other, unquoted);
         }

@@ -16,7 +16,7 @@ use self::letter::{Letter, id_in, new_id};
 use super::finding::{Finding, Subject};
 use super::listeners::as_client;
 use super::{now, quoted};
-use crate::config::{self, Config, Mistake, Mode};
+use crate::config::{self, Auth, Config, Mistake, Mode};
 use crate::keyfile;
 use crate::smtp::hand_over::{self, Fate, HandOverError, Recipient, hand_over};
 use crate::smtp::next_hop::RelayError;
@@ -56,6 +56,12 @@ pub enum ProbeError {
         "listener `{0}` cannot be reached: port 0, or TLS from the beginning; name another with --listener"
     )]
     Unreachable(String),
+    /// It takes mail from those who have an account, and the probe has none.
+    #[error(
+        "listener `{0}` has auth = \"required\", and the probe has no account: name another with --listener, or send a message with \
+         an attachment from a mail program"
+    )]
+    NeedsAccount(String),
     /// The listener cannot be spoken to.
     #[error("listener `{0}` does not answer: {1}")]
     Visit(String, RelayError),
@@ -108,6 +114,9 @@ pub async fn send(probe: &Probe) -> Result<Vec<Finding>, ProbeError> {
     }
     if !is_address(&probe.to) {
         return Err(ProbeError::To(probe.to.clone()));
+    }
+    if listener.auth == Auth::Required {
+        return Err(ProbeError::NeedsAccount(listener.name.clone()));
     }
     let unreachable = || ProbeError::Unreachable(listener.name.clone());
     let settings = listener.listen.iter().find_map(|address| as_client(&config, listener, address));
