@@ -7,9 +7,10 @@ mod program;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use program::smtp::{Client, Server, closed_port};
-use program::{Config, Ended, letter, waxseal, waxseal_in, waxseal_reading, word};
+use program::{Config, Ended, letter, run, waxseal, waxseal_in, waxseal_reading, word};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -250,8 +251,11 @@ fn nobody_need_hear_a_command_out() {
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
     let arguments = ["dns-record", "--key", "gate1.pem", "--domain", "example.org", "--selector", "gate1"];
-    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_waxseal"));
-    let ended = command.args(arguments).current_dir(desk.folder.path()).stdout(writer).output().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_waxseal"));
+    command.args(arguments).current_dir(desk.folder.path()).stdout(writer).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    run::ended(&mut child).unwrap();
+    let ended = child.wait_with_output().unwrap();
     assert_eq!((ended.status.code(), String::from_utf8_lossy(&ended.stderr).as_ref()), (Some(2), ""));
 }
 

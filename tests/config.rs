@@ -9,7 +9,7 @@ use std::time::Duration;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use waxseal::config::{
-    self, BareLineEnds, Clients, Config, Dnssec, Introduction, ListenAddress, LogFormat, Mistake, Mode,
+    self, Auth, BareLineEnds, Clients, Config, Dnssec, Introduction, ListenAddress, LogFormat, Mistake, Mode,
     NextHopTls,
 };
 use waxseal::policy::{self, Action, Choice, Choices, Policy};
@@ -90,10 +90,15 @@ fn the_sample_tells_the_true_defaults() {
     let (plain, whole) = (parse(SAMPLE), parse(&whole.join("\n")));
     assert_eq!(plain.state, whole.state);
     assert_eq!(plain.limits, whole.limits);
+    assert_eq!(plain.quarantine, whole.quarantine);
+    assert_eq!((plain.dns.questions, plain.dns.cache), (whole.dns.questions, whole.dns.cache));
+    let dns = waxseal::dns::Settings::default();
+    assert_eq!((plain.dns.questions, plain.dns.cache), (dns.questions, dns.cache));
     assert_eq!(plain.log, whole.log);
     assert_eq!(plain.domains[0].lifetime, whole.domains[0].lifetime);
     assert_eq!(plain.domains[0].subdomains, whole.domains[0].subdomains);
     assert_eq!(plain.listeners[0].clients, whole.listeners[0].clients);
+    assert_eq!(plain.listeners[0].auth, whole.listeners[0].auth);
     assert_eq!(plain.listeners[0].bare_line_ends, whole.listeners[0].bare_line_ends);
     assert_eq!(plain.listeners[0].next_hop_tls.value, whole.listeners[0].next_hop_tls.value);
     assert_eq!(plain.listeners[0].implicit_tls, whole.listeners[0].implicit_tls);
@@ -192,6 +197,28 @@ fn clients_are_told_of_and_announced_as_written() {
     assert!(listed.xclient_from.allows("10.2.0.2".parse().unwrap()));
     let proxied = with("clients = [\"10.2.0.1\"]\nproxy_protocol_from = [\"10.0.0.0/8\"]");
     assert!(proxied.proxy_protocol_from.allows("10.0.0.1".parse().unwrap()));
+}
+
+/// With AUTH demanded nobody is a stranger. A certificate that nobody checks is worth a warning.
+#[test]
+fn everybody_may_connect_where_auth_is_required() {
+    let text = |tls: &str| {
+        let lines =
+            format!("auth = \"required\"\nclients = [\"0.0.0.0/0\", \"::/0\"]\nnext_hop_tls = \"{tls}\"");
+        let text = SMALL.replace("[[domain]]", &format!("{lines}\n[[domain]]"));
+        text.replace("127.0.0.1:10026", "smtp.example.net:587")
+            + "\n[tls]\ncertificate = \"tls.pem\"\nkey = \"tls.key\""
+    };
+    let checked = parse(&text("verify"));
+    assert_eq!((checked.listeners[0].auth, checked.warnings.len()), (Auth::Required, 0));
+    for tls in ["may", "encrypt"] {
+        let warnings = parse(&text(tls)).warnings;
+        let [warning] = warnings.as_slice() else { panic!("{warnings:?}") };
+        assert!(
+            warning.to_string().contains("your users' passwords go to `smtp.example.net:587`"),
+            "{warning}"
+        );
+    }
 }
 
 #[test]

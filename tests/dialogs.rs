@@ -16,6 +16,7 @@
 //! | `N! broken off` | the gateway hangs up on the next hop before a message's end; it may connect again |
 //! | `C! close`, `N! close` | the client, the next hop hangs up, and goes on listening |
 //! | `N! gone` | the next hop hangs up and listens no more; it may be connected to again |
+//! | `N! down` | the next hop hangs up and nobody listens there any more |
 //! | `C! closed`, `N! closed` | the client, the next hop finds that the gateway hung up |
 //! | `wait MILLISECONDS` | nothing happens for a while |
 //! | `shutdown` | the gateway is asked to stop |
@@ -80,11 +81,12 @@ async fn large_messages_arrive_although_memory_is_short() {
     let mut sessions = JoinSet::new();
     for number in 0..3 {
         let client = TcpStream::connect(gateway.address).await.unwrap();
-        let next_hop = next_hop.accept().await.unwrap().0;
-        sessions.spawn(send_large(Peer::new(client), Peer::new(next_hop), number));
+        let next_hop = timeout(PATIENCE, next_hop.accept()).await.unwrap().unwrap().0;
+        let sending = send_large(Peer::new(client), Peer::new(next_hop), number);
+        sessions.spawn(timeout(4 * PATIENCE, sending));
     }
     while let Some(sent) = sessions.join_next().await {
-        sent.unwrap().unwrap();
+        sent.unwrap().expect("it arrives in time").unwrap();
     }
     assert!(gateway.stop().await);
 }
@@ -187,6 +189,8 @@ fn set_one(settings: &mut Settings, setting: &str) {
         "message_size" => limits.message_size = number(),
         "header_size" => limits.header_size = number(),
         "memory" => limits.memory = number(),
+        "recipients" => limits.recipients = value.parse().expect("a number"),
+        "spool_per_client" => limits.spool_per_client = number(),
         "connections" => limits.connections = value.parse().expect("a number"),
         "bad_commands" => limits.bad_commands = value.parse().expect("a number"),
         "command_timeout" => limits.command_timeout = duration(),
@@ -199,6 +203,8 @@ fn set_one(settings: &mut Settings, setting: &str) {
         "xforward_from" => settings.xforward_from = networks(),
         "proxy_protocol_from" => settings.proxy_header_from = networks(),
         "connections_per_client" => limits.connections_per_client = value.parse().expect("a number"),
+        "auth" if value == "required" => settings.requires_auth = true,
+        "growth" => settings.growth = number(),
         "bare_line_ends" if value == "normalize" => settings.bare_line_ends = BareLineEnds::Normalize,
         _ => panic!("unknown setting {key}"),
     }
@@ -233,12 +239,22 @@ impl Scene {
                 let mut next_hop = self.next_hop.take().ok_or("nobody to break off with")?;
                 let _ = next_hop.stream.read_to_end(&mut next_hop.input).await;
                 let ended = next_hop.input.windows(5).any(|octets| octets == b"\r\n.\r\n");
-                if ended { Err("the message was ended".into()) } else { Ok(()) }
+                let said_more = next_hop.input.ends_with(b"QUIT\r\n");
+                match (ended, said_more) {
+                    (true, _) => Err("the message was ended".into()),
+                    (_, true) => Err("QUIT became a line of the message".into()),
+                    (false, false) => Ok(()),
+                }
             }
             "N!" if rest == "close" => self.next_hop().await.hang_up().await,
             "N!" if rest == "gone" => {
                 self.next_hop().await;
                 self.next_hop = None;
+                Ok(())
+            }
+            "N!" if rest == "down" => {
+                self.next_hop().await;
+                (self.next_hop, self.next_hop_listener) = (None, None);
                 Ok(())
             }
             "N!" if rest == "closed" => self.next_hop().await.expect_end(&[b""]).await,

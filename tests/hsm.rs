@@ -1,5 +1,5 @@
 //! Keys in a PKCS#11 token, SoftHSM's: made there, used from there, missed and found again. Needs SoftHSM and OpenSC's
-//! `pkcs11-tool`; without them the tests are skipped and say so, unless `WAXSEAL_REQUIRE_LIVE` is set.
+//! `pkcs11-tool`; without them the tests are skipped, unless `WAXSEAL_REQUIRE_LIVE` is set.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
@@ -11,9 +11,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 
+use program::run::{Run, works};
 use program::site::{RECIPIENT, SENDER, Site};
+use program::skip::are_there;
 use program::smtp::{Client, Server};
-use program::{Config, Ended, Gateway, folder, letter, skipped, wait_for, waxseal_with, word};
+use program::{Config, Ended, Gateway, folder, letter, wait_for, waxseal_with, word};
+use rustix::process::Signal;
 use tempfile::TempDir;
 
 const PIN: &str = "123456";
@@ -31,13 +34,11 @@ impl Hsm {
     fn new() -> Option<Self> {
         let places = ["/usr/lib/softhsm/libsofthsm2.so", "/usr/lib64/pkcs11/libsofthsm2.so"];
         let module = places.into_iter().find(|module| Path::new(module).exists());
-        let has_tool = Command::new("pkcs11-tool").arg("--version").output().is_ok();
-        let (Some(module), true) = (module, has_tool) else {
-            assert!(std::env::var_os("WAXSEAL_REQUIRE_LIVE").is_none(), "no SoftHSM or OpenSC");
-            skipped("no SoftHSM or no pkcs11-tool (Debian: softhsm2, opensc)");
+        let has_tool = works("sh", &["-c", "command -v pkcs11-tool"]);
+        if !are_there(&[("SoftHSM", module.is_some()), ("pkcs11-tool", has_tool)]) {
             return None;
-        };
-        let hsm = Self { folder: folder(), module };
+        }
+        let hsm = Self { folder: folder(), module: module? };
         fs::create_dir(hsm.path("tokens")).unwrap();
         let config = format!("directories.tokendir = {}\nlog.level = ERROR\n", word(&hsm.path("tokens")));
         fs::write(hsm.path("softhsm2.conf"), config).unwrap();
@@ -45,8 +46,8 @@ impl Hsm {
         let made = Command::new("softhsm2-util")
             .args(["--init-token", "--free", "--label", "waxseal", "--so-pin", "87654321", "--pin", PIN])
             .env("SOFTHSM2_CONF", hsm.path("softhsm2.conf"))
-            .output();
-        assert!(made.unwrap().status.success());
+            .run();
+        assert!(made.status.success(), "{made:?}");
         Some(hsm)
     }
 
@@ -96,8 +97,7 @@ impl Hsm {
             .args(["--module", self.module, "--token-label", "waxseal", "--login", "--pin", PIN])
             .args(arguments)
             .env("SOFTHSM2_CONF", self.path("softhsm2.conf"))
-            .output()
-            .unwrap();
+            .run();
         assert!(ended.status.success(), "{ended:?}");
         String::from_utf8(ended.stdout).unwrap()
     }
@@ -329,7 +329,8 @@ fn a_token_that_hangs_holds_up_neither_mail_nor_others() {
     // Logging in again will hang: nobody writes into the PIN's pipe.
     let pin = hsm.path("pin");
     fs::remove_file(&pin).unwrap();
-    assert!(Command::new("mkfifo").args(["-m", "600", word(&pin)]).status().unwrap().success());
+    let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+    rustix::fs::mkfifoat(rustix::fs::CWD, &pin, mode).unwrap();
     hsm.take_out();
     assert!(wait_for(|| send(&mut client, "without").starts_with("451").then_some(())).is_some());
     hsm.put_back();
@@ -361,7 +362,7 @@ fn another_key_of_the_same_name_seals_nothing_until_it_is_configured() {
     hsm.keygen("gate1");
     assert_eq!(send(&mut client, "new key"), CANNOT);
     gateway.await_log("the token's signature is not by the key that it was to sign with");
-    gateway.signal("HUP");
+    gateway.signal(Signal::HUP);
     gateway.await_log("configuration reloaded");
     assert!(send(&mut client, "new key").starts_with("250"));
 }

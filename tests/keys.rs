@@ -15,7 +15,7 @@ use attachment_seal::seal::key::KeyRecord;
 use attachment_seal::seal::knowledge::Answer;
 use attachment_seal::seal::policy_record::PolicyRecord;
 use program::smtp::{Client, Server};
-use program::{Config, Ended, Gateway, letter, wait_for, waxseal, waxseal_reading, word};
+use program::{Config, Ended, Gateway, PATIENCE, letter, wait_for, waxseal, waxseal_reading, word};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::watch;
@@ -90,7 +90,7 @@ impl Site {
                 service.run(stopped).await;
             });
         });
-        let (address, reloader) = told.recv().unwrap();
+        let (address, reloader) = told.recv_timeout(PATIENCE).unwrap();
         self.running = Some((address, reloader, stop, thread));
     }
 
@@ -98,6 +98,7 @@ impl Site {
     fn stop(&mut self) {
         let (_, _, stop, thread) = self.running.take().unwrap();
         stop.send_replace(true);
+        wait_for(|| thread.is_finished().then_some(())).expect("the gateway ends");
         thread.join().unwrap();
     }
 

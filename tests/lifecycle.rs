@@ -8,10 +8,18 @@ use std::fs;
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{SystemTime, UNIX_EPOCH};
 
+use attachment_seal::seal::delegation::Delegations;
+use attachment_seal::seal::key::SealingKey;
+use attachment_seal::seal::message::Message;
+use attachment_seal::seal::sign::{DEFAULT_LIFETIME, Moment, Sealer, seal};
+use program::run::Run;
 use program::site::{RECIPIENT, SENDER, Site, plain};
+use program::skip::skipped;
 use program::smtp::{Client, Server, closed_port};
-use program::{Gateway, letter, skipped};
+use program::{Gateway, letter};
+use rustix::process::Signal;
 
 #[test]
 fn sigterm_ends_idle_sessions_and_finishes_messages() {
@@ -24,7 +32,7 @@ fn sigterm_ends_idle_sessions_and_finishes_messages() {
     let (first, second) = message.split_at(message.len() / 2);
     busy.send(first);
 
-    gateway.signal("TERM");
+    gateway.signal(Signal::TERM);
     let farewell = idle.reply();
     assert!(farewell.starts_with("421 4.3.2 "), "{farewell}");
     assert!(idle.is_closed());
@@ -49,7 +57,7 @@ fn what_is_written_last_waits_for_nothing_but_the_disk() {
     let mut client = Client::hello(gateway.address("inbound"));
     assert_eq!(client.deliver(SENDER, RECIPIENT, &plain("remembered")), "250 2.0.0 taken");
     drop(client);
-    gateway.signal("TERM");
+    gateway.signal(Signal::TERM);
     assert_eq!(gateway.wait().code(), Some(0));
     gateway.await_log("stopped");
     let late: Vec<String> = gateway.log().into_iter().filter(|line| line.contains("still")).collect();
@@ -60,14 +68,16 @@ fn what_is_written_last_waits_for_nothing_but_the_disk() {
 fn sigint_is_as_good_as_sigterm() {
     let site = Site::new();
     let mut gateway = site.verifying("").start();
-    gateway.signal("INT");
+    gateway.signal(Signal::INT);
     assert_eq!(gateway.wait().code(), Some(0));
 }
 
 #[test]
 fn a_second_signal_ends_at_once() {
     let site = Site::new();
-    for (first, second) in [("TERM", "TERM"), ("INT", "TERM"), ("TERM", "INT")] {
+    for (first, second) in
+        [(Signal::TERM, Signal::TERM), (Signal::INT, Signal::TERM), (Signal::TERM, Signal::INT)]
+    {
         let mut gateway = site.verifying("").start();
         let mut busy = Client::hello(gateway.address("inbound"));
         assert!(busy.open(SENDER, RECIPIENT).starts_with("354"));
@@ -75,7 +85,7 @@ fn a_second_signal_ends_at_once() {
         gateway.signal(first);
         gateway.await_log("messages under way are finished first");
         // While it stops there is nothing to read again.
-        gateway.signal("HUP");
+        gateway.signal(Signal::HUP);
         gateway.signal(second);
         assert_eq!(gateway.wait().code(), Some(1));
         gateway.await_log("stopped at once");
@@ -93,7 +103,7 @@ fn sighup_puts_a_new_policy_in_force() {
     assert!(deliver("before").starts_with("250 2.0.0 accepted as "));
 
     site.verifying("").and("[policy]\nfail = \"reject\"").write();
-    gateway.signal("HUP");
+    gateway.signal(Signal::HUP);
     gateway.await_log("configuration reloaded");
     assert_eq!(deliver("after"), "550 5.7.1 changed on the way: altered Agenda.pdf");
     assert_eq!(gateway.held().len(), 1);
@@ -115,7 +125,7 @@ fn sighup_reads_keys_again() {
 
     // Revoked: an empty p.
     fs::write(pins.join("gate1.txt"), "v=SEAL1; k=ed25519; p=").unwrap();
-    gateway.signal("HUP");
+    gateway.signal(Signal::HUP);
     gateway.await_log("configuration reloaded");
     assert!(client.deliver(SENDER, RECIPIENT, &message).starts_with("250"));
     assert_eq!(gateway.held()[0]["reason"], "revoked-key");
@@ -127,7 +137,7 @@ fn sighup_with_a_wrong_configuration_changes_nothing() {
     let gateway = site.verifying("").and("[policy]\nfail = \"reject\"").start();
     let mut client = Client::hello(gateway.address("inbound"));
     site.verifying("").and("[policy]\nfail = \"shred\"").write();
-    gateway.signal("HUP");
+    gateway.signal(Signal::HUP);
     let line = gateway.await_log("policy.fail: ");
     assert!(line.contains("ERROR") && line.contains("waxseal.toml:"), "{line}");
     assert!(gateway.await_log("the old one stays in force").contains("ERROR"));
@@ -159,7 +169,7 @@ fn a_full_disk_is_no_loss() {
     let state = site.folder.path().join("state");
     fs::create_dir(&state).unwrap();
     let Some(_disk) = SmallDisk::mount(&state) else {
-        skipped("the state folder on a full disk: mounting a file system is not allowed here");
+        skipped("mounting a file system is not allowed here");
         return;
     };
     no_room_for_a_large_message(&site, &site.verifying("").start());
@@ -204,15 +214,14 @@ impl SmallDisk {
         // The database of what is remembered takes some 200 KiB of it.
         let mut mount = Command::new("mount");
         mount.args(["-t", "tmpfs", "-o", "size=384k", "waxseal-test"]).arg(folder);
-        let is_mounted = mount.output().is_ok_and(|output| output.status.success());
-        is_mounted.then(|| Self(folder.to_owned()))
+        mount.succeeds().then(|| Self(folder.to_owned()))
     }
 }
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
         // Lazily: the gateway may still have its state open.
-        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
+        Command::new("umount").arg("--lazy").arg(&self.0).run();
     }
 }
 
@@ -262,6 +271,62 @@ fn what_cannot_be_sealed_is_refused_or_passed_as_configured() {
         assert!(found.starts_with(reply), "{found}");
     }
     assert_eq!(site.next_hop.received().remove(0).message, unclean);
+}
+
+/// Correspondents would miss the seal of such mail, and hold it.
+#[test]
+fn mail_of_ours_with_an_unclear_author_is_refused() {
+    let site = Site::new();
+    let config = site.config().listener("outbound", "seal", site.next_hop.address, "");
+    let gateway = config.sealing_with(&site.key).start();
+    let from = |from: &str| {
+        let text = String::from_utf8(letter::plain(SENDER, "unclear")).unwrap();
+        text.replace(&format!("From: Office <{SENDER}>\r\n"), from).into_bytes()
+    };
+    for (author, reply) in [
+        ("From: a@example.org, b@example.org\r\n", "550 5.6.0 message cannot be sealed: From is not "),
+        ("From: a@example.org <b@example.net>\r\n", "550 5.6.0 message cannot be sealed: From is not "),
+        ("Sender: a@example.org\r\n", "550 5.6.0 message cannot be sealed: From is not "),
+        ("From: Office, Inc. < a@example.org >;\r\n", "250 "),
+        ("From: a@example.net, b@example.net\r\n", "250 "),
+    ] {
+        let mut client = Client::hello(gateway.address("outbound"));
+        let found = client.deliver(SENDER, RECIPIENT, &from(author));
+        assert!(found.starts_with(reply), "{author}: {found}");
+    }
+    let received = site.next_hop.received();
+    let sealed: Vec<bool> =
+        received.iter().map(|mail| mail.message.starts_with(b"Attachment-Seal:")).collect();
+    assert_eq!(sealed, [true, false]);
+}
+
+/// A seal ahead of our clock: the mail waits for it, and the administrator is told.
+#[test]
+fn a_seal_from_the_future_puts_the_mail_off_with_an_alarm() {
+    let site = Site::new();
+    let gateway = site.verifying("").start();
+    let sealer = Sealer {
+        domain: "example.org".parse().unwrap(),
+        selector: "gate1".parse().unwrap(),
+        key: SealingKey::from_pem(&fs::read_to_string(&site.key).unwrap()).unwrap(),
+        lifetime: DEFAULT_LIFETIME,
+        delegations: Delegations::default(),
+    };
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let message = letter::with_attachments("ahead");
+    let sealed = |ahead: u64| {
+        let moment = Moment { now: now + ahead, random: [0; 16] };
+        seal(&Message::new(&message), &sealer, moment).unwrap().apply(&message)
+    };
+    let reply =
+        |message: &[u8]| Client::hello(gateway.address("inbound")).deliver(SENDER, RECIPIENT, message);
+    assert!(reply(&sealed(1_800)).starts_with("451 4.7.0 the seal of example.org is dated ahead"));
+    let alarm = gateway.await_log("is dated ahead of this machine's clock");
+    assert!(alarm.contains("ERROR") && alarm.contains("example.org"), "{alarm}");
+    // Held all the same where more than the clock is wrong.
+    let changed = letter::swapped(std::str::from_utf8(&sealed(1_800)).unwrap());
+    assert!(reply(changed.as_bytes()).starts_with("250 2.0.0 accepted as "));
+    assert!(site.next_hop.received().is_empty());
 }
 
 #[test]
@@ -352,4 +417,48 @@ fn the_log_says_what_became_of_a_message_and_why() {
     for fact in ["action=\"quarantine\"", "author=\"example.org\"", "altered Agenda.pdf"] {
         assert!(line.contains(fact), "{line}");
     }
+}
+
+/// Anybody can send mail that must be held; it takes its own part of the quarantine, and what a verified seal proves to be
+/// changed is held all the same.
+#[test]
+fn a_full_quarantine_puts_mail_off_and_says_so() {
+    let site = Site::new();
+    let alerts = Server::taking_all();
+    let settings = format!(
+        "[quarantine]\nmessages = 4\nunverified_messages = 2\n\n\
+         [alerts]\nto = \"postmaster@partner.example\"\nnext_hop = \"{}\"",
+        alerts.address
+    );
+    let gateway = site.verifying("").and(&settings).start();
+    let mut client = Client::hello(gateway.address("inbound"));
+    let forged = letter::plain(SENDER, "forged");
+    let full = "452 4.3.1 the quarantine is full, try again later";
+    for _ in 0..2 {
+        let reply = client.deliver(SENDER, RECIPIENT, &forged);
+        assert!(reply.starts_with("250 2.0.0 accepted as "), "{reply}");
+    }
+    assert_eq!(client.deliver(SENDER, RECIPIENT, &forged), full);
+    let changed = site.swapped("changed");
+    for _ in 0..2 {
+        let reply = client.deliver(SENDER, RECIPIENT, &changed);
+        assert!(reply.starts_with("250 2.0.0 accepted as "), "{reply}");
+    }
+    assert_eq!(client.deliver(SENDER, RECIPIENT, &changed), full);
+    assert_eq!(client.deliver("a@example.net", RECIPIENT, &plain("honest")), "250 2.0.0 taken");
+    gateway.await_log("the part of the quarantine for unverified mail is full: 2 of 2 messages");
+    gateway.await_log("the quarantine is full: 4 of 4 messages");
+    alerts.await_message("[waxseal] the quarantine is full");
+
+    // There is room again once somebody has looked after it.
+    let listed = gateway.quarantine(&["list", "--json"]).json();
+    assert_eq!(listed.len(), 4);
+    let id = listed[0]["id"].as_str().unwrap().to_owned();
+    assert_eq!(gateway.quarantine(&["show", "--json", &id]).json()[0]["verified"], false);
+    assert_eq!(gateway.quarantine(&["delete", &id]).status, 0);
+    let deliver = || {
+        let reply = client.deliver(SENDER, RECIPIENT, &forged);
+        reply.starts_with("250 ").then_some(())
+    };
+    assert!(program::wait_for(deliver).is_some(), "another one fits");
 }

@@ -6,6 +6,7 @@ mod program;
 
 use program::smtp::{Client, Server};
 use program::{Config, Gateway, letter};
+use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -52,12 +53,12 @@ fn json_is_json_line_by_line() {
     assert!(client.deliver(SENDER, RECIPIENT, &letter::plain(SENDER, "missing")).starts_with("250"));
     let mut client = Client::hello(address("outbound"));
     assert!(client.deliver(SENDER, RECIPIENT, &letter::with_attachments("sealed")).starts_with("250"));
-    gateway.signal("HUP");
+    gateway.signal(Signal::HUP);
     gateway.await_log("configuration reloaded");
     std::fs::write(&gateway.config, "host\tname = \"\n").unwrap();
-    gateway.signal("HUP");
+    gateway.signal(Signal::HUP);
     gateway.await_log("the old one stays in force");
-    gateway.signal("TERM");
+    gateway.signal(Signal::TERM);
     assert_eq!(gateway.wait().code(), Some(0));
     gateway.await_log("\"stopped\"");
 

@@ -9,15 +9,15 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use program::site::{RECIPIENT, SENDER, Site, plain};
-use program::smtp::{Client, Server, closed_port, connected};
+use program::smtp::{Client, Server, closed_port, connected, connected_to};
 use program::tls::Authority;
 use program::{Config, Gateway, letter, wait_for, waxseal, waxseal_in, word};
+use rustix::process::Signal;
 
 const ADMIN: &str = "[admin]\nlisten = [\"127.0.0.1:0\"]";
 
@@ -210,7 +210,7 @@ fn who_drains_is_alive_and_not_ready() {
 
     let mut busy = Client::hello(gateway.address("inbound"));
     assert!(busy.open(SENDER, RECIPIENT).starts_with("354"));
-    gateway.signal("TERM");
+    gateway.signal(Signal::TERM);
     let drains = || (ready(admin, "") == (503, "draining\n".to_owned())).then_some(());
     assert!(wait_for(drains).is_some());
     assert_eq!(ready(admin, "/inbound"), (503, "draining\n".to_owned()));
@@ -302,13 +302,13 @@ fn reloads_are_counted_and_the_address_takes_a_restart() {
     let admin = admin(&gateway);
     assert_eq!(value(admin, "waxseal_config_last_reload_successful"), Some(1.0));
     site.verifying("").and("[policy]\nfail = \"shred\"").and(ADMIN).write();
-    gateway.signal("HUP");
+    gateway.signal(Signal::HUP);
     gateway.await_log("the old one stays in force");
     assert_eq!(value(admin, "waxseal_config_last_reload_successful"), Some(0.0));
     assert_eq!(value(admin, "waxseal_config_reloads_total{result=\"refused\"}"), Some(1.0));
 
     site.verifying("").write();
-    gateway.signal("HUP");
+    gateway.signal(Signal::HUP);
     assert!(gateway.await_log("a change of admin takes effect at the next restart").contains("WARN"));
     gateway.await_log("configuration reloaded");
     assert_eq!(value(admin, "waxseal_config_last_reload_successful"), Some(1.0));
@@ -327,7 +327,7 @@ fn the_end_of_a_certificate_is_that_of_the_one_in_force() {
     // The first days of 2020 and of 2100.
     assert_eq!(value(admin, "waxseal_tls_certificate_end_time_seconds"), Some(1_577_836_800.0));
     authority.issue(&["mx.partner.example"]).write(site.folder.path());
-    gateway.signal("HUP");
+    gateway.signal(Signal::HUP);
     gateway.await_log("configuration reloaded");
     assert_eq!(value(admin, "waxseal_tls_certificate_end_time_seconds"), Some(4_102_444_800.0));
 }
@@ -404,9 +404,9 @@ fn a_unix_socket_will_do() {
     let mut gateway = site.verifying("").and("[admin]\nlisten = [\"unix:admin.sock\"]").start();
     let path = site.folder.path().join("admin.sock");
     gateway.await_log(&format!(" metrics and health address=unix:{}", path.display()));
-    let answer = exchange(UnixStream::connect(&path).unwrap(), "GET /ready HTTP/1.1\r\nHost: gate\r\n\r\n");
+    let answer = exchange(connected_to(&path), "GET /ready HTTP/1.1\r\nHost: gate\r\n\r\n");
     assert_eq!((answer.status, answer.body.as_str()), (200, "ok\n"));
-    gateway.signal("TERM");
+    gateway.signal(Signal::TERM);
     assert_eq!(gateway.wait().code(), Some(0));
     assert!(!path.exists());
 }
@@ -455,4 +455,63 @@ fn every_metric_is_documented_and_every_documented_metric_is_there() {
     for word in rules.split(|c: char| !is_of_a_name(c)).filter(|word| word.starts_with("waxseal_")) {
         assert!(told.contains(word), "{word} of the rules is no metric");
     }
+}
+
+/// Whoever opens connections and asks for nothing keeps nobody from being answered.
+#[test]
+fn idle_clients_keep_nobody_waiting() {
+    let site = Site::new();
+    let gateway = site.verifying("").and(ADMIN).start();
+    let server = admin(&gateway);
+    let idle: Vec<TcpStream> = (0..200)
+        .map(|n| {
+            let mut stream = connected(server);
+            // Half of them begin to ask.
+            if n % 2 == 0 {
+                let _ = stream.write_all(b"GET /health HTTP/1.1\r\nHost: gate\r\n");
+            }
+            stream
+        })
+        .collect();
+    for path in ["/health", "/metrics", "/ready"] {
+        let start = std::time::Instant::now();
+        assert_eq!(get(server, path).status, 200);
+        assert!(start.elapsed() < std::time::Duration::from_secs(5), "{path} took {:?}", start.elapsed());
+    }
+    drop(idle);
+}
+
+/// A web page can have a browser ask here under a name of the page's own: it gets no answer.
+#[test]
+fn a_request_must_call_us_by_a_name_of_ours() {
+    let site = Site::new();
+    let gateway = site.verifying("").and(&format!("{ADMIN}\nhosts = [\"mx1.internal.example\"]")).start();
+    let server = admin(&gateway);
+    let status = |version: &str, host: &str| {
+        exchange(connected(server), &format!("GET /health HTTP/{version}\r\n{host}\r\n")).status
+    };
+    for host in [
+        "127.0.0.1",
+        "127.0.0.1:9825",
+        "[::1]:9825",
+        "192.0.2.1",
+        "localhost",
+        "LOCALHOST:9825",
+        "gate",
+        "gate.localhost",
+        "mx.partner.example",
+        "MX.partner.example.:9825",
+        "mx1.internal.example:80",
+    ] {
+        assert_eq!(status("1.1", &format!("Host: {host}\r\n")), 200, "{host}");
+    }
+    for host in ["attacker.example", "127.0.0.1.attacker.example", "mx.partner.example.attacker.example:9825"]
+    {
+        assert_eq!(status("1.1", &format!("Host: {host}\r\n")), 421, "{host}");
+    }
+    assert_eq!(status("1.1", ""), 400);
+    assert_eq!(status("1.1", "Host: gate\r\nHost: attacker.example\r\n"), 400);
+    assert_eq!(status("1.0", ""), 200);
+    let absolute = "GET http://attacker.example/health HTTP/1.1\r\nHost: gate\r\n\r\n";
+    assert_eq!(exchange(connected(server), absolute).status, 421);
 }

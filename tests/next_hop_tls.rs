@@ -5,10 +5,12 @@
 mod program;
 
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
+use std::process::Command;
 
+use program::skip::skipped;
 use program::smtp::Client;
-use program::tls::{Authority, Identity, Manner, TlsServer};
-use program::{Config, Gateway, letter, skipped, word};
+use program::tls::{Authority, Identity, Manner, OpenSsl, TlsServer};
+use program::{Config, Gateway, letter, word};
 use tempfile::TempDir;
 
 const SENDER: &str = "someone@example.net";
@@ -73,6 +75,21 @@ impl Scene {
     }
 }
 
+/// What `openssl req -x509` makes.
+fn self_made(names: &[&str]) -> Identity {
+    let folder = program::folder();
+    let (certificate, key) = (folder.path().join("own.pem"), folder.path().join("own.key"));
+    let made = Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=mail.example"])
+        .args(["-keyout", word(&key), "-out", word(&certificate)])
+        .args(names)
+        .output();
+    let made = made.unwrap();
+    assert!(made.status.success(), "{made:?}");
+    let read = |file| std::fs::read_to_string(file).unwrap();
+    Identity { certificate: read(certificate), key: read(key) }
+}
+
 const IN_CLEAR: [&str; 5] = [
     "EHLO client.example.org",
     "MAIL FROM:<someone@example.net>",
@@ -119,17 +136,18 @@ fn a_host_name_is_checked_as_well_as_an_address() {
 
 #[test]
 fn may_goes_on_in_clear() {
-    let hello = "EHLO mx.partner.example".to_owned();
+    // What was said before goes for a connection of its own: the server takes one greeting only.
+    let hello = "EHLO mx.partner.example";
     for (manner, before) in [
-        (Manner::Unable, vec![hello.clone()]),
-        (Manner::Answering("454 4.7.0 not now\r\n"), vec![hello.clone(), "STARTTLS".to_owned()]),
-        (Manner::Babbling, vec![hello.clone(), "STARTTLS".to_owned()]),
-        (Manner::Leaving, vec![hello.clone(), "STARTTLS".to_owned()]),
-        (Manner::Missing, vec![hello.clone(), "STARTTLS".to_owned()]),
+        (Manner::Unable, vec![hello, "QUIT"]),
+        (Manner::Answering("454 4.7.0 not now\r\n"), vec![hello, "STARTTLS", "QUIT"]),
+        (Manner::Babbling, vec![hello, "STARTTLS"]),
+        (Manner::Leaving, vec![hello, "STARTTLS"]),
+        (Manner::Missing, vec![hello, "STARTTLS"]),
     ] {
         let scene = Scene::new(manner);
         let gateway = scene.gateway("next_hop_tls = \"may\"");
-        let expected: Vec<_> = before.into_iter().chain(IN_CLEAR.map(str::to_owned)).collect();
+        let expected: Vec<_> = before.into_iter().chain(IN_CLEAR).map(str::to_owned).collect();
         assert_eq!(scene.heard(&gateway), expected, "{manner:?}");
         if matches!(manner, Manner::Babbling | Manner::Leaving | Manner::Missing) {
             assert!(gateway.await_log("going on in clear").contains("WARN"));
@@ -193,6 +211,57 @@ fn the_systems_roots_are_the_default() {
         program::waxseal_with(&[("SSL_CERT_FILE", "/nowhere")], &["check-config", "--config", word(&config)]);
     assert_eq!(checked.status, 1, "{checked:?}");
     assert!(checked.stderr.contains("next_hop_tls: the system has no root certificates"), "{checked:?}");
+}
+
+/// As at port 465: TLS from the first octet on, and the certificate checked as with "verify".
+#[test]
+fn tls_can_begin_with_the_connection() {
+    let implicit = "next_hop_tls = \"implicit\"\nnext_hop_ca = \"ca.pem\"";
+    let scene = Scene::new(Manner::Implicit);
+    let heard = scene.heard(&scene.gateway(implicit));
+    assert_eq!(heard, IN_CLEAR.map(|line| format!("TLS: {line}")));
+    let stranger = |_: &Authority| Authority::new("stranger").issue(&["127.0.0.1"]);
+    let scene = Scene::with(Manner::Implicit, stranger);
+    scene
+        .assert_deferred(&scene.gateway(implicit), "no authority that is trusted has signed the certificate");
+    // One that expects TLS at once never greets in clear, and the log says what that may be.
+    let scene = Scene::new(Manner::Implicit);
+    let lines = "next_hop_tls = \"encrypt\"";
+    let config = Config::new(scene.folder.path(), "mx.partner.example")
+        .listener("inbound", "verify", scene.server.address, lines)
+        .and("[limits]\nnext_hop_timeout = \"1s\"");
+    let gateway = config.start();
+    assert!(Client::connect(gateway.address("inbound")).greeting.starts_with("421 4.4.2 "));
+    gateway.await_log("set next_hop_tls = \"implicit\"");
+}
+
+/// `openssl req -x509` makes a certificate that is its own authority, by default without a name that counts.
+#[test]
+fn a_certificate_of_its_own_authority_can_be_named_itself() {
+    if !OpenSsl::is_there() {
+        return;
+    }
+    let own = ["-addext", "subjectAltName=IP:127.0.0.1"];
+    let other = ["-addext", "subjectAltName=DNS:other.example"];
+    for (names, why) in
+        [(&own[..], None), (&[], None), (&other[..], Some("the certificate is for another name: "))]
+    {
+        for (manner, mode) in [(Manner::Able, "verify"), (Manner::Implicit, "implicit")] {
+            let identity = self_made(names);
+            let scene = Scene::with(manner, |_| identity.clone());
+            std::fs::write(scene.folder.path().join("own.pem"), &identity.certificate).unwrap();
+            let gateway = scene.gateway(&format!("next_hop_tls = \"{mode}\"\nnext_hop_ca = \"own.pem\""));
+            match why {
+                None => assert!(scene.heard(&gateway).contains(&"TLS: DATA".to_owned()), "{names:?}"),
+                Some(why) => scene.assert_deferred(&gateway, why),
+            }
+        }
+    }
+    // Another one of the same making is no proof.
+    let scene = Scene::with(Manner::Able, |_| self_made(&own));
+    std::fs::write(scene.folder.path().join("own.pem"), self_made(&own).certificate).unwrap();
+    let gateway = scene.gateway("next_hop_tls = \"verify\"\nnext_hop_ca = \"own.pem\"");
+    assert_eq!(Client::connect(gateway.address("inbound")).greeting, NOT_NOW);
 }
 
 #[test]
@@ -263,7 +332,7 @@ fn the_client_is_announced_under_tls() {
 #[test]
 fn auth_needs_tls_to_a_next_hop_on_a_network() {
     let Some(address) = network_address() else {
-        skipped("AUTH to a next hop on a network: this machine is on none");
+        skipped("this machine is on no network");
         return;
     };
     let scene = Scene::on(address, Manner::Able, |authority| authority.issue(&["mail.example"]));

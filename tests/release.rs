@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use program::smtp::Client;
-use program::{Config, Ended, Gateway, letter, wait_for, word};
+use program::{Config, Ended, Gateway, letter, run, wait_for, word};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -189,7 +189,10 @@ const ENVELOPE: [&str; 3] =
 fn goes_out_once_with_its_envelope() {
     let site = Site::new(ALL);
     let plain = String::from_utf8(letter::plain("office@example.org", "held")).unwrap();
-    let forged = "Authentication-Results: mx.partner.example; x-attachment-seal=pass\r\n";
+    let result = "mx.partner.example; x-attachment-seal=pass\r\n";
+    let forged = format!(
+        " {result}Authentication-Results: {result}X-Attachment-Seal-Warning: none\r\nAuthentication-Results: \u{a0}{result}"
+    );
     let id = site.hold(
         &[
             "MAIL FROM:<office@example.org> BODY=8BITMIME RET=HDRS ENVID=x+2B SIZE=5000 AUTH=<>",
@@ -231,8 +234,7 @@ fn of_two_people_one_releases() {
     assert_eq!(site.hop.messages().len(), 1);
 
     // The first dies, and nobody can know any more.
-    first.kill().unwrap();
-    first.wait().unwrap();
+    run::kill(&mut first);
     let again = site.release(&[&id]);
     assert_eq!(again.status, 1, "{again:?}");
     assert!(again.text().contains("in doubt for <a@partner.example>"), "{again:?}");

@@ -10,6 +10,7 @@ use std::process::Stdio;
 use program::site::{RECIPIENT, SENDER, Site};
 use program::smtp::{Client, Server};
 use program::{Gateway, letter};
+use rustix::process::Signal;
 
 #[test]
 fn a_wrong_key_changes_nothing() {
@@ -28,7 +29,7 @@ fn a_wrong_key_changes_nothing() {
     let (good_key, record) = (fs::read(&site.key).unwrap(), pins.join("gate1.txt"));
     let mut refused = 0;
     let mut refuses = |why: &str| {
-        gateway.signal("HUP");
+        gateway.signal(Signal::HUP);
         refused += 1;
         let says_so = || {
             let log = gateway.log();
@@ -66,7 +67,7 @@ fn a_listener_that_may_be_an_open_relay_is_warned_of_at_start_and_at_reload() {
     let line = gateway.await_log("is an open relay if it trusts");
     assert!(line.contains("WARN") && line.contains("listener[inbound].next_hop"), "{line}");
     let warnings = || gateway.log().iter().filter(|line| line.contains("is an open relay if")).count();
-    gateway.signal("HUP");
+    gateway.signal(Signal::HUP);
     gateway.await_log("configuration reloaded");
     assert_eq!(warnings(), 2);
 }
@@ -89,7 +90,7 @@ fn raises_its_limit_of_open_files_to_what_the_sessions_need() {
     assert_eq!(soft_limit(&gateway), "512");
     assert!(!gateway.log().iter().any(|line| line.contains("too few open files")), "{:#?}", gateway.log());
     config(1000).write();
-    gateway.signal("HUP");
+    gateway.signal(Signal::HUP);
     assert!(gateway.await_log("too few open files").contains("connections=1000"));
     drop(gateway);
 
@@ -110,7 +111,7 @@ fn what_takes_a_restart_is_said() {
         fs::read_to_string(other.write()).unwrap().replace("\"state\"", "\"elsewhere\""),
     )
     .unwrap();
-    gateway.signal("HUP");
+    gateway.signal(Signal::HUP);
     gateway.await_log("configuration reloaded");
     for what in ["listeners", "state", "alerts", "log"] {
         let line = gateway.await_log(&format!("a change of {what} takes effect at the next restart"));

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 
 use program::smtp::{Client, Server};
 use program::{Config, Ended, Gateway, letter, waxseal, waxseal_in, word};
+use rustix::process::Signal;
 use tempfile::TempDir;
 
 /// The offline machine, the sealing site and the folder in which a correspondent pinned nothing but the root.
@@ -97,7 +98,7 @@ fn nothing_is_sealed_that_nobody_could_check() {
 
     // The newest that holds is found at the next reload, the old one lying where it was.
     assert_eq!(desk.delegate("30", "delegations/new.delegation", &[]).status, 0);
-    gateway.signal("HUP");
+    gateway.signal(Signal::HUP);
     gateway.await_log("configuration reloaded");
     assert_eq!(send(&gateway, "in time"), "250 2.0.0 taken");
     let sealed = next_hop.await_message("Subject: in time");

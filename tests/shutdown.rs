@@ -62,7 +62,8 @@ async fn a_message_that_does_not_end_is_cut_off() {
     }
     while !line.starts_with("354") {
         line.clear();
-        assert!(client.read_line(&mut line).await.unwrap() > 0, "no 354");
+        let read = timeout(PATIENCE, client.read_line(&mut line)).await.unwrap();
+        assert!(read.unwrap() > 0, "no 354");
     }
     client.write_all(b"Subject: never ends\r\n").await.unwrap();
     stop.send_replace(true);

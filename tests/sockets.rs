@@ -1,4 +1,4 @@
-//! UNIX sockets: listening on one, and passing mail to one.
+//! Sockets: both families on one port, listening on a UNIX socket, and passing mail to one.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
@@ -6,14 +6,16 @@ mod program;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
+use std::net::{Ipv6Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::thread;
 
-use program::smtp::{Client, Server};
+use program::smtp::{Client, Server, connected_to, free_port};
 use program::tls::Authority;
 use program::{Config, PATIENCE, letter, waxseal, word};
+use rustix::process::Signal;
 
 const SENDER: &str = "someone@example.net";
 const RECIPIENT: &str = "desk@partner.example";
@@ -25,22 +27,18 @@ fn config(folder: &Path, listen: &str, next_hop: &str, more: &str) -> Config {
     ))
 }
 
-fn connect(path: &Path) -> UnixStream {
-    let socket = UnixStream::connect(path).unwrap();
-    socket.set_read_timeout(Some(PATIENCE)).unwrap();
-    socket
-}
-
 /// A server behind a UNIX socket that says yes to everything, and what it heard up to DATA.
 fn next_hop(path: &Path) -> thread::JoinHandle<Vec<String>> {
     let listener = UnixListener::bind(path).unwrap();
     thread::spawn(move || {
-        let mut client = BufReader::new(listener.accept().unwrap().0);
+        let client = listener.accept().unwrap().0;
+        client.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut client = BufReader::new(client);
         let mut heard = Vec::new();
         client.get_mut().write_all(b"220 mail.partner.example ESMTP\r\n").unwrap();
         loop {
             let mut line = String::new();
-            client.read_line(&mut line).unwrap();
+            assert!(client.read_line(&mut line).unwrap() > 0, "it hung up: {heard:?}");
             let reply: &[u8] = match line.as_str() {
                 "DATA\r\n" => b"354 go ahead\r\n",
                 ".\r\n" => b"250 2.0.0 taken\r\n",
@@ -71,7 +69,7 @@ fn mail_goes_through_unix_sockets_on_both_sides() {
     assert!(file.file_type().is_socket());
     assert_eq!(file.permissions().mode() & 0o777, 0o660);
 
-    let mut client = Client::greeted_over(connect(&path));
+    let mut client = Client::greeted_over(connected_to(&path));
     let reply = client.say("EHLO client.example.org");
     // Nobody on a network can read along.
     assert!(reply.contains("250-AUTH PLAIN\r\n") || reply.ends_with("250 AUTH PLAIN"), "{reply}");
@@ -81,9 +79,35 @@ fn mail_goes_through_unix_sockets_on_both_sides() {
     assert_eq!(heard[1], "XCLIENT ADDR=127.0.0.1 PORT=[UNAVAILABLE]");
     assert!(heard.contains(&format!("MAIL FROM:<{SENDER}>")));
 
-    gateway.signal("TERM");
+    gateway.signal(Signal::TERM);
     assert_eq!(gateway.wait().code(), Some(0));
     assert!(!path.exists());
+}
+
+/// As administrators write it, in either order; `[::]` alone takes both in, as ever.
+#[test]
+fn both_families_are_served_on_one_port() {
+    if TcpListener::bind("[::1]:0").is_err() {
+        return program::skip::skipped("this machine has no IPv6");
+    }
+    let (folder, server) = (program::folder(), Server::taking_all());
+    for listen in ["0.0.0.0:P\", \"[::]:P", "[::]:P\", \"0.0.0.0:P", "[::]:P\", \"127.0.0.1:P", "[::]:P"] {
+        let port = free_port().port();
+        let listen = listen.replace('P', &port.to_string());
+        let more = "clients = [\"127.0.0.1\", \"::1\"]";
+        let config = Config::new(folder.path(), "mx.partner.example").and(&format!(
+            "[[listener]]\nname = \"inbound\"\nmode = \"verify\"\nlisten = [\"{listen}\"]\n\
+             next_hop = \"{}\"\n{more}",
+            server.address
+        ));
+        let _gateway = config.start();
+        for address in
+            [SocketAddr::from(([127, 0, 0, 1], port)), SocketAddr::from((Ipv6Addr::LOCALHOST, port))]
+        {
+            let greeting = Client::connect(address).greeting;
+            assert!(greeting.starts_with("220 "), "{listen}, {address}: {greeting}");
+        }
+    }
 }
 
 #[test]
@@ -98,7 +122,7 @@ fn a_socket_that_somebody_listens_on_is_not_taken_away() {
     let gateway = config.start();
     let second = waxseal(&["run", "--config", word(&gateway.config)]);
     assert!(second.status != 0 && second.stderr.contains("another program listens there"), "{second:?}");
-    drop(connect(&path));
+    drop(connected_to(&path));
     drop(gateway);
 
     fs::remove_file(&path).unwrap();
@@ -116,7 +140,7 @@ fn starttls_works_through_a_unix_socket() {
     let _gateway = config(folder.path(), "unix:in.sock", &server.address.to_string(), "")
         .and("[tls]\ncertificate = \"tls.pem\"\nkey = \"tls.key\"")
         .start();
-    let mut client = Client::greeted_over(connect(&folder.path().join("in.sock")));
+    let mut client = Client::greeted_over(connected_to(&folder.path().join("in.sock")));
     assert!(client.say("STARTTLS").starts_with("220"));
     let mut client = Client::over(authority.connect("mx.partner.example", client.into_stream()));
     assert!(client.say("EHLO client.example.org").starts_with("250"));

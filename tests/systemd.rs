@@ -6,11 +6,12 @@ mod program;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
-use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
+use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::path::PathBuf;
 
-use program::smtp::{Client, Server, closed_port};
+use program::smtp::{Client, Server, closed_port, connected, connected_to};
 use program::{Config, PATIENCE, letter, word};
+use rustix::process::Signal;
 use tempfile::TempDir;
 
 /// A verifying gateway's place, and systemd beside it.
@@ -69,12 +70,12 @@ fn tells_when_it_is_ready_reloads_and_stops() {
     let ready = site.next();
     assert_eq!(ready.trim_end(), format!("READY=1\nSTATUS=listening: inbound {inbound}; sessions: 0"));
 
-    gateway.signal("HUP");
+    gateway.signal(Signal::HUP);
     let first = monotonic_time(&site.hears("RELOADING=1"));
     assert!(!site.hears("READY=1").contains("REFUSED"));
 
     site.config().and("[policy]\nfail = \"shred\"").write();
-    gateway.signal("HUP");
+    gateway.signal(Signal::HUP);
     assert!(monotonic_time(&site.hears("RELOADING=1")) > first);
     let refused = site.hears("READY=1");
     assert!(
@@ -84,11 +85,11 @@ fn tells_when_it_is_ready_reloads_and_stops() {
 
     site.config().write();
     let _session = Client::hello(inbound);
-    gateway.signal("HUP");
+    gateway.signal(Signal::HUP);
     let ready = site.hears("READY=1");
     assert!(ready.contains("\nSTATUS=listening: ") && ready.contains("; sessions: 1\n"), "{ready}");
 
-    gateway.signal("TERM");
+    gateway.signal(Signal::TERM);
     let stopping = site.hears("STOPPING=1");
     assert!(stopping.contains("\nSTATUS=stopping, "), "{stopping}");
     assert_eq!(gateway.wait().code(), Some(0));
@@ -111,7 +112,7 @@ fn tells_the_watchdog_that_it_is_alive() {
     // Until the end: a delivery may take its time.
     let mut busy = Client::hello(gateway.address("inbound"));
     assert!(busy.open("a@example.net", "b@example.org").starts_with("354"));
-    gateway.signal("TERM");
+    gateway.signal(Signal::TERM);
     site.hears("STOPPING=1");
     site.hears("WATCHDOG=1");
     assert!(busy.finish(&letter::plain("a@example.net", "late")).starts_with("250"));
@@ -124,7 +125,7 @@ fn a_watchdog_of_another_process_is_not_ours() {
     let environment =
         [("NOTIFY_SOCKET", word(&site.path)), ("WATCHDOG_USEC", "100000"), ("WATCHDOG_PID", "1")];
     let mut gateway = site.config().start_with(&environment);
-    gateway.signal("TERM");
+    gateway.signal(Signal::TERM);
     gateway.wait();
     let said = site.rest();
     assert!(said.iter().any(|message| message.starts_with("STOPPING=1")), "{said:?}");
@@ -151,7 +152,7 @@ fn goes_on_when_nobody_listens_to_what_it_tells() {
     let mut gateway = site.config().start_with(&[("NOTIFY_SOCKET", word(&nowhere))]);
     assert!(gateway.await_log("systemd cannot be told").contains("WARN"));
     Client::hello(gateway.address("inbound"));
-    gateway.signal("TERM");
+    gateway.signal(Signal::TERM);
     assert_eq!(gateway.wait().code(), Some(0));
 }
 
@@ -185,7 +186,7 @@ fn serves_the_listener_that_a_socket_is_named_for() {
     let mut sessions: Vec<_> = (0..8).map(|_| Client::hello(address)).collect();
     assert!(sessions.iter_mut().all(|client| client.say("NOOP").starts_with("250")));
     drop(sessions);
-    gateway.signal("TERM");
+    gateway.signal(Signal::TERM);
     assert_eq!(gateway.wait().code(), Some(0));
 }
 
@@ -196,9 +197,9 @@ fn serves_a_unix_socket_and_leaves_its_file() {
     let socket = UnixListener::bind(&path).unwrap();
     let mut gateway = site.config().start_from_shell(&handing_over("inbound"), OwnedFd::from(socket));
     gateway.await_log(&format!("address=unix:{}", path.display()));
-    let mut client = Client::greeted_over(UnixStream::connect(&path).unwrap());
+    let mut client = Client::greeted_over(connected_to(&path));
     assert!(client.say("EHLO client.example.org").starts_with("250"));
-    gateway.signal("TERM");
+    gateway.signal(Signal::TERM);
     assert_eq!(gateway.wait().code(), Some(0));
     assert!(path.exists(), "it belongs to whoever made it");
 }
@@ -211,7 +212,7 @@ fn tells_of_itself_by_the_socket_named_admin() {
     let config = site.config().and("[admin]\nlisten = [\"127.0.0.1:1\"]");
     let gateway = config.start_from_shell(&handing_over("admin"), OwnedFd::from(socket));
     gateway.await_log(&format!(" metrics and health address={address}"));
-    let mut client = TcpStream::connect(address).unwrap();
+    let mut client = connected(address);
     client.write_all(b"GET /ready HTTP/1.0\r\n\r\n").unwrap();
     let mut answer = String::new();
     client.read_to_string(&mut answer).unwrap();

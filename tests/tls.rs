@@ -11,7 +11,10 @@ use std::os::unix::fs::PermissionsExt;
 
 use program::smtp::{Client, Server, connected};
 use program::tls::{Authority, Manner, OpenSsl, TlsServer};
-use program::{Config, Gateway, letter, waxseal, word};
+use program::{Config, Gateway, letter, wait_for, waxseal, word};
+use rustix::process::Signal;
+use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::pem::PemObject;
 use tempfile::TempDir;
 
 const SENDER: &str = "someone@example.net";
@@ -78,19 +81,9 @@ fn deliver<S: Read + Write>(client: &mut Client<S>, site: &Site, subject: &str) 
     assert!(site.next_hop.await_message(subject).message.ends_with(&message));
 }
 
-fn no_openssl() -> bool {
-    let is_missing = !OpenSsl::is_installed();
-    if is_missing {
-        let reason = "TLS with a client that is not ours: needs openssl";
-        assert!(std::env::var_os("WAXSEAL_REQUIRE_LIVE").is_none(), "{reason}");
-        program::skipped(reason);
-    }
-    is_missing
-}
-
 #[test]
 fn openssl_delivers_by_starttls() {
-    if no_openssl() {
+    if !OpenSsl::is_there() {
         return;
     }
     let site = Site::new();
@@ -107,7 +100,7 @@ fn openssl_delivers_by_starttls() {
 
 #[test]
 fn openssl_delivers_by_implicit_tls() {
-    if no_openssl() {
+    if !OpenSsl::is_there() {
         return;
     }
     let site = Site::new();
@@ -124,14 +117,38 @@ fn openssl_delivers_by_implicit_tls() {
 
 #[test]
 fn old_versions_are_refused() {
-    if no_openssl() {
+    if !OpenSsl::is_there() {
         return;
     }
     let site = Site::new();
     let gateway = site.config("implicit_tls = true").start();
     let old = ["-tls1_1", "-cipher", "DEFAULT@SECLEVEL=0"];
     assert!(Client::over(site.openssl(&gateway, &old)).is_closed());
-    gateway.await_log("the TLS handshake failed: ");
+    gateway.await_log("the other side speaks neither TLS 1.2 nor 1.3, only older versions");
+}
+
+/// Old clients that speak TLS 1.2: the log names what they have, for whoever must mend them.
+#[test]
+fn old_cipher_suites_are_named_in_the_log() {
+    let site = Site::new();
+    let gateway = site.config("").start();
+    let old = ["-starttls", "smtp", "-tls1_2", "-cipher", "ECDHE-ECDSA-AES128-SHA256:AES128-SHA@SECLEVEL=0"];
+    assert!(Client::over(site.openssl(&gateway, &old)).is_closed());
+    let line = gateway.await_log("no cipher suite that we have");
+    assert!(line.contains("TLS_RSA_WITH_AES_128_CBC_SHA"), "{line}");
+}
+
+/// What nginx is known to write where it listens in one family and connects in the other.
+#[test]
+fn a_proxy_header_of_two_families_is_named_in_the_log() {
+    let site = Site::new();
+    let gateway = site.config("proxy_protocol_from = [\"127.0.0.1\"]").start();
+    let line = "PROXY TCP4 192.0.2.7 2001:db8::1 4711 25";
+    let mut socket = connected(gateway.address("inbound"));
+    socket.write_all(format!("{line}\r\n").as_bytes()).unwrap();
+    assert_eq!(socket.read(&mut [0]).unwrap_or_default(), 0);
+    let logged = gateway.await_log("the addresses in the PROXY header are of two families");
+    assert!(logged.contains(line), "{logged}");
 }
 
 #[test]
@@ -169,7 +186,7 @@ fn nothing_said_before_counts_after() {
         "EHLO client.example.org",
         "MAIL FROM:<before@example.net>",
         "RCPT TO:<before@partner.example>",
-        "RSET",
+        "QUIT",
         "EHLO client.example.org",
         "MAIL FROM:<someone@example.net>",
         "RCPT TO:<desk@partner.example>",
@@ -191,9 +208,31 @@ fn the_client_is_announced_anew() {
         "EHLO mx.partner.example",
         "XCLIENT ADDR=127.0.0.1 PROTO=ESMTP HELO=before.example",
         "EHLO before.example",
+        "QUIT",
         "EHLO mx.partner.example",
         "XCLIENT ADDR=127.0.0.1 PROTO=ESMTP HELO=after.example",
         "EHLO after.example",
+    ];
+    assert_eq!(next_hop.heard(), expected);
+}
+
+/// As every mail server does it: after STARTTLS comes the same EHLO again, and the next hop knows all there is to know.
+#[test]
+fn the_next_hop_is_asked_nothing_twice() {
+    let site = Site::new();
+    let next_hop = TlsServer::start(&site.authority.issue(&[NAME]), Manner::Unable);
+    let gateway = site.config_before(&next_hop, "xclient = true").start();
+    let mut client = Client::connect(gateway.address("inbound"));
+    assert!(client.say("EHLO client.example").starts_with("250"));
+    let mut client = site.authority.starttls(NAME, client);
+    assert_eq!(client.say("MAIL FROM:<a@example.net>"), "503 5.5.1 EHLO first");
+    assert!(client.say("EHLO client.example").starts_with("250"));
+    assert!(client.say("MAIL FROM:<a@example.net>").starts_with("250"));
+    let expected = [
+        "EHLO mx.partner.example",
+        "XCLIENT ADDR=127.0.0.1 PROTO=ESMTP HELO=client.example",
+        "EHLO client.example",
+        "MAIL FROM:<a@example.net>",
     ];
     assert_eq!(next_hop.heard(), expected);
 }
@@ -247,7 +286,7 @@ fn a_renewed_certificate_is_for_all_that_come_after() {
 
     let renewed = Authority::new("another authority");
     renewed.issue(&[NAME]).write(site.folder.path());
-    gateway.signal("HUP");
+    gateway.signal(Signal::HUP);
     gateway.await_log("configuration reloaded");
     // Also for a session that began before; one under TLS already goes on.
     for client in [waiting, Client::hello(inbound)] {
@@ -256,12 +295,12 @@ fn a_renewed_certificate_is_for_all_that_come_after() {
     assert!(secured.say("EHLO client.example.org").starts_with("250"));
 
     fs::write(site.folder.path().join("tls.key"), site.authority.issue(&[NAME]).key).unwrap();
-    gateway.signal("HUP");
+    gateway.signal(Signal::HUP);
     assert!(gateway.await_log("tls.key: the private key does not belong").contains("ERROR"));
     assert!(gateway.await_log("the old one stays in force").contains("ERROR"));
     let client = Client::hello(inbound);
     assert!(renewed.starttls(NAME, client).say("EHLO client.example.org").starts_with("250"));
-    gateway.signal("TERM");
+    gateway.signal(Signal::TERM);
     assert!(secured.reply().starts_with("421 4.3.2 "));
     assert_eq!(gateway.wait().code(), Some(0));
 }
@@ -404,4 +443,72 @@ fn starttls_comes_before_auth() {
     let mut client = Client::hello(gateway.address("inbound"));
     assert_eq!(client.say("AUTH PLAIN AGEAYg=="), "235 2.7.0 welcome");
     assert_eq!(client.say("STARTTLS"), "503 5.5.1 too late, after AUTH");
+}
+
+/// At the start a warning of it is easily seen, after a renewal that took the wrong file it is not.
+#[test]
+fn a_certificate_that_is_not_valid_now_is_loud_at_each_reload() {
+    let site = Site::new();
+    let gateway = site.config("").start();
+    for (identity, why) in [
+        (site.authority.issue_expired(&[NAME]), "the certificate in [tls] expired"),
+        (site.authority.issue_from(&[NAME], 2090), "the certificate in [tls] is not valid before"),
+    ] {
+        identity.write(site.folder.path());
+        gateway.signal(Signal::HUP);
+        assert!(gateway.await_log(why).contains("ERROR"));
+    }
+    drop(gateway);
+    site.authority.issue_expired(&[NAME]).write(site.folder.path());
+    let gateway = site.config("").start();
+    assert!(gateway.await_log("the certificate in [tls] expired").contains("ERROR"));
+}
+
+/// What a key was read from is wiped, and a reload that finds the same key keeps the one that there is.
+#[test]
+fn reloads_leave_no_copies_of_the_key() {
+    let site = Site::new();
+    let gateway = site.config("").start();
+    let pem = fs::read_to_string(site.folder.path().join("tls.key")).unwrap();
+    let der = PrivateKeyDer::from_pem_slice(pem.as_bytes()).unwrap();
+    let der = der.secret_der();
+    // PKCS #8 of P-256: the secret number is the first string of 32 octets.
+    let at = der.windows(2).position(|tag| tag == [0x04, 0x20]).unwrap() + 2;
+    let secret = &der[at..at + 32];
+    let reversed: Vec<u8> = secret.iter().rev().copied().collect();
+    let text = pem.lines().nth(1).unwrap();
+    let copies = || {
+        let memory = memory_of(gateway.id());
+        let count = |what: &[u8]| memchr::memmem::find_iter(&memory, what).count();
+        [count(text.as_bytes()), count(secret), count(&reversed)]
+    };
+    let first = copies();
+    for n in 0..31 {
+        gateway.signal(Signal::HUP);
+        let is_done = || {
+            let log = gateway.log();
+            (log.iter().filter(|line| line.contains("configuration reloaded")).count() > n).then_some(())
+        };
+        assert!(wait_for(is_done).is_some());
+    }
+    let last = copies();
+    assert_eq!((last[0], last[1]), (0, 0), "{first:?} at first, {last:?} in the end");
+    assert!(last[2] <= 1, "{first:?} at first, {last:?} in the end");
+    assert_eq!(first, last);
+}
+
+/// All memory that a process has to write in.
+fn memory_of(process: u32) -> Vec<u8> {
+    use std::io::{Read, Seek, SeekFrom};
+    let maps = fs::read_to_string(format!("/proc/{process}/maps")).unwrap();
+    let mut file = fs::File::open(format!("/proc/{process}/mem")).unwrap();
+    let mut memory = Vec::new();
+    for line in maps.lines().filter(|line| line.contains(" rw")) {
+        let (start, end) = line.split(' ').next().unwrap().split_once('-').unwrap();
+        let (start, end) = [start, end].map(|text| u64::from_str_radix(text, 16).unwrap()).into();
+        if file.seek(SeekFrom::Start(start)).is_ok() {
+            let _ = (&mut file).take(end - start).read_to_end(&mut memory);
+        }
+    }
+    memory
 }

@@ -9,6 +9,7 @@ use std::thread;
 
 use tempfile::TempDir;
 
+use crate::program::run::{self, Run, works};
 use crate::program::{folder, wait_for};
 
 /// The user that Debian's Exim runs as.
@@ -33,7 +34,7 @@ pub(crate) struct Exim {
 impl Exim {
     /// Whether there is one to start.
     pub(crate) fn is_there() -> bool {
-        crate::works("exim4", &["-C", "/dev/null", "-bV"])
+        works("exim4", &["-C", "/dev/null", "-bV"])
     }
 
     /// Starts an Exim on `address` that has a mailbox for all of the domain `local`, and sends all other mail to
@@ -48,10 +49,13 @@ impl Exim {
         let folder = folder();
         for part in ["spool", "log", "mail"] {
             fs::create_dir(folder.path().join(part)).unwrap();
-            let chown = Command::new("chown").arg(USER).arg(folder.path().join(part)).status();
-            assert!(chown.unwrap().success());
+            let chown = Command::new("chown").arg(USER).arg(folder.path().join(part)).run();
+            assert!(chown.status.success(), "{chown:?}");
         }
-        let program = Command::new("sh").args(["-c", "command -v exim4"]).output().unwrap();
+        // Where Exim was unpacked, its user may not look.
+        let installed = Command::new("sh").args(["-c", "command -v exim4"]).run();
+        let program = folder.path().join("exim4");
+        fs::copy(String::from_utf8_lossy(&installed.stdout).trim(), &program).unwrap();
         let configuration = format!(
             "exim_path = {program}\n\
              primary_hostname = {name}\n\
@@ -72,7 +76,7 @@ impl Exim {
              begin transports\n\
              mailbox:\n  driver = appendfile\n  directory = {folder}/mail\n  maildir_format\n  user = {USER}\n\
              smtp:\n  driver = smtp\n",
-            program = String::from_utf8_lossy(&program.stdout).trim(),
+            program = program.display(),
             folder = folder.path().display(),
             ip = address.ip(),
             port = address.port(),
@@ -85,7 +89,7 @@ impl Exim {
         );
         let file = folder.path().join("exim.conf");
         fs::write(&file, configuration).unwrap();
-        let exim = Self { keeper: keep(&file), folder, name };
+        let exim = Self { keeper: keep(&program, &file), folder, name };
         let connects = || TcpStream::connect(address).ok();
         assert!(wait_for(connects).is_some(), "{name} does not listen on {address}:\n{}", exim.log());
         exim
@@ -111,17 +115,17 @@ impl Exim {
 }
 
 /// A shell that starts Exim, and stops it when our end of its stdin is closed.
-fn keep(configuration: &Path) -> Child {
-    let script = "exim4 -C \"$0\" -bdf & read -r never; kill $!; wait";
+fn keep(program: &Path, configuration: &Path) -> Child {
+    let script = "\"$0\" -C \"$1\" -bdf & read -r never; kill $!; wait";
     let mut shell = Command::new("sh");
-    shell.args(["-c", script]).arg(configuration).stdin(Stdio::piped());
+    shell.args(["-c", script]).arg(program).arg(configuration).stdin(Stdio::piped());
     shell.stdout(Stdio::null()).stderr(Stdio::null()).process_group(0).spawn().unwrap()
 }
 
 impl Drop for Exim {
     fn drop(&mut self) {
         drop(self.keeper.stdin.take());
-        let _ = self.keeper.wait();
+        let _ = run::ended(&mut self.keeper);
         if thread::panicking() {
             eprintln!("log of {}:\n{}", self.name, self.log());
         }

@@ -2,20 +2,14 @@
 
 use crate::passage::{DESK, Letter, OFFICE, Passage, assert_sent};
 use crate::postfix::{Postfix, smtpd};
-use crate::program::is_root;
+use crate::program::run::works;
 use crate::program::smtp::free_port;
 use crate::programs::smtplib;
-use crate::{are_there, works};
 
 /// Each recipient has a reply of its own: the one who has no room gets the message later, the others now.
 #[test]
 fn postfix() {
-    let needs = [
-        ("root's rights", is_root()),
-        ("Postfix", works("postconf", &["mail_version"])),
-        ("Python", works("python3", &["--version"])),
-    ];
-    if !are_there("mail from Postfix by LMTP", &needs) {
+    if !Postfix::is_there_with(&[("Python", works("python3", &["--version"]))]) {
         return;
     }
     let (passage, submission) = (Passage::new(), free_port());

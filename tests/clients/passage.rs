@@ -76,6 +76,11 @@ impl Letter {
         Self { to, ..Self::new(name) }
     }
 
+    /// The reverse-path as command lines have it: without brackets, unless it is null.
+    pub(crate) fn reverse_path(&self) -> &str {
+        if self.from.is_empty() { "<>" } else { self.from }
+    }
+
     /// The recipients who exist, and have room for it.
     pub(crate) fn readers(&self) -> Vec<&str> {
         let reads = |to: &&str| !to.starts_with("nobody@") && !to.starts_with("full@");

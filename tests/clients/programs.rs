@@ -6,8 +6,9 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use crate::passage::{Letter, Passage, assert_sent};
+use crate::program::run::{Run, works};
+use crate::program::skip::are_there;
 use crate::program::word;
-use crate::{are_there, works};
 
 /// What a program does when one recipient of many is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +28,8 @@ enum Utf8 {
     Sends,
     /// Says SMTPUTF8 to MAIL.
     Announces,
+    /// Says SMTPUTF8 to every MAIL, whatever the addresses.
+    AlwaysAnnounces,
 }
 
 /// A program, how it is told to send a letter's file to an address, and what it can do.
@@ -34,30 +37,34 @@ struct Program {
     name: &'static str,
     send: fn(SocketAddr, &Path, &Letter) -> Output,
     is_there: fn() -> bool,
-    utf8: Utf8,
+    utf8: fn() -> Utf8,
     one_refused: OneRefused,
 }
 
 impl Program {
     fn play(&self) {
-        if !are_there(&format!("mail from {}", self.name), &[(self.name, (self.is_there)())]) {
+        if !are_there(&[(self.name, (self.is_there)())]) {
             return;
         }
-        let passage = Passage::new();
+        let (passage, utf8) = (Passage::new(), (self.utf8)());
         let name = |scene: &str| format!("{scene}.{}", self.name);
         let mut letters = vec![
             Letter::new(&name("plain")),
             Letter::bulky(&name("bulky")),
             Letter::with_null_reverse_path(&name("null")),
         ];
-        if self.utf8 != Utf8::Refuses {
+        if utf8 != Utf8::Refuses {
             letters.push(Letter::international(&name("international")));
         }
         let send = |letter: &Letter| (self.send)(passage.door(), &passage.file(letter), letter);
         for letter in &letters {
             assert_sent(letter, &send(letter));
             let taken = passage.assert_arrived(letter);
-            let is_announced = letter.name.starts_with("international") && self.utf8 == Utf8::Announces;
+            let is_announced = match utf8 {
+                Utf8::Refuses | Utf8::Sends => false,
+                Utf8::Announces => letter.name.starts_with("international"),
+                Utf8::AlwaysAnnounces => true,
+            };
             assert_eq!(taken.mail.contains("SMTPUTF8"), is_announced, "{}", taken.mail);
         }
 
@@ -84,13 +91,12 @@ fn swaks() {
             std::fs::write(file, message).unwrap();
             Command::new("swaks")
                 .args(["--server", &server.to_string(), "--ehlo", "client.example.org", "--pipeline"])
-                .args(["--from", if letter.from.is_empty() { "<>" } else { letter.from }])
+                .args(["--from", letter.reverse_path()])
                 .args(["--to", &letter.to.join(","), "--data", &format!("@{}", word(file))])
-                .output()
-                .unwrap()
+                .run()
         },
         is_there: || works("swaks", &["--version"]),
-        utf8: Utf8::Refuses,
+        utf8: || Utf8::Refuses,
         one_refused: OneRefused::GoesOn,
     }
     .play();
@@ -117,9 +123,17 @@ const MSMTP: Program = Program {
     name: "msmtp",
     send: |_, _, _| unreachable!("it is told which protocol to speak"),
     is_there: || works("msmtp", &["--version"]),
-    utf8: Utf8::Sends,
+    utf8: msmtp_utf8,
     one_refused: OneRefused::GivesUp,
 };
+
+/// It has learnt the extension in version 1.8.28.
+fn msmtp_utf8() -> Utf8 {
+    let said = Command::new("msmtp").arg("--version").run().stdout;
+    let version = String::from_utf8_lossy(&said).split_whitespace().nth(2).map(str::to_owned).unwrap();
+    let numbers: Vec<u32> = version.split('.').map(|number| number.parse().unwrap()).collect();
+    if numbers.as_slice() < [1, 8, 28].as_slice() { Utf8::Sends } else { Utf8::AlwaysAnnounces }
+}
 
 fn by_msmtp(protocol: &str, server: SocketAddr, file: &Path, letter: &Letter) -> Output {
     Command::new("msmtp")
@@ -130,8 +144,7 @@ fn by_msmtp(protocol: &str, server: SocketAddr, file: &Path, letter: &Letter) ->
         .arg("--")
         .args(&letter.to)
         .stdin(File::open(file).unwrap())
-        .output()
-        .unwrap()
+        .to_end()
 }
 
 #[test]
@@ -141,15 +154,15 @@ fn curl() {
         send: |server, file, letter| {
             let recipients = letter.to.iter().flat_map(|to| ["--mail-rcpt", to]);
             Command::new("curl")
-                .args(["--silent", "--show-error", "--mail-rcpt-allowfails", "--mail-from", letter.from])
+                .args(["--silent", "--show-error", "--mail-rcpt-allowfails"])
+                .args(["--mail-from", letter.reverse_path()])
                 .args(recipients)
                 .args(["--upload-file", word(file)])
                 .arg(format!("smtp://{}/client.example.org", server))
-                .output()
-                .unwrap()
+                .run()
         },
         is_there: || works("curl", &["--version"]),
-        utf8: Utf8::Announces,
+        utf8: || Utf8::Announces,
         one_refused: OneRefused::GoesOn,
     }
     .play();
@@ -170,6 +183,10 @@ pub(crate) fn node() -> Command {
     node
 }
 
+pub(crate) fn has_nodemailer() -> bool {
+    node().args(["-e", "require('nodemailer')"]).succeeds()
+}
+
 #[test]
 fn nodemailer() {
     Program {
@@ -178,14 +195,10 @@ fn nodemailer() {
             node()
                 .args(["-e", NODEMAILER, "--", &server.to_string(), letter.from, &letter.to.join(",")])
                 .arg(file)
-                .output()
-                .unwrap()
+                .run()
         },
-        is_there: || {
-            let loaded = node().args(["-e", "require('nodemailer')"]).output();
-            loaded.is_ok_and(|output| output.status.success())
-        },
-        utf8: Utf8::Announces,
+        is_there: has_nodemailer,
+        utf8: || Utf8::Announces,
         one_refused: OneRefused::GoesOn,
     }
     .play();
@@ -204,8 +217,7 @@ pub(crate) fn smtplib(server: SocketAddr, file: &Path, letter: &Letter) -> Outpu
     Command::new("python3")
         .args(["-c", SMTPLIB, &server.to_string(), letter.from, &letter.to.join(",")])
         .arg(file)
-        .output()
-        .unwrap()
+        .run()
 }
 
 #[test]
@@ -214,7 +226,7 @@ fn python() {
         name: "python3",
         send: smtplib,
         is_there: || works("python3", &["--version"]),
-        utf8: Utf8::Announces,
+        utf8: || Utf8::Announces,
         one_refused: OneRefused::GoesOn,
     }
     .play();

@@ -10,10 +10,10 @@ use std::net::SocketAddr;
 use crate::exim::{Exim, Takes};
 use crate::passage::{DESK, Letter, OFFICE, assert_passed, assert_sent, gateways_folder, sealing, verifying};
 use crate::postfix::{Postfix, smtpd};
+use crate::program::run::works;
 use crate::program::smtp::{Client, free_port};
-use crate::program::{self, is_root, wait_for};
+use crate::program::{self, wait_for};
 use crate::programs::smtplib;
-use crate::{are_there, works};
 
 const REFUSE_NOBODY: &str = "smtpd_recipient_restrictions=\
                              check_recipient_access,inline:{nobody@partner.example=reject},permit_mynetworks,reject";
@@ -77,13 +77,7 @@ fn exim_postfix_exim() {
 }
 
 fn all_there() -> bool {
-    let needs = [
-        ("root's rights", is_root()),
-        ("Postfix", works("postconf", &["mail_version"])),
-        ("Exim", Exim::is_there()),
-        ("Python", works("python3", &["--version"])),
-    ];
-    are_there("mail between Postfix and Exim", &needs)
+    Postfix::is_there_with(&[("Exim", Exim::is_there()), ("Python", works("python3", &["--version"]))])
 }
 
 fn international() -> Letter {

@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use crate::passage::{Letter, Passage, assert_sent};
+use crate::program::run::{Run, works};
+use crate::program::skip::are_there;
 use crate::program::tls::Authority;
 use crate::program::{Config, Gateway, word};
-use crate::programs::node;
-use crate::{are_there, works};
+use crate::programs::{has_nodemailer, node};
 
 /// A gateway's name, by which clients reach it, too.
 const NAME: &str = "localhost";
@@ -28,7 +29,7 @@ struct Order<'a> {
 
 /// Has a program send letters under TLS, and one to a gateway whose certificate it must not accept.
 fn play(name: &'static str, is_there: bool, send: fn(&Order<'_>) -> Output) {
-    if !are_there(&format!("mail from {name} under TLS"), &[(name, is_there)]) {
+    if !are_there(&[(name, is_there)]) {
         return;
     }
     let site = Site::new();
@@ -92,20 +93,12 @@ fn swaks() {
         // It ends the last line itself, whether or not that has an end.
         fs::write(order.file, order.letter.message.strip_suffix(b"\r\n").unwrap()).unwrap();
         Command::new("swaks")
-            .args([
-                "--server",
-                "127.0.0.1",
-                "--port",
-                &order.port.to_string(),
-                "--ehlo",
-                "client.example.org",
-            ])
+            .args(["-4", "--server", NAME, "--port", &order.port.to_string(), "--ehlo", "client.example.org"])
             .args([if order.is_implicit { "--tls-on-connect" } else { "--tls" }, "--tls-verify"])
             .args(["--tls-ca-path", word(order.root)])
             .args(["--from", order.letter.from, "--to", &order.letter.to[0]])
             .args(["--data", &format!("@{}", word(order.file))])
-            .output()
-            .unwrap()
+            .run()
     });
 }
 
@@ -120,8 +113,7 @@ fn msmtp() {
             .arg(format!("--from={}", order.letter.from))
             .args(["--", &order.letter.to[0]])
             .stdin(File::open(order.file).unwrap())
-            .output()
-            .unwrap()
+            .to_end()
     });
 }
 
@@ -134,8 +126,7 @@ fn curl() {
             .args(["--mail-from", order.letter.from, "--mail-rcpt", &order.letter.to[0]])
             .args(["--upload-file", word(order.file)])
             .arg(format!("{scheme}://{NAME}:{}/client.example.org", order.port))
-            .output()
-            .unwrap()
+            .run()
     });
 }
 
@@ -151,13 +142,11 @@ transport.sendMail({envelope: {from, to}, raw: {path: file}}).catch((error) => {
 
 #[test]
 fn nodemailer() {
-    let is_there = node().args(["-e", "require('nodemailer')"]).output();
-    play("nodemailer", is_there.is_ok_and(|output| output.status.success()), |order| {
+    play("nodemailer", has_nodemailer(), |order| {
         node()
             .args(["-e", NODEMAILER, "--", &order.port.to_string(), &order.is_implicit.to_string()])
             .args([word(order.root), order.letter.from, &order.letter.to[0], word(order.file)])
-            .output()
-            .unwrap()
+            .run()
     });
 }
 
@@ -180,7 +169,6 @@ fn python() {
         Command::new("python3")
             .args(["-c", SMTPLIB, &order.port.to_string(), &order.is_implicit.to_string(), word(order.root)])
             .args([order.letter.from, &order.letter.to[0], word(order.file)])
-            .output()
-            .unwrap()
+            .run()
     });
 }

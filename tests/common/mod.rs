@@ -82,6 +82,8 @@ pub(crate) fn settings(next_hop: SocketAddr) -> Settings {
         xclient_from: Vec::new(),
         xforward_from: Vec::new(),
         proxy_header_from: Vec::new(),
+        requires_auth: false,
+        growth: 0,
         bare_line_ends: BareLineEnds::Refuse,
         limits: Limits {
             message_size: 1000,

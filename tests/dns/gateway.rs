@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use hickory_resolver::proto::op::Query;
+use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -384,7 +385,7 @@ fn a_reload_asks_other_servers() {
     };
     assert!(deliver("before").contains("x-attachment-seal=unknown-key"));
     config(&ground.dns(ground.knot.address, "require")).write();
-    gateway.signal("HUP");
+    gateway.signal(Signal::HUP);
     gateway.await_log("configuration reloaded");
     assert!(deliver("after").contains("x-attachment-seal=pass"));
 }

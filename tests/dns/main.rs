@@ -1,5 +1,5 @@
 //! Keys and policies from real zones (SPEC.md §9 and §10), with a name server and, where it says so, a liar before it.
-//! Needs Knot DNS; without it the tests are skipped and say so, unless `WAXSEAL_REQUIRE_LIVE` is set.
+//! Needs Knot DNS; without it the tests are skipped, unless `WAXSEAL_REQUIRE_LIVE` is set.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
@@ -41,6 +41,7 @@ fn waiting(server: SocketAddr, knot: &Knot, dnssec: Dnssec, timeout: Duration) -
         dnssec,
         timeout,
         trust_anchors: (dnssec != Dnssec::Off).then_some(anchors),
+        ..Settings::default()
     })
 }
 

@@ -13,8 +13,10 @@ use hickory_resolver::proto::op::{Edns, Message, MessageType, OpCode, Query};
 use hickory_resolver::proto::rr::{Name, RData, RecordType};
 use tempfile::TempDir;
 
+use crate::program::run::{self, Run};
+use crate::program::skip::are_there;
 use crate::program::smtp::free_port;
-use crate::program::{folder, skipped, wait_for, word};
+use crate::program::{folder, wait_for, word};
 
 /// A zone below the root, and its lines beside SOA and NS.
 pub(crate) struct Zone<'a> {
@@ -49,7 +51,7 @@ impl Default for Place<'_> {
     }
 }
 
-/// Addresses of this machine whose port 53 is free to us; `None`, and a word about it, where that port is not ours.
+/// Addresses of this machine whose port 53 is free to us; `None` where that port is not ours.
 pub(crate) fn addresses<const N: usize>() -> Option<[SocketAddr; N]> {
     let mut free = (1..=u8::MAX).filter_map(|n| {
         let address = SocketAddr::from((Ipv4Addr::new(127, 88, (std::process::id() % 251) as u8, n), 53));
@@ -57,10 +59,7 @@ pub(crate) fn addresses<const N: usize>() -> Option<[SocketAddr; N]> {
     });
     let all: Vec<SocketAddr> = free.by_ref().take(N).collect();
     let all = all.try_into().ok();
-    if all.is_none() {
-        assert!(std::env::var_os("WAXSEAL_REQUIRE_LIVE").is_none(), "port 53 is not ours");
-        skipped("port 53 on loopback is not ours to listen on");
-    }
+    are_there(&[("port 53 on loopback", all.is_some())]);
     all
 }
 
@@ -76,7 +75,7 @@ pub(crate) struct Knot {
 const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 
 impl Knot {
-    /// `None`, and a word about it, where there is no Knot DNS, unless it has to be there.
+    /// `None` where there is no Knot DNS.
     pub(crate) fn start(zones: &[Zone<'_>]) -> Option<Self> {
         if !Self::is_there() {
             return None;
@@ -102,12 +101,7 @@ impl Knot {
     }
 
     fn is_there() -> bool {
-        let is_there = command("knotd").arg("--version").output().is_ok();
-        if !is_there {
-            assert!(std::env::var_os("WAXSEAL_REQUIRE_LIVE").is_none(), "Knot DNS is not installed");
-            skipped("no Knot DNS (Debian: knot)");
-        }
-        is_there
+        are_there(&[("Knot DNS", command("knotd").arg("--version").succeeds())])
     }
 
     fn try_start(place: &Place<'_>, zones: &[Zone<'_>]) -> Option<Self> {
@@ -167,9 +161,8 @@ impl Knot {
         self.serial += 1000;
         write_zone(self.folder.path(), zone, (self.serial, self.negative_ttl), lines);
         let config = self.folder.path().join("knot.conf");
-        let status =
-            command("knotc").args(["--config", word(&config), "zone-reload", zone]).output().unwrap();
-        assert!(status.status.success(), "{status:?}");
+        let reload = command("knotc").args(["--config", word(&config), "zone-reload", zone]).run();
+        assert!(reload.status.success(), "{reload:?}");
         let wanted = self.serial;
         let is_new = || serial(self.address, zone).filter(|serial| *serial >= wanted).map(drop);
         assert!(wait_for(is_new).is_some(), "{}", self.log());
@@ -184,8 +177,7 @@ impl Knot {
 
 impl Drop for Knot {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        run::kill(&mut self.child);
     }
 }
 
@@ -196,7 +188,7 @@ fn command(program: &str) -> Command {
 }
 
 fn keymgr(config: &Path, arguments: &[&str]) -> String {
-    let output = command("keymgr").args(["--config", word(config)]).args(arguments).output().unwrap();
+    let output = command("keymgr").args(["--config", word(config)]).args(arguments).run();
     assert!(output.status.success(), "{arguments:?}: {output:?}");
     String::from_utf8(output.stdout).unwrap()
 }

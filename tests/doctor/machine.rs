@@ -6,9 +6,11 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 
+use crate::program::run::Run;
+use crate::program::skip::are_there;
 use crate::program::smtp::{Server, closed_port};
 use crate::program::tls::Authority;
-use crate::program::{Config, folder, is_root, keygen, skipped, word};
+use crate::program::{Config, folder, is_root, keygen, word};
 use crate::{Findings, examine};
 
 /// A user whom nobody else needs.
@@ -21,9 +23,8 @@ fn chmod(path: &Path, mode: u32) {
 /// Run as root the doctor sees with the eyes of the service's user, whom the state folder belongs to.
 #[test]
 fn says_what_the_services_user_cannot_read() {
-    if !is_root() {
-        assert!(std::env::var_os("WAXSEAL_REQUIRE_LIVE").is_none(), "needs root's rights");
-        return skipped("permissions of another user: needs root's rights");
+    if !are_there(&[("root's rights", is_root())]) {
+        return;
     }
     let folder = folder();
     let path = |name: &str| folder.path().join(name);
@@ -115,8 +116,8 @@ fn what_a_verifying_gateway_keeps_is_looked_at() {
 /// Somebody else sees what anybody may see, and takes nothing for missing that is only hidden.
 #[test]
 fn what_is_hidden_from_us_is_not_taken_for_missing() {
-    if !is_root() {
-        return skipped("another user's eyes: needs root's rights");
+    if !are_there(&[("root's rights", is_root())]) {
+        return;
     }
     let folder = folder();
     let state = folder.path().join("state");
@@ -139,8 +140,7 @@ fn what_is_hidden_from_us_is_not_taken_for_missing() {
         .uid(SERVICE + 1)
         .gid(SERVICE + 1)
         .env_clear()
-        .output()
-        .unwrap();
+        .run();
     let all = String::from_utf8(output.stdout).unwrap();
     let findings = Findings {
         all: all.lines().map(|line| serde_json::from_str(line).unwrap()).collect(),

@@ -5,6 +5,8 @@ use std::io::Write;
 use std::net::TcpListener;
 use std::thread;
 
+use rustix::process::Signal;
+
 use crate::program::smtp::{Server, closed_port, free_port};
 use crate::program::tls::{Authority, Manner, TlsServer};
 use crate::program::{Config, folder, keygen, word};
@@ -63,7 +65,9 @@ fn next_hops_are_called_on() {
     assert!(findings.of("open-relay", "").is_empty(), "no stranger can connect");
     assert!(!findings.shown().contains("no 8BITMIME"));
     examine(&config("xclient = true", server.address)).assert("next-hop", "inbound", "problem", "no XCLIENT");
-    examine(&config("", closed_port())).assert("next-hop", "inbound", "problem", "refused");
+    let nobody = examine(&config("", closed_port()));
+    let finding = nobody.assert("next-hop", "inbound", "problem", "refused");
+    assert!(finding["remedy"].as_str().unwrap().starts_with("nothing listens at "), "{finding}");
     assert!(server.received().is_empty(), "nothing was sent");
 }
 
@@ -88,7 +92,7 @@ fn tls_with_the_next_hop_is_tried() {
     let authority = Authority::new("an authority");
     authority.write(folder.path());
     let config = |mode: &str, next_hop| {
-        let ca = if mode == "verify" { "\nnext_hop_ca = \"ca.pem\"" } else { "" };
+        let ca = if matches!(mode, "verify" | "implicit") { "\nnext_hop_ca = \"ca.pem\"" } else { "" };
         Config::new(folder.path(), "mx.partner.example")
             .listener("inbound", "verify", next_hop, &format!("next_hop_tls = \"{mode}\"{ca}"))
             .write()
@@ -113,6 +117,42 @@ fn tls_with_the_next_hop_is_tried() {
         "does not offer STARTTLS",
     );
     examine(&config("may", clear.address)).assert("next-hop-tls", "inbound", "warning", "in clear");
+
+    // TLS that begins with the connection, as at port 465, and one of which we only think so.
+    let at_once = TlsServer::start(&authority.issue(&["127.0.0.1"]), Manner::Implicit);
+    let findings = examine(&config("encrypt", at_once.address));
+    let finding = findings.assert("next-hop-tls", "inbound", "problem", "no greeting in time");
+    assert!(finding["remedy"].as_str().unwrap().contains("next_hop_tls = \"implicit\""), "{finding}");
+    examine(&config("implicit", at_once.address)).assert_well("next-hop-tls", "inbound");
+    let finding = examine(&config("implicit", clear.address));
+    let finding = finding.assert("next-hop-tls", "inbound", "problem", "the TLS handshake failed");
+    assert!(finding["remedy"].as_str().unwrap().contains("STARTTLS"), "{finding}");
+}
+
+/// What a next hop that is not reached came to decides what is advised.
+#[test]
+fn remedies_name_what_was_seen() {
+    let folder = folder();
+    fs::create_dir(folder.path().join("state")).unwrap();
+    let examined = |greeting: Option<&'static [u8]>| {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        thread::spawn(move || {
+            for client in listener.incoming() {
+                let _ = client.unwrap().write_all(greeting.unwrap_or_default());
+            }
+        });
+        let config = Config::new(folder.path(), "mx.partner.example");
+        examine(&config.listener("inbound", "verify", address, "").write())
+    };
+    for (greeting, found, remedy) in [
+        (None, "before its greeting", "its log says why"),
+        (Some(&b"HTTP/1.1 400 Bad Request\r\n"[..]), "malformed reply", "is no mail server"),
+    ] {
+        let findings = examined(greeting);
+        let finding = findings.assert("next-hop", "inbound", "problem", found);
+        assert!(finding["remedy"].as_str().unwrap().contains(remedy), "{finding}");
+    }
 }
 
 /// Our own certificate: its names, its dates, and whether it is the one that clients see.
@@ -207,11 +247,11 @@ fn the_gateway_is_asked_how_it_is() {
     let gateway = config.start();
     let findings = examine(&gateway.config);
     findings.assert("admin", "127.0.0.1", "ok", "every listener");
-    assert!(findings.of("reload", "").is_empty(), "{}", findings.shown());
+    findings.assert("reload", "gateway", "ok", "took its configuration in");
     // The mistake need not be there any more, nor be one that can be seen from here.
     let text = fs::read_to_string(&gateway.config).unwrap();
     fs::write(&gateway.config, "hostname = 1").unwrap();
-    gateway.signal("HUP");
+    gateway.signal(Signal::HUP);
     gateway.await_log("the old one stays in force");
     fs::write(&gateway.config, text).unwrap();
     examine(&gateway.config).assert("reload", "gateway", "problem", "refused the last configuration");
@@ -232,14 +272,14 @@ fn a_refused_reload_is_a_problem() {
     examine(&gateway.config).assert("reload", "gateway", "ok", "took");
     let text = fs::read_to_string(&gateway.config).unwrap();
     fs::write(&gateway.config, text.replace(word(&key), "credential:gate1.pem")).unwrap();
-    gateway.signal("HUP");
+    gateway.signal(Signal::HUP);
     gateway.await_log("the old one stays in force");
     let findings = examine(&gateway.config);
     findings.assert("configuration", "key", "not-checked", "$CREDENTIALS_DIRECTORY");
     findings.assert("reload", "gateway", "problem", "refused the last configuration");
     fs::write(&gateway.config, &text).unwrap();
     examine(&gateway.config).assert("reload", "gateway", "problem", "refused the last configuration");
-    gateway.signal("HUP");
+    gateway.signal(Signal::HUP);
     gateway.await_log("configuration reloaded");
     examine(&gateway.config).assert("reload", "gateway", "ok", "took");
 }

@@ -1,5 +1,5 @@
 //! `waxseal doctor` with real zones, real mail servers and real files, healthy and sick: each check is shown to find what it
-//! is for. Knot DNS, Postfix and root's rights are needed for some; without them those are skipped and say so, unless
+//! is for. Knot DNS, Postfix and root's rights are needed for some; without them those are skipped, unless
 //! `WAXSEAL_REQUIRE_LIVE` is set.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]

@@ -9,8 +9,9 @@ use std::process::Command;
 use tempfile::TempDir;
 
 use crate::postfix_server::{Postfix, smtpd};
+use crate::program::run::Run;
 use crate::program::smtp::free_port;
-use crate::program::{Config, Gateway, folder, is_root, keygen, skipped, word};
+use crate::program::{Config, Gateway, folder, keygen, word};
 use crate::{Findings, run};
 
 /// Postfix before and behind a sealing gateway.
@@ -22,12 +23,9 @@ struct Site {
 }
 
 impl Site {
-    /// `None`, with words, where something is missing.
+    /// `None` where something is missing.
     fn new() -> Option<Self> {
-        let has_postfix = Command::new("postconf").arg("mail_version").output().is_ok();
-        if !(has_postfix && is_root()) {
-            assert!(std::env::var_os("WAXSEAL_REQUIRE_LIVE").is_none(), "needs Postfix and root's rights");
-            skipped("Postfix around the gateway: needs Postfix and root's rights");
+        if !Postfix::is_there_with(&[]) {
             return None;
         }
         let folder = folder();
@@ -78,7 +76,7 @@ fn examine(gateway: &Gateway, postfix: &Path) -> Findings {
 fn carry_out(remedy: &str) {
     let commands = remedy.split(" (").next().unwrap();
     for command in commands.split(" && ").filter(|command| !command.ends_with(" reload")) {
-        let done = Command::new("sh").args(["-c", command]).output().unwrap();
+        let done = Command::new("sh").args(["-c", command]).run();
         assert!(done.status.success(), "{command}: {done:?}");
     }
 }

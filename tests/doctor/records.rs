@@ -1,7 +1,7 @@
 //! What is published, through which name servers, and how far it can be believed.
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use attachment_seal::seal::key::{KeyRecord, SealingKey};
@@ -11,8 +11,8 @@ use tempfile::TempDir;
 
 use crate::forger::Forger;
 use crate::program::smtp::closed_port;
-use crate::program::{Config, folder, keygen, skipped, waxseal, word};
-use crate::zone::{Kind, Knot, Zone};
+use crate::program::{Config, folder, keygen, waxseal, word};
+use crate::zone::{Kind, Knot, Zone, addresses};
 use crate::{Findings, examine};
 
 /// A sealing site with its key.
@@ -187,20 +187,6 @@ fn a_name_server_that_lags_is_found() {
     let abreast = [Zone { name: "example.org", kind: Kind::Unsigned, lines: &new }];
     let _abreast = Knot::start_at(two, &[], &abreast);
     site.examine(&knot, "prefer").assert_well("key-at-name-servers", KEY);
-}
-
-/// Two loopback addresses whose port 53 is free to us.
-fn addresses() -> Option<[SocketAddr; 2]> {
-    let mut free = (1..=u8::MAX).filter_map(|n| {
-        let address = SocketAddr::from((Ipv4Addr::new(127, 89, (std::process::id() % 251) as u8, n), 53));
-        UdpSocket::bind(address).is_ok().then_some(address)
-    });
-    let two = (|| Some([free.next()?, free.next()?]))();
-    if two.is_none() {
-        assert!(std::env::var_os("WAXSEAL_REQUIRE_LIVE").is_none(), "port 53 is not ours");
-        skipped("port 53 on loopback is not ours to listen on");
-    }
-    two
 }
 
 /// How long a delegation holds, and whether the policy record names its root.

@@ -6,13 +6,17 @@
 //! ```
 //!
 //! The recipient says what happens on the way: mail to `swapped@partner.example` has its attachment swapped.
-//! Needs root, Postfix and swaks; without them the tests are skipped and say so, unless `WAXSEAL_REQUIRE_LIVE` is set.
+//! Needs root, Postfix and swaks; without them the tests are skipped, unless `WAXSEAL_REQUIRE_LIVE` is set.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
+mod dovecot;
+mod next_hop;
+mod odd_commands;
 mod postfix;
 #[path = "../program/mod.rs"]
 mod program;
+mod provider;
 mod tls;
 
 use std::fs;
@@ -22,6 +26,7 @@ use std::process::Command;
 
 use mail_parser::{MessageParser, MimeHeaders};
 use postfix::{Postfix, smtpd};
+use program::run::{Run, works};
 use program::smtp::{Client, Received, Server, free_port};
 use program::{Config, Gateway, letter, word};
 use tempfile::TempDir;
@@ -251,21 +256,9 @@ struct Ground {
 }
 
 impl Ground {
-    /// `None`, with words, where something is missing.
+    /// `None` where something is missing.
     fn new() -> Option<Self> {
-        let starts = |program: &str, argument: &str| Command::new(program).arg(argument).output().is_ok();
-        let missing: Vec<&str> = [
-            ("root's rights", program::is_root()),
-            ("Postfix", starts("postconf", "mail_version")),
-            ("swaks", starts("swaks", "--version")),
-        ]
-        .iter()
-        .filter_map(|(what, is_there)| (!is_there).then_some(*what))
-        .collect();
-        if !missing.is_empty() {
-            let reason = format!("mail between real servers: needs {}", missing.join(", "));
-            assert!(std::env::var_os("WAXSEAL_REQUIRE_LIVE").is_none(), "{reason}");
-            program::skipped(&reason);
+        if !Postfix::is_there_with(&[("swaks", works("swaks", &["--version"]))]) {
             return None;
         }
         let folder = program::folder();
@@ -336,8 +329,7 @@ impl Site {
         let sent = Command::new("swaks")
             .args(["--server", &self.submission.to_string(), "--ehlo", "desk.example.org"])
             .args(["--from", SENDER, "--to", &recipient(name), "--data", &format!("@{}", word(&file))])
-            .output()
-            .unwrap();
+            .run();
         assert!(sent.status.success(), "{name}: {}", String::from_utf8_lossy(&sent.stdout));
     }
 

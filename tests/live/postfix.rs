@@ -10,7 +10,9 @@ use std::thread;
 
 use tempfile::TempDir;
 
-use crate::program::{folder, wait_for};
+use crate::program::run::{self, Run, works};
+use crate::program::skip::are_there;
+use crate::program::{folder, is_root, wait_for};
 
 /// The user of all mailboxes. It need not exist.
 const MAIL_UID: u32 = 29_801;
@@ -54,6 +56,13 @@ pub(crate) fn smtpd(address: SocketAddr, options: &[&str]) -> String {
 }
 
 impl Postfix {
+    /// Whether a test may start one, and has these programs as well. If not, the test is skipped.
+    pub(crate) fn is_there_with(programs: &[(&str, bool)]) -> bool {
+        // The system's Postfix need not be configured.
+        let postfix = works("postconf", &["-d", "mail_version"]);
+        are_there(&[&[("root's rights", is_root()), ("Postfix", postfix)], programs].concat())
+    }
+
     /// Starts a Postfix with a mailbox for each address, these servers for master.cf and this for main.cf.
     pub(crate) fn start(name: &'static str, mailboxes: &[String], servers: &[String], main: &str) -> Self {
         let folder = folder();
@@ -132,8 +141,8 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 }
 
 fn own_by_postfix(folder: &Path) {
-    let chown = Command::new("chown").arg("postfix").arg(folder).status();
-    assert!(chown.unwrap().success());
+    let chown = Command::new("chown").arg("postfix").arg(folder).run();
+    assert!(chown.status.success(), "{chown:?}");
 }
 
 /// A shell that starts Postfix, and stops it when our end of its stdin is closed. The system does that even where
@@ -141,7 +150,9 @@ fn own_by_postfix(folder: &Path) {
 fn keep(config: &Path) -> Child {
     // All daemons are of their master's process group, and the last of them must be gone before the folder goes.
     let script = "postfix -c \"$0\" start; read -r never; read -r master <\"$0\"/../queue/pid/master.pid; \
-                  postfix -c \"$0\" abort; while kill -s 0 -- \"-$master\"; do sleep 0.1; done";
+                  postfix -c \"$0\" abort; \
+                  for n in $(seq 100); do kill -s 0 -- \"-$master\" || exit; sleep 0.1; done; \
+                  kill -s KILL -- \"-$master\"";
     let mut shell = Command::new("sh");
     shell.args(["-c", script]).arg(config).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
     // An interrupt from the terminal is for the test alone.
@@ -151,7 +162,7 @@ fn keep(config: &Path) -> Child {
 impl Drop for Postfix {
     fn drop(&mut self) {
         drop(self.keeper.stdin.take());
-        let _ = self.keeper.wait();
+        let _ = run::ended(&mut self.keeper);
         if thread::panicking() {
             eprintln!("log of {}:\n{}", self.name, self.log());
         }

@@ -5,7 +5,9 @@
 #![allow(dead_code, reason = "each test file uses a part of this")]
 
 pub(crate) mod letter;
+pub(crate) mod run;
 pub(crate) mod site;
+pub(crate) mod skip;
 pub(crate) mod smtp;
 pub(crate) mod tls;
 
@@ -19,6 +21,8 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use run::Run;
+use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -26,21 +30,22 @@ use tempfile::TempDir;
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Asks again and again until there is an answer; `None` once patience is at its end.
-pub(crate) fn wait_for<T>(mut ask: impl FnMut() -> Option<T>) -> Option<T> {
-    let deadline = Instant::now() + PATIENCE;
+pub(crate) fn wait_for<T>(ask: impl FnMut() -> Option<T>) -> Option<T> {
+    wait_within(PATIENCE, ask)
+}
+
+/// As [`wait_for`], with this patience.
+fn wait_within<T>(patience: Duration, mut ask: impl FnMut() -> Option<T>) -> Option<T> {
+    let deadline = Instant::now() + patience;
+    let mut pause = Duration::from_millis(1);
     loop {
         match ask() {
             Some(answer) => return Some(answer),
             None if Instant::now() > deadline => return None,
-            None => thread::sleep(Duration::from_millis(20)),
+            None => thread::sleep(pause),
         }
+        pause = (2 * pause).min(Duration::from_millis(20));
     }
-}
-
-/// Prints why a test, or a part of it, is not done here.
-pub(crate) fn skipped(reason: &str) {
-    // Past the test harness, which swallows what tests print that pass.
-    let _ = writeln!(std::io::stderr().lock(), "SKIPPED: {reason}");
 }
 
 /// Whether this process is root's.
@@ -122,7 +127,7 @@ pub(crate) fn waxseal_reading(input: &[u8], arguments: &[&str]) -> Ended {
 }
 
 fn ended(command: &mut Command) -> Ended {
-    let output = command.output().unwrap();
+    let output = command.to_end();
     Ended {
         status: output.status.code().unwrap(),
         stdout: output.stdout,
@@ -262,7 +267,7 @@ impl Gateway {
         let gateway = Self { child, log, config: config.to_owned() };
         let listeners = fs::read_to_string(config).unwrap().matches("[[listener]]").count();
         let is_listening = |line: &&String| line.contains(" listening ") || line.contains("\"listening\"");
-        let is_ready = || gateway.log().iter().filter(is_listening).count() == listeners;
+        let is_ready = || gateway.log().iter().filter(is_listening).count() >= listeners;
         assert!(wait_for(|| is_ready().then_some(())).is_some(), "not listening: {:#?}", gateway.log());
         gateway
     }
@@ -295,10 +300,9 @@ impl Gateway {
         self.child.id()
     }
 
-    /// Sends it a signal, such as `TERM`.
-    pub(crate) fn signal(&self, name: &str) {
-        let status = Command::new("kill").arg(format!("-{name}")).arg(self.child.id().to_string()).status();
-        assert!(status.unwrap().success());
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        run::signal(&self.child, signal);
     }
 
     /// Waits until it has ended by itself.
@@ -322,8 +326,7 @@ impl Gateway {
 
 impl Drop for Gateway {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        run::kill(&mut self.child);
         if thread::panicking() {
             eprintln!("{}:\n{}", self.config.display(), self.log().join("\n"));
         }

@@ -8,19 +8,26 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose,
+    date_time_ymd,
+};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 
 use super::PATIENCE;
+use super::run::{self, works};
+use super::skip::are_there;
 use super::smtp::Client;
 
-/// Whoever signs certificates.
+/// Whoever signs certificates. They are as RFC 5280 §4.2.1 has them, for clients that check that strictly.
 pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 /// A certificate and its key, PEM.
+#[derive(Clone)]
 pub(crate) struct Identity {
     pub(crate) certificate: String,
     pub(crate) key: String,
@@ -31,6 +38,7 @@ impl Authority {
     pub(crate) fn new(name: &str) -> Self {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         params.distinguished_name.push(DnType::CommonName, name);
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
     }
@@ -57,10 +65,20 @@ impl Authority {
         self.issue_until(names, 2020)
     }
 
+    /// A certificate that is good from the year `from` on.
+    pub(crate) fn issue_from(&self, names: &[&str], from: i32) -> Identity {
+        self.issue_between(names, (from, 2100))
+    }
+
     fn issue_until(&self, names: &[&str], year: i32) -> Identity {
+        self.issue_between(names, (2010, year))
+    }
+
+    fn issue_between(&self, names: &[&str], (from, until): (i32, i32)) -> Identity {
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();
         let mut params = CertificateParams::new(names).unwrap();
-        (params.not_before, params.not_after) = (date_time_ymd(2010, 1, 1), date_time_ymd(year, 1, 1));
+        params.use_authority_key_identifier_extension = true;
+        (params.not_before, params.not_after) = (date_time_ymd(from, 1, 1), date_time_ymd(until, 1, 1));
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.0).unwrap();
         Identity { certificate: certificate.pem(), key: key.serialize_pem() }
@@ -118,9 +136,9 @@ pub(crate) struct OpenSsl {
 }
 
 impl OpenSsl {
-    /// Whether there is such a program here.
-    pub(crate) fn is_installed() -> bool {
-        Command::new("openssl").arg("version").output().is_ok()
+    /// Whether there is such a program here. If not, the test is skipped.
+    pub(crate) fn is_there() -> bool {
+        are_there(&[("openssl", works("openssl", &["version"]))])
     }
 
     /// Connects; the certificate must lead to the root in `ca`.
@@ -137,6 +155,10 @@ impl OpenSsl {
 
 impl Read for OpenSsl {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let patience = Timespec::try_from(PATIENCE).unwrap();
+        if poll(&mut [PollFd::new(&self.output, PollFlags::IN)], Some(&patience))? == 0 {
+            return Err(std::io::ErrorKind::TimedOut.into());
+        }
         self.output.read(buffer)
     }
 }
@@ -153,8 +175,7 @@ impl Write for OpenSsl {
 
 impl Drop for OpenSsl {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        run::kill(&mut self.child);
     }
 }
 
@@ -173,6 +194,8 @@ pub(crate) enum Manner {
     Leaving,
     /// It hangs up at once.
     Missing,
+    /// TLS begins with the connection.
+    Implicit,
 }
 
 /// A mail server that knows STARTTLS. It ends with the test's process.
@@ -216,16 +239,22 @@ fn serve(
     manner: Manner,
     heard: &Mutex<Vec<String>>,
 ) -> std::io::Result<()> {
+    const GREETING: &[u8] = b"220 mail.partner.example ESMTP\r\n";
     client.set_read_timeout(Some(PATIENCE))?;
+    if manner == Manner::Implicit {
+        let mut tls = StreamOwned::new(ServerConnection::new(config).unwrap(), client);
+        tls.write_all(GREETING)?;
+        return converse(&mut BufReader::new(tls), "250-AUTH PLAIN\r\n250-DSN\r\n", "TLS: ", heard).map(drop);
+    }
     let mut client = BufReader::new(client);
-    client.get_mut().write_all(b"220 mail.partner.example ESMTP\r\n")?;
+    client.get_mut().write_all(GREETING)?;
     let extensions = if manner == Manner::Unable { "" } else { "250-STARTTLS\r\n" };
     if !converse(&mut client, &format!("{extensions}250-AUTH PLAIN\r\n250-SMTPUTF8\r\n"), "", heard)? {
         return Ok(());
     }
     let mut socket = client.into_inner();
     match manner {
-        Manner::Able => {}
+        Manner::Able | Manner::Implicit => {}
         Manner::Unable | Manner::Missing => return Ok(()),
         Manner::Answering(reply) => {
             socket.write_all(reply.as_bytes())?;
@@ -245,13 +274,14 @@ fn serve(
     converse(&mut BufReader::new(tls), "250-AUTH PLAIN\r\n250-DSN\r\n", "TLS: ", heard).map(drop)
 }
 
-/// Until the client hangs up, or true when it says STARTTLS.
+/// Until the client hangs up, or true when it says STARTTLS. One greeting is enough for it, as for some servers.
 fn converse<S: Read + Write>(
     client: &mut BufReader<S>,
     extensions: &str,
     mark: &str,
     heard: &Mutex<Vec<String>>,
 ) -> std::io::Result<bool> {
+    let mut is_greeted = false;
     loop {
         let mut line = String::new();
         if client.read_line(&mut line)? == 0 {
@@ -259,11 +289,16 @@ fn converse<S: Read + Write>(
         }
         heard.lock().unwrap().push(format!("{mark}{}", line.trim_end()));
         let reply = match line.to_ascii_uppercase().split([' ', '\r']).next() {
+            Some("EHLO") if is_greeted => "503 5.5.1 duplicate EHLO".to_owned(),
             Some("EHLO") => {
+                is_greeted = true;
                 format!("250-mail.partner.example\r\n{extensions}250 XCLIENT ADDR PROTO HELO")
             }
             Some("STARTTLS") => return Ok(true),
-            Some("XCLIENT") => "220 mail.partner.example ESMTP".to_owned(),
+            Some("XCLIENT") => {
+                is_greeted = false;
+                "220 mail.partner.example ESMTP".to_owned()
+            }
             Some("AUTH") => "235 2.7.0 welcome".to_owned(),
             Some("DATA") => {
                 client.get_mut().write_all(b"354 go ahead\r\n")?;

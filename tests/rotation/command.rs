@@ -5,7 +5,9 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
-use crate::program::{Ended, wait_for};
+use rustix::process::Signal;
+
+use crate::program::{Ended, run, wait_for};
 
 /// The command, killed when dropped.
 pub(crate) struct Rotate {
@@ -48,11 +50,10 @@ impl Rotate {
     }
 
     /// Sends it a signal, and waits for its end.
-    pub(crate) fn kill(mut self, signal: &str) {
-        let arguments = [format!("-{signal}"), self.child.id().to_string()];
-        // It may have ended by itself.
-        let _ = Command::new("kill").args(arguments).stderr(Stdio::null()).status();
-        self.child.wait().unwrap();
+    pub(crate) fn kill(mut self, signal: Signal) {
+        // It may have ended by itself, which is no error as long as nobody has waited for it.
+        run::signal(&self.child, signal);
+        run::ended(&mut self.child).unwrap_or_else(|| panic!("does not end: {:#?}", self.lines));
     }
 
     /// Waits until it has ended by itself.
@@ -69,7 +70,6 @@ impl Rotate {
 
 impl Drop for Rotate {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        run::kill(&mut self.child);
     }
 }

@@ -1,5 +1,5 @@
 //! `waxseal keys rotate` with real zones, a sealing and a verifying gateway, and mail that flows all the while. Needs Knot DNS;
-//! without it the tests are skipped and say so, unless `WAXSEAL_REQUIRE_LIVE` is set.
+//! without it the tests are skipped, unless `WAXSEAL_REQUIRE_LIVE` is set.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
@@ -21,6 +21,7 @@ use command::Rotate;
 use flow::Flow;
 use program::smtp::Server;
 use program::{Config, Gateway, folder, keygen, wait_for, waxseal, waxseal_in, word};
+use rustix::process::Signal;
 use tempfile::TempDir;
 use zone::{Kind, Knot, Place, Zone, addresses};
 
@@ -119,11 +120,11 @@ fn rotates(kind: Kind) -> Option<(Ground, Gateway, Vec<flow::Arrived>)> {
     let first = ground.rotate(&[]);
     let record = first.record("gate2");
     first.await_line("nothing yet");
-    first.kill("KILL");
+    first.kill(Signal::KILL);
     let second = ground.rotate(&[]);
     assert_eq!(second.record("gate2"), record);
     second.await_line("nothing yet");
-    second.kill("INT");
+    second.kill(Signal::INT);
     let pending = ground.rotate(&["--no-wait"]).ended();
     assert_eq!(pending.status, 3, "{pending:?}");
     let mode = std::os::unix::fs::MetadataExt::mode(&fs::metadata(ground.file("gate2.pem")).unwrap());
@@ -136,7 +137,7 @@ fn rotates(kind: Kind) -> Option<(Ground, Gateway, Vec<flow::Arrived>)> {
     for pause in [0, 20, 100, 400, 1000, 2500] {
         let killed = ground.rotate(&[]);
         thread::sleep(Duration::from_millis(pause));
-        killed.kill("KILL");
+        killed.kill(Signal::KILL);
     }
     let last = ground.rotate(&[]).ended();
     // One of those that were killed may have taken the last step; that begins no other rotation.
@@ -182,7 +183,7 @@ fn mail_flows_while_a_key_is_rotated() {
     let mut rotations: serde_json::Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
     rotations["retired"][0]["remove_after"] = "2026-01-01T00:00:00Z".into();
     fs::write(&file, rotations.to_string()).unwrap();
-    sealing.signal("HUP");
+    sealing.signal(Signal::HUP);
     sealing.await_log(reminder);
     assert!(status().contains(reminder), "{}", status());
 
@@ -194,7 +195,7 @@ fn mail_flows_while_a_key_is_rotated() {
     let given_up = waxseal(&["keys", "rotate", "--abandon", "--config", &config]);
     assert!(given_up.text().contains("the rotation to gate3 is given up"), "{given_up:?}");
     ground.knot.change("example.org", "");
-    sealing.signal("HUP");
+    sealing.signal(Signal::HUP);
     sealing.await_log("the old key's record is gone");
     let status = waxseal(&["keys", "rotate", "--status", "--config", &config]);
     assert_eq!(status.text(), "no rotation is under way, and no old key is in DNS\n");
@@ -245,7 +246,7 @@ fn the_last_name_server_and_other_hands_are_waited_for() {
         (2, true),
         "{not_yet:?}"
     );
-    waiting.kill("INT");
+    waiting.kill(Signal::INT);
     let not_yet = rotate(&["--no-wait"]).ended();
     assert_eq!(not_yet.status, 3, "{not_yet:?}");
     assert!(not_yet.text().contains("publish the record on every name server"), "{not_yet:?}");
@@ -289,7 +290,7 @@ fn the_roots_word_is_waited_for() {
     ground.knot.change("example.org", &lines);
     let waiting = ground.rotate(&[]);
     waiting.await_line("waiting for the root's delegation");
-    waiting.kill("INT");
+    waiting.kill(Signal::INT);
     let pending = ground.rotate(&["--no-wait"]).ended();
     assert_eq!(pending.status, 3, "{pending:?}");
     assert!(pending.text().contains("have the domain's root vouch"), "{pending:?}");

@@ -4,11 +4,15 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, chown};
 use std::process::{Command, Stdio};
 
+use rustix::process::Signal;
+
 use crate::command::Rotate;
 use crate::flow::Flow;
+use crate::program::run::{Run, works};
+use crate::program::skip::are_there;
 use crate::program::smtp::Server;
 use crate::program::tls::Authority;
-use crate::program::{Ended, is_root, skipped, waxseal, word};
+use crate::program::{Ended, is_root, waxseal, word};
 use crate::zone::Kind;
 use crate::{DOMAIN, Ground, line};
 
@@ -50,7 +54,7 @@ fn a_stolen_key_is_to_be_revoked() {
     assert!(done.text().contains(advice), "{done:?}");
     let config = fs::read_to_string(ground.file("waxseal.toml")).unwrap();
     assert!(config.contains("\"gate2.pem\"") && !config.contains("succession"), "{config}");
-    gateway.signal("HUP");
+    gateway.signal(Signal::HUP);
     gateway.await_log("and leave that there for good");
 
     // Merely taken away, those who remember the key would believe it on.
@@ -58,7 +62,7 @@ fn a_stolen_key_is_to_be_revoked() {
     let status = waxseal(&["keys", "rotate", "--status", "--config", word(&ground.file("waxseal.toml"))]);
     assert!(status.text().contains(advice), "{status:?}");
     ground.knot.change("example.org", &line("gate1", "v=SEAL1; k=ed25519; p="));
-    gateway.signal("HUP");
+    gateway.signal(Signal::HUP);
     gateway.await_log("the old key is revoked");
 }
 
@@ -78,7 +82,7 @@ fn the_newest_rotation_is_told_of() {
     ground.knot.change("example.org", &lines);
     let second = ground.rotate(&["--no-wait"]).ended();
     assert!(second.status == 0 && second.text().contains("the new key gate3 seals since 20"), "{second:?}");
-    gateway.signal("HUP");
+    gateway.signal(Signal::HUP);
     gateway.await_log("the old key is revoked");
     let again = ground.rotate(&[]).ended();
     assert_eq!(again.status, 0, "{again:?}");
@@ -125,22 +129,22 @@ fn what_the_gateway_refuses_is_undone() {
     assert_eq!(flow.sealed().last().map(String::as_str), Some("gate2"));
 }
 
-/// What runs a program as a user with no rights but its own.
-fn drop_rights() -> Option<String> {
-    let drop_rights = format!("setpriv --reuid {NOBODY} --regid {NOBODY} --clear-groups");
-    let version = format!("{drop_rights} {} --version", env!("CARGO_BIN_EXE_waxseal"));
-    if is_root() && Command::new("sh").args(["-c", &version]).output().unwrap().status.success() {
-        return Some(drop_rights);
+/// The command line of `waxseal` as a user with no rights but its own.
+fn with_dropped_rights(ground: &Ground) -> Option<String> {
+    if !are_there(&[("root's rights", is_root()), ("setpriv", works("setpriv", &["--version"]))]) {
+        return None;
     }
-    skipped("not root, or another user may not run the program");
-    None
+    // Where the program was built, another user may not look.
+    let program = ground.file("waxseal");
+    fs::copy(env!("CARGO_BIN_EXE_waxseal"), &program).unwrap();
+    Some(format!("setpriv --reuid {NOBODY} --regid {NOBODY} --clear-groups {}", program.display()))
 }
 
 /// The gateway's user rotates as far as it may; the rest is told to whoever may do more.
 #[test]
 fn the_gateways_user_leaves_the_rest_to_root() {
     let Some(mut ground) = Ground::new(Kind::Unsigned) else { return };
-    let Some(drop_rights) = drop_rights() else { return };
+    let Some(waxseal) = with_dropped_rights(&ground) else { return };
     let server = Server::taking_all();
     for folder in ["state", "own"] {
         fs::create_dir(ground.file(folder)).unwrap();
@@ -148,15 +152,13 @@ fn the_gateways_user_leaves_the_rest_to_root() {
     for file in ["state", "own", "gate1.pem"] {
         chown(ground.file(file), Some(NOBODY), Some(NOBODY)).unwrap();
     }
-    let script = format!("exec {drop_rights} \"$0\" \"$@\"");
+    let script = format!("exec {waxseal} \"$@\"");
     let gateway = ground.sealing(server.address, DOMAIN).start_from_shell(&script, Stdio::null());
     let (config, knot) = (ground.file("waxseal.toml"), ground.knot.address.to_string());
     let rotate = |more: &[&str]| {
-        let program = [env!("CARGO_BIN_EXE_waxseal"), "keys", "rotate", "--config", word(&config)];
-        let own = ["--every", "1", "--name-server", &knot];
-        let words = drop_rights.split(' ').chain(program).chain(own).chain(more.iter().copied());
-        let words: Vec<_> = words.collect();
-        let output = Command::new(words[0]).args(&words[1..]).env_remove("WAXSEAL_CONFIG").output().unwrap();
+        let own = ["keys", "rotate", "--config", word(&config), "--every", "1", "--name-server", &knot];
+        let words: Vec<_> = waxseal.split(' ').chain(own).chain(more.iter().copied()).collect();
+        let output = Command::new(words[0]).args(&words[1..]).env_remove("WAXSEAL_CONFIG").run();
         let text = |octets| String::from_utf8(octets).unwrap();
         (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
     };
@@ -193,13 +195,13 @@ fn the_gateways_user_leaves_the_rest_to_root() {
 #[test]
 fn root_leaves_all_to_the_gateways_user() {
     let Some(mut ground) = Ground::new(Kind::Unsigned) else { return };
-    let Some(drop_rights) = drop_rights() else { return };
+    let Some(waxseal) = with_dropped_rights(&ground) else { return };
     let server = Server::taking_all();
     fs::create_dir(ground.file("state")).unwrap();
     for file in ["state", "gate1.pem"] {
         chown(ground.file(file), Some(NOBODY), Some(NOBODY)).unwrap();
     }
-    let script = format!("exec {drop_rights} \"$0\" \"$@\"");
+    let script = format!("exec {waxseal} \"$@\"");
     let _gateway = ground.sealing(server.address, DOMAIN).start_from_shell(&script, Stdio::null());
     published(&mut ground, &[]);
     let done = ground.rotate(&[]).ended();
