@@ -1,8 +1,9 @@
-//! MIME (RFC 2045–2047, 2183, 2231): a message to its leaves, with every structural doubt met on the way.
+//! MIME (RFC 2045–2047, 2183, 2231): a message to its parts and leaves.
 //!
-//! [`mod@walk`] finds the parts, strictly and in one pass; [`field`] and [`name`] read the fields that say what a part is;
-//! [`decode`] turns a leaf's body into its bytes, window by window; [`text`] canonicalises texts;
-//! [`scan`] tells what they hold; [`second_view`] asks mail-parser what it sees.
+//! [`mod@walk`] finds the parts in one pass; [`field`] and [`name`] read the fields that tell what a part is, leniently;
+//! [`plain`] is the grammar for what was touched on the way; [`decode`] turns a leaf's body into its bytes, window by window,
+//! [`mod@digest`] into its hash; [`marks`] tell that a part is as it was; [`text`] canonicalises texts; [`scan`] tells what they
+//! hold; [`second_view`] asks mail-parser what it sees.
 
 pub mod decode;
 pub mod digest;

@@ -1,5 +1,5 @@
 //! The strict walk: a message's raw octets to its parts (RFC 2046 §5.1), once from top to bottom, without recursion. It
-//! never fails and judges nothing: it gives one reading, the same at both ends, and [`super::judge`] asks where another
+//! never fails and judges nothing: it gives one reading, the same at both ends, and [`crate::manifest::judge`] asks where another
 //! reader could see something else.
 
 use std::ops::Range;

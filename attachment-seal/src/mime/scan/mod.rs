@@ -1,8 +1,8 @@
 //! Looks through a text as mail readers would: for files and active content in it, for links, and for charsets that hide
 //! either. It builds no tree and never judges: it tells kinds and places, and the caller knows what was sealed.
 //!
-//! [`embedded`] knows uuencode and its kin, [`html`] reads markup, [`url`] knows the URLs that hold a file or a script,
-//! [`links`] writes link targets in one form, [`charset`] turns octets into the UTF-8 that the others read.
+//! `embedded` knows uuencode and its kin, `html` reads markup, `url` knows the URLs that hold a file or a script,
+//! `links` writes link targets in one form, `charset` turns octets into the UTF-8 that the others read.
 
 mod charset;
 mod embedded;
