@@ -179,9 +179,10 @@ fn begin(text: &[u8], at: usize, at_line_start: impl Fn(usize) -> bool) -> Optio
     let rest = &text[at + b"begin".len()..];
     let dashes = text[..at].ends_with(b"-----").then(|| at - 5);
     if let Some(start) = dashes.filter(|_| rest.is_empty() || is_blank(rest[0])) {
-        let label = rest.trim_ascii_start();
-        // Mailvelope takes OpenPGP's from the middle of a line, too; a piece may end just here.
-        if label.is_empty() || starts(label, b"pgp ") {
+        let label = rest[..end_of_line(rest, 0)].trim_ascii_start();
+        let may_go_on = !matches!(rest[..end_of_line(rest, 0)].last(), Some(b'\r' | b'\n'));
+        // Mailvelope takes OpenPGP's from the middle of a line, too; a piece of a long line may end just here.
+        if label.is_empty() && may_go_on || starts(label, b"pgp ") {
             return Some((start, Mark::Block("pgp", |line| contains(line, b"-----end pgp "))));
         }
         let is_label = |octet: &&u8| octet.is_ascii_alphanumeric() || **octet == b' ' || **octet == b'#';
@@ -398,6 +399,13 @@ mod tests {
             let text = format!("{}-----BEGIN PGP MESSAGE-----\r\n#86)C\r\n", "x".repeat(length));
             assert_eq!(kind(&text), Some("pgp"), "{length}");
         }
+    }
+
+    /// What stands on the next line is no label.
+    #[test]
+    fn an_armour_without_a_label_is_none() {
+        assert_eq!(kind("-----begin\t\r\nbegin\r\n"), None);
+        assert_eq!(kind("-----begin\t\r\n"), None);
     }
 
     proptest! {
