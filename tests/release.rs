@@ -195,7 +195,7 @@ fn goes_out_once_with_its_envelope() {
     );
     let id = site.hold(
         &[
-            "MAIL FROM:<office@example.org> BODY=8BITMIME RET=HDRS ENVID=x+2B SIZE=5000 AUTH=<>",
+            "MAIL FROM:<office@example.org> BODY=8BITMIME RET=HDRS ENVID=x+2B SIZE=5000",
             "RCPT TO:<a@partner.example> NOTIFY=SUCCESS,FAILURE ORCPT=rfc822;a@partner.example",
             "RCPT TO:<b@partner.example>",
         ],

@@ -322,7 +322,9 @@ fn hostile_names_forge_no_fields() {
     for format in ["text", "json"] {
         let gateway = site
             .verifying("")
-            .and(&format!("[policy]\nfail = \"reject\"\n[log]\nformat = \"{format}\""))
+            .and(&format!(
+                "[policy]\nfail = \"reject\"\nambiguous = \"reject\"\n[log]\nformat = \"{format}\""
+            ))
             .start();
         let inbound = match format {
             "text" => gateway.address("inbound"),

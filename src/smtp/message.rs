@@ -180,7 +180,10 @@ impl<H: MessageHandler> Session<H> {
                     }
                 }
             } else {
-                self.next_hop.kept_awake(receiving).await?
+                {
+                    let received = self.next_hop.kept_awake(receiving).await;
+                    received.map_err(|error| End::CutOff { size: Some(arrival.size()), error })?
+                }
             };
             if is_complete {
                 return Ok(());

@@ -683,8 +683,14 @@ impl<H: MessageHandler> Session<H> {
             self.client.queue(reply.octets());
             return Ok(());
         }
-        // To it every guess of a password is ours, so nobody gets many.
-        self.answer_bad(&reply)
+        // To it every guess of a password is ours, so nobody gets many. The log has a line without the reply's text already:
+        // there are servers that repeat the credentials in it.
+        self.bad_commands += 1;
+        if self.bad_commands > self.around.settings.limits.bad_commands {
+            return Err(End::TooManyBadCommands);
+        }
+        self.client.queue(reply.octets());
+        Ok(())
     }
 
     /// Sends a line to the next hop and its reply to the client.
