@@ -98,7 +98,7 @@ pub enum RotateError {
     Key(#[from] KeyFileError),
     /// What is under way cannot be read or written down.
     #[error(transparent)]
-    State(#[from] RotationFileError),
+    State(RotationFileError),
     /// It cannot be known what the gateway does.
     #[error(transparent)]
     Gateway(#[from] StateFileError),
@@ -169,6 +169,17 @@ impl fmt::Display for Handed {
                  again, or rotate as that user"
             }
         })
+    }
+}
+
+impl From<RotationFileError> for RotateError {
+    fn from(error: RotationFileError) -> Self {
+        match error {
+            RotationFileError::File(StateFileError::Io { ref source, .. }) if is_denied(source) => {
+                Self::StateNotOurs(error)
+            }
+            error => Self::State(error),
+        }
     }
 }
 

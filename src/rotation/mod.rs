@@ -30,7 +30,7 @@ use crate::config::{Config, SealingDomain};
 use crate::dns;
 use crate::keyfile::{make_sealing_key, read_sealing_key, shown, token};
 use crate::setup::Setup;
-use crate::store::{Newest, Retired, RotationFile, RotationFileError, StateFileError, UnderWay};
+use crate::store::{Newest, Retired, RotationFile, UnderWay};
 
 /// What the administrator wants of a rotation beyond the ordinary.
 #[derive(Clone, Debug)]
@@ -135,12 +135,7 @@ impl<'a> Rotation<'a> {
 
     /// Begins a rotation, or goes on with the one under way, as far as it goes.
     pub async fn run(&self) -> Result<Ended, RotateError> {
-        let _at_work = self.file.begin().map_err(|error| match error {
-            RotationFileError::File(StateFileError::Io { ref source, .. }) if is_denied(source) => {
-                RotateError::StateNotOurs(error)
-            }
-            error => error.into(),
-        })?;
+        let _at_work = self.file.begin()?;
         if let Some(rotated) = self.just_ended()? {
             if let Some(old) = &rotated.old {
                 self.warn_of_holders(&old.selector, &self.own().selector, old.compromised);
