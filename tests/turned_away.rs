@@ -337,8 +337,11 @@ fn hostile_names_forge_no_fields() {
             let letter = String::from_utf8(letter::with_attachments("hostile")).unwrap();
             let id = format!("Message-ID: <{} ", name.replace('\\', ""));
             let letter = letter.replacen("Message-ID: <", &id, 1);
+            // Its own sender wrote the name, so nobody minds it; what is in the file was swapped on the way.
+            let (plain, hostile) = ("name=\"Agenda.pdf\"", format!("name=\"{name}\""));
+            let letter = letter.replace(plain, &hostile);
             let message = site.changed(letter.as_bytes(), |message| {
-                letter::swapped(message).replace("name=\"Agenda.pdf\"", &format!("name=\"{name}\""))
+                letter::swapped(&message.replace(&hostile, plain)).replace(plain, &hostile)
             });
             let mut client = Client::connect(inbound);
             client.say(&format!("EHLO {}", name.replace(['\\', '"'], "")));
