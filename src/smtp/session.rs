@@ -685,10 +685,7 @@ impl<H: MessageHandler> Session<H> {
         }
         // To it every guess of a password is ours, so nobody gets many. The log has a line without the reply's text already:
         // there are servers that repeat the credentials in it.
-        self.bad_commands += 1;
-        if self.bad_commands > self.around.settings.limits.bad_commands {
-            return Err(End::TooManyBadCommands);
-        }
+        self.count_bad()?;
         self.client.queue(reply.octets());
         Ok(())
     }
@@ -727,13 +724,17 @@ impl<H: MessageHandler> Session<H> {
 
     /// Answers a command that we refuse ourselves; too many of those end the session.
     pub(super) fn answer_bad(&mut self, reply: &Reply) -> Result<(), End> {
-        self.bad_commands += 1;
-        if self.bad_commands > self.around.settings.limits.bad_commands {
-            return Err(End::TooManyBadCommands);
-        }
+        self.count_bad()?;
         self.log_refusal("command refused", None, reply);
         self.client.queue(reply.octets());
         Ok(())
+    }
+
+    /// One bad command more; too many end the session.
+    fn count_bad(&mut self) -> Result<(), End> {
+        self.bad_commands += 1;
+        let is_one_too_many = self.bad_commands > self.around.settings.limits.bad_commands;
+        if is_one_too_many { Err(End::TooManyBadCommands) } else { Ok(()) }
     }
 }
 

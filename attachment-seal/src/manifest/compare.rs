@@ -139,8 +139,13 @@ impl Comparison {
         Self { text: TextState::Changed, ..Self::intact(&Manifest::default()) }
     }
 
-    /// Compares what was sealed with what is found. `grown` tells how the text found at an index came of a sealed one.
-    pub fn of(sealed: &Manifest, found: &[Found], grown: impl Fn(usize, &Entry) -> Option<Growth>) -> Self {
+    /// Compares what was sealed with what is found. `grown` tells of which of some sealed texts the text found at an index
+    /// came, and how.
+    pub fn of(
+        sealed: &Manifest,
+        found: &[Found],
+        grown: impl Fn(usize, &[&Entry]) -> Option<(usize, Growth)>,
+    ) -> Self {
         let mut pairs = Pairs::of(&sealed.entries, found);
         let growth = pairs.match_texts(grown);
         let (sealed, found) = (pairs.sealed, pairs.found);
@@ -247,7 +252,10 @@ impl<'a> Pairs<'a> {
     }
 
     /// Finds sealed texts at the beginning or the end of those that are left; what is left after that is paired in order.
-    fn match_texts(&mut self, grown: impl Fn(usize, &Entry) -> Option<Growth>) -> Vec<Option<Growth>> {
+    fn match_texts(
+        &mut self,
+        grown: impl Fn(usize, &[&Entry]) -> Option<(usize, Growth)>,
+    ) -> Vec<Option<Growth>> {
         /// Sealed texts that one found text is compared with.
         const CANDIDATES: usize = 4;
         let (sealed, found) = (self.sealed, self.found);
@@ -268,11 +276,9 @@ impl<'a> Pairs<'a> {
                     && entry.media_type == found[at].entry.media_type
             };
             let candidates: Vec<usize> = (0..sealed.len()).filter(is_free).take(CANDIDATES).collect();
-            let partner = candidates
-                .into_iter()
-                .find_map(|sealed_at| grown(at, &sealed[sealed_at]).map(|growth| (sealed_at, growth)));
-            if let Some((sealed_at, grown)) = partner {
-                self.pair(sealed_at, at);
+            let entries: Vec<&Entry> = candidates.iter().map(|&candidate| &sealed[candidate]).collect();
+            if let Some((chosen, grown)) = grown(at, &entries) {
+                self.pair(candidates[chosen], at);
                 growth[at] = Some(grown);
             }
         }

@@ -54,7 +54,7 @@ pub fn judge(message: &[u8], header: &HeaderSection<'_>, sealed: Sealed<'_>) -> 
     let untouched = Untouched::find(message, &structure, &marks, parts);
     let found = found_leaves(message, &structure, &digests, &untouched, parts);
     let comparison =
-        Comparison::of(manifest, &found, |at, entry| grown(message, &structure.leaves[at], entry));
+        Comparison::of(manifest, &found, |at, sealed| grown(message, &structure.leaves[at], sealed));
     let mut judge = Judge {
         message,
         structure: &structure,
@@ -145,8 +145,12 @@ fn is_sealed_message(
 ) -> bool {
     let entity = &structure.entities[at];
     let section = &message[entity.header.clone()];
-    let header = HeaderSection::parse(&message[entity.header.start..entity.header.end]);
-    let own = Mark { fields: header.content_hash(), body: top_level_body(message, structure, at, marks) };
+    let own = Mark { fields: HeaderSection::parse(section).content_hash(), ..marks[at] };
+    // Before the body is hashed once more: most parts are no messages that somebody wrapped.
+    if !sealed.has_fields(&own) {
+        return false;
+    }
+    let own = Mark { body: top_level_body(message, structure, at, marks), ..own };
     let is_minded = |group: &[u8]| {
         let name = marks::field(group).map(|(name, _)| name.to_ascii_lowercase());
         name.is_none_or(|name| !name.starts_with(b"content-"))
@@ -157,7 +161,6 @@ fn is_sealed_message(
         .collect();
     entity.default_type == "text/plain"
         && entity.has_blank_line
-        && sealed.has_fields(&own)
         && sealed.has_body(&own)
         && plain::header_section(&others, Section::Part).is_ok()
 }
@@ -213,19 +216,25 @@ fn sealed_part(structure: &Structure, untouched: &Untouched, at: usize) -> Optio
     untouched.partner[outer].map(|partner| partner + (at - outer))
 }
 
-/// How a changed text came of a sealed one: whether that is its beginning or its end.
-fn grown(message: &[u8], leaf: &Leaf, sealed: &Entry) -> Option<Growth> {
-    let text = canonical_text(message, leaf);
-    let (size, length) = (usize::try_from(sealed.size).ok()?, text.len());
-    if size > length || is_wide(leaf) {
+/// Of which of the sealed texts a changed one came, and whether that is its beginning or its end.
+fn grown(message: &[u8], leaf: &Leaf, sealed: &[&Entry]) -> Option<(usize, Growth)> {
+    if sealed.is_empty() || is_wide(leaf) {
         return None;
     }
-    if blake3::hash(&text[..size]) == sealed.hash {
-        return Some(Growth { state: TextState::Appended, at: size as u64 });
-    }
-    let start = length - size;
-    (blake3::hash(&text[start..]) == sealed.hash)
-        .then_some(Growth { state: TextState::Prepended, at: start as u64 })
+    let text = canonical_text(message, leaf);
+    let growth = |sealed: &Entry| {
+        let size = usize::try_from(sealed.size).ok().filter(|&size| size <= text.len())?;
+        let start = text.len() - size;
+        let (state, at) = if blake3::hash(&text[..size]) == sealed.hash {
+            (TextState::Appended, size)
+        } else if blake3::hash(&text[start..]) == sealed.hash {
+            (TextState::Prepended, start)
+        } else {
+            return None;
+        };
+        Some(Growth { state, at: at as u64 })
+    };
+    sealed.iter().enumerate().find_map(|(number, sealed)| Some((number, growth(sealed)?)))
 }
 
 fn canonical_text(message: &[u8], leaf: &Leaf) -> Vec<u8> {
@@ -658,7 +667,7 @@ impl Judge<'_> {
         let boundary = |at: usize| entities[at].container.as_ref().map(|container| core(&container.boundary));
         let cores: Vec<(Vec<u8>, &Touched)> =
             touched.iter().filter_map(|container| Some((boundary(container.entity)?, container))).collect();
-        for (at, entity) in entities.iter().enumerate().filter(|(_, entity)| entity.container.is_some()) {
+        for at in 0..entities.len() {
             let Some(own) = boundary(at) else { continue };
             // Of two of the sender's own, of which the inner one is untouched, nobody reads anything new.
             let is_senders = self.untouched.covered[at];
@@ -666,7 +675,6 @@ impl Judge<'_> {
                 container.entity != at && !(is_senders && container.as_sealed) && are_alike(&own, other)
             });
             if clash {
-                let _ = entity;
                 return self.add(Doubt::BoundaryPrefix, at, "has a boundary like another one's");
             }
         }

@@ -17,20 +17,24 @@ pub fn file_name(disposition: Option<&Structured>, content_type: Option<&Structu
     read(disposition, "filename").or_else(|| read(content_type, "name")).unwrap_or_default()
 }
 
-/// A parameter's text in whichever form it is given, the extended one before the plain. A tab in it was a blank that
-/// somebody folded at.
-pub(super) fn parameter_text(parameters: &[Parameter], attribute: &str) -> Option<String> {
+/// A parameter's text in whichever form it is given, the extended one before the plain.
+fn parameter_text(parameters: &[Parameter], attribute: &str) -> Option<String> {
     let plain = || parameters.iter().find(|p| p.attribute == attribute).map(|p| plain_text(&p.value));
-    extended_text(parameters, attribute).or_else(plain).map(|text| text.replace('\t', " "))
+    extended_text(parameters, attribute).or_else(plain)
 }
 
 /// A plain value: encoded-words decoded, other octets as UTF-8.
 pub(super) fn plain_text(value: &[u8]) -> String {
     let value = &value[..value.len().min(MAX_NAME)];
     if memchr::memmem::find(value, b"=?").is_none() {
-        return String::from_utf8_lossy(value).nfc().collect();
+        return as_shown(&String::from_utf8_lossy(value));
     }
-    encodify::rfc2047::decode_text(value, decode_charset).nfc().collect()
+    as_shown(&encodify::rfc2047::decode_text(value, decode_charset))
+}
+
+/// A name in NFC. A tab in it was a blank that somebody folded at.
+fn as_shown(text: &str) -> String {
+    text.nfc().map(|c| if c == '\t' { ' ' } else { c }).collect()
 }
 
 /// One section of an RFC 2231 value.
@@ -63,7 +67,7 @@ pub(super) fn extended_text(parameters: &[Parameter], attribute: &str) -> Option
         return None;
     }
     sections.sort_by_key(|section| section.number);
-    Some(join(&sections).nfc().collect())
+    Some(as_shown(&join(&sections)))
 }
 
 /// RFC 2231 §4: the first encoded section begins with `charset'language'`; octets are joined before they are decoded.

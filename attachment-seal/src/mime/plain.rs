@@ -258,10 +258,8 @@ fn plain_name(place: &str, attribute: &str, parameters: &[Parameter]) -> Result<
     if let Some(what) = flaw_of_extended_name(&extended, attribute) {
         return flaw(place, what);
     }
-    let (plain, extended) = (
-        plain.map(|plain| plain_text(&plain.value).replace('\t', " ")),
-        extended_text(parameters, attribute).map(|text| text.replace('\t', " ")),
-    );
+    let plain = plain.map(|plain| plain_text(&plain.value));
+    let extended = extended_text(parameters, attribute);
     if matches!((&plain, &extended), (Some(plain), Some(extended)) if plain != extended) {
         return flaw(place, "gives the name in two forms that disagree");
     }
