@@ -10,9 +10,11 @@ use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::MetadataExt;
 use std::process::{Child, ChildStderr, Command, Stdio};
 
+use program::run::{ended, signal};
 use program::site::{RECIPIENT, SENDER, Site, plain};
 use program::smtp::{Client, connected, free_port};
 use program::{wait_for, word};
+use rustix::process::Signal;
 
 struct Running {
     child: Child,
@@ -64,9 +66,8 @@ impl Running {
 
     /// Ends it, as a service manager does; it must not take longer than that waits.
     fn stop(mut self) {
-        Command::new("kill").arg(self.child.id().to_string()).status().unwrap();
-        let ended = wait_for(|| self.child.try_wait().unwrap());
-        assert_eq!(ended.unwrap().code(), Some(0));
+        signal(&self.child, Signal::TERM);
+        assert_eq!(ended(&mut self.child).unwrap().code(), Some(0));
     }
 }
 

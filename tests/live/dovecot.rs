@@ -5,8 +5,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
+use rustix::process::Signal;
 use tempfile::TempDir;
 
+use crate::program::run::{ended, signal};
 use crate::program::{folder, wait_for, word};
 
 /// Runs until it is dropped.
@@ -65,8 +67,8 @@ impl Dovecot {
 impl Drop for Dovecot {
     fn drop(&mut self) {
         // Its master ends the other processes.
-        let _ = Command::new("kill").arg(self.child.id().to_string()).status();
-        let _ = self.child.wait();
+        signal(&self.child, Signal::TERM);
+        let _ = ended(&mut self.child);
         if std::thread::panicking() {
             eprintln!("log of Dovecot:\n{}", self.log());
         }
