@@ -39,7 +39,7 @@ pub struct Filling {
     pub is_full: bool,
     /// Whether it is the quota of what unverified seals cause.
     pub unverified: bool,
-    /// What is held.
+    /// What is held: with the message that was taken, without the one that was refused.
     pub held: Quota,
     /// What may be held.
     pub quota: Quota,
@@ -94,7 +94,7 @@ impl Ledger {
             self.look(folder).map_err(|error| (error, None))?;
         }
         let (level, filling) = self.fullest(quotas, share);
-        let event = self.news(quotas, share, level, filling);
+        let event = self.news(quotas, level, filling);
         if level == Level::Full {
             return Err((StoreError::Full { unverified: filling.unverified }, event));
         }
@@ -138,13 +138,18 @@ impl Ledger {
         if unverified.0 > all.0 { unverified } else { all }
     }
 
-    fn level(&self, quota: Quota, unverified: bool, more: Share) -> (Level, Filling) {
+    /// What is held of all, or of what is unverified.
+    fn held(&self, unverified: bool) -> Quota {
         let counts = |share: &&Share| !unverified || !share.verified;
         let all = self.shares.values().chain(self.writing.values()).filter(counts);
-        let held = all.fold(Quota { octets: 0, messages: 0 }, |held, share| Quota {
+        all.fold(Quota { octets: 0, messages: 0 }, |held, share| Quota {
             octets: held.octets + share.message + share.meta,
             messages: held.messages + 1,
-        });
+        })
+    }
+
+    fn level(&self, quota: Quota, unverified: bool, more: Share) -> (Level, Filling) {
+        let held = self.held(unverified);
         let then = Quota { octets: held.octets + more.message + more.meta, messages: held.messages + 1 };
         let is_full = then.octets > quota.octets || then.messages > quota.messages;
         let is_filling = reaches(then, quota, WARNING);
@@ -153,14 +158,13 @@ impl Ledger {
             (false, true) => Level::Filling,
             (false, false) => Level::Calm,
         };
-        (level, Filling { is_full, unverified, held, quota })
+        (level, Filling { is_full, unverified, held: if is_full { held } else { then }, quota })
     }
 
     /// What the administrator has not been told yet.
-    fn news(&mut self, quotas: &Quotas, more: Share, level: Level, filling: Filling) -> Option<Filling> {
+    fn news(&mut self, quotas: &Quotas, level: Level, filling: Filling) -> Option<Filling> {
         for (quota, unverified) in [(quotas.all, false), (quotas.unverified, true)] {
-            let held = self.level(quota, unverified, more).1.held;
-            if !reaches(held, quota, CALM) {
+            if !reaches(self.held(unverified), quota, CALM) {
                 self.said[usize::from(unverified)] = Level::Calm;
             }
         }

@@ -683,11 +683,13 @@ mod tests {
         let (state, quarantine) = quarantine();
         let quota = |messages| Quota { octets: 1 << 30, messages };
         let quotas = Quotas { all: quota(20), unverified: quota(10) };
-        let filling = |kept: &Kept| kept.filling.map(|filling| (filling.is_full, filling.unverified));
+        let filling = |kept: &Kept| {
+            kept.filling.map(|filling| (filling.is_full, filling.unverified, filling.held.messages))
+        };
         for n in 1..=10 {
             let kept = hold_as(&quarantine, &quotas, false).unwrap();
             // From 80 % on, once.
-            assert_eq!(filling(&kept), (n == 8).then_some((false, true)), "{n}");
+            assert_eq!(filling(&kept), (n == 8).then_some((false, true, n)), "{n}");
         }
         let refused = hold_as(&quarantine, &quotas, false).unwrap_err();
         assert!(matches!(refused.error, StoreError::Full { unverified: true }), "{refused:?}");
@@ -695,7 +697,7 @@ mod tests {
         assert_eq!(hold_as(&quarantine, &quotas, false).unwrap_err().filling, None, "it was said");
         for n in 11..=20 {
             let kept = hold_as(&quarantine, &quotas, true).unwrap();
-            assert_eq!(filling(&kept), (n == 16).then_some((false, false)), "{n}");
+            assert_eq!(filling(&kept), (n == 16).then_some((false, false, n)), "{n}");
         }
         let refused = hold_as(&quarantine, &quotas, true).unwrap_err();
         assert!(matches!(refused.error, StoreError::Full { unverified: false }), "{refused:?}");
