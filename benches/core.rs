@@ -102,9 +102,9 @@ fn honest(criterion: &mut Criterion) {
     for (name, size) in [("24KiB", 24 << 10), ("1MiB", 1 << 20), ("25MiB", 25 << 20)] {
         let (plain, changed) = (message(size, 76), changed(size));
         let intact = sealed(&plain);
-        assert_eq!(check(&intact).body, Some(State::Intact));
+        assert_eq!(check(&intact).body(), Some(State::Intact));
         let result = check(&changed);
-        assert_eq!((result.verdict, result.body), (Verdict::Pass, Some(State::Changed)));
+        assert_eq!((result.verdict(), result.body()), (Verdict::Pass, Some(State::Changed)));
 
         let mut group = group(criterion, name, plain.len());
         group.bench_function("blake3", |b| b.iter(|| blake3::hash(black_box(&plain))));
@@ -120,8 +120,8 @@ fn honest(criterion: &mut Criterion) {
         group.bench_function("seal", |b| {
             b.iter(|| seal(&Message::new(black_box(&plain)), &sealer, moment).unwrap());
         });
-        group.bench_function("verify-intact", |b| b.iter(|| check(black_box(&intact)).verdict));
-        group.bench_function("verify-changed", |b| b.iter(|| check(black_box(&changed)).verdict));
+        group.bench_function("verify-intact", |b| b.iter(|| check(black_box(&intact)).verdict()));
+        group.bench_function("verify-changed", |b| b.iter(|| check(black_box(&changed)).verdict()));
         // As the gateway does it: the body was hashed while it came in, and this is what is left at the final dot.
         group.bench_function("seal, at the final dot", |b| {
             b.iter_batched(
@@ -136,7 +136,7 @@ fn honest(criterion: &mut Criterion) {
             group.bench_function(name, |b| {
                 b.iter_batched(
                     || arrived(message),
-                    |body| verify(&Message::arrived(black_box(message), body), &knowledge, NOW).verdict,
+                    |body| verify(&Message::arrived(black_box(message), body), &knowledge, NOW).verdict(),
                     BatchSize::PerIteration,
                 );
             });
@@ -226,7 +226,7 @@ fn hostile(criterion: &mut Criterion) {
         group.bench_function(name, |b| {
             b.iter_batched(
                 || &message,
-                |message| verify(&Message::new(message), &knowledge, NOW).verdict,
+                |message| verify(&Message::new(message), &knowledge, NOW).verdict(),
                 BatchSize::PerIteration,
             );
         });

@@ -112,12 +112,15 @@ impl Policy {
         authors: &[DomainName],
         recipients: &[Option<DomainName>],
     ) -> Ruling {
+        self.rule(Facts::of(verification), authors, recipients)
+    }
+
+    fn rule(&self, facts: Facts, authors: &[DomainName], recipients: &[Option<DomainName>]) -> Ruling {
         let authors = some_or_none(authors.iter().map(Some));
         let recipients = some_or_none(recipients.iter().map(Option::as_ref));
         let cases =
             authors.iter().flat_map(|author| recipients.iter().map(|recipient| (*author, *recipient)));
-        let rulings =
-            cases.map(|(author, recipient)| self.choices_for(author, recipient).ruling(verification));
+        let rulings = cases.map(|(author, recipient)| self.choices_for(author, recipient).ruling(facts));
         let (action, withheld) = rulings
             .map(|ruling| (ruling.action, ruling.withheld))
             .reduce(|one, other| (one.0.max(other.0), one.1.max(other.1)))
@@ -134,6 +137,26 @@ impl Policy {
     }
 }
 
+/// What of a result decides about the message.
+#[derive(Clone, Copy, Debug)]
+struct Facts {
+    verdict: Verdict,
+    known: Option<Ground>,
+    published: Option<Request>,
+    trial: bool,
+}
+
+impl Facts {
+    fn of(verification: &Verification) -> Self {
+        Self {
+            verdict: verification.verdict(),
+            known: verification.known(),
+            published: verification.published(),
+            trial: verification.trial(),
+        }
+    }
+}
+
 /// The domains, or the absence of any as the one case there is.
 fn some_or_none<'a>(domains: impl Iterator<Item = Option<&'a DomainName>>) -> Vec<Option<&'a DomainName>> {
     let mut domains: Vec<_> = domains.collect();
@@ -147,28 +170,28 @@ fn is_among(domain: Option<&DomainName>, listed: &[DomainName]) -> bool {
 }
 
 impl Choices {
-    fn ruling(&self, verification: &Verification) -> Ruling {
-        let wanted = self.action(verification);
+    fn ruling(&self, facts: Facts) -> Ruling {
+        let wanted = self.action(facts);
         // On trial (`t=y` in the key's record) verdicts are reported, and no action is taken (SPEC.md §9).
-        if verification.trial || self.mode == Mode::Observe {
+        if facts.trial || self.mode == Mode::Observe {
             let withheld = (wanted != Action::Deliver).then_some(wanted);
             return Ruling { action: Action::Deliver, withheld };
         }
         Ruling { action: wanted, withheld: None }
     }
 
-    fn action(&self, verification: &Verification) -> Action {
-        match self.choice(verification) {
+    fn action(&self, facts: Facts) -> Action {
+        match self.choice(facts) {
             Choice::Do(action) => action,
-            Choice::Published => published(verification),
+            Choice::Published => published(facts),
         }
     }
 
-    fn choice(&self, verification: &Verification) -> Choice {
-        match verification.verdict {
+    fn choice(&self, facts: Facts) -> Choice {
+        match facts.verdict {
             Verdict::Pass => self.pass,
             Verdict::None => self.none,
-            Verdict::Missing if verification.known == Some(Ground::Memory) => self.missing_by_memory,
+            Verdict::Missing if facts.known == Some(Ground::Memory) => self.missing_by_memory,
             Verdict::Missing => self.missing,
             Verdict::Fail(_) => self.fail,
             Verdict::Ambiguous => self.ambiguous,
@@ -183,19 +206,19 @@ impl Choices {
 
 /// What the policy record asks, or the default action where it may not decide or there is none. A domain speaks of mail
 /// that is not as its own sealed mail should be: not of good mail, nor of a stranger's, nor of what we could not find out.
-fn published(verification: &Verification) -> Action {
-    let default = || match Choices::default().choice(verification) {
+fn published(facts: Facts) -> Action {
+    let default = || match Choices::default().choice(facts) {
         Choice::Do(action) => action,
         Choice::Published => Action::Quarantine,
     };
-    match verification.verdict {
+    match facts.verdict {
         Verdict::Pass | Verdict::None | Verdict::Unaligned | Verdict::Temperror => default(),
         Verdict::Missing
         | Verdict::Fail(_)
         | Verdict::Ambiguous
         | Verdict::Expired
         | Verdict::UnknownKey
-        | Verdict::KeyChanged => match verification.published {
+        | Verdict::KeyChanged => match facts.published {
             Some(Request::None) => Action::Deliver,
             Some(Request::Quarantine) => Action::Quarantine,
             Some(Request::Reject) => Action::Reject,
@@ -282,8 +305,8 @@ mod tests {
 
     const FAIL: Verdict = Verdict::Fail(Reason::Attachments);
 
-    fn verification(verdict: Verdict) -> Verification {
-        Verification::new(verdict, None)
+    fn facts(verdict: Verdict) -> Facts {
+        Facts { verdict, known: None, published: None, trial: false }
     }
 
     fn domain(name: &str) -> DomainName {
@@ -321,25 +344,25 @@ mod tests {
         ] {
             for verdict in [Verdict::Missing, FAIL, Verdict::Ambiguous, Verdict::Expired, Verdict::KeyChanged]
             {
-                let asked = Verification { published: request, ..verification(verdict) };
-                assert_eq!(all_published().ruling(&asked, &[], &[]).action, action, "{verdict:?}");
+                let asked = Facts { published: request, ..facts(verdict) };
+                assert_eq!(all_published().rule(asked, &[], &[]).action, action, "{verdict:?}");
             }
         }
     }
 
     #[test]
     fn published_is_the_default_where_the_domain_cannot_decide() {
-        let asked = |verdict| Verification { published: Some(Request::Reject), ..verification(verdict) };
-        for (verification, action) in [
+        let asked = |verdict| Facts { published: Some(Request::Reject), ..facts(verdict) };
+        for (facts, action) in [
             (asked(Verdict::Pass), Action::Deliver),
             (asked(Verdict::None), Action::Deliver),
             (asked(Verdict::Unaligned), Action::Mark),
             // A doubt about our own state is never answered with 5yz.
             (asked(Verdict::Temperror), Action::Defer),
-            (verification(FAIL), Action::Quarantine),
-            (Verification::new(Verdict::Missing, Some(Ground::Memory)), Action::Mark),
+            (facts(FAIL), Action::Quarantine),
+            (Facts { known: Some(Ground::Memory), ..facts(Verdict::Missing) }, Action::Mark),
         ] {
-            assert_eq!(all_published().ruling(&verification, &[], &[]).action, action, "{verification:?}");
+            assert_eq!(all_published().rule(facts, &[], &[]).action, action, "{facts:?}");
         }
     }
 
@@ -347,14 +370,14 @@ mod tests {
     #[test]
     fn a_trial_and_an_observer_withhold_the_action() {
         let withheld = Ruling { action: Action::Deliver, withheld: Some(Action::Quarantine) };
-        let trial = Verification { trial: true, ..verification(FAIL) };
-        assert_eq!(Policy::default().ruling(&trial, &[], &[]), withheld);
+        let trial = Facts { trial: true, ..facts(FAIL) };
+        assert_eq!(Policy::default().rule(trial, &[], &[]), withheld);
 
         let mut observing = Policy::default();
         observing.choices.mode = Mode::Observe;
-        assert_eq!(observing.ruling(&verification(FAIL), &[], &[]), withheld);
+        assert_eq!(observing.rule(facts(FAIL), &[], &[]), withheld);
         let pass = Ruling { action: Action::Deliver, withheld: None };
-        assert_eq!(observing.ruling(&verification(Verdict::Pass), &[], &[]), pass);
+        assert_eq!(observing.rule(facts(Verdict::Pass), &[], &[]), pass);
     }
 
     /// An observer acts on nothing at all, and reports just what would have been done.
@@ -370,14 +393,14 @@ mod tests {
             for verdict in Verdict::EACH {
                 for known in [None, Some(Ground::Memory), Some(Ground::Policy)] {
                     for published in [None, Some(Request::None), Some(Request::Reject)] {
-                        let found = Verification { published, ..Verification::new(verdict, known) };
-                        let on_trial = Verification { trial: true, ..found.clone() };
-                        let done = policy.ruling(&found, &[], &[]).action;
+                        let found = Facts { published, known, ..facts(verdict) };
+                        let on_trial = Facts { trial: true, ..found };
+                        let done = policy.rule(found, &[], &[]).action;
                         let would = (done != Action::Deliver).then_some(done);
                         let expected = Ruling { action: Action::Deliver, withheld: would };
-                        assert_eq!(observing.ruling(&found, &[], &[]), expected, "{found:?}");
-                        assert_eq!(policy.ruling(&on_trial, &[], &[]), expected, "{found:?}");
-                        assert_eq!(observing.ruling(&on_trial, &[], &[]), expected, "{found:?}");
+                        assert_eq!(observing.rule(found, &[], &[]), expected, "{found:?}");
+                        assert_eq!(policy.rule(on_trial, &[], &[]), expected, "{found:?}");
+                        assert_eq!(observing.rule(on_trial, &[], &[]), expected, "{found:?}");
                     }
                 }
             }
@@ -394,7 +417,7 @@ mod tests {
         let policy = Policy { exceptions: vec![observing, lenient], ..Policy::default() };
         let to = |names: &[&str]| {
             let recipients: Vec<_> = names.iter().map(|name| Some(domain(name))).collect();
-            let ruling = policy.ruling(&verification(FAIL), &[], &recipients);
+            let ruling = policy.rule(facts(FAIL), &[], &recipients);
             (ruling.action, ruling.withheld)
         };
         let (lab, sales, board) = ("lab.example.org", "sales.example.org", "board.example.org");
@@ -403,10 +426,10 @@ mod tests {
         assert_eq!(to(&[lab, board]), (Action::Quarantine, Some(Action::Reject)));
         assert_eq!(to(&[sales, board]), (Action::Quarantine, None));
         // On trial nothing is done for anybody.
-        let on_trial = Verification { trial: true, ..verification(FAIL) };
+        let on_trial = Facts { trial: true, ..facts(FAIL) };
         let everybody = [lab, sales, board].map(|name| Some(domain(name)));
         let expected = Ruling { action: Action::Deliver, withheld: Some(Action::Reject) };
-        assert_eq!(policy.ruling(&on_trial, &[], &everybody), expected);
+        assert_eq!(policy.rule(on_trial, &[], &everybody), expected);
     }
 
     fn exception(correspondents: &[&str], recipients: &[&str], fail: Action) -> Exception {
@@ -427,7 +450,7 @@ mod tests {
             ],
             ..Policy::default()
         };
-        let fail = verification(FAIL);
+        let fail = facts(FAIL);
         for (author, recipient, action) in [
             ("partner.example", Some("board.example.org"), Action::Reject),
             ("mail.partner.example", Some("sub.board.example.org"), Action::Reject),
@@ -436,7 +459,7 @@ mod tests {
             ("other.example", Some("example.org"), Action::Quarantine),
             ("other.example", None, Action::Quarantine),
         ] {
-            let found = policy.ruling(&fail, &[domain(author)], &[recipient.map(domain)]);
+            let found = policy.rule(fail, &[domain(author)], &[recipient.map(domain)]);
             assert_eq!(found.action, action, "{author} {recipient:?}");
         }
     }
@@ -451,11 +474,11 @@ mod tests {
             ],
             ..Policy::default()
         };
-        let fail = verification(FAIL);
+        let fail = facts(FAIL);
         let (lab, board) = (Some(domain("lab.example.org")), Some(domain("board.example.org")));
         let (sloppy, bank) = (domain("sloppy.example"), domain("bank.example"));
         let action = |authors: &[DomainName], recipients: &[Option<DomainName>]| {
-            policy.ruling(&fail, authors, recipients).action
+            policy.rule(fail, authors, recipients).action
         };
         assert_eq!(action(&[], std::slice::from_ref(&lab)), Action::Deliver);
         assert_eq!(action(&[], &[lab, board.clone()]), Action::Quarantine);

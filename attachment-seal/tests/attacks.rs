@@ -93,11 +93,11 @@ fn judge(folder: &Path, base: &[u8], text: &str) -> Result<Verification, String>
 }
 
 fn words(result: &Verification) -> String {
-    let mut words = vec![result.verdict.as_str()];
-    words.extend(result.verdict.reason().map(Reason::as_str));
+    let mut words = vec![result.verdict().as_str()];
+    words.extend(result.verdict().reason().map(Reason::as_str));
     words.extend(codes(result));
-    if result.verdict == Verdict::Fail(Reason::Attachments) {
-        let statuses = result.attachments.iter().map(|outcome| outcome.status);
+    if result.verdict() == Verdict::Fail(Reason::Attachments) {
+        let statuses = result.attachments().iter().map(|outcome| outcome.status);
         words.extend(statuses.filter(|&status| status != Status::Intact).map(Status::as_str));
     }
     words.join(" ")
@@ -115,7 +115,7 @@ fn run(path: &Path) -> Result<(), String> {
         let passes = found == "pass" && expected == "pass";
         return if passes { Ok(()) } else { Err(format!("{found}; what is harmless must pass")) };
     }
-    if matches!(result.verdict, Verdict::Pass | Verdict::None) {
+    if matches!(result.verdict(), Verdict::Pass | Verdict::None) {
         return Err(format!("an attack gets {found}"));
     }
     if found == expected {

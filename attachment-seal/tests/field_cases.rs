@@ -38,7 +38,7 @@ fn shortfall(case: &Path) -> Option<String> {
         Ok(sealed) => {
             let top = sealed.strip_suffix(&*original).expect("sealing adds to the top of it");
             let result = check(&[top, &changed].concat());
-            if allowed.contains(&result.verdict.as_str()) {
+            if allowed.contains(&result.verdict().as_str()) {
                 return None;
             }
             describe(&result)

@@ -82,7 +82,7 @@ fn every_malformed_message_raises_its_doubts() {
     let mut failures = Vec::new();
     for case in Case::all("malformed") {
         let result = check(&case.sealed("eml"));
-        if codes(&result) != case.words("doubts") || result.verdict != Verdict::Ambiguous {
+        if codes(&result) != case.words("doubts") || result.verdict() != Verdict::Ambiguous {
             failures.push(format!("{}: {}\n  found {}", case.name(), case.about["why"], describe(&result)));
         }
         let found = leaves(&case.message("eml").unwrap());
@@ -99,7 +99,7 @@ fn every_near_miss_raises_none() {
     for case in Case::all("malformed") {
         // A list wraps it: untouched is untouched, and nobody minds how it is written.
         let result = check(&relay::wrap(&sealed(&case.message("near.eml").unwrap())).unwrap());
-        if !result.doubts.is_empty() || result.verdict != Verdict::Pass {
+        if !result.doubts().is_empty() || result.verdict() != Verdict::Pass {
             failures.push(format!("{}: {}\n  found {}", case.name(), case.about["near"], describe(&result)));
         }
     }
@@ -129,7 +129,7 @@ fn what_programs_write_has_its_leaves_and_no_doubt() {
         }
         let sealed = sealed(&message);
         let result = check(&relay::wrap(&sealed).unwrap_or(sealed));
-        if result.verdict != Verdict::Pass {
+        if result.verdict() != Verdict::Pass {
             failures.push(format!("{}: {}\n  found {}", case.name(), case.about["why"], describe(&result)));
         }
     }
@@ -148,8 +148,10 @@ fn what_programs_write_survives_what_relays_do() {
             }
             let Some(changed) = make(&message) else { continue };
             let result = check(&changed);
-            if result.verdict != Verdict::Pass || (result.text == Some(TextState::Intact)) == *changes_text {
-                let text = result.text.map(TextState::as_str);
+            if result.verdict() != Verdict::Pass
+                || (result.text() == Some(TextState::Intact)) == *changes_text
+            {
+                let text = result.text().map(TextState::as_str);
                 failures.push(format!("{}, {change}: {} {text:?}", case.name(), describe(&result)));
             }
         }

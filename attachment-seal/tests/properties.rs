@@ -358,8 +358,8 @@ proptest! {
     #[test]
     fn a_sealed_message_passes_and_is_intact(part in multipart()) {
         let result = check(&sealed(&written(&part)));
-        prop_assert_eq!(result.verdict, Verdict::Pass);
-        prop_assert_eq!(result.attachments.len(), content_of(&part).len());
+        prop_assert_eq!(result.verdict(), Verdict::Pass);
+        prop_assert_eq!(result.attachments().len(), content_of(&part).len());
     }
 
     #[test]
@@ -369,8 +369,8 @@ proptest! {
             let (name, make, _) = CHANGES[index.index(CHANGES.len())];
             if let Some(changed) = make(&message) {
                 let result = check(&changed);
-                let remarks = &result.remarks;
-                prop_assert!(result.verdict == Verdict::Pass, "{}: {} {:?}", name, describe(&result), remarks);
+                let remarks = result.remarks();
+                prop_assert!(result.verdict() == Verdict::Pass, "{}: {} {:?}", name, describe(&result), remarks);
             }
         }
     }
@@ -384,7 +384,7 @@ proptest! {
         if content_of(&evil) != content_of(&part) {
             let message = [seal_of(&original), &written(&evil)].concat();
             let result = check(&message);
-            prop_assert!(matches!(result.verdict, Verdict::Fail(_) | Verdict::Ambiguous), "{}", describe(&result));
+            prop_assert!(matches!(result.verdict(), Verdict::Fail(_) | Verdict::Ambiguous), "{}", describe(&result));
             // Nor does it behind an honest change.
             let (_, make, _) = CHANGES[change.index(CHANGES.len())];
             prop_assert!(!make(&message).is_some_and(|changed| passes(&changed)));
@@ -426,7 +426,7 @@ proptest! {
         let original = sealed(&written(&part));
         let changed = mutated(&original, seal_of(&original).len(), &mutations);
         let result = check(&changed);
-        if result.verdict == Verdict::Pass {
+        if result.verdict() == Verdict::Pass {
             prop_assert!(codes(&result).is_empty());
             prop_assert_eq!(extracted(&changed), extracted(&original));
         }

@@ -165,9 +165,9 @@ fn a_seal_goes_on_top_and_nothing_else_is_touched() {
     assert!(result.ends_with(message.as_bytes()));
     assert_eq!(HeaderSection::parse(&result).fields[0].end, result.len() - message.len());
     let result = check(&result);
-    assert_eq!(result.verdict, Verdict::Pass, "{}", describe(&result));
-    assert_eq!(result.attachments.len(), 1);
-    assert_eq!(result.sealed_at, Some(NOW));
+    assert_eq!(result.verdict(), Verdict::Pass, "{}", describe(&result));
+    assert_eq!(result.attachments().len(), 1);
+    assert_eq!(result.sealed_at(), Some(NOW));
 }
 
 #[test]
@@ -287,7 +287,7 @@ fn what_cannot_be_decoded_passes_only_untouched() {
         let result = sealed(message.as_bytes());
         assert!(passes(&result), "{to}");
         let touched = String::from_utf8(result).unwrap().replace("Here it is.", "Here it is!");
-        assert_eq!(check(touched.as_bytes()).verdict, verdict, "{to}");
+        assert_eq!(check(touched.as_bytes()).verdict(), verdict, "{to}");
     }
 }
 

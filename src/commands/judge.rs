@@ -134,11 +134,11 @@ impl Judge {
     pub(super) fn judge_from_mbox(&self, stored: Vec<u8>) -> Result<Verification, DatabaseError> {
         let unquoted = unquoted(&stored);
         let as_stored = self.judge(stored)?;
-        let may_be_quoting = matches!(as_stored.verdict, Verdict::Fail(_) | Verdict::Ambiguous)
-            || as_stored.body.is_some_and(|body| body == attachment_seal::verdict::State::Changed);
+        let may_be_quoting = matches!(as_stored.verdict(), Verdict::Fail(_) | Verdict::Ambiguous)
+            || as_stored.body().is_some_and(|body| body == attachment_seal::verdict::State::Changed);
         if may_be_quoting && let Some(unquoted) = unquoted {
             let without_quotes = self.judge(unquoted)?;
-            if matches!(without_quotes.verdict, Verdict::Pass | Verdict::Expired) {
+            if matches!(without_quotes.verdict(), Verdict::Pass | Verdict::Expired) {
                 return Ok(without_quotes);
             }
         }

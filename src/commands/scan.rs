@@ -151,8 +151,8 @@ impl Scan {
     }
 
     fn report(&mut self, name: &str, verification: &Verification) -> io::Result<()> {
-        *self.counts.entry(verification.verdict.as_str()).or_default() += 1;
-        let is_finding = is_finding(verification.verdict);
+        *self.counts.entry(verification.verdict().as_str()).or_default() += 1;
+        let is_finding = is_finding(verification.verdict());
         self.found_alteration |= is_finding;
         let text = match (self.json, is_finding) {
             (true, _) => Report::new(Some(name), verification).to_line(),

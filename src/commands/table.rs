@@ -11,33 +11,33 @@ use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table};
 
 /// The result on one message.
 pub(super) fn for_people(name: &str, verification: &Verification) -> String {
-    let verdict = verification.verdict.as_str();
+    let verdict = verification.verdict().as_str();
     let mut text = format!(
         "{}: {} — {}",
         shown(name),
-        paint(verdict, verification.verdict),
+        paint(verdict, verification.verdict()),
         shown(&summary(verification))
     );
     let mut facts = Vec::new();
-    if let (Some(domain), Some(selector)) = (&verification.domain, &verification.selector) {
+    if let (Some(domain), Some(selector)) = (verification.domain(), verification.selector()) {
         facts.push(format!("sealed by {domain} ({selector})"));
     }
-    facts.extend(verification.trust.map(|trust| format!("key {}", trust.as_str())));
-    let on_ground = verification.known.filter(|_| verification.verdict == Verdict::Missing);
+    facts.extend(verification.trust().map(|trust| format!("key {}", trust.as_str())));
+    let on_ground = verification.known().filter(|_| verification.verdict() == Verdict::Missing);
     facts.extend(on_ground.map(|ground| format!("known to seal by {}", ground.as_str())));
     facts.extend(reason(verification).filter(|reason| reason.contains("lookup")).map(str::to_owned));
-    facts.extend(verification.text.and_then(text_change).map(str::to_owned));
-    let retitled = verification.headers.filter(|state| *state == State::Changed);
+    facts.extend(verification.text().and_then(text_change).map(str::to_owned));
+    let retitled = verification.headers().filter(|state| *state == State::Changed);
     facts.extend(retitled.map(|_| "addresses and subject changed".to_owned()));
     if !facts.is_empty() {
         text.push_str(&format!("\n  {}", facts.join(", ")));
     }
-    for remark in verification.remarks.iter() {
+    for remark in verification.remarks().iter() {
         text.push_str(&format!("\n  {}", shown(&remark.to_string())));
     }
-    if !verification.attachments.is_empty() {
+    if !verification.attachments().is_empty() {
         text.push('\n');
-        text.push_str(&attachments(&verification.attachments));
+        text.push_str(&attachments(verification.attachments()));
     }
     text
 }

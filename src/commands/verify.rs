@@ -48,7 +48,7 @@ pub(super) fn run(args: &Args) -> ExitCode {
             Ok(verification) => verification,
             Err(error) => return fail(error),
         };
-        all_pass &= verification.verdict == Verdict::Pass;
+        all_pass &= verification.verdict() == Verdict::Pass;
         let text = if args.json {
             Report::new(Some(&name), &verification).to_line()
         } else {

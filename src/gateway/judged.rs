@@ -48,9 +48,11 @@ impl Judged {
     /// somebody turned back has old mail pass for fresh.
     pub(super) fn doubt_clock(&self, session: &SessionInfo, now: u64) {
         let verification = &self.verification;
-        let is_refused = verification.verdict == Verdict::Fail(Reason::FutureSeal);
-        let (Some(domain), Some(sealed_at)) = (&verification.domain, verification.sealed_at) else { return };
-        if verification.clock_doubt || is_refused {
+        let is_refused = verification.verdict() == Verdict::Fail(Reason::FutureSeal);
+        let (Some(domain), Some(sealed_at)) = (verification.domain(), verification.sealed_at()) else {
+            return;
+        };
+        if verification.clock_doubt() || is_refused {
             error!(
                 session = %session.id,
                 %domain,
@@ -65,15 +67,15 @@ impl Judged {
     pub(super) fn account(&self) -> Account {
         let verification = &self.verification;
         Account {
-            verdict: Some(verification.verdict.as_str()),
+            verdict: Some(verification.verdict().as_str()),
             reason: reason(verification),
-            trust: verification.trust.map(|trust| trust.as_str()),
-            known: verification.known.map(|ground| ground.as_str()),
-            key_lookup: verification.key_lookup.map(|lookup| lookup.as_str()),
-            policy_lookup: verification.policy_lookup.map(|lookup| lookup.as_str()),
-            published: verification.published.map(|request| request.as_str()),
+            trust: verification.trust().map(|trust| trust.as_str()),
+            known: verification.known().map(|ground| ground.as_str()),
+            key_lookup: verification.key_lookup().map(|lookup| lookup.as_str()),
+            policy_lookup: verification.policy_lookup().map(|lookup| lookup.as_str()),
+            published: verification.published().map(|request| request.as_str()),
             withheld: self.ruling.withheld.map(|action| action.as_str()),
-            trial: verification.trial,
+            trial: verification.trial(),
             ..self.origin.account(self.ruling.action.as_str(), &summary(verification))
         }
     }
@@ -101,7 +103,7 @@ impl Judged {
                 .collect(),
             result: Some(authres::field(hostname, &self.verification)),
             verified: self.is_verified,
-            verdict: self.verification.verdict.as_str().to_owned(),
+            verdict: self.verification.verdict().as_str().to_owned(),
             reason: reason(&self.verification).map(str::to_owned),
             summary: printable(&summary(&self.verification), 500),
             message_id: self.origin.message_id.clone(),
@@ -122,7 +124,7 @@ impl Running {
         let Known { standing: Standing { pins, memory }, answers } = known;
         let knowledge = Knowledge { pins: &pins, answers, memory };
         let verification = verify(message, &knowledge, now);
-        let sealer = verification.domain.as_ref().filter(|_| verification.trust.is_some());
+        let sealer = verification.domain().filter(|_| verification.trust().is_some());
         let is_verified = sealer.is_some_and(|domain| pins.covers(domain));
         let origin = Origin::by(message.author().clone(), message.header());
         let ruling = self.setup.policy.ruling(&verification, origin.author.domains(), recipients);
@@ -150,14 +152,14 @@ impl Running {
             judged: store::Judged {
                 at: now,
                 session: session.id.to_string(),
-                verdict: verification.verdict.as_str().to_owned(),
+                verdict: verification.verdict().as_str().to_owned(),
                 reason: reason(verification).map(str::to_owned),
-                known: verification.known.map(|ground| ground.as_str().to_owned()),
-                trust: verification.trust.map(|trust| trust.as_str().to_owned()),
+                known: verification.known().map(|ground| ground.as_str().to_owned()),
+                trust: verification.trust().map(|trust| trust.as_str().to_owned()),
                 asked: judged.ruling.withheld.unwrap_or(judged.ruling.action).as_str().to_owned(),
                 done: done.to_owned(),
                 from_domain: author.map(ToString::to_string),
-                domain: verification.domain.as_ref().map(ToString::to_string),
+                domain: verification.domain().map(ToString::to_string),
                 reverse_path: start(envelope.reverse_path.as_str()),
                 recipients: envelope.recipients.len(),
                 message_id: judged.origin.message_id.as_deref().map(start),
@@ -175,7 +177,7 @@ impl Running {
     pub(super) fn tell_of_passage(&self, session: &SessionInfo, envelope: &Envelope, judged: &Judged) {
         let verification = &judged.verification;
         let by_memory =
-            verification.verdict == Verdict::Missing && verification.known == Some(Ground::Memory);
+            verification.verdict() == Verdict::Missing && verification.known() == Some(Ground::Memory);
         let outcome = match judged.ruling {
             Ruling { withheld: Some(Action::Quarantine | Action::Reject), .. } => Outcome::Observed,
             Ruling { action: Action::Mark, .. } if by_memory => Outcome::Marked,
@@ -204,7 +206,7 @@ impl Running {
     pub(super) fn tell(&self, id: String, envelope: &Envelope, judged: &Judged, outcome: Outcome) {
         let Some(alerter) = &self.alerter else { return };
         let verification = &judged.verification;
-        let changed = || verification.attachments.iter().filter(|outcome| outcome.status != Status::Intact);
+        let changed = || verification.attachments().iter().filter(|outcome| outcome.status != Status::Intact);
         let finding = |outcome: &manifest::Outcome| Finding {
             status: outcome.status.as_str().to_owned(),
             name: outcome
@@ -216,7 +218,7 @@ impl Running {
         };
         alerter.alert(Alert {
             id,
-            verdict: verification.verdict.as_str().to_owned(),
+            verdict: verification.verdict().as_str().to_owned(),
             reason: reason(verification).map(str::to_owned),
             outcome,
             from_domain: judged.origin.author.domains().first().map(ToString::to_string),
@@ -248,7 +250,7 @@ fn verified_edits(
     let forged = authres::forged(message.raw(), &setup.hostname);
     if action == Action::Mark {
         let line = printable(&summary(verification), 400);
-        let warning = format!("{}: {}; {line}\r\n", authres::WARNING, verification.verdict.as_str());
+        let warning = format!("{}: {}; {line}\r\n", authres::WARNING, verification.verdict().as_str());
         if let Some(prefix) = &setup.policy.subject_prefix {
             prefix_subject(message.header(), prefix, &forged, &mut edits);
         }

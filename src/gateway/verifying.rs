@@ -84,7 +84,7 @@ impl<L: LookupKey> Gateway<L> {
             && let Some(outline) = Message::without_body(message.head(), body.clone())
         {
             let judged = running.judge(&outline, known.clone(), &recipients, now);
-            if judged.verification.body != Some(State::Changed) {
+            if judged.verification.body() != Some(State::Changed) {
                 return Ok(judged);
             }
         }

@@ -28,7 +28,7 @@ fn only_the_authors_own_domain_and_its_parents_are_aligned() {
     ] {
         let world = World::default().keys(by, &[record(1)], true);
         let found = world.judge(&sealed_by(by, 1, None, &letter(from)));
-        assert_eq!((found.verdict, found.domain), (verdict, Some(domain(by))), "{from} by {by}");
+        assert_eq!((found.verdict(), found.domain()), (verdict, Some(&domain(by))), "{from} by {by}");
     }
 }
 
@@ -63,19 +63,19 @@ fn aligned_seals_are_tried_nearest_first() {
         (&[("y.example.org", 1), ("a.x.example.org", 1), (far, 9)], bad(far)),
     ] {
         let found = named().judge(&piled(seals, &letter("a@x.example.org")));
-        let domain = found.domain.unwrap().to_string();
-        assert_eq!((found.verdict, domain), expected, "{seals:?}");
+        let domain = found.domain().unwrap().to_string();
+        assert_eq!((found.verdict(), domain), expected, "{seals:?}");
     }
     // Within a domain the uppermost decides what is said where none is good.
     let world = named().key_answer(near, Answer::NotFound { secure: true });
     let found = world.judge(&piled(&[(far, 9), (near, 9)], &letter("a@x.example.org")));
-    assert_eq!(found.verdict, Verdict::UnknownKey);
+    assert_eq!(found.verdict(), Verdict::UnknownKey);
     // Eight are tried, nine are too many.
     let strangers = [("s.example", 1); 8];
     let eight = piled(&[&strangers[..7], &[(far, 1)]].concat(), &letter("a@example.org"));
-    assert_eq!(named().judge(&eight).verdict, Verdict::Pass);
+    assert_eq!(named().judge(&eight).verdict(), Verdict::Pass);
     let nine = piled(&[&strangers[..], &[(far, 1)]].concat(), &letter("a@example.org"));
-    assert_eq!(named().judge(&nine).verdict, Verdict::Fail(Reason::TooManySeals));
+    assert_eq!(named().judge(&nine).verdict(), Verdict::Fail(Reason::TooManySeals));
 }
 
 /// §6.2, with no aligned seal: a seal whose `d` can't be read is `fail`; a known sealer's message is `missing`; another
@@ -93,23 +93,26 @@ fn without_an_aligned_seal() {
         (unreadable(&from_list(NOW)), Verdict::Fail(Reason::MalformedSeal)),
         (unreadable(&from_list(NOW)) + "more", Verdict::Fail(Reason::MalformedSeal)),
     ] {
-        assert_eq!(world().judge(&message).verdict, verdict, "{message}");
+        assert_eq!(world().judge(&message).verdict(), verdict, "{message}");
         let known = world().policy(DOMAIN, Request::Reject, true).judge(&message);
         let expected = if verdict.reason().is_some() { verdict } else { Verdict::Missing };
-        assert_eq!(known.verdict, expected, "{message}");
+        assert_eq!(known.verdict(), expected, "{message}");
     }
     // Lists rewrite From, so `hi` is not compared; what became of the body is reported, and decides nothing.
     let rewritten =
         from_list(NOW).replace("From: a@example.org", "From: b@example.org").replace("It", "That");
     let found = world().judge(&rewritten);
     assert_eq!(
-        (found.verdict, found.body, found.text),
+        (found.verdict(), found.body(), found.text()),
         (Verdict::Unaligned, Some(State::Changed), Some(TextState::Changed))
     );
     // A malformed seal of the author's own domain is aligned, and fails as such.
     let broken = sealed(1).replace("; s=s;", "; s=S;");
     let found = World::default().keys(DOMAIN, &[record(1)], true).judge(&broken);
-    assert_eq!((found.verdict, found.domain), (Verdict::Fail(Reason::MalformedSeal), Some(domain(DOMAIN))));
+    assert_eq!(
+        (found.verdict(), found.domain()),
+        (Verdict::Fail(Reason::MalformedSeal), Some(&domain(DOMAIN)))
+    );
 }
 
 /// docs/SPEC.md §2: the organisational domain by the whole list: wildcard and exception rules, the private section, names
@@ -136,7 +139,7 @@ fn nobody_seals_above_the_organisational_domain() {
         let found =
             World::default().keys(by, &[record(1)], true).judge(&sealed_by(by, 1, None, &letter(from)));
         let expected = if is_aligned { Verdict::Pass } else { Verdict::Unaligned };
-        assert_eq!(found.verdict, expected, "{from} by {by}");
+        assert_eq!(found.verdict(), expected, "{from} by {by}");
     }
 }
 
@@ -150,17 +153,17 @@ fn a_strangers_seal_says_nothing_about_the_author() {
         true,
     );
     let found = world.judge(&message);
-    assert_eq!((found.verdict, found.published), (Verdict::Unaligned, None));
+    assert_eq!((found.verdict(), found.published()), (Verdict::Unaligned, None));
     let world = world.policy(DOMAIN, Request::Reject, false);
     let found = world.judge(&message);
     assert_eq!(
-        (found.verdict, &found.domain, found.published),
-        (Verdict::Missing, &None, Some(Request::Reject))
+        (found.verdict(), found.domain(), found.published()),
+        (Verdict::Missing, None, Some(Request::Reject))
     );
     // Beside a good seal of the author's own it changes nothing.
     let both = sealed_by("attacker.example", 9, None, &sealed(1));
     let found = world.keys(DOMAIN, &[record(1)], true).judge(&both);
-    assert_eq!((found.verdict, found.domain), (Verdict::Pass, Some(domain(DOMAIN))));
+    assert_eq!((found.verdict(), found.domain()), (Verdict::Pass, Some(&domain(DOMAIN))));
 }
 
 /// docs/SPEC.md §8 step 1: without a seal the author's domain is every domain that follows an `@` in any From field, in
@@ -187,20 +190,20 @@ fn no_disguise_silences_missing() {
             "b@d.example\r\nX: y\nFrom: a@example.org",
             &(decoys(15) + "a@example.org"),
         ] {
-            assert_eq!(world.judge(&letter(from)).verdict, Verdict::Missing, "{from}");
+            assert_eq!(world.judge(&letter(from)).verdict(), Verdict::Missing, "{from}");
         }
         let crowd = world.judge(&letter(&(decoys(40) + "a@example.org")));
-        assert_eq!(crowd.verdict, Verdict::Ambiguous);
-        assert!(crowd.doubts.contains(Doubt::BadFrom), "a crowd");
+        assert_eq!(crowd.verdict(), Verdict::Ambiguous);
+        assert!(crowd.doubts().contains(Doubt::BadFrom), "a crowd");
     }
     // What stands below a header section of 1 MiB is not read.
     let long = "X: y\r\n".repeat(1 << 18) + &letter("a@example.org");
     let found = pinned.judge(&long);
-    assert_eq!(found.verdict, Verdict::Ambiguous);
-    assert!(found.doubts.contains(Doubt::HeaderTooLong));
+    assert_eq!(found.verdict(), Verdict::Ambiguous);
+    assert!(found.doubts().contains(Doubt::HeaderTooLong));
     // One address is what its angle brackets hold, whatever name it goes by.
     let found = pinned.judge(&letter("\"a@example.org\" <b@other.example>"));
-    assert_eq!(found.verdict, Verdict::None);
+    assert_eq!(found.verdict(), Verdict::None);
 }
 
 /// §6.2: exactly one From field with one address is needed, else `ambiguous`; without a seal any of the candidates may be
@@ -216,11 +219,15 @@ fn an_unclear_author_gets_no_pass() {
         "<@relay.example:a@example.org>",
     ] {
         let found = world.judge(&sealed_by(DOMAIN, 1, None, &letter(from)));
-        assert_eq!((found.verdict, found.domain), (Verdict::Ambiguous, None), "{from}");
-        assert_eq!(world.judge(&letter(from)).verdict, Verdict::Missing, "{from}");
+        assert_eq!((found.verdict(), found.domain()), (Verdict::Ambiguous, None), "{from}");
+        assert_eq!(world.judge(&letter(from)).verdict(), Verdict::Missing, "{from}");
     }
     // One address in one domain is an author, however it is written.
     for from in ["Team: a@example.org;", "Office <a@example.org", "Amari, Inc. < a@example.org >;"] {
-        assert_eq!(world.judge(&sealed_by(DOMAIN, 1, None, &letter(from))).verdict, Verdict::Pass, "{from}");
+        assert_eq!(
+            world.judge(&sealed_by(DOMAIN, 1, None, &letter(from))).verdict(),
+            Verdict::Pass,
+            "{from}"
+        );
     }
 }

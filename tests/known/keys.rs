@@ -15,12 +15,12 @@ fn a_key_from_dns_is_accepted_with_its_proof() {
         [(true, Trust::Dnssec, Lookup::Secure), (false, Trust::Dns, Lookup::Insecure)]
     {
         let found = World::default().keys(DOMAIN, &[record(1)], secure).judge(&sealed(1));
-        assert_eq!((found.verdict, found.trust), (Verdict::Pass, Some(trust)));
-        assert_eq!(found.key_lookup, Some(lookup));
+        assert_eq!((found.verdict(), found.trust()), (Verdict::Pass, Some(trust)));
+        assert_eq!(found.key_lookup(), Some(lookup));
     }
     // Of several keys at one selector any may have sealed.
     let found = World::default().keys(DOMAIN, &[record(2), record(1)], true).judge(&sealed(1));
-    assert_eq!(found.verdict, Verdict::Pass);
+    assert_eq!(found.verdict(), Verdict::Pass);
 }
 
 /// §7: an empty `p` is a revoked key; among several records it speaks for the selector.
@@ -28,7 +28,7 @@ fn a_key_from_dns_is_accepted_with_its_proof() {
 fn a_revoked_key_fails() {
     for records in [&[REVOKED][..], &[record(1), REVOKED]] {
         let found = World::default().keys(DOMAIN, records, true).judge(&sealed(1));
-        assert_eq!(found.verdict, Verdict::Fail(Reason::RevokedKey));
+        assert_eq!(found.verdict(), Verdict::Fail(Reason::RevokedKey));
     }
 }
 
@@ -38,7 +38,7 @@ fn a_trial_is_told_of() {
     let trial = KeyRecord { trial: true, ..record(1) };
     for (seed, verdict) in [(1, Verdict::Pass), (9, Verdict::Fail(Reason::BadSignature))] {
         let found = World::default().keys(DOMAIN, &[trial], true).judge(&sealed(seed));
-        assert_eq!((found.verdict, found.trial), (verdict, true));
+        assert_eq!((found.verdict(), found.trial()), (verdict, true));
     }
 }
 
@@ -47,10 +47,10 @@ fn a_trial_is_told_of() {
 fn no_key_and_no_answer_are_two_things() {
     let judge = |answer| World::default().key_answer(DOMAIN, answer).judge(&sealed(1));
     let found = judge(Answer::NotFound { secure: true });
-    assert_eq!((found.verdict, found.key_lookup), (Verdict::UnknownKey, Some(Lookup::Secure)));
+    assert_eq!((found.verdict(), found.key_lookup()), (Verdict::UnknownKey, Some(Lookup::Secure)));
     for (failure, lookup) in [(Failure::Bogus, Lookup::Bogus), (Failure::Unanswered, Lookup::Failed)] {
         let found = judge(Answer::Failed(failure));
-        assert_eq!((found.verdict, found.key_lookup), (Verdict::Temperror, Some(lookup)));
+        assert_eq!((found.verdict(), found.key_lookup()), (Verdict::Temperror, Some(lookup)));
     }
 }
 
@@ -63,14 +63,14 @@ fn nothing_but_the_pin_is_believed_of_a_pinned_domain() {
         true,
     );
     let found = world.judge(&sealed(1));
-    assert_eq!((found.verdict, found.trust), (Verdict::Pass, Some(Trust::Pinned)));
+    assert_eq!((found.verdict(), found.trust()), (Verdict::Pass, Some(Trust::Pinned)));
     let forged = world.judge(&sealed(9));
-    assert_eq!((forged.verdict, forged.published), (Verdict::Fail(Reason::BadSignature), None));
+    assert_eq!((forged.verdict(), forged.published()), (Verdict::Fail(Reason::BadSignature), None));
     // Nor does DNS take a seal's key away, or the duty to seal.
     let world = World::default().pin(DOMAIN, 1, true).keys(DOMAIN, &[REVOKED], true);
-    assert_eq!(world.judge(&sealed(1)).verdict, Verdict::Pass);
+    assert_eq!(world.judge(&sealed(1)).verdict(), Verdict::Pass);
     let bare = world.policy(DOMAIN, Request::None, true).judge(&letter("a@example.org"));
-    assert_eq!((bare.verdict, bare.known), (Verdict::Missing, Some(Ground::Pinned)));
+    assert_eq!((bare.verdict(), bare.known()), (Verdict::Missing, Some(Ground::Pinned)));
 }
 
 /// §7: the delegating key is the domain's root, here as its policy names it. A key is proved no better than the policy.
@@ -80,18 +80,18 @@ fn a_root_of_the_policy_delegates() {
         |root, selector| sealed_by(DOMAIN, 1, Some(delegation(root, 1, selector)), &letter("a@example.org"));
     for (secure, trust) in [(true, Trust::Dnssec), (false, Trust::Dns)] {
         let found = World::default().root(DOMAIN, 5, secure).judge(&message(5, "s"));
-        assert_eq!((found.verdict, found.trust), (Verdict::Pass, Some(trust)));
+        assert_eq!((found.verdict(), found.trust()), (Verdict::Pass, Some(trust)));
     }
     let world = World::default().root(DOMAIN, 5, true);
     // By another root, and for another selector: one that does not hold is as if it were not there.
     for (root, selector) in [(6, "s"), (5, "other")] {
-        assert_eq!(world.judge(&message(root, selector)).verdict, Verdict::UnknownKey);
+        assert_eq!(world.judge(&message(root, selector)).verdict(), Verdict::UnknownKey);
     }
     // A revoked record beats a delegation, and one that could not be had might say so.
     let revoked = World::default().root(DOMAIN, 5, true).keys(DOMAIN, &[REVOKED], false);
-    assert_eq!(revoked.judge(&message(5, "s")).verdict, Verdict::Fail(Reason::RevokedKey));
+    assert_eq!(revoked.judge(&message(5, "s")).verdict(), Verdict::Fail(Reason::RevokedKey));
     let failed = world.key_answer(DOMAIN, Answer::Failed(Failure::Unanswered));
-    assert_eq!(failed.judge(&message(5, "s")).verdict, Verdict::Temperror);
+    assert_eq!(failed.judge(&message(5, "s")).verdict(), Verdict::Temperror);
 }
 
 /// §8: any further key of a remembered domain is accepted if it is DNSSEC-secure; an unsigned answer, a key's or a root's,
@@ -102,14 +102,17 @@ fn an_unsigned_answer_changes_no_remembered_key() {
     for (secure, verdict) in [(true, Verdict::Pass), (false, Verdict::KeyChanged)] {
         let by_key = World::default().keys(DOMAIN, &[record(9)], secure);
         for world in [by_key, World::default().root(DOMAIN, 5, secure)] {
-            assert_eq!(world.remembering(DOMAIN, 1).judge(&forged).verdict, verdict, "{secure}");
+            assert_eq!(world.remembering(DOMAIN, 1).judge(&forged).verdict(), verdict, "{secure}");
         }
     }
     // Nor is the root learnt that an unsigned policy names beside the key that is known.
     let world = World::default().root(DOMAIN, 5, false).keys(DOMAIN, &[record(1)], false);
     let vouched = sealed_by(DOMAIN, 1, Some(delegation(5, 1, "s")), &letter("a@example.org"));
     let found = world.remembering(DOMAIN, 1).judge(&vouched);
-    assert_eq!((found.verdict, found.trust, found.root), (Verdict::Pass, Some(Trust::Remembered), None));
+    assert_eq!(
+        (found.verdict(), found.trust(), found.signature().unwrap().root()),
+        (Verdict::Pass, Some(Trust::Remembered), None)
+    );
 }
 
 /// §7: `nb` ≤ `t` < `x` ≤ `na`: the seal's whole life lies within the delegation's, however the seal is dated.
@@ -128,7 +131,7 @@ fn a_delegation_covers_the_whole_life_of_a_seal() {
         let whole = delegation_for(5, 1, "s", (NOW - DAY, NOW + 30 * DAY));
         let message = sealed_by(DOMAIN, 1, Some(whole), &letter("a@example.org"));
         let message = with_delegation(&message, delegation_for(5, 1, "s", span).as_str());
-        assert_eq!(world.judge(&message).verdict, verdict, "{span:?}");
+        assert_eq!(world.judge(&message).verdict(), verdict, "{span:?}");
     }
 }
 
@@ -168,10 +171,10 @@ fn a_bad_delegation_is_as_if_it_were_not_there() {
     ] {
         let changed = with_delegation(&message, &bad);
         let by_root = World::default().root(DOMAIN, 5, true);
-        assert_eq!(by_root.judge(&changed).verdict, Verdict::UnknownKey, "{bad}");
+        assert_eq!(by_root.judge(&changed).verdict(), Verdict::UnknownKey, "{bad}");
         // And the key by itself is as good as ever.
         let named = World::default().root(DOMAIN, 5, true).keys(DOMAIN, &[record(1)], true);
-        assert_eq!(named.judge(&changed).verdict, Verdict::Pass, "{bad}");
+        assert_eq!(named.judge(&changed).verdict(), Verdict::Pass, "{bad}");
     }
 }
 
@@ -202,8 +205,8 @@ fn pinned_keys_and_roots_work_together() {
         (Some("t"), Some(REVOKED), Some(5), Verdict::Pass, Some(Trust::Root)),
     ] {
         let found = pinned(selector, record, root).judge(&vouched);
-        assert_eq!((found.verdict, found.trust), (verdict, trust), "{selector:?} {record:?} {root:?}");
-        assert_eq!(found.known, Some(Ground::Pinned));
+        assert_eq!((found.verdict(), found.trust()), (verdict, trust), "{selector:?} {record:?} {root:?}");
+        assert_eq!(found.known(), Some(Ground::Pinned));
     }
 }
 
@@ -222,12 +225,12 @@ fn the_strongest_proof_is_named() {
     ] {
         let world = World::default().keys(DOMAIN, &[record(1)], key_secure).root(DOMAIN, 5, root_secure);
         let world = if remembered { world.remembering(DOMAIN, 1) } else { world };
-        assert_eq!(world.judge(&vouched).trust, Some(trust), "{key_secure} {root_secure} {remembered}");
+        assert_eq!(world.judge(&vouched).trust(), Some(trust), "{key_secure} {root_secure} {remembered}");
     }
     // In results that are no pass as well.
     let swapped = sealed(1).replace("<1@example.org>", "<2@example.org>");
     let found = World::default().keys(DOMAIN, &[record(1)], true).judge(&swapped);
-    assert_eq!((found.verdict, found.trust), (Verdict::Fail(Reason::OtherMessage), Some(Trust::Dnssec)));
+    assert_eq!((found.verdict(), found.trust()), (Verdict::Fail(Reason::OtherMessage), Some(Trust::Dnssec)));
 }
 
 /// docs/SPEC.md §9.4: `t=y` of a domain known to seal counts only for seals by that key: naming the selector of a trial must
@@ -243,6 +246,6 @@ fn the_selector_of_a_trial_is_no_way_out() {
         (revoked, 9, Verdict::Fail(Reason::RevokedKey), false),
     ] {
         let found = known().keys(DOMAIN, &[records], true).judge(&sealed(seed));
-        assert_eq!((found.verdict, found.trial), (verdict, on_trial));
+        assert_eq!((found.verdict(), found.trial()), (verdict, on_trial));
     }
 }

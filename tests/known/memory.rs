@@ -47,7 +47,7 @@ impl Site {
         for _ in 0..3 {
             let message = sealed_at(NOW, DOMAIN, seed, None, &letter("a@example.org"));
             let found = site.receive(World::default().keys(DOMAIN, &[record(seed)], false), &message);
-            assert_eq!(found.verdict, Verdict::Pass);
+            assert_eq!(found.verdict(), Verdict::Pass);
         }
         site
     }
@@ -65,7 +65,7 @@ fn judged(found: &Verification, at: u64) -> Judged {
     Judged {
         at,
         session: String::new(),
-        verdict: found.verdict.as_str().to_owned(),
+        verdict: found.verdict().as_str().to_owned(),
         reason: None,
         known: None,
         trust: None,
@@ -102,7 +102,7 @@ fn a_key_that_a_root_delegated_to_is_remembered_as_no_more_than_that() {
         let letter = letter("a@example.org");
         let message = sealed_at(NOW + n, DOMAIN, 1, Some(delegation(5, 1, "s")), &letter);
         let found = site.receive(World::default().root(DOMAIN, 5, false), &message);
-        assert_eq!((found.verdict, found.trust), (Verdict::Pass, Some(trust)));
+        assert_eq!((found.verdict(), found.trust()), (Verdict::Pass, Some(trust)));
     }
     assert_eq!(site.keys(DOMAIN), [(1, KeyState::Delegated), (5, KeyState::Accepted)]);
 
@@ -114,21 +114,21 @@ fn a_key_that_a_root_delegated_to_is_remembered_as_no_more_than_that() {
         ("itself named without its delegation", unsigned(1), plain.clone()),
         ("as a root", World::default().root(DOMAIN, 1, false), vouched(1, 9)),
     ] {
-        assert_eq!(site.receive(world, &message).verdict, Verdict::KeyChanged, "{what}");
+        assert_eq!(site.receive(world, &message).verdict(), Verdict::KeyChanged, "{what}");
     }
     let late = sealed_at(NOW + 31 * DAY, DOMAIN, 1, None, &letter("a@example.org"));
     let found = site.receive_at(NOW + 31 * DAY, unsigned(1), &late);
-    assert_eq!(found.verdict, Verdict::KeyChanged, "after its time");
+    assert_eq!(found.verdict(), Verdict::KeyChanged, "after its time");
 
     // The root's word goes on counting, for this key and for the next, without DNS.
     for seed in [1, 2] {
         let found = site.receive(nothing(), &vouched(5, seed));
-        assert_eq!((found.verdict, found.trust), (Verdict::Pass, Some(Trust::Remembered)), "{seed}");
+        assert_eq!((found.verdict(), found.trust()), (Verdict::Pass, Some(Trust::Remembered)), "{seed}");
     }
     // What DNSSEC proves stands by itself from then on.
     let proved = World::default().keys(DOMAIN, &[record(1)], true);
-    assert_eq!(site.receive(proved, &plain).verdict, Verdict::Pass);
-    assert_eq!(site.receive(unsigned(1), &plain).verdict, Verdict::Pass);
+    assert_eq!(site.receive(proved, &plain).verdict(), Verdict::Pass);
+    assert_eq!(site.receive(unsigned(1), &plain).verdict(), Verdict::Pass);
 }
 
 /// docs/SPEC.md §9.4: where key and root are both published, it is the root that is learnt, so that the next key needs no
@@ -137,13 +137,13 @@ fn a_key_that_a_root_delegated_to_is_remembered_as_no_more_than_that() {
 fn a_root_published_beside_the_key_is_learnt() {
     let both = |seed| World::default().root(DOMAIN, 5, false).keys(DOMAIN, &[record(seed)], false);
     let site = Site::new();
-    assert_eq!(site.receive(both(1), &vouched(5, 1)).verdict, Verdict::Pass);
+    assert_eq!(site.receive(both(1), &vouched(5, 1)).verdict(), Verdict::Pass);
     let next = site.receive(both(2), &vouched(5, 2));
-    assert_eq!((next.verdict, next.trust), (Verdict::Pass, Some(Trust::Remembered)));
+    assert_eq!((next.verdict(), next.trust()), (Verdict::Pass, Some(Trust::Remembered)));
     // A key on trial is on trial by whichever way it is found.
     let trial = KeyRecord { trial: true, ..record(1) };
     let world = World::default().root(DOMAIN, 5, false).keys(DOMAIN, &[trial], false);
-    assert!(Site::new().receive(world, &vouched(5, 1)).trial);
+    assert!(Site::new().receive(world, &vouched(5, 1)).trial());
 }
 
 /// SPEC.md §9.4: any further key is accepted if it is delegated by a remembered key seen within 90 days; §9.3:
@@ -151,18 +151,18 @@ fn a_root_published_beside_the_key_is_learnt() {
 #[test]
 fn an_earlier_sealing_key_vouches_and_the_next_one_too() {
     let site = Site::befriended(1);
-    assert_eq!(site.receive(nothing(), &vouched(1, 2)).verdict, Verdict::Pass);
+    assert_eq!(site.receive(nothing(), &vouched(1, 2)).verdict(), Verdict::Pass);
     assert_eq!(site.keys(DOMAIN), [(1, KeyState::Accepted), (2, KeyState::Accepted)]);
-    assert_eq!(site.receive(unsigned(2), &sealed(2)).trust, Some(Trust::Remembered));
-    assert_eq!(site.receive(nothing(), &vouched(2, 3)).verdict, Verdict::Pass);
+    assert_eq!(site.receive(unsigned(2), &sealed(2)).trust(), Some(Trust::Remembered));
+    assert_eq!(site.receive(nothing(), &vouched(2, 3)).verdict(), Verdict::Pass);
 
     let late = NOW + RECENT + DAY;
     let (domain, selector) = (domain(DOMAIN), "s".parse().unwrap());
     let delegation =
         Delegation::new(&key(1), &domain, &selector, key(4).public(), (late - 1, late + DAY)).unwrap();
     let message = sealed_at(late, DOMAIN, 4, Some(delegation), &letter("a@example.org"));
-    assert_eq!(site.receive_at(late, nothing(), &message).verdict, Verdict::UnknownKey);
-    assert_eq!(site.receive_at(late, unsigned(4), &message).verdict, Verdict::KeyChanged);
+    assert_eq!(site.receive_at(late, nothing(), &message).verdict(), Verdict::UnknownKey);
+    assert_eq!(site.receive_at(late, unsigned(4), &message).verdict(), Verdict::KeyChanged);
 }
 
 /// docs/SPEC.md §9.4: a forged answer that revokes a key stops its mail for as long as it is heard, and no longer: anybody
@@ -173,17 +173,17 @@ fn only_a_proved_revocation_lasts() {
     let revoked = |secure| World::default().keys(DOMAIN, &[REVOKED], secure);
     for message in [sealed(1), sealed(9)] {
         let found = site.receive(revoked(false), &message);
-        assert_eq!((found.verdict, found.trial), (Verdict::Fail(Reason::RevokedKey), false));
-        assert_eq!(found.key_lookup, Some(Lookup::Insecure));
+        assert_eq!((found.verdict(), found.trial()), (Verdict::Fail(Reason::RevokedKey), false));
+        assert_eq!(found.key_lookup(), Some(Lookup::Insecure));
     }
-    assert_eq!(site.receive(unsigned(1), &sealed(1)).trust, Some(Trust::Remembered));
+    assert_eq!(site.receive(unsigned(1), &sealed(1)).trust(), Some(Trust::Remembered));
 
-    assert_eq!(site.receive(revoked(true), &sealed(1)).verdict, Verdict::Fail(Reason::RevokedKey));
+    assert_eq!(site.receive(revoked(true), &sealed(1)).verdict(), Verdict::Fail(Reason::RevokedKey));
     assert_eq!(site.keys(DOMAIN), [(1, KeyState::Revoked)]);
-    assert_eq!(site.receive(unsigned(1), &sealed(1)).verdict, Verdict::KeyChanged);
-    assert_eq!(site.receive(nothing(), &vouched(1, 2)).verdict, Verdict::KeyChanged, "nor does it vouch");
+    assert_eq!(site.receive(unsigned(1), &sealed(1)).verdict(), Verdict::KeyChanged);
+    assert_eq!(site.receive(nothing(), &vouched(1, 2)).verdict(), Verdict::KeyChanged, "nor does it vouch");
     let proved = World::default().keys(DOMAIN, &[record(1)], true);
-    assert_eq!(site.receive(proved, &sealed(1)).verdict, Verdict::Pass);
+    assert_eq!(site.receive(proved, &sealed(1)).verdict(), Verdict::Pass);
 }
 
 /// SPEC.md §10: a domain is known to seal when it passed 3 times within 90 days.
@@ -192,15 +192,15 @@ fn three_passes_within_90_days_make_a_sealer() {
     let site = Site::new();
     let bare = letter("a@example.org");
     for _ in 0..2 {
-        assert_eq!(site.receive(unsigned(1), &sealed(1)).verdict, Verdict::Pass);
+        assert_eq!(site.receive(unsigned(1), &sealed(1)).verdict(), Verdict::Pass);
     }
-    assert_eq!(site.receive(nothing(), &bare).verdict, Verdict::None);
+    assert_eq!(site.receive(nothing(), &bare).verdict(), Verdict::None);
     // Of the same second, as a script may send them.
-    assert_eq!(site.receive(unsigned(1), &sealed(1)).verdict, Verdict::Pass);
+    assert_eq!(site.receive(unsigned(1), &sealed(1)).verdict(), Verdict::Pass);
     let found = site.receive(nothing(), &bare);
-    assert_eq!((found.verdict, found.known), (Verdict::Missing, Some(Ground::Memory)));
-    assert_eq!(site.receive_at(NOW + 600 + RECENT, nothing(), &bare).verdict, Verdict::Missing);
-    assert_eq!(site.receive_at(NOW + 601 + RECENT, nothing(), &bare).verdict, Verdict::None);
+    assert_eq!((found.verdict(), found.known()), (Verdict::Missing, Some(Ground::Memory)));
+    assert_eq!(site.receive_at(NOW + 600 + RECENT, nothing(), &bare).verdict(), Verdict::Missing);
+    assert_eq!(site.receive_at(NOW + 601 + RECENT, nothing(), &bare).verdict(), Verdict::None);
 }
 
 /// SPEC.md §10: memory counts only verdicts of aligned, valid seals, and neither what failed nor what expired is a pass.
@@ -211,19 +211,19 @@ fn nothing_but_a_pass_counts_as_one() {
     for n in 0..3 {
         let message = sealed_at(NOW + n, DOMAIN, 1, None, &bare);
         let swapped = message.replace("Message-ID: <1@", "Message-ID: <2@");
-        assert_eq!(site.receive(unsigned(1), &swapped).verdict, Verdict::Fail(Reason::OtherMessage));
+        assert_eq!(site.receive(unsigned(1), &swapped).verdict(), Verdict::Fail(Reason::OtherMessage));
         let late = NOW + 2 * DAY;
-        assert_eq!(site.receive_at(late, unsigned(1), &message).verdict, Verdict::Expired);
+        assert_eq!(site.receive_at(late, unsigned(1), &message).verdict(), Verdict::Expired);
         let strangers = sealed_at(NOW + n, DOMAIN, 1, None, &letter("a@other.example"));
-        assert_eq!(site.receive(unsigned(1), &strangers).verdict, Verdict::Unaligned);
+        assert_eq!(site.receive(unsigned(1), &strangers).verdict(), Verdict::Unaligned);
         let trial = KeyRecord { trial: true, ..record(2) };
         let on_trial = sealed_at(NOW + n, "trial.example", 2, None, &letter("a@trial.example"));
         let world = World::default().keys("trial.example", &[trial], false);
-        assert_eq!(site.receive(world, &on_trial).verdict, Verdict::Pass);
+        assert_eq!(site.receive(world, &on_trial).verdict(), Verdict::Pass);
     }
-    assert_eq!(site.receive(nothing(), &bare).verdict, Verdict::None);
-    assert_eq!(site.receive(nothing(), &letter("a@trial.example")).verdict, Verdict::None);
-    assert_eq!(site.receive(nothing(), &letter("a@other.example")).verdict, Verdict::None);
+    assert_eq!(site.receive(nothing(), &bare).verdict(), Verdict::None);
+    assert_eq!(site.receive(nothing(), &letter("a@trial.example")).verdict(), Verdict::None);
+    assert_eq!(site.receive(nothing(), &letter("a@other.example")).verdict(), Verdict::None);
 }
 
 /// docs/SPEC.md §9.4: of a domain whose mail its parent seals, no unsigned answer makes a first key: changing `d` is as
@@ -233,19 +233,19 @@ fn a_subdomain_is_no_way_out() {
     let site = Site::befriended(1);
     let child = "hq.example.org";
     let by_parent = sealed_by(DOMAIN, 1, None, &letter("a@hq.example.org"));
-    assert_eq!(site.receive(unsigned(1), &by_parent).verdict, Verdict::Pass);
+    assert_eq!(site.receive(unsigned(1), &by_parent).verdict(), Verdict::Pass);
 
     let by_child = sealed_by(child, 9, None, &letter("a@hq.example.org"));
     let forged = World::default().keys(child, &[record(9)], false);
-    assert_eq!(site.receive(forged, &by_child).verdict, Verdict::KeyChanged);
+    assert_eq!(site.receive(forged, &by_child).verdict(), Verdict::KeyChanged);
     // An administrator who asked can approve it, and what DNSSEC proves is accepted.
     assert_eq!(site.keys(child), [(9, KeyState::Offered)]);
     let proved = World::default().keys(child, &[record(9)], true);
-    assert_eq!(site.receive(proved, &by_child).verdict, Verdict::Pass);
+    assert_eq!(site.receive(proved, &by_child).verdict(), Verdict::Pass);
 
     let new = sealed_by("new.example.org", 9, None, &letter("a@new.example.org"));
     let found = site.receive(World::default().keys("new.example.org", &[record(9)], false), &new);
-    assert_eq!((found.verdict, found.trust), (Verdict::Pass, Some(Trust::Dns)));
+    assert_eq!((found.verdict(), found.trust()), (Verdict::Pass, Some(Trust::Dns)));
 }
 
 /// SPEC.md §10: a further key under the same selector is `key-changed`, too, where the known one stands beside it; it is the
@@ -256,14 +256,14 @@ fn a_further_key_beside_the_known_one_is_key_changed() {
     let named = |seeds: &[u8]| {
         World::default().keys(DOMAIN, &seeds.iter().map(|seed| record(*seed)).collect::<Vec<_>>(), false)
     };
-    assert_eq!(site.receive(named(&[3, 2, 1]), &sealed(1)).trust, Some(Trust::Remembered));
+    assert_eq!(site.receive(named(&[3, 2, 1]), &sealed(1)).trust(), Some(Trust::Remembered));
     let found = site.receive(named(&[3, 1, 2]), &sealed(2));
-    assert_eq!((found.verdict, found.trust), (Verdict::KeyChanged, None));
+    assert_eq!((found.verdict(), found.trust()), (Verdict::KeyChanged, None));
     assert_eq!(site.keys(DOMAIN), [(1, KeyState::Accepted), (2, KeyState::Offered)]);
     // Nobody's key is offered by a message that it did not seal.
     let found = site.receive(named(&[1, 3]), &sealed(9));
-    assert_eq!(found.verdict, Verdict::Fail(Reason::BadSignature));
-    assert_eq!(site.receive(named(&[3]), &sealed(9)).verdict, Verdict::KeyChanged);
+    assert_eq!(found.verdict(), Verdict::Fail(Reason::BadSignature));
+    assert_eq!(site.receive(named(&[3]), &sealed(9)).verdict(), Verdict::KeyChanged);
     assert_eq!(site.keys(DOMAIN).len(), 2);
 }
 
@@ -278,7 +278,7 @@ fn a_forged_policy_lets_no_remembered_domain_off() {
         (Request::Reject, false, Some(Request::Reject)),
     ] {
         let found = site.receive(unsigned(1).policy(DOMAIN, request, secure), &sealed(9));
-        assert_eq!((found.verdict, found.published), (Verdict::Fail(Reason::BadSignature), heard));
+        assert_eq!((found.verdict(), found.published()), (Verdict::Fail(Reason::BadSignature), heard));
     }
 }
 
@@ -292,6 +292,6 @@ fn a_wrong_clock_forgets_nobody() {
     site.receive_at(NOW + 1_001 * DAY, world(), &other);
     site.receive_at(NOW - 1_000 * DAY, world(), &other);
     let found = site.receive(unsigned(9), &sealed(9));
-    assert_eq!(found.verdict, Verdict::KeyChanged);
-    assert_eq!(site.receive(nothing(), &letter("a@example.org")).verdict, Verdict::Missing);
+    assert_eq!(found.verdict(), Verdict::KeyChanged);
+    assert_eq!(site.receive(nothing(), &letter("a@example.org")).verdict(), Verdict::Missing);
 }

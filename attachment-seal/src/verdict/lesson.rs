@@ -67,30 +67,27 @@ impl Observation {
         if verification.trial {
             return None;
         }
-        let lesson = match (&verification.domain, &verification.selector, verification.key) {
-            (Some(domain), Some(selector), Some(key)) if verification.verdict == Verdict::KeyChanged => {
-                Lesson::Offered { domain: domain.clone(), selector: selector.clone(), key }
-            }
-            (Some(domain), Some(selector), Some(key))
-                if verification.trust.is_some() && verification.verdict != Verdict::Unaligned =>
-            {
-                Lesson::Sealed {
-                    domain: domain.clone(),
-                    selector: selector.clone(),
-                    key,
-                    root: verification.root,
-                    passed: verification.verdict == Verdict::Pass,
-                    author: author.filter(|author| *author != domain).cloned(),
-                    pinned: verification.known == Some(Ground::Pinned),
-                }
-            }
-            // Design note: an unsigned answer that revokes a key is obeyed while it is heard, and no longer. Who can forge one
-            // answer for once must not stop a correspondent's mail for good.
-            (Some(domain), Some(selector), _)
+        let offered = verification.contradicting_key;
+        let signature = verification.signature.filter(|_| verification.verdict != Verdict::Unaligned);
+        let named = verification.domain.clone().zip(verification.selector.clone());
+        let lesson = match (named, offered, signature) {
+            (Some((domain, selector)), Some(key), _) => Lesson::Offered { domain, selector, key },
+            (Some((domain, selector)), None, Some(signature)) => Lesson::Sealed {
+                author: author.filter(|author| **author != domain).cloned(),
+                domain,
+                selector,
+                key: signature.key,
+                root: signature.root,
+                passed: verification.verdict == Verdict::Pass,
+                pinned: verification.known == Some(Ground::Pinned),
+            },
+            // Design note: an unsigned answer that revokes a key is obeyed while it lasts, and no longer. A forger of one
+            // answer must not stop a correspondent's mail for good.
+            (Some((domain, selector)), None, None)
                 if verification.verdict == Verdict::Fail(Reason::RevokedKey)
                     && verification.key_lookup != Some(Lookup::Insecure) =>
             {
-                Lesson::Revoked { domain: domain.clone(), selector: selector.clone() }
+                Lesson::Revoked { domain, selector }
             }
             _ => Lesson::Counted { author: author?.clone() },
         };
@@ -103,6 +100,7 @@ mod tests {
     use super::*;
     use crate::seal::key::SealingKey;
     use crate::seal::trust::Trust;
+    use crate::verdict::VerifiedSignature;
 
     const NOW: u64 = 1_795_392_000;
 
@@ -116,12 +114,15 @@ mod tests {
 
     #[test]
     fn only_valid_aligned_seals_teach() {
-        let result = |verdict, trust| Verification {
+        let result = |verdict, trust: Option<Trust>| Verification {
             domain: Some(domain("example.org")),
             selector: "gate1".parse().ok(),
-            key: Some(key(1).public()),
-            root: Some(key(9).public()),
-            trust,
+            signature: trust.map(|trust| VerifiedSignature {
+                trust,
+                key: key(1).public(),
+                root: Some(key(9).public()),
+            }),
+            contradicting_key: (verdict == Verdict::KeyChanged).then(|| key(2).public()),
             sealed_at: Some(NOW),
             ..Verification::new(verdict, Some(Ground::Memory))
         };

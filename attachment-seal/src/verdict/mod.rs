@@ -3,14 +3,11 @@
 pub mod authres;
 pub mod lesson;
 pub mod report;
+mod verification;
 pub mod verify;
 
-use crate::domain::{DomainName, Selector};
-use crate::doubt::{Doubt, Doubts, Remarks};
-use crate::manifest::{Outcome, TextState};
-use crate::seal::key::PublicKey;
-use crate::seal::policy_record::Request;
 pub use crate::seal::trust::{Ground, Lookup, Trust};
+pub use verification::{Verification, VerifiedSignature};
 
 /// The verdict on a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -132,80 +129,5 @@ impl State {
             Self::Intact => "intact",
             Self::Changed => "changed",
         }
-    }
-}
-
-/// All that checking a message found out. What was not reached is `None` or empty.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Verification {
-    /// The verdict.
-    pub verdict: Verdict,
-    /// The sealing domain of the seal that counts.
-    pub domain: Option<DomainName>,
-    /// Its selector.
-    pub selector: Option<Selector>,
-    /// How its key was proved.
-    pub trust: Option<Trust>,
-    /// Its key: the one that it was checked with, or that contradicts what is known. Not part of reports.
-    pub key: Option<PublicKey>,
-    /// The root that vouched for the key, where that was the proof. Not part of reports.
-    pub root: Option<PublicKey>,
-    /// When it was made, in Unix seconds.
-    pub sealed_at: Option<u64>,
-    /// Whether the body is octet for octet as sealed.
-    pub body: Option<State>,
-    /// Whether the texts are, or what was added to them.
-    pub text: Option<TextState>,
-    /// Whether addresses and subject are.
-    pub headers: Option<State>,
-    /// What happened to each attachment.
-    pub attachments: Vec<Outcome>,
-    /// Why readers could disagree.
-    pub doubts: Doubts,
-    /// Where the doubts were met, and what about.
-    pub remarks: Remarks,
-    /// How the author's domain is known to seal.
-    pub known: Option<Ground>,
-    /// The key is on trial (`t=y`): report, don't act.
-    pub trial: bool,
-    /// The seal is dated ahead of our clock, by no more than a day: one of the two clocks is wrong.
-    pub clock_doubt: bool,
-    /// What looking the key up came to, of the seal that counts; `None` where DNS was not asked.
-    pub key_lookup: Option<Lookup>,
-    /// What looking the author's domain's policy up came to; `None` where DNS was not asked.
-    pub policy_lookup: Option<Lookup>,
-    /// What the policy asks of the domain that the verdict is about (SPEC.md §10), for the action `published`.
-    pub published: Option<Request>,
-}
-
-impl Verification {
-    /// A result that stopped at `verdict`.
-    pub fn new(verdict: Verdict, known: Option<Ground>) -> Self {
-        Self {
-            verdict,
-            domain: None,
-            selector: None,
-            trust: None,
-            key: None,
-            root: None,
-            sealed_at: None,
-            body: None,
-            text: None,
-            headers: None,
-            attachments: Vec::new(),
-            doubts: Doubts::NONE,
-            remarks: Remarks::default(),
-            known,
-            trial: false,
-            clock_doubt: false,
-            key_lookup: None,
-            policy_lookup: None,
-            published: None,
-        }
-    }
-
-    /// The result as `ambiguous` for one doubt.
-    pub fn doubtful(doubt: Doubt, known: Option<Ground>) -> Self {
-        Self { doubts: doubt.into(), ..Self::new(Verdict::Ambiguous, known) }
     }
 }

@@ -57,7 +57,7 @@ impl<'a> Report<'a> {
             reason: reason(verification),
             domain: verification.domain.as_ref().map(|domain| domain.as_str()),
             selector: verification.selector.as_ref().map(|selector| selector.as_str()),
-            trust: verification.trust.map(|trust| trust.as_str()),
+            trust: verification.trust().map(|trust| trust.as_str()),
             sealed_at: verification.sealed_at.and_then(rfc3339),
             body: verification.body.map(State::as_str),
             text: verification.text.map(TextState::as_str),

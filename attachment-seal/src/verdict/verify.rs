@@ -1,6 +1,6 @@
 //! Checking a message, step by step as SPEC.md §8 has them. Pure: keys and time are given.
 
-use super::{Reason, State, Verdict, Verification};
+use super::{Reason, State, Verdict, Verification, VerifiedSignature};
 use crate::domain::DomainName;
 use crate::doubt::{Doubt, Doubts, Remarks};
 use crate::manifest::Comparison;
@@ -132,6 +132,13 @@ struct Signed {
     key: ProvenKey,
 }
 
+impl Signed {
+    fn verified(&self) -> VerifiedSignature {
+        let ProvenKey { trust, key, root, .. } = self.key;
+        VerifiedSignature { trust, key, root }
+    }
+}
+
 struct Check<'a> {
     message: &'a Message<'a>,
     knowledge: &'a Knowledge<'a>,
@@ -151,7 +158,7 @@ impl Check<'_> {
         let verifies = |key: &PublicKey| key.verifies(&seal.signed, &seal.signature);
         let changed = |offered: &[PublicKey]| {
             let key = offered.iter().copied().find(verifies);
-            Box::new(Verification { key, ..*identified(Verdict::KeyChanged) })
+            Box::new(Verification { contradicting_key: key, ..*identified(Verdict::KeyChanged) })
         };
         // Whoever names the selector of a trial has not sealed with its key: of a domain that is known to seal it would be
         // a way out.
@@ -192,10 +199,8 @@ impl Check<'_> {
     fn judge(&self, signed: &Signed, known: Option<Ground>) -> Verification {
         let statement = &signed.seal.statement;
         let result = |verdict| Verification {
-            trust: Some(signed.key.trust),
+            signature: Some(signed.verified()),
             trial: signed.key.trial,
-            key: Some(signed.key.key),
-            root: signed.key.root,
             ..identify(Verification::new(verdict, known), &signed.seal)
         };
 
@@ -250,8 +255,8 @@ impl Check<'_> {
         match valid {
             Some(signed) => {
                 let result = identify(Verification::new(Verdict::Unaligned, known), &signed.seal);
-                let trust = Some(signed.key.trust);
-                report(Verification { trust, trial: signed.key.trial, ..result }, self.examine(&signed))
+                let signature = Some(signed.verified());
+                report(Verification { signature, trial: signed.key.trial, ..result }, self.examine(&signed))
             }
             None => Verification::new(Verdict::None, known),
         }

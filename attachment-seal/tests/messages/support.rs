@@ -72,19 +72,19 @@ pub(crate) fn check(message: &[u8]) -> Verification {
 }
 
 pub(crate) fn passes(message: &[u8]) -> bool {
-    check(message).verdict == Verdict::Pass
+    check(message).verdict() == Verdict::Pass
 }
 
 pub(crate) fn codes(result: &Verification) -> Vec<&'static str> {
-    result.doubts.iter().map(Doubt::code).collect()
+    result.doubts().iter().map(Doubt::code).collect()
 }
 
 /// Verdict, reason or doubts, and what happened to the attachments, in one line.
 pub(crate) fn describe(result: &Verification) -> String {
-    let mut words = vec![result.verdict.as_str().to_owned()];
-    words.extend(result.verdict.reason().map(|reason| reason.as_str().to_owned()));
+    let mut words = vec![result.verdict().as_str().to_owned()];
+    words.extend(result.verdict().reason().map(|reason| reason.as_str().to_owned()));
     words.extend(codes(result).into_iter().map(str::to_owned));
-    words.extend(result.attachments.iter().map(|outcome| outcome.status.as_str().to_owned()));
+    words.extend(result.attachments().iter().map(|outcome| outcome.status.as_str().to_owned()));
     words.join(" ")
 }
 

@@ -42,7 +42,7 @@ fuzz_target!(|content: &[u8]| {
     let (top, pins) = &*SEALED;
     let message = [top, content].concat();
     let result = verify(&Message::new(&message), &Knowledge::pinned(pins), NOW);
-    if result.verdict != Verdict::Pass || result.body == Some(State::Intact) {
+    if result.verdict() != Verdict::Pass || result.body() == Some(State::Intact) {
         return;
     }
     let parsed = MessageParser::new().parse(&message).expect("a message");

@@ -47,9 +47,9 @@ pub(super) fn compare(
     let mut arrived = arrived;
     if let Some(unquoted) = unquoted {
         let other = judge(unquoted, keys, now);
-        let is_better = result.verdict != Verdict::Pass
-            || (other.text == Some(TextState::Intact) && result.text != Some(TextState::Intact));
-        if other.verdict == Verdict::Pass && is_better {
+        let is_better = result.verdict() != Verdict::Pass
+            || (other.text() == Some(TextState::Intact) && result.text() != Some(TextState::Intact));
+        if other.verdict() == Verdict::Pass && is_better {
             (result, arrived) = (other, unquoted);
         }
     }
@@ -60,7 +60,7 @@ pub(super) fn compare(
     }
     fields(sent, arrived, subject);
     let (before, after) = (Parts::of(sent), Parts::of(arrived));
-    attachments(&result.attachments, &before, &after, subject);
+    attachments(result.attachments(), &before, &after, subject);
     texts(&before, &after, subject);
     encodings(&before, &after, subject);
 }
@@ -78,9 +78,9 @@ fn judge(arrived: &[u8], keys: &[OwnKey], now: u64) -> Verification {
 }
 
 fn verdict(result: &Verification, arrived: &[u8], subject: &mut Subject<'_>) {
-    let said = format!("arrived `{}`: {}", result.verdict.as_str(), summary(result));
-    match result.verdict {
-        Verdict::Pass if result.body == Some(State::Intact) => {
+    let said = format!("arrived `{}`: {}", result.verdict().as_str(), summary(result));
+    match result.verdict() {
+        Verdict::Pass if result.body() == Some(State::Intact) => {
             subject.ok("arrived sealed, its body octet for octet as it was sent");
         }
         Verdict::Pass => subject.ok(said),
