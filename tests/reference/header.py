@@ -114,7 +114,7 @@ def message_fields(section):
 
 def part_fields(section, in_digest):
     """The `fields` of any other part (section 6.1)."""
-    form = b"".join(f.raw + b"\r\n" if f.name is None else f.name + b":" + refolded(f.value) + b"\r\n"
+    form = b"".join(f.raw + b"\r\n" if f.name is None else f.written.lower() + b":" + refolded(f.value) + b"\r\n"
                     for f in section.fields if f.name != b"content-transfer-encoding")
     if not section.named(b"content-type"):
         form += b"message/rfc822" if in_digest else b"text/plain"
@@ -126,35 +126,38 @@ def part_fields(section, in_digest):
 WORD = re.compile(r"=\?([^?*\s]+)(?:\*[^?\s]*)?\?([bBqQ])\?([^?\s]*)\?=")
 
 
-def decode_word(match):
-    """The text of an encoded-word; None if it does not decode completely."""
-    charset, encoding, text = match.groups()
+def word_octets(encoding, text):
+    """What an encoded-word holds; None if it does not decode completely."""
     try:
         octets = text.encode("ascii")
         if encoding in "bB":
-            octets = b64decode(octets + b"=" * (-len(octets.rstrip(b"=")) % 4 - octets.count(b"=")), validate=True)
-        else:
-            if re.search(rb"=(?![0-9A-Fa-f]{2})", octets):
-                return None
-            octets = decodestring(octets.replace(b"_", b"=20"))
-        return octets.decode(charset)
-    except (ValueError, LookupError):
+            octets = octets.rstrip(b"=")
+            return b64decode(octets + b"=" * (-len(octets) % 4), validate=True)
+    except ValueError:
         return None
+    if re.search(rb"=(?![0-9A-Fa-f]{2})", octets):
+        return None
+    return decodestring(octets.replace(b"_", b"=20"))
 
 
 def decode_words(text):
     """`text` with its encoded-words decoded, and whether all of them could be."""
     text = re.sub(r"(\?=)[ \t]+(?==\?)", r"\1", text)
-    whole = True
-
-    def replace(match):
-        nonlocal whole
-        decoded = decode_word(match)
-        whole = whole and decoded is not None
-        return match[0] if decoded is None else decoded
-
-    decoded = WORD.sub(replace, text)
-    return decoded, whole and "=?" not in decoded
+    result, at, whole = "", 0, True
+    words = list(WORD.finditer(text))
+    while words:
+        # A character may be cut in two by the end of a word, so neighbours of one charset are decoded together.
+        run = [words.pop(0)]
+        while words and words[0].start() == run[-1].end() and words[0][1].lower() == run[0][1].lower():
+            run.append(words.pop(0))
+        octets = [word_octets(word[2], word[3]) for word in run]
+        try:
+            decoded = b"".join(octets).decode(run[0][1])
+        except (TypeError, ValueError, LookupError):
+            decoded, whole = text[run[0].start():run[-1].end()], False
+        result, at = result + text[at:run[0].start()] + decoded, run[-1].end()
+    result += text[at:]
+    return result, whole and "=?" not in result
 
 
 # From as meant.

@@ -2,6 +2,7 @@
 section 6). The walk is the specification's own: Python's `email` package has no part in it."""
 
 import base64
+import functools
 import re
 import unicodedata
 
@@ -64,7 +65,8 @@ class Value:
 class Part:
     """One part of a message: a leaf, or a container with its own `parts`."""
 
-    def __init__(self, octets, parent=None):
+    def __init__(self, octets, parent=None, delimited=False):
+        """`delimited`: a delimiter follows, to which a CR LF at the end of the body belongs."""
         self.parent = parent
         self.section = header.split(octets)
         self.body = octets[self.section.length:]
@@ -79,31 +81,31 @@ class Part:
         self.encoding = (self.section.value(b"content-transfer-encoding") or b"").strip(b" \t").lower()
         self.boundary = content_type.get(b"boundary") if self.type.startswith("multipart/") else None
         if self.boundary is not None:
-            self._split()
+            self._split(delimited)
+        if self.parts is None and delimited and self.body.endswith(b"\r\n"):
+            self.body = self.body[:-2]
+        self.length = self.section.length + len(self.body)
 
-    def _split(self):
+    def _split(self, delimited):
         line = re.compile(rb"(?:(?<=\r\n)|\A)--" + re.escape(self.boundary) + rb"(--)?[ \t]*(?:\r\n|\Z)")
-        starts, at = [], 0
-        for match in line.finditer(self.body):
-            begin = match.start() - 2 if match.start() >= 2 and starts else match.start()
-            # A delimiter's CR LF may be the end of the delimiter before: then there is nothing between the two.
-            begin = max(begin, at)
-            if starts:
-                self.parts.append(Part(self.body[at:begin], self))
-                self.gaps.append(self.body[begin:match.end()])
-            else:
+        gap, at = 0, None  # Where the gap begins that the next delimiter ends, and the part that it ends.
+        for delimiter in line.finditer(self.body):
+            if at is None:
                 self.parts = []
-                self.gaps.append(self.body[:match.end()])
-            starts.append(match)
-            at = match.end()
-            if match[1]:
+            else:
+                self.parts.append(Part(self.body[at:delimiter.start()], self, True))
+                gap = at + self.parts[-1].length
+            at = delimiter.end()
+            if delimiter[1]:
                 self.closed = True
-                self.gaps[-1] += self.body[at:]
-                break
-        if starts and not self.closed:
-            self.parts.append(Part(self.body[at:], self))
-            self.gaps.append(b"")
-        if self.closed and len(starts) == 1:
+                if delimited and len(self.body) > at and self.body.endswith(b"\r\n"):
+                    self.body = self.body[:-2]
+                self.gaps.append(self.body[gap:])
+                return
+            self.gaps.append(self.body[gap:at])
+        if at is not None:
+            self.parts.append(Part(self.body[at:], self, delimited))
+            self.body = self.body[:at + self.parts[-1].length]
             self.gaps.append(b"")
 
     @property
@@ -154,7 +156,7 @@ class Part:
     def transfer_decoded(self):
         """The octets, and whether they could be decoded without damage."""
         if self.type.startswith("message/"):
-            return (self.body if self.parent else simple(self.body)), True
+            return (self.body if self.parent or self.encoding == b"base64" else simple(self.body)), True
         if self.encoding == b"base64":
             return decode_base64(self.body)
         body = self.body if self.parent else simple(self.body)
@@ -167,6 +169,7 @@ class Part:
             return header.message_fields(self.section)
         return header.part_fields(self.section, self.in_digest)
 
+    @functools.cache
     def body_mark(self, as_message=False):
         return blake3(self._encoding_mark() + b"\n" + blake3(self._form(as_message or self.parent is None)))
 
@@ -174,7 +177,7 @@ class Part:
         fields = self.section.named(b"content-transfer-encoding")
         if not fields:
             return b""
-        word = re.fullmatch(rb"(?i:Content-Transfer-Encoding): ([^\s;\"()]+)", fields[0].raw)
+        word = re.fullmatch(rb"(?i)Content-Transfer-Encoding: (7bit|8bit|binary|base64|quoted-printable)", fields[0].raw)
         if len(fields) == 1 and word:
             return b"" if word[1].lower() == b"7bit" else word[1].lower()
         return b"\r\n".join(field.raw for field in fields)
@@ -187,11 +190,11 @@ class Part:
                 form += part.fields_mark() + part.body_mark() + blake3(gap)
             return form
         body = simple(self.body) if as_message else self.body
-        if is_attachment(self) and self._encoding_mark() == b"base64":
+        if is_attachment(self) and self.encoding == b"base64" and not self.type.startswith("message/"):
             lines = body[:-2].split(b"\r\n") if body.endswith(b"\r\n") else body.split(b"\r\n")
             length = len(lines[0])
             octets, whole = decode_base64(body)
-            if whole and len(lines[-1]) <= length and all(len(line) == length for line in lines[:-1]):
+            if whole and 0 < length and len(lines[-1]) <= length and all(len(line) == length for line in lines[:-1]):
                 plus = b"+" if body.endswith(b"\r\n") else b""
                 return b"base64 %d%s\n" % (length, plus) + blake3(octets)
         return b"octets\n" + blake3(body)
@@ -203,14 +206,11 @@ def extended(found, name):
     if whole:
         return _percent_decoded([(whole[0], True)])
     sections = []
-    for number in range(1000):
-        key = name + b"*%d" % number
-        if key + b"*" in found:
-            sections.append((found[key + b"*"][0], True))
-        elif key in found:
-            sections.append((found[key][0], False))
-        else:
-            break
+    for key, values in found.items():
+        section = re.fullmatch(re.escape(name) + rb"\*([0-9]{1,4})(\*?)", key)
+        if section:
+            sections.append((int(section[1]), values[0], section[2] == b"*"))
+    sections = [(text, encoded) for _, text, encoded in sorted(sections)]
     return _percent_decoded(sections) if sections else None
 
 

@@ -1,0 +1,183 @@
+"""What became of the parts, the attachments and the text of a changed message (SPEC, section 8, steps 9 to 11)."""
+
+import header
+import mime
+import plain
+
+
+class Untouched:
+    """Which parts of the message at hand are parts of the list `e`."""
+
+    def __init__(self, root, marks):
+        self.covered, self.partner, self.used = set(), {}, set()
+        self.marks = marks or []
+        for part in root.all():
+            if part in self.covered:
+                continue
+            index = self._find(part)
+            if index is None:
+                continue
+            self.used.update(range(index, self.marks[index].end))
+            for offset, inner in enumerate(part.all()):
+                self.covered.add(inner)
+                self.partner[inner] = index + offset
+
+    def _find(self, part):
+        if not self.marks:
+            return None
+        fields, body = part.fields_mark()[:12], part.body_mark()[:12]
+        if part.parent is None:
+            top = self.marks[0]
+            return 0 if (top.fields, top.body) == (fields, body) else None
+        for index, mark in enumerate(self.marks):
+            if index and index not in self.used and (mark.fields, mark.body) == (fields, body):
+                return index
+        return 0 if 0 not in self.used and self._is_wrapped_message(part) else None
+
+    def _is_wrapped_message(self, part):
+        top = self.marks[0]
+        if (top.fields, top.body) != (header.message_fields(part.section)[:12], part.body_mark(True)[:12]):
+            return False
+        others = [f for f in part.section.fields if not (f.name or b"").startswith(b"content-")]
+        return part.section.ended and not part.in_digest and not plain.field_flaws(others, False)
+
+    def leaf_of(self, part, number_of_mark):
+        return number_of_mark.get(self.partner.get(part))
+
+
+class Comparison:
+    def __init__(self, root, seal, untouched):
+        self.seal, self.untouched = seal, untouched
+        self.sealed = seal.entries
+        self.found = mime.leaves(root)
+        if seal.marks is None:
+            for leaf in self.found:
+                leaf.type = leaf.type.partition(";")[0]
+        self.number_of_mark = {}
+        for index, mark in enumerate(seal.marks or ()):
+            if mark.number is None:
+                self.number_of_mark[index] = len(self.number_of_mark)
+        self._html_as_text()
+        self._pair()
+        self._compare_texts()
+        self.attachments = self._attachments()
+
+    def _html_as_text(self):
+        """HTML that is offered as a file here and was sealed as a text is that text, if the hash is the same."""
+        texts = [entry.hash for entry in self.sealed if entry.kind == "t"]
+        for leaf in self.found:
+            if leaf.kind == "a" and leaf.part.type == "text/html" and not leaf.name \
+                    and leaf.part.disposition.word != b"attachment":
+                text = mime.canonical_text(leaf.octets)
+                if mime.blake3(text) in texts:
+                    leaf.kind, leaf.octets, leaf.size, leaf.hash = "t", text, len(text), mime.blake3(text)
+
+    def _pair(self):
+        sealed = [n for n, entry in enumerate(self.sealed) if entry.kind == "a"]
+        found = [leaf for leaf in self.found if leaf.kind == "a"]
+        self.pair = {}
+
+        def by(fits):
+            for number in sealed:
+                for leaf in found:
+                    if number not in self.pair and leaf not in self.pair.values() and fits(number, leaf):
+                        self.pair[number] = leaf
+
+        entry = self.sealed
+        by(lambda n, leaf: self.untouched.leaf_of(leaf.part, self.number_of_mark) == n)
+        by(lambda n, leaf: (entry[n].hash, entry[n].type, entry[n].name) == (leaf.hash, leaf.type, leaf.name))
+        by(lambda n, leaf: entry[n].hash == leaf.hash)
+        by(lambda n, leaf: entry[n].name == leaf.name and (leaf.name or entry[n].type == leaf.type))
+
+    def _attachments(self):
+        result = []
+        for number, entry in enumerate(self.sealed):
+            if entry.kind != "a":
+                continue
+            leaf = self.pair.get(number)
+            row = {"name": entry.name, "type": entry.type.partition(";")[0]}
+            if leaf is None:
+                row["status"] = "removed"
+            elif self.untouched.leaf_of(leaf.part, self.number_of_mark) == number \
+                    or (entry.hash, entry.type, entry.name) == (leaf.hash, leaf.type, leaf.name):
+                row["status"] = "intact"
+            else:
+                row["status"] = "renamed" if entry.hash == leaf.hash else "altered"
+                if entry.name != leaf.name:
+                    row["found_name"] = leaf.name
+                if entry.type.partition(";")[0] != leaf.type.partition(";")[0]:
+                    row["found_type"] = leaf.type.partition(";")[0]
+            result.append(row)
+        added = [leaf for leaf in self.found if leaf.kind == "a" and leaf not in self.pair.values()]
+        for leaf in sorted(added + self.texts_as_files, key=self.found.index):
+            result.append({"status": "added", "name": leaf.name, "type": leaf.type.partition(";")[0]})
+        return result
+
+    def _compare_texts(self):
+        sealed = [entry for entry in self.sealed if entry.kind == "t"]
+        found = [leaf for leaf in self.found if leaf.kind == "t"]
+        hashes = [entry.hash for entry in sealed]
+        same = lambda entry, leaf: (entry.hash, entry.type) == (leaf.hash, leaf.type)
+        # Texts that count as added attachments.
+        html = [leaf for leaf in found if leaf.part.type == "text/html"]
+        excess = len(html) - sum(entry.type.startswith("text/html") for entry in sealed)
+        unknown = [leaf for leaf in html if leaf.hash not in hashes] + [leaf for leaf in html if leaf.hash in hashes]
+        self.texts_as_files = unknown[:max(excess, 0)]
+        self.texts_as_files += [leaf for leaf in found if leaf.part.disposition.word not in (b"", b"inline")
+                                and leaf.hash not in hashes and leaf not in self.texts_as_files]
+
+        # What is new of each text that is none of the sealed ones.
+        self.new = {}
+        for leaf in found:
+            if leaf.hash in hashes:
+                continue
+            self.new[leaf] = ("changed", leaf.octets)
+            for entry in sealed:
+                if entry.size and mime.blake3(leaf.octets[:entry.size]) == entry.hash:
+                    self.new[leaf] = ("appended", leaf.octets[entry.size:])
+                elif entry.size and mime.blake3(leaf.octets[-entry.size:]) == entry.hash:
+                    self.new[leaf] = ("prepended", leaf.octets[:-entry.size])
+                else:
+                    continue
+                self.new[leaf] += (entry,)
+                break
+        self.text = self._text_state(sealed, found, same)
+
+    def _text_state(self, sealed, found, same):
+        if len(sealed) == len(found) and all(map(same, sealed, found)):
+            return "intact"
+
+        def matches(entries, leaves, grown_at, how):
+            for i, (entry, leaf) in enumerate(zip(entries, leaves)):
+                grown = self.new.get(leaf, ())
+                is_grown = i == grown_at and len(grown) == 3 and grown[0] == how and grown[2] is entry \
+                    and entry.type == leaf.type
+                if not same(entry, leaf) and not is_grown:
+                    return False
+            return True
+
+        number = len(sealed)
+        if number <= len(found):
+            if matches(sealed, found[:number], number - 1, "appended"):
+                return "appended"
+            if matches(sealed, found[len(found) - number:], 0, "prepended"):
+                return "prepended"
+        return "changed"
+
+    def container_changed(self):
+        for number, leaf in self.pair.items():
+            if _inside_mixed(self.sealed[number].path) != _inside_mixed(leaf.path):
+                return True
+        # A reader shows one branch of an alternative that an attachment is in.
+        if any(e.kind == "a" and "alternative" in e.path.split(".") for e in self.sealed):
+            below = lambda items: [i.hash if i.kind == "a" else i.type.partition(";")[0] for i in items
+                                   if "alternative" in i.path.split(".")]
+            return below(self.sealed) != below(self.found)
+        return False
+
+
+def _inside_mixed(path):
+    levels = path.split(".")
+    while levels and levels[0] == "mixed":
+        levels.pop(0)
+    return levels
