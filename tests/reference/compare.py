@@ -177,7 +177,7 @@ class Comparison:
 
 
 def _inside_mixed(path):
-    levels = path.split(".")
+    levels = path.split(".") if path else []
     while levels and levels[0] == "mixed":
         levels.pop(0)
     return levels
