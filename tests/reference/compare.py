@@ -65,12 +65,14 @@ class Comparison:
     def _html_as_text(self):
         """HTML that is offered as a file here and was sealed as a text is that text, if the hash is the same."""
         texts = [entry.hash for entry in self.sealed if entry.kind == "t"]
+        self.offered = []
         for leaf in self.found:
             if leaf.kind == "a" and leaf.part.type == "text/html" and not leaf.name \
                     and leaf.part.disposition.word != b"attachment":
                 text = mime.canonical_text(leaf.octets)
                 if mime.blake3(text) in texts:
                     leaf.kind, leaf.octets, leaf.size, leaf.hash = "t", text, len(text), mime.blake3(text)
+                    self.offered.append(leaf)
 
     def _pair(self):
         sealed = [n for n, entry in enumerate(self.sealed) if entry.kind == "a"]
@@ -164,20 +166,31 @@ class Comparison:
                 return "prepended"
         return "changed"
 
+    def sealed_for(self, leaf):
+        """The number of the sealed attachment that a found one is; None if it was added."""
+        return next((number for number, found in self.pair.items() if found is leaf), None)
+
     def container_changed(self):
-        for number, leaf in self.pair.items():
-            if _inside_mixed(self.sealed[number].path) != _inside_mixed(leaf.path):
-                return True
-        # A reader shows one branch of an alternative that an attachment is in.
-        if any(e.kind == "a" and "alternative" in e.path.split(".") for e in self.sealed):
-            below = lambda items: [i.hash if i.kind == "a" else i.type.partition(";")[0] for i in items
-                                   if "alternative" in i.path.split(".")]
-            return below(self.sealed) != below(self.found)
-        return False
+        moved = [(self.sealed[number].path, leaf.path) for number, leaf in self.pair.items()]
+        # HTML that was sealed as a text and is offered as a file here.
+        moved += [(entry.path, leaf.path) for leaf in self.offered for entry in self.sealed if entry.hash == leaf.hash]
+        if any(not _is_wrapped(sealed, found) for sealed, found in moved):
+            return True
+        return self._changed_alternative()
+
+    def _changed_alternative(self):
+        """A reader shows one branch of an alternative, so with a sealed attachment in it nothing else may move."""
+        if not any(e.kind == "a" and "alternative" in e.path.split(".") for e in self.sealed):
+            return False
+        who = lambda item, number: number if item.kind == "a" else item.type.partition(";")[0]
+        below = lambda path: path[path.index("alternative"):] if "alternative" in path.split(".") else None
+        sealed = [(below(e.path), who(e, n)) for n, e in enumerate(self.sealed) if below(e.path)]
+        found = [(below(l.path), who(l, self.sealed_for(l))) for l in self.found if below(l.path)]
+        return sealed != found
 
 
-def _inside_mixed(path):
-    levels = path.split(".") if path else []
-    while levels and levels[0] == "mixed":
-        levels.pop(0)
-    return levels
+def _is_wrapped(sealed, found):
+    """Whether `found` is `sealed` with nothing but `mixed` levels around it."""
+    while found != sealed and (found + ".").startswith("mixed."):
+        found = found[6:]
+    return found == sealed

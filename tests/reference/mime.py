@@ -46,8 +46,13 @@ def parameters(value):
         if text.startswith(b'"'):
             text = re.sub(rb"\\(.)", rb"\1", text[1:-1] if text.endswith(b'"') and len(text) > 1 else text[1:],
                           flags=re.S)
-        found.setdefault(name.lower(), []).append(text.rstrip(b" \t") if not text.startswith(b'"') else text)
+        else:
+            text = text.rstrip(b" \t")
+        found.setdefault(name.lower(), []).append(text)
     return found
+
+
+PLAIN_ENCODING = re.compile(rb"(?i)Content-Transfer-Encoding: (7bit|8bit|binary|base64|quoted-printable)")
 
 
 class Value:
@@ -171,18 +176,18 @@ class Part:
 
     @functools.cache
     def body_mark(self, as_message=False):
-        return blake3(self._encoding_mark() + b"\n" + blake3(self._form(as_message or self.parent is None)))
+        return blake3(self._encoding_mark() + b"\n" + blake3(self.form(as_message or self.parent is None)))
 
     def _encoding_mark(self):
         fields = self.section.named(b"content-transfer-encoding")
         if not fields:
             return b""
-        word = re.fullmatch(rb"(?i)Content-Transfer-Encoding: (7bit|8bit|binary|base64|quoted-printable)", fields[0].raw)
+        word = PLAIN_ENCODING.fullmatch(fields[0].raw)
         if len(fields) == 1 and word:
             return b"" if word[1].lower() == b"7bit" else word[1].lower()
         return b"\r\n".join(field.raw for field in fields)
 
-    def _form(self, as_message):
+    def form(self, as_message=False):
         if not self.is_leaf:
             gaps = self.gaps[:-1] + [re.sub(rb"(?:\r\n)+\Z", b"", self.gaps[-1])]
             form = b"parts\n" + blake3(gaps[0])

@@ -1,7 +1,9 @@
 """Whether what was touched is plain (SPEC, sections 8, step 7, and 12). The doubt `views-differ` needs a second parser, and
 is not found here; of `embedded-file` the forms that section 12.3 names are."""
 
+import collections
 import re
+import unicodedata
 
 import header
 import mime
@@ -92,7 +94,7 @@ def _start(value):
 def _value_flaw(f):
     value = _start(f.value)
     if f.name == b"mime-version":
-        return None if re.fullmatch(rb"(?:\([^()]*\) ?)?1\.0(?: ?\([^()]*\))?", value) else "not 1.0"
+        return None if re.fullmatch(rb"(?:\((?:[^()\\]|\\.)*\) ?)?1\.0(?: ?\((?:[^()\\]|\\.)*\))?", value) else "not 1.0"
     if f.name == b"content-transfer-encoding":
         return None if value.lower() in ENCODINGS else "not an encoding"
     if f.name == b"content-type":
@@ -118,6 +120,11 @@ def _parameters_flaw(value, start, known):
             return "a parameter"
         if (name, b"*") in seen or star == b"*" and any(n == name and s not in (b"", b"*") for n, s in seen):
             return "a parameter in several forms"
+        number = re.fullmatch(rb"\*([0-9]+)(\*?)", star)
+        if number and int(number[1]) != sum(n == name and s not in (b"", b"*") for n, s in seen):
+            return "sections of a name out of order"
+        if number and any(n == name and s not in (b"", b"*") and s.endswith(b"*") != star.endswith(b"*") for n, s in seen):
+            return "sections of a name of two kinds"
         seen.add((name, star))
         if not text.startswith(b'"') and name in (b"boundary", b"charset", b"name", b"filename") and not star \
                 and not re.fullmatch(SAFE, text):
@@ -150,7 +157,7 @@ def _name_flaw(fields):
         found = mime.Value(header.unfold(f.value)).parameters
         plain = found.get(key)
         if plain:
-            text = plain[0].decode("utf-8", "replace")
+            text = plain[0].decode("utf-8", "replace").replace("\t", " ")
             if "=?" in text:
                 if not re.fullmatch(r"(?i)=\?(?:utf-8|iso-8859-1)\?[bq]\?[^?\s]*\?="
                                     r"(?: =\?(?:utf-8|iso-8859-1)\?[bq]\?[^?\s]*\?=)*", text):
@@ -165,6 +172,7 @@ def _name_flaw(fields):
             if first is not None and not first.lower().startswith(b"utf-8'"):
                 return "a name in another charset"
             names.add(mime.extended(found, key))
+    names = {unicodedata.normalize("NFC", name) for name in names}
     if len(names) > 1 or any(not name.strip() or re.search(r"[\x00-\x1f\x7f\ufffd]", name) for name in names):
         return "names that differ, or a name of control characters or blanks"
     return None
@@ -181,8 +189,10 @@ def alike(a, b):
 
 FILES = re.compile(rb"(?im)^[ \t>]*begin(?:-base64)?[ \t]+[0-7]{3,5}[ \t]+\S|^=ybegin |must be converted with BinHex|^%!PS|"
                    rb"-----BEGIN (?:PGP|PKCS7|CERTIFICATE|CMS)|^[ \t]*BEGIN:V(?:CALENDAR|CARD|EVENT)")
-ACTIVE = re.compile(rb"(?i)<[ \t\r\n]*/?(?:script|i?frame|frameset|form|object|embed|applet|base|meta|link|svg)\b|"
-                    rb"[\s\"'/]on[a-z]+[ \t\r\n]*=|(?:data|javascript|vbscript)(?::|&#|&colon)")
+# In these blanks mean something, and a sealed text is only known but for its blanks.
+BLANKS_MATTER = re.compile(rb"(?im)^[ \t>]*begin(?:-base64)?[ \t]+[0-7]{3,5}[ \t]+\S|^=ybegin |must be converted with BinHex")
+ACTIVE = re.compile(rb"(?i)<[ \t\r\n]*/?(?:script|i?frame|frameset|form|object|embed|applet|base|svg)\b|"
+                    rb"<[^<>]*[\s\"'/]on[a-z]+[ \t\r\n]*=|(?:data|javascript|vbscript)(?::|&#|&colon)")
 
 
 def holds_file(octets, is_html):
@@ -255,48 +265,71 @@ class Judge:
         if not part.section.ended and not is_message or field_flaws(part.section.fields, is_message):
             self.add("not-plain")
         subtypes = {subtype for entry in self.seal.entries for subtype in entry.path.split(".")} | set(MULTIPARTS)
-        if not part.is_leaf and (part.type.partition("/")[2] not in subtypes
-                                 or part.encoding not in (b"", b"7bit", b"8bit", b"binary")):
+        if not part.is_leaf and part.type.partition("/")[2] not in subtypes:
             self.add("not-plain")
         if part.is_leaf and self.leaf[part].kind == "a" and not part.name and part.section.named(b"content-description"):
             self.add("not-plain")
-        if not part.section.fields and not is_message:
-            if FIELD_LINE.match(part.body.lstrip(b"\r\n")):
-                self.add("field-in-body")
         return False
+
+    def _sealed_mark(self, part):
+        """The mark of the sealed attachment or text that a touched leaf is."""
+        leaf = self.leaf[part]
+        number = self.comparison.sealed_for(leaf)
+        if number is None:
+            number = next((n for n, e in enumerate(self.seal.entries) if e.kind == "t" == leaf.kind and e.hash == leaf.hash),
+                          None)
+        return next((self.seal.marks[i] for i, n in self.comparison.number_of_mark.items() if n == number), None)
 
     def _leaf(self, part):
         leaf = self.leaf[part]
-        sealed = {entry.hash for entry in self.seal.entries}
-        if leaf.kind == "a":
-            if part.type.startswith("message/"):
-                numbers = [n for n, found in self.comparison.pair.items() if found is leaf]
-                if part.encoding not in (b"", b"7bit", b"8bit", b"binary") and not numbers:
-                    self.add("not-plain")
-            elif encoding_flaw(part, leaf.hash in sealed):
-                self.add("not-plain")
+        mark = self._sealed_mark(part)
+        if mark and mark.body == part.body_mark()[:12]:
             return
+        fields = part.section.fields if part is not self.root else header.mime_fields(part.section)
+        if not fields and FIELD_LINE.match(part.body.lstrip(b"\r\n")):
+            self.add("field-in-body")
+        encodings = part.section.named(b"content-transfer-encoding")
+        if len(encodings) > 1 or encodings and not mime.PLAIN_ENCODING.fullmatch(encodings[0].raw):
+            self.add("not-plain")
+        elif part.type.startswith("message/"):
+            self._attached_message(part, mark)
+        elif leaf.kind == "a" and encoding_flaw(part, leaf.hash in {entry.hash for entry in self.seal.entries}):
+            self.add("not-plain")
+        if leaf.kind == "t":
+            self._text(part, leaf)
+
+    def _attached_message(self, part, mark):
+        """It keeps the encoding that it was sealed in: none."""
+        stood = [mime.blake3(word + b"\n" + part.form())[:12] for word in (b"", b"8bit", b"binary")]
+        if part.encoding not in (b"", b"7bit", b"8bit", b"binary") or mark and mark.body not in stood \
+                and self.seal.entries[self.comparison.sealed_for(self.leaf[part])].hash == self.leaf[part].hash:
+            self.add("not-plain")
+
+    def _text(self, part, leaf):
         new = self.comparison.new.get(leaf)
         if new is None:
             return
-        charset = mime.Value(part.section.value(b"content-type")).get(b"charset") or b""
+        charset = part.content_type.get(b"charset") or b""
         raw = part.transfer_decoded()[0]
         if (re.match(rb"(?i)utf-?7", charset) and b"+" in raw
                 or re.match(rb"(?i)utf-?(?:16|32)", charset) and raw[:2] not in (b"\xff\xfe", b"\xfe\xff", b"\0\0")
-                or re.search(rb"\x1b[$(]", raw) and not re.match(rb"(?i)iso-2022", charset)):
+                or re.search(rb"\x1b[$(]", raw) and not re.match(rb"(?i)iso-2022|cp5022", charset)):
             self.add("text-charset")
-        if holds_file(new[1], part.type == "text/html"):
+        if holds_file(new[1], part.type == "text/html") or BLANKS_MATTER.search(leaf.octets):
             self.add("embedded-file")
 
     def _container(self, part):
-        if not part.closed:
+        encodings = part.section.named(b"content-transfer-encoding")
+        if not part.closed or encodings and not re.fullmatch(rb"(?i)[^:]+: (?:7bit|8bit|binary)", encodings[0].raw):
             self.add("not-plain")
         for number, gap in enumerate(part.gaps):
             lines = gap.split(b"\r\n")
             exact = [b"--" + part.boundary, b"--" + part.boundary + b"--"]
             if not any(line in exact for line in lines) and gap:
                 self.add("not-plain")
-            text = b"\r\n".join(line for line in lines if line.rstrip(b" \t") not in exact)
+            # What is outside the parts: all but the one delimiter.
+            delimiter = next((i for i, line in enumerate(lines) if line.rstrip(b" \t") in exact), len(lines))
+            text = b"\r\n".join(lines[:delimiter] + lines[delimiter + 1:])
             if MIME_LINE.search(text) or re.search(rb"(?m)^[ \t]*--[^\s-]\S*[ \t]*\r?$", text):
                 self.add("hidden-part")
             if holds_file(text, True):
@@ -313,10 +346,14 @@ class Judge:
         boundaries = [part.boundary for part, _ in touched]
         if not boundaries:
             return
-        delimiters = {b"--" + part.boundary + end for part in containers for end in (b"", b"--")}
+        delimiters = collections.Counter()
+        for part in containers:
+            delimiters[b"--" + part.boundary] += len(part.gaps) - 1 if part.parts else 0
+            delimiters[b"--" + part.boundary + b"--"] += part.closed
         for line in re.split(rb"\r\n|\r|\n", self.root.body):
             bare = line.lstrip(b" \t")
-            if bare.startswith(b"--") and core(bare) and line.rstrip(b" \t") not in delimiters \
+            delimiters[line.rstrip(b" \t")] -= 1
+            if bare.startswith(b"--") and core(bare) and delimiters[line.rstrip(b" \t")] < 0 \
                     and any(alike(bare, boundary) for boundary in boundaries):
                 self.add("boundary-prefix")
         for part, as_sealed in touched:
@@ -341,6 +378,11 @@ def encoding_flaw(part, is_sealed):
                 or re.search(rb"[^\x09\x0d\x0a\x20-\x7e]", body) is not None
                 or re.search(rb"[\r\n]", body.replace(b"\r\n", b"")) is not None
                 or not is_text and re.search(rb"(?<!=)\r\n", body) is not None)
-    if not is_text and b"\0" in body:
+    bare = re.search(rb"[\r\n]", body.replace(b"\r\n", b""))
+    if part.encoding == b"binary":
+        return not is_text and bare is not None
+    if b"\0" in body or bare:
         return True
-    return not is_text and not is_sealed and re.search(rb"[\x80-\xff]", body) is not None
+    if is_text and part.encoding == b"8bit":
+        return False
+    return not is_sealed and re.search(rb"[\x80-\xff]", body) is not None
