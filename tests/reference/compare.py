@@ -1,5 +1,7 @@
 """What became of the parts, the attachments and the text of a changed message (SPEC, section 8, steps 9 to 11)."""
 
+import collections
+
 import header
 import mime
 import plain
@@ -64,14 +66,17 @@ class Comparison:
 
     def _html_as_text(self):
         """HTML that is offered as a file here and was sealed as a text is that text, if the hash is the same."""
-        texts = [entry.hash for entry in self.sealed if entry.kind == "t"]
+        missing = collections.Counter(entry.hash for entry in self.sealed if entry.kind == "t")
+        missing.subtract(leaf.hash for leaf in self.found if leaf.kind == "t")
         self.offered = []
         for leaf in self.found:
             if leaf.kind == "a" and leaf.part.type == "text/html" and not leaf.name \
                     and leaf.part.disposition.word != b"attachment":
                 text = mime.canonical_text(leaf.octets)
-                if mime.blake3(text) in texts:
-                    leaf.kind, leaf.octets, leaf.size, leaf.hash = "t", text, len(text), mime.blake3(text)
+                digest = mime.blake3(text)
+                if missing[digest] > 0:
+                    missing[digest] -= 1
+                    leaf.kind, leaf.octets, leaf.size, leaf.hash = "t", text, len(text), digest
                     self.offered.append(leaf)
 
     def _pair(self):
@@ -118,53 +123,57 @@ class Comparison:
     def _compare_texts(self):
         sealed = [entry for entry in self.sealed if entry.kind == "t"]
         found = [leaf for leaf in self.found if leaf.kind == "t"]
-        hashes = [entry.hash for entry in sealed]
-        same = lambda entry, leaf: (entry.hash, entry.type) == (leaf.hash, leaf.type)
+        self.text_for = self._text_pairs(sealed, found)
+        self.text = self._text_state(sealed, found)
+
         # Texts that count as added attachments.
+        hashes = [entry.hash for entry in sealed]
         html = [leaf for leaf in found if leaf.part.type == "text/html"]
         excess = len(html) - sum(entry.type.startswith("text/html") for entry in sealed)
-        unknown = [leaf for leaf in html if leaf.hash not in hashes] + [leaf for leaf in html if leaf.hash in hashes]
+        unknown = sorted(html, key=lambda leaf: leaf in self.text_for)
         self.texts_as_files = unknown[:max(excess, 0)]
         self.texts_as_files += [leaf for leaf in found if leaf.part.disposition.word not in (b"", b"inline")
                                 and leaf.hash not in hashes and leaf not in self.texts_as_files]
 
-        # What is new of each text that is none of the sealed ones.
-        self.new = {}
-        for leaf in found:
-            if leaf.hash in hashes:
-                continue
-            self.new[leaf] = ("changed", leaf.octets)
+    def _text_pairs(self, sealed, found):
+        """For found texts the sealed one that each is, how it has grown, and what is new of it."""
+        pairs = {}
+
+        def by(fits):
             for entry in sealed:
-                if entry.size and mime.blake3(leaf.octets[:entry.size]) == entry.hash:
-                    self.new[leaf] = ("appended", leaf.octets[entry.size:])
-                elif entry.size and mime.blake3(leaf.octets[-entry.size:]) == entry.hash:
-                    self.new[leaf] = ("prepended", leaf.octets[:-entry.size])
-                else:
-                    continue
-                self.new[leaf] += (entry,)
-                break
-        self.text = self._text_state(sealed, found, same)
+                for leaf in found:
+                    grown = fits(entry, leaf)
+                    if grown and leaf not in pairs and all(entry is not other for other, *_ in pairs.values()):
+                        pairs[leaf] = (entry, *grown)
 
-    def _text_state(self, sealed, found, same):
-        if len(sealed) == len(found) and all(map(same, sealed, found)):
-            return "intact"
+        def begins_or_ends(entry, leaf):
+            if not entry.size or entry.type != leaf.type or leaf.size <= entry.size:
+                return None
+            if mime.blake3(leaf.octets[:entry.size]) == entry.hash:
+                return "appended", leaf.octets[entry.size:]
+            if mime.blake3(leaf.octets[-entry.size:]) == entry.hash:
+                return "prepended", leaf.octets[:-entry.size]
+            return None
 
-        def matches(entries, leaves, grown_at, how):
-            for i, (entry, leaf) in enumerate(zip(entries, leaves)):
-                grown = self.new.get(leaf, ())
-                is_grown = i == grown_at and len(grown) == 3 and grown[0] == how and grown[2] is entry \
-                    and entry.type == leaf.type
-                if not same(entry, leaf) and not is_grown:
-                    return False
-            return True
+        by(lambda entry, leaf: ("intact", b"") if (entry.hash, entry.type) == (leaf.hash, leaf.type) else None)
+        by(begins_or_ends)
+        return pairs
 
-        number = len(sealed)
-        if number <= len(found):
-            if matches(sealed, found[:number], number - 1, "appended"):
-                return "appended"
-            if matches(sealed, found[len(found) - number:], 0, "prepended"):
-                return "prepended"
-        return "changed"
+    def _text_state(self, sealed, found):
+        places = [next((i for i, leaf in enumerate(found) if self.text_for.get(leaf, (None,))[0] is entry), None)
+                  for entry in sealed]
+        if None in places or places != sorted(places):
+            return "changed"
+        states = set()
+        for at, leaf in enumerate(found):
+            if leaf in self.text_for:
+                states.add(self.text_for[leaf][1])
+            elif not places or at > places[-1]:
+                states.add("appended")
+            else:
+                states.add("prepended" if at < places[0] else "changed")
+        states.discard("intact")
+        return "changed" if len(states) > 1 else next(iter(states), "intact")
 
     def sealed_for(self, leaf):
         """The number of the sealed attachment that a found one is; None if it was added."""

@@ -199,7 +199,7 @@ class Part:
             lines = body[:-2].split(b"\r\n") if body.endswith(b"\r\n") else body.split(b"\r\n")
             length = len(lines[0])
             octets, whole = decode_base64(body)
-            if whole and 0 < length and len(lines[-1]) <= length and all(len(line) == length for line in lines[:-1]):
+            if whole and 0 < len(lines[-1]) <= length and all(len(line) == length for line in lines[:-1]):
                 plus = b"+" if body.endswith(b"\r\n") else b""
                 return b"base64 %d%s\n" % (length, plus) + blake3(octets)
         return b"octets\n" + blake3(body)

@@ -27,7 +27,12 @@ PARAMETER = re.compile(rb";(?:[ \t]|\r\n[ \t])*([A-Za-z-]+)((?:\*[0-9]+)?\*?)=("
 BOUNDARY = re.compile(rb"[A-Za-z0-9_.+',/:=?-]{1,70}")
 FILE_END = re.compile(rb"\.[A-Za-z0-9]{1,5}\Z")
 FIELD_LINE = re.compile(rb"[\x21-\x39\x3b-\x7e]+[ \t]*:")
-MIME_LINE = re.compile(rb"(?im)^[ \t]*(?:content-[a-z-]+|mime-version)[ \t]*:")
+# A line that reads as a MIME field with a value of that field's form; a list of field names is none.
+MIME_LINE = re.compile(
+    rb"(?im)^[ \t]*(?:content-type[ \t]*:[ \t]*[!#$%&'*+.^_`{|}~0-9a-z-]+/[!#$%&'*+.^_`{|}~0-9a-z-]+(?=[;\s(]|\Z)|"
+    rb"content-transfer-encoding[ \t]*:[ \t]*(?:7bit|8bit|binary|quoted-printable|base64)(?=[;\s(]|\Z)|"
+    rb"content-disposition[ \t]*:[ \t]*(?:inline|attachment|form-data)(?=[;\s(]|\Z)|"
+    rb"mime-version[ \t]*:[ \t]*[0-9]*\.[0-9.]*(?=[;\s(]|\Z))")
 
 
 def is_too_long(section):
@@ -275,9 +280,8 @@ class Judge:
         """The mark of the sealed attachment or text that a touched leaf is."""
         leaf = self.leaf[part]
         number = self.comparison.sealed_for(leaf)
-        if number is None:
-            number = next((n for n, e in enumerate(self.seal.entries) if e.kind == "t" == leaf.kind and e.hash == leaf.hash),
-                          None)
+        if leaf in self.comparison.text_for:
+            number = next(n for n, entry in enumerate(self.seal.entries) if entry is self.comparison.text_for[leaf][0])
         return next((self.seal.marks[i] for i, n in self.comparison.number_of_mark.items() if n == number), None)
 
     def _leaf(self, part):
@@ -306,16 +310,15 @@ class Judge:
             self.add("not-plain")
 
     def _text(self, part, leaf):
-        new = self.comparison.new.get(leaf)
-        if new is None:
-            return
+        _, state, new = self.comparison.text_for.get(leaf, (None, "changed", leaf.octets))
         charset = part.content_type.get(b"charset") or b""
         raw = part.transfer_decoded()[0]
-        if (re.match(rb"(?i)utf-?7", charset) and b"+" in raw
+        if state != "intact" and (
+                re.match(rb"(?i)utf-?7", charset) and b"+" in raw
                 or re.match(rb"(?i)utf-?(?:16|32)", charset) and raw[:2] not in (b"\xff\xfe", b"\xfe\xff", b"\0\0")
                 or re.search(rb"\x1b[$(]", raw) and not re.match(rb"(?i)iso-2022|cp5022", charset)):
             self.add("text-charset")
-        if holds_file(new[1], part.type == "text/html") or BLANKS_MATTER.search(leaf.octets):
+        if holds_file(new, part.type == "text/html") or BLANKS_MATTER.search(leaf.octets):
             self.add("embedded-file")
 
     def _container(self, part):
@@ -369,7 +372,7 @@ def encoding_flaw(part, is_sealed):
     """Whether readers could decode an attachment in different ways."""
     body, is_text = part.body, part.type.startswith("text/")
     if part.encoding == b"base64":
-        lines = re.sub(rb"(?:\r\n)\Z", b"", body).split(b"\r\n")
+        lines = re.sub(rb"(?:\r\n)+\Z", b"", body).split(b"\r\n")
         octets, whole = mime.decode_base64(body)
         return not whole or any(len(line) != len(lines[0]) for line in lines[:-1]) or len(lines[-1]) > len(lines[0])
     if part.encoding == b"quoted-printable":
