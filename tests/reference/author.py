@@ -25,8 +25,8 @@ def domain(section):
     outside = re.sub(rb'"(?:[^"\\]|\\.)*"|\((?:[^()\\]|\\.)*\)|=\?[^?\s]+\?[bBqQ]\?[^?\s]*\?=', blank, value)
     if outside.count(b"@") != 1 or re.search(rb'[()\\]', outside):
         return None
-    address = re.search(rb"[^\s<>@,;:]@(" + DOMAIN + rb")(?=[\s<>,;:.]*(?:\Z|>|[ \t]|[,;:]))", outside)
-    if not address or re.match(rb"\.\.|\"|\[", outside[address.end():]):
+    address = re.search(rb"[^\s<>@,;:][ \t]*@[ \t]*(" + DOMAIN + rb")(?=[ \t,;:]*(?:\Z|>|\"\"))", outside)
+    if not address:
         return None
     own = address[1].decode().lower()
     if not header.is_domain(own):

@@ -1,10 +1,15 @@
 """What became of the parts, the attachments and the text of a changed message (SPEC, section 8, steps 9 to 11)."""
 
 import collections
+import re
 
 import header
 import mime
 import plain
+
+
+# Charsets in which ASCII is not written as ASCII.
+WIDE = re.compile("charset=[^;]*(?:utf-?(?:7|16|32)|ucs-[24])")
 
 
 class Untouched:
@@ -147,7 +152,7 @@ class Comparison:
                         pairs[leaf] = (entry, *grown)
 
         def begins_or_ends(entry, leaf):
-            if not entry.size or entry.type != leaf.type or leaf.size <= entry.size:
+            if not entry.size or entry.type != leaf.type or leaf.size <= entry.size or WIDE.search(leaf.type):
                 return None
             if mime.blake3(leaf.octets[:entry.size]) == entry.hash:
                 return "appended", leaf.octets[entry.size:]

@@ -80,7 +80,7 @@ def parse_marks(text, entries):
             done = open_parts.pop()[0]
             if done is not None:
                 done.end = index + 1
-    if open_parts or sum(mark.number is None for mark in marks) != entries:
+    if len(marks) > 2000 or open_parts or sum(mark.number is None for mark in marks) != entries:
         raise Malformed("no tree, or another number of leaves")
     return marks
 

@@ -197,7 +197,7 @@ def _as_meant(value):
     bracket = re.fullmatch(r'((?:[^"<>]|"(?:[^"\\]|\\.)*")*)<([^<>"]*)>', kept)
     name, address = bracket.groups() if bracket else ("", kept)
     if bracket:
-        address = address.replace(" ", "")
+        address = re.sub(r" *@ *", "@", address.strip(" "))
     parts = re.fullmatch(rf"({ATEXT}+)@([^@\s]+)", address)
     if not parts or not is_domain(parts[2].lower()):
         return None

@@ -99,7 +99,7 @@ def _start(value):
 def _value_flaw(f):
     value = _start(f.value)
     if f.name == b"mime-version":
-        return None if re.fullmatch(rb"(?:\((?:[^()\\]|\\.)*\) ?)?1\.0(?: ?\((?:[^()\\]|\\.)*\))?", value) else "not 1.0"
+        return None if re.fullmatch(rb"(?:\((?:[^()\\]|\\.)*\) ?)?1\.0(?: ?\((?:[^()\\]|\\.)*\))?[ \t]*", value) else "not 1.0"
     if f.name == b"content-transfer-encoding":
         return None if value.lower() in ENCODINGS else "not an encoding"
     if f.name == b"content-type":
@@ -139,6 +139,8 @@ def _parameters_flaw(value, start, known):
             if name not in (b"name", b"filename") or len(text) < 32 or FILE_END.search(head):
                 return "a folded value"
         bare = text.strip(b'"')
+        if name == b"charset" and not re.fullmatch(rb"(?:" + SAFE + rb"|:)+", bare):
+            return "a charset"
         if b"=?" in bare and name not in (b"name", b"filename"):
             return "an encoded-word"
         if name == b"boundary":
@@ -314,7 +316,7 @@ class Judge:
         charset = part.content_type.get(b"charset") or b""
         raw = part.transfer_decoded()[0]
         if state != "intact" and (
-                re.match(rb"(?i)utf-?7", charset) and b"+" in raw
+                re.search(rb"(?i)utf-?7", charset) and b"+" in raw
                 or re.match(rb"(?i)utf-?(?:16|32)", charset) and raw[:2] not in (b"\xff\xfe", b"\xfe\xff", b"\0\0")
                 or re.search(rb"\x1b[$(]", raw) and not re.match(rb"(?i)iso-2022|cp5022", charset)):
             self.add("text-charset")
@@ -388,4 +390,4 @@ def encoding_flaw(part, is_sealed):
         return True
     if is_text and part.encoding == b"8bit":
         return False
-    return not is_sealed and re.search(rb"[\x80-\xff]", body) is not None
+    return not (is_text and is_sealed) and re.search(rb"[\x80-\xff]", body) is not None
