@@ -1,5 +1,5 @@
-"""Whether what was touched is plain (SPEC, sections 8, step 7, and 12). The doubt `views-differ` needs a second parser, and
-is not found here; of `embedded-file` the forms that section 12.3 names are."""
+"""Whether what was touched is plain (SPEC, sections 8, step 7, and 12). The doubt `views-differ` needs a second parser,
+so it is not found here; of what is an `embedded-file`, the common forms are."""
 
 import collections
 import re
@@ -24,6 +24,7 @@ TOKEN = rb"[A-Za-z0-9!#$%&'*+./^_`{|}~-]+"
 QUOTED = rb'"[\x20\x21\x23-\x5b\x5d-\x7e]*"'
 PARAMETER = re.compile(rb";(?:[ \t]|\r\n[ \t])*([A-Za-z-]+)((?:\*[0-9]+)?\*?)=(" + TOKEN + rb"|"
                        rb'"(?:[\x20\x21\x23-\x5b\x5d-\x7e]|\r\n[ \t])*")')
+VERSION = re.compile(rb"(?:\((?:[^()\\]|\\.)*\) ?)?1\.0(?: ?\((?:[^()\\]|\\.)*\))?[ \t]*")
 BOUNDARY = re.compile(rb"[A-Za-z0-9_.+',/:=?-]{1,70}")
 FILE_END = re.compile(rb"\.[A-Za-z0-9]{1,5}\Z")
 FIELD_LINE = re.compile(rb"[\x21-\x39\x3b-\x7e]+[ \t]*:")
@@ -99,7 +100,7 @@ def _start(value):
 def _value_flaw(f):
     value = _start(f.value)
     if f.name == b"mime-version":
-        return None if re.fullmatch(rb"(?:\((?:[^()\\]|\\.)*\) ?)?1\.0(?: ?\((?:[^()\\]|\\.)*\))?[ \t]*", value) else "not 1.0"
+        return None if VERSION.fullmatch(value) else "not 1.0"
     if f.name == b"content-transfer-encoding":
         return None if value.lower() in ENCODINGS else "not an encoding"
     if f.name == b"content-type":
@@ -126,9 +127,10 @@ def _parameters_flaw(value, start, known):
         if (name, b"*") in seen or star == b"*" and any(n == name and s not in (b"", b"*") for n, s in seen):
             return "a parameter in several forms"
         number = re.fullmatch(rb"\*([0-9]+)(\*?)", star)
-        if number and int(number[1]) != sum(n == name and s not in (b"", b"*") for n, s in seen):
+        before = [other for n, other in seen if n == name and other not in (b"", b"*")]
+        if number and int(number[1]) != len(before):
             return "sections of a name out of order"
-        if number and any(n == name and s not in (b"", b"*") and s.endswith(b"*") != star.endswith(b"*") for n, s in seen):
+        if number and any(other.endswith(b"*") != star.endswith(b"*") for other in before):
             return "sections of a name of two kinds"
         seen.add((name, star))
         if not text.startswith(b'"') and name in (b"boundary", b"charset", b"name", b"filename") and not star \
@@ -194,10 +196,11 @@ def alike(a, b):
     return bool(a and b) and (a.startswith(b) or b.startswith(a))
 
 
-FILES = re.compile(rb"(?im)^[ \t>]*begin(?:-base64)?[ \t]+[0-7]{3,5}[ \t]+\S|^=ybegin |must be converted with BinHex|^%!PS|"
-                   rb"-----BEGIN (?:PGP|PKCS7|CERTIFICATE|CMS)|^[ \t]*BEGIN:V(?:CALENDAR|CARD|EVENT)")
 # In these blanks mean something, and a sealed text is only known but for its blanks.
-BLANKS_MATTER = re.compile(rb"(?im)^[ \t>]*begin(?:-base64)?[ \t]+[0-7]{3,5}[ \t]+\S|^=ybegin |must be converted with BinHex")
+ENCODED_FILES = rb"^[ \t>]*begin(?:-base64)?[ \t]+[0-7]{3,5}[ \t]+\S|^=ybegin |must be converted with BinHex"
+BLANKS_MATTER = re.compile(rb"(?im)" + ENCODED_FILES)
+FILES = re.compile(rb"(?im)" + ENCODED_FILES + rb"|^%!PS|-----BEGIN (?:PGP|PKCS7|CERTIFICATE|CMS)|"
+                   rb"^[ \t]*BEGIN:V(?:CALENDAR|CARD|EVENT)")
 ACTIVE = re.compile(rb"(?i)<[ \t\r\n]*/?(?:script|i?frame|frameset|form|object|embed|applet|base|svg)\b|"
                     rb"<[^<>]*[\s\"'/]on[a-z]+[ \t\r\n]*=|(?:data|javascript|vbscript)(?::|&#|&colon)")
 
@@ -274,7 +277,8 @@ class Judge:
         subtypes = {subtype for entry in self.seal.entries for subtype in entry.path.split(".")} | set(MULTIPARTS)
         if not part.is_leaf and part.type.partition("/")[2] not in subtypes:
             self.add("not-plain")
-        if part.is_leaf and self.leaf[part].kind == "a" and not part.name and part.section.named(b"content-description"):
+        is_nameless = part.is_leaf and self.leaf[part].kind == "a" and not part.name
+        if is_nameless and part.section.named(b"content-description"):
             self.add("not-plain")
         return False
 
