@@ -1,4 +1,4 @@
-# Sums up what `cargo test` has printed about each test program, in one line for all of them.
+# Sums up what `cargo test` and `tests/reference/run` have printed about each test program, in one line for all of them.
 #
 # Rust's test harness has no word for a test that finds out while it runs that it must be skipped. Such a test prints
 # `SKIPPED: TEST: REASON`, and passes. Here it is counted as skipped, once, however often it prints that.
@@ -23,6 +23,15 @@
     passed += $4 - pending
     failed += $6
     skipped += $8 + pending
+    pending = 0
+    program = ""
+}
+
+# tests/reference/run is no program of cargo's.
+/^[0-9]+ passed, [0-9]+ failed$/ {
+    passed += $1 - pending
+    failed += $3
+    skipped += pending
     pending = 0
     program = ""
 }
