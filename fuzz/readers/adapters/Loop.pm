@@ -10,7 +10,7 @@ sub file {
     my ($type, $attached, $name, $octets) = @_;
     $name //= '';
     utf8::encode($octets) if utf8::is_utf8($octets) && !utf8::downgrade($octets, 1);
-    my $text = lc($type // 'text/plain') =~ m{^text/(plain|html)$} && !$attached && $name eq '';
+    my $text = lc($type // 'text/plain') =~ m{^(text/(plain|html)\b|multipart/)} && !$attached && $name eq '';
     $octets =~ s/\r\n/\n/g;
     $octets =~ s/[\r\n]+\z//;
     return [$text ? 'text' : 'file', $name, sha256_hex($octets), length $octets];

@@ -5,7 +5,7 @@ const readline = require('readline');
 
 // One leaf: "text" is what a reader shows as the message itself, "file" is what it offers to save.
 exports.file = (type, attached, name, octets) => {
-  const text = /^text\/(plain|html)$/i.test(type || 'text/plain') && !attached && !name;
+  const text = /^(text\/(plain|html)\b|multipart\/)/i.test(type || 'text/plain') && !attached && !name;
   let content = Buffer.from(Buffer.from(octets).toString('latin1').replace(/\r\n/g, '\n').replace(/[\r\n]+$/, ''), 'latin1');
   return [text ? 'text' : 'file', name || '', crypto.createHash('sha256').update(content).digest('hex'), content.length];
 };

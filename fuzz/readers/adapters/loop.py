@@ -9,7 +9,9 @@ MEMORY = "/dev/shm" if os.path.isdir("/dev/shm") else None  # where files for th
 
 def file(type, attached, name, octets):
     """One leaf: "text" is what a reader shows as the message itself, "file" is what it offers to save."""
-    text = type.lower() in ("text/plain", "text/html") and not attached and not name
+    type = type.lower().split()[0]
+    # A multipart that is a leaf to the reader is shown as the octets that it is made of.
+    text = (type in ("text/plain", "text/html") or type.startswith("multipart/")) and not attached and not name
     octets = octets.replace(b"\r\n", b"\n").rstrip(b"\r\n")
     return ["text" if text else "file", name, hashlib.sha256(octets).hexdigest(), len(octets)]
 

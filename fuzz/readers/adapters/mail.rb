@@ -5,7 +5,7 @@ require 'mail'
 
 # One leaf: "text" is what a reader shows as the message itself, "file" is what it offers to save.
 def leaf(type, attached, name, octets)
-  text = %w[text/plain text/html].include?(type.downcase) && !attached && name.empty?
+  text = type =~ %r{\A(text/(plain|html)\b|multipart/)}i && !attached && name.empty?
   octets = octets.b.gsub("\r\n".b, "\n".b).sub(/[\r\n]+\z/n, ''.b)
   [text ? 'text' : 'file', name, Digest::SHA256.hexdigest(octets), octets.bytesize]
 end

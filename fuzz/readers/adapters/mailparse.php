@@ -3,7 +3,7 @@
 
 // One leaf: "text" is what a reader shows as the message itself, "file" is what it offers to save.
 function leaf($type, $attached, $name, $octets) {
-    $text = preg_match('#^text/(plain|html)$#i', $type) && !$attached && $name === '';
+    $text = preg_match('#^text/(plain|html)\b#i', $type) && !$attached && $name === '';
     $octets = rtrim(str_replace("\r\n", "\n", $octets), "\r\n");
     return [$text ? 'text' : 'file', $name, hash('sha256', $octets), strlen($octets)];
 }

@@ -16,8 +16,8 @@ COMMANDS = {
     "uudeview": ["uudeview", "-i", "-q", "-m", "MESSAGE"],
     "mshow": ["mshow", "-x", "MESSAGE"],
 }
-# What ripmime calls the texts of a message.
-TEXT = re.compile(r"textfile\d+|_headers_")
+# What they call the texts of a message, and parts without a name.
+TEXT = re.compile(r"textfile\d+|_headers_|part\d+|UNKNOWN\.\d+")
 
 
 def files(octets):
@@ -33,7 +33,7 @@ def files(octets):
         for path in sorted(out.rglob("*")):
             if path.is_file() and not (PROGRAM == "munpack" and path.suffix == ".desc"):
                 name = path.name
-                text = PROGRAM == "ripmime" and TEXT.fullmatch(name)
+                text = TEXT.fullmatch(name)
                 yield loop.file("text/plain", not text, "" if text else name, path.read_bytes())
     finally:
         shutil.rmtree(folder, ignore_errors=True)
