@@ -1,12 +1,7 @@
 """flanker, the MIME library of Mailgun."""
-import re
-
 from flanker import mime
 
 import loop
-
-# flanker takes the delimiter behind a part without octets for its content.
-EMPTY = re.compile(rb"--\S+(--)?\s*")
 
 
 def files(octets):
@@ -17,8 +12,8 @@ def files(octets):
         body = part.body
         if isinstance(body, str):
             body = body.encode("utf-8", "surrogateescape")
-        if body and EMPTY.fullmatch(body):
-            body = b""
+        if body and body.startswith(b"--"):
+            body = b""  # flanker takes the delimiter behind a part without octets for its content
         disposition = part.content_disposition[0] if part.content_disposition else ""
         name = part.detected_file_name if part.is_attachment() or part.is_inline() else ""
         yield loop.file(str(part.content_type), disposition == "attachment", name or "", body or b"")
