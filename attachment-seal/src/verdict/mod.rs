@@ -2,12 +2,13 @@
 
 pub mod authres;
 pub mod lesson;
+pub mod links;
 pub mod report;
 pub mod verify;
 
 use crate::domain::{DomainName, Selector};
 use crate::doubt::{Doubt, Doubts, Remarks};
-use crate::manifest::{Outcome, TextState};
+use crate::manifest::{LinkChanges, Outcome, TextState};
 use crate::seal::key::PublicKey;
 use crate::seal::policy_record::Request;
 pub use crate::seal::trust::{Ground, Lookup, Trust};
@@ -156,6 +157,8 @@ pub struct Verification {
     pub body: Option<State>,
     /// Whether the texts are, or what was added to them.
     pub text: Option<TextState>,
+    /// What became of the links of texts that are not intact; `None` where none was added or removed, or the seal lists none.
+    pub links: Option<LinkChanges>,
     /// Whether addresses and subject are.
     pub headers: Option<State>,
     /// What happened to each attachment.
@@ -191,6 +194,7 @@ impl Verification {
             sealed_at: None,
             body: None,
             text: None,
+            links: None,
             headers: None,
             attachments: Vec::new(),
             doubts: Doubts::NONE,
