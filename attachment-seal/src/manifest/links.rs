@@ -85,6 +85,8 @@ pub struct LinkChanges {
     pub added: Vec<String>,
     /// How many more there are of these.
     pub more_added: usize,
+    /// The targets that the queries of those `added` hold, and that the seal does not list either.
+    pub held: Vec<String>,
     /// The links that the seal lists, and that are not found.
     pub removed: Vec<RemovedLink>,
     /// Whether the seal lists all links that were sealed. If not, those `added` may be some of them.
@@ -110,15 +112,21 @@ impl LinkChanges {
         let is_found = |hash: &LinkHash| hashes.contains(hash) || found.more.contains(hash);
         let added: Vec<String> =
             found.targets.iter().filter(|target| !is_sealed(&link_hash(target))).cloned().collect();
-        let within: Vec<String> = added.iter().flat_map(|target| targets_within(target)).collect();
-        let target = |hash| within.iter().find(|target| link_hash(target) == hash).cloned();
+        let mut held: Vec<String> = added.iter().flat_map(|target| held_by(target)).collect();
+        held.sort();
+        held.dedup();
+        let target = |hash| held.iter().find(|target| link_hash(target) == hash).cloned();
         let removed = sealed.hashes.iter().filter(|hash| !is_found(hash));
+        let removed: Vec<RemovedLink> =
+            removed.map(|&hash| RemovedLink { hash, target: target(hash) }).collect();
+        held.retain(|target| !is_sealed(&link_hash(target)));
         Self {
             more_added: found.more.iter().filter(|hash| !is_sealed(hash)).count(),
-            removed: removed.map(|&hash| RemovedLink { hash, target: target(hash) }).collect(),
             sealed_all: sealed.more.is_none(),
             found_all: !found.may_hide_some && found.more.len() < MAX_COUNTED_LINKS,
             added,
+            held,
+            removed,
         }
     }
 
@@ -127,15 +135,30 @@ impl LinkChanges {
         self.added.is_empty() && self.more_added == 0 && self.removed.is_empty() && self.found_all
     }
 
-    /// Whether a link was added, or may have been, to any host but those that `is_excepted`.
+    /// Whether a link was added, or may have been, to any host but those that `is_excepted`. A link to one of those counts
+    /// where it holds another one that counts: it may be a redirect.
     pub fn has_added(&self, is_excepted: impl Fn(&str) -> bool) -> bool {
         let counts = |target: &String| !link_host(target).is_some_and(&is_excepted);
-        self.more_added > 0 || !self.found_all || self.added.iter().any(counts)
+        self.more_added > 0 || !self.found_all || self.added.iter().chain(&self.held).any(counts)
     }
 }
 
-/// The links that a link's query holds as a whole: `?url=https%3A%2F%2Fexample.org%2F`.
-fn targets_within(target: &str) -> impl Iterator<Item = String> {
+/// Links in the query of a link, in the query of which there may be links again.
+const MAX_LEVELS: usize = 3;
+
+/// The links that a link's query holds as a whole, `?url=https%3A%2F%2Fexample.org%2F`, and those that they hold.
+fn held_by(target: &str) -> Vec<String> {
+    let mut held = vec![target.to_owned()];
+    let mut level = 0..1;
+    for _ in 0..MAX_LEVELS {
+        let next: Vec<String> = held[level.clone()].iter().flat_map(|target| in_query(target)).collect();
+        level = held.len()..held.len() + next.len();
+        held.extend(next);
+    }
+    held.split_off(1)
+}
+
+fn in_query(target: &str) -> impl Iterator<Item = String> {
     let values = target.split(['?', '&', '#']).skip(1);
     values.filter_map(|value| {
         let value = value.split_once('=').map_or(value, |(_, value)| value);
@@ -228,6 +251,17 @@ mod tests {
     fn excepts_hosts() {
         let changes = LinkChanges::of(&sealed(&[]), &found(&["https://lists.example.org/u"]));
         assert!(changes.has_added(|_| false) && !changes.has_added(|host| host == "lists.example.org"));
+        // A redirect on an excepted host is no way out, and a service that rewrites what was sent adds nothing.
+        let is_service = |host: &str| host == "safe.example";
+        let wraps = |target: &str| {
+            let link = format!("https://safe.example/?url={target}&d=1");
+            LinkChanges::of(&sealed(&["https://bank.example/"]), &found(&[&link])).has_added(is_service)
+        };
+        assert!(
+            !wraps("https%3A%2F%2Fbank.example%2F") && !wraps("x") && wraps("https%3A%2F%2Fevil.example")
+        );
+        assert!(wraps("https%3A%2F%2Fsafe.example%2F%3Fu%3Dhttp%253A%252F%252Fevil.example"));
+        assert!(!wraps("https%3A%2F%2Fsafe.example%2F%3Fu%3Dhttps%253A%252F%252Fbank.example"));
         let other = found(&["//lists.example.org/u"]);
         assert!(LinkChanges::of(&sealed(&[]), &other).has_added(|_| true));
     }
