@@ -3,6 +3,7 @@
 use std::str::FromStr;
 
 use attachment_seal::domain::DomainName;
+use attachment_seal::manifest::LinkChanges;
 use attachment_seal::seal::policy_record::Request;
 use attachment_seal::verdict::{Ground, Verdict, Verification};
 use thiserror::Error;
@@ -69,6 +70,9 @@ pub struct Choices {
     pub key_changed: Choice,
     /// The key could not be looked up for now. Default defer.
     pub temperror: Choice,
+    /// What is done at least with a message that passes, and to whose text links were added, or may have been: deliver, mark or
+    /// quarantine. Default deliver.
+    pub links: Action,
 }
 
 /// One `[[policy.for]]`: other choices for some mail.
@@ -91,6 +95,8 @@ pub struct Policy {
     pub exceptions: Vec<Exception>,
     /// Put before the subject of marked mail: printable ASCII, at most 64 octets. Default: nothing.
     pub subject_prefix: Option<String>,
+    /// Added links to these hosts and those below do not count. Default: none.
+    pub links_except: Vec<DomainName>,
 }
 
 /// What is done with one message.
@@ -100,6 +106,8 @@ pub struct Ruling {
     pub action: Action,
     /// What would have been done, were the key not on trial and the policy not to observe only.
     pub withheld: Option<Action>,
+    /// Whether that is so because of links.
+    pub by_links: bool,
 }
 
 impl Policy {
@@ -115,18 +123,29 @@ impl Policy {
         self.rule(Facts::of(verification), authors, recipients)
     }
 
-    fn rule(&self, facts: Facts, authors: &[DomainName], recipients: &[Option<DomainName>]) -> Ruling {
+    fn rule(&self, facts: Facts<'_>, authors: &[DomainName], recipients: &[Option<DomainName>]) -> Ruling {
         let authors = some_or_none(authors.iter().map(Some));
         let recipients = some_or_none(recipients.iter().map(Option::as_ref));
         let cases =
             authors.iter().flat_map(|author| recipients.iter().map(|recipient| (*author, *recipient)));
-        let rulings = cases.map(|(author, recipient)| self.choices_for(author, recipient).ruling(facts));
-        let (action, withheld) = rulings
-            .map(|ruling| (ruling.action, ruling.withheld))
-            .reduce(|one, other| (one.0.max(other.0), one.1.max(other.1)))
-            .unwrap_or((Action::Deliver, None));
+        let adds_links = self.adds_links(facts);
+        let rulings =
+            cases.map(|(author, recipient)| self.choices_for(author, recipient).ruling(facts, adds_links));
+        let strictest = |one: Ruling, other: Ruling| Ruling {
+            action: one.action.max(other.action),
+            withheld: one.withheld.max(other.withheld),
+            by_links: one.by_links || other.by_links,
+        };
+        let nothing = Ruling { action: Action::Deliver, withheld: None, by_links: false };
+        let ruling = rulings.reduce(strictest).unwrap_or(nothing);
         // What is done openly needs no mention of the same withheld elsewhere.
-        Ruling { action, withheld: withheld.filter(|withheld| *withheld > action) }
+        Ruling { withheld: ruling.withheld.filter(|withheld| *withheld > ruling.action), ..ruling }
+    }
+
+    /// Whether links that count were added to a message that passes, or may have been.
+    fn adds_links(&self, facts: Facts<'_>) -> bool {
+        let is_excepted = |host: &str| host.parse().is_ok_and(|host| is_listed(&host, &self.links_except));
+        facts.verdict == Verdict::Pass && facts.links.is_some_and(|links| links.has_added(is_excepted))
     }
 
     fn choices_for(&self, author: Option<&DomainName>, recipient: Option<&DomainName>) -> &Choices {
@@ -139,20 +158,22 @@ impl Policy {
 
 /// What of a result decides about the message.
 #[derive(Clone, Copy, Debug)]
-struct Facts {
+struct Facts<'a> {
     verdict: Verdict,
     known: Option<Ground>,
     published: Option<Request>,
     trial: bool,
+    links: Option<&'a LinkChanges>,
 }
 
-impl Facts {
-    fn of(verification: &Verification) -> Self {
+impl<'a> Facts<'a> {
+    fn of(verification: &'a Verification) -> Self {
         Self {
             verdict: verification.verdict(),
             known: verification.known(),
             published: verification.published(),
             trial: verification.trial(),
+            links: verification.links(),
         }
     }
 }
@@ -166,28 +187,35 @@ fn some_or_none<'a>(domains: impl Iterator<Item = Option<&'a DomainName>>) -> Ve
 }
 
 fn is_among(domain: Option<&DomainName>, listed: &[DomainName]) -> bool {
-    listed.is_empty() || domain.is_some_and(|domain| listed.iter().any(|other| domain.is_at_or_below(other)))
+    listed.is_empty() || domain.is_some_and(|domain| is_listed(domain, listed))
+}
+
+/// Whether a domain is one of these, or below one.
+fn is_listed(domain: &DomainName, listed: &[DomainName]) -> bool {
+    listed.iter().any(|other| domain.is_at_or_below(other))
 }
 
 impl Choices {
-    fn ruling(&self, facts: Facts) -> Ruling {
-        let wanted = self.action(facts);
+    fn ruling(&self, facts: Facts<'_>, adds_links: bool) -> Ruling {
+        let by_verdict = self.action(facts);
+        let by_links = adds_links && self.links > by_verdict;
+        let wanted = if by_links { self.links } else { by_verdict };
         // On trial (`t=y` in the key's record) verdicts are reported, and no action is taken (SPEC.md §9).
         if facts.trial || self.mode == Mode::Observe {
             let withheld = (wanted != Action::Deliver).then_some(wanted);
-            return Ruling { action: Action::Deliver, withheld };
+            return Ruling { action: Action::Deliver, withheld, by_links };
         }
-        Ruling { action: wanted, withheld: None }
+        Ruling { action: wanted, withheld: None, by_links }
     }
 
-    fn action(&self, facts: Facts) -> Action {
+    fn action(&self, facts: Facts<'_>) -> Action {
         match self.choice(facts) {
             Choice::Do(action) => action,
             Choice::Published => published(facts),
         }
     }
 
-    fn choice(&self, facts: Facts) -> Choice {
+    fn choice(&self, facts: Facts<'_>) -> Choice {
         match facts.verdict {
             Verdict::Pass => self.pass,
             Verdict::None => self.none,
@@ -206,7 +234,7 @@ impl Choices {
 
 /// What the policy record asks, or the default action where it may not decide or there is none. A domain speaks of mail
 /// that is not as its own sealed mail should be: not of good mail, nor of a stranger's, nor of what we could not find out.
-fn published(facts: Facts) -> Action {
+fn published(facts: Facts<'_>) -> Action {
     let default = || match Choices::default().choice(facts) {
         Choice::Do(action) => action,
         Choice::Published => Action::Quarantine,
@@ -242,6 +270,7 @@ impl Default for Choices {
             unknown_key: Choice::Do(Action::Mark),
             key_changed: Choice::Do(Action::Quarantine),
             temperror: Choice::Do(Action::Defer),
+            links: Action::Deliver,
         }
     }
 }
@@ -250,6 +279,15 @@ impl Default for Choices {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("not an action; use deliver, mark, quarantine, reject, defer or published")]
 pub struct ParseChoiceError;
+
+/// What is done about added links, as it is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LinkChoice(pub Action);
+
+/// A word that is no action about links.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("not an action about links; use deliver, mark or quarantine")]
+pub struct ParseLinkChoiceError;
 
 /// A word that is no mode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -285,6 +323,17 @@ impl FromStr for Choice {
     }
 }
 
+impl FromStr for LinkChoice {
+    type Err = ParseLinkChoiceError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.parse() {
+            Ok(Choice::Do(action)) if action <= Action::Quarantine => Ok(Self(action)),
+            _ => Err(ParseLinkChoiceError),
+        }
+    }
+}
+
 impl FromStr for Mode {
     type Err = ParseModeError;
 
@@ -299,14 +348,15 @@ impl FromStr for Mode {
 
 #[cfg(test)]
 mod tests {
+    use attachment_seal::manifest::RemovedLink;
     use attachment_seal::verdict::Reason;
 
     use super::*;
 
     const FAIL: Verdict = Verdict::Fail(Reason::Attachments);
 
-    fn facts(verdict: Verdict) -> Facts {
-        Facts { verdict, known: None, published: None, trial: false }
+    fn facts(verdict: Verdict) -> Facts<'static> {
+        Facts { verdict, known: None, published: None, trial: false, links: None }
     }
 
     fn domain(name: &str) -> DomainName {
@@ -329,6 +379,7 @@ mod tests {
                 unknown_key: published,
                 key_changed: published,
                 temperror: published,
+                links: Action::Deliver,
             },
             ..Policy::default()
         }
@@ -369,14 +420,15 @@ mod tests {
     /// SPEC.md §9: `t=y` marks a trial: verdicts are reported, no action is taken.
     #[test]
     fn a_trial_and_an_observer_withhold_the_action() {
-        let withheld = Ruling { action: Action::Deliver, withheld: Some(Action::Quarantine) };
+        let withheld =
+            Ruling { action: Action::Deliver, withheld: Some(Action::Quarantine), by_links: false };
         let trial = Facts { trial: true, ..facts(FAIL) };
         assert_eq!(Policy::default().rule(trial, &[], &[]), withheld);
 
         let mut observing = Policy::default();
         observing.choices.mode = Mode::Observe;
         assert_eq!(observing.rule(facts(FAIL), &[], &[]), withheld);
-        let pass = Ruling { action: Action::Deliver, withheld: None };
+        let pass = Ruling { action: Action::Deliver, withheld: None, by_links: false };
         assert_eq!(observing.rule(facts(Verdict::Pass), &[], &[]), pass);
     }
 
@@ -397,7 +449,7 @@ mod tests {
                         let on_trial = Facts { trial: true, ..found };
                         let done = policy.rule(found, &[], &[]).action;
                         let would = (done != Action::Deliver).then_some(done);
-                        let expected = Ruling { action: Action::Deliver, withheld: would };
+                        let expected = Ruling { action: Action::Deliver, withheld: would, by_links: false };
                         assert_eq!(observing.rule(found, &[], &[]), expected, "{found:?}");
                         assert_eq!(policy.rule(on_trial, &[], &[]), expected, "{found:?}");
                         assert_eq!(observing.rule(on_trial, &[], &[]), expected, "{found:?}");
@@ -428,8 +480,49 @@ mod tests {
         // On trial nothing is done for anybody.
         let on_trial = Facts { trial: true, ..facts(FAIL) };
         let everybody = [lab, sales, board].map(|name| Some(domain(name)));
-        let expected = Ruling { action: Action::Deliver, withheld: Some(Action::Reject) };
+        let expected = Ruling { action: Action::Deliver, withheld: Some(Action::Reject), by_links: false };
         assert_eq!(policy.rule(on_trial, &[], &everybody), expected);
+    }
+
+    /// Links change what is done with a message that passes, and with no other.
+    #[test]
+    fn added_links_may_have_a_passing_message_marked_or_held() {
+        fn with_links(verdict: Verdict, links: &LinkChanges) -> Facts<'_> {
+            Facts { links: Some(links), ..facts(verdict) }
+        }
+        let complete = LinkChanges { sealed_all: true, found_all: true, ..LinkChanges::default() };
+        let added = LinkChanges {
+            added: vec!["https://www.lists.example.org/u".to_owned(), "https://evil.example/".to_owned()],
+            ..complete.clone()
+        };
+        let footer = LinkChanges {
+            added: vec!["https://www.lists.example.org:8080/u".to_owned()],
+            ..complete.clone()
+        };
+        let hiding = LinkChanges { found_all: false, ..footer.clone() };
+        let removed = LinkChanges { removed: vec![RemovedLink { hash: [0; 16], target: None }], ..complete };
+        let mut policy = Policy { links_except: vec![domain("lists.example.org")], ..Policy::default() };
+        for (links, action) in
+            [("deliver", Action::Deliver), ("mark", Action::Mark), ("quarantine", Action::Quarantine)]
+        {
+            policy.choices.links = links.parse::<LinkChoice>().unwrap().0;
+            let ruling = |verdict, links: &LinkChanges| policy.rule(with_links(verdict, links), &[], &[]);
+            let by_links = action != Action::Deliver;
+            assert_eq!(ruling(Verdict::Pass, &added), Ruling { action, withheld: None, by_links });
+            assert_eq!(ruling(Verdict::Pass, &hiding).action, action);
+            assert_eq!(ruling(Verdict::Pass, &footer).action, Action::Deliver);
+            assert_eq!(ruling(Verdict::Pass, &removed).action, Action::Deliver);
+            assert_eq!(ruling(Verdict::Unaligned, &added).action, Action::Mark);
+            assert_eq!(ruling(FAIL, &added).action, Action::Quarantine);
+            assert!(!ruling(FAIL, &added).by_links);
+        }
+        policy.choices.mode = Mode::Observe;
+        let observed = policy.rule(with_links(Verdict::Pass, &added), &[], &[]);
+        let expected = Ruling { action: Action::Deliver, withheld: Some(Action::Quarantine), by_links: true };
+        assert_eq!(observed, expected);
+        for word in ["reject", "defer", "published", "Mark", ""] {
+            assert_eq!(word.parse::<LinkChoice>(), Err(ParseLinkChoiceError), "{word}");
+        }
     }
 
     fn exception(correspondents: &[&str], recipients: &[&str], fail: Action) -> Exception {

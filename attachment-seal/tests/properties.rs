@@ -472,7 +472,7 @@ proptest! {
         let sealer = sealer();
         let statement = Statement {
             domain: sealer.domain, selector: sealer.selector, sealed_at: t, expires_at: t + 1, identity, addressing,
-            structure, body, manifest: Manifest { entries }, parts: None,
+            structure, body, manifest: Manifest { entries }, parts: None, links: None,
             delegation,
         };
         let field = statement.to_field(&signature.clone().try_into().unwrap());

@@ -124,9 +124,10 @@ fn seals_as_the_independent_implementation_does() {
     assert!(compared.len() >= 10, "{compared:?}");
 }
 
-/// What a seal stated before parts and parameters were listed, as the independent implementation makes it still.
+/// What a seal stated before parts, parameters and links were listed, as the independent implementation makes it still.
 fn without_additions(mut statement: Statement) -> Statement {
     statement.parts = None;
+    statement.links = None;
     statement.manifest.entries.iter_mut().for_each(|entry| entry.parameters.clear());
     statement
 }

@@ -2,8 +2,9 @@
 
 use std::io::IsTerminal;
 
-use attachment_seal::manifest::{Entry, Outcome, Status, TextState};
-use attachment_seal::verdict::report::{is_plain, reason, summary};
+use attachment_seal::manifest::{Entry, LinkChanges, Outcome, Status, TextState};
+use attachment_seal::verdict::links::{added_word, defanged, removed_name, removed_word};
+use attachment_seal::verdict::report::{is_plain, reason, sentence};
 use attachment_seal::verdict::{State, Verdict, Verification};
 use bytesize::ByteSize;
 use comfy_table::presets::UTF8_FULL_CONDENSED;
@@ -16,7 +17,7 @@ pub(super) fn for_people(name: &str, verification: &Verification) -> String {
         "{}: {} — {}",
         shown(name),
         paint(verdict, verification.verdict()),
-        shown(&summary(verification))
+        shown(&sentence(verification))
     );
     let mut facts = Vec::new();
     if let (Some(domain), Some(selector)) = (verification.domain(), verification.selector()) {
@@ -35,11 +36,41 @@ pub(super) fn for_people(name: &str, verification: &Verification) -> String {
     for remark in verification.remarks().iter() {
         text.push_str(&format!("\n  {}", shown(&remark.to_string())));
     }
+    for line in verification.links().into_iter().flat_map(links) {
+        text.push_str(&format!("\n  {line}"));
+    }
     if !verification.attachments().is_empty() {
         text.push('\n');
         text.push_str(&attachments(verification.attachments()));
     }
     text
+}
+
+/// Links of each kind that are shown, and characters of a target.
+const MAX_LINKS: usize = 20;
+const MAX_LINK: usize = 200;
+
+/// What became of the links, a line each.
+fn links(links: &LinkChanges) -> Vec<String> {
+    let (added, removed) = (added_word(links), removed_word(links));
+    let mut lines: Vec<String> = Vec::new();
+    let first = links.added.iter().take(MAX_LINKS);
+    lines.extend(first.map(|target| format!("link {added}: {}", defanged(target, MAX_LINK))));
+    if let more @ 1.. = links.added.len().saturating_sub(MAX_LINKS) + links.more_added {
+        lines.push(format!("and {more} more links {added}"));
+    }
+    let first = links.removed.iter().take(MAX_LINKS);
+    lines.extend(first.map(|link| format!("link {removed}: {}", removed_name(link, MAX_LINK))));
+    if let more @ 1.. = links.removed.len().saturating_sub(MAX_LINKS) {
+        lines.push(format!("and {more} more links {removed}"));
+    }
+    if !links.sealed_all {
+        lines.push("the seal does not list all links that were sent".to_owned());
+    }
+    if !links.found_all {
+        lines.push("the text may hide more links".to_owned());
+    }
+    lines
 }
 
 /// What became of the text, in words; nothing where it is as sealed.

@@ -26,6 +26,7 @@ macro_rules! choices {
             unknown_key: or(&raw.unknown_key, base.unknown_key),
             key_changed: or(&raw.key_changed, base.key_changed),
             temperror: or(&raw.temperror, base.temperror),
+            links: raw.links.as_ref().map_or(base.links, |links| links.0.0),
         }
     }};
 }
@@ -35,7 +36,8 @@ pub(super) fn check(checker: &mut Checker<'_>, raw: raw::Policy) -> Policy {
     let choices = choices!(raw, Choices::default());
     let exceptions = raw.exceptions.into_iter().enumerate();
     let exceptions = exceptions.map(|(index, raw)| exception(checker, index, raw, &choices)).collect();
-    Policy { choices, exceptions, subject_prefix: subject_prefix(checker, raw.subject_prefix) }
+    let subject_prefix = subject_prefix(checker, raw.subject_prefix);
+    Policy { choices, exceptions, subject_prefix, links_except: names(raw.links_except) }
 }
 
 /// What it leaves open is as in `[policy]`.

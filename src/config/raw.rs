@@ -12,7 +12,7 @@ use super::dns::{DnssecWord, Servers};
 use super::parsed::Parsed;
 use super::quantity::{Seconds, Size};
 use super::{Auth, BareLineEnds, LogFormat, Mode, UncleanHeader};
-use crate::policy::{Choice, Mode as PolicyMode};
+use crate::policy::{Choice, LinkChoice, Mode as PolicyMode};
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -99,6 +99,8 @@ pub(super) struct Policy {
     pub(super) unknown_key: Option<Parsed<Choice>>,
     pub(super) key_changed: Option<Parsed<Choice>>,
     pub(super) temperror: Option<Parsed<Choice>>,
+    pub(super) links: Option<Parsed<LinkChoice>>,
+    pub(super) links_except: Option<Vec<Parsed<DomainName>>>,
     pub(super) mode: Option<Parsed<PolicyMode>>,
     pub(super) subject_prefix: Option<String>,
     #[serde(rename = "for")]
@@ -121,6 +123,7 @@ pub(super) struct Exception {
     pub(super) unknown_key: Option<Parsed<Choice>>,
     pub(super) key_changed: Option<Parsed<Choice>>,
     pub(super) temperror: Option<Parsed<Choice>>,
+    pub(super) links: Option<Parsed<LinkChoice>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

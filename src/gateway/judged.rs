@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use attachment_seal::domain::DomainName;
-use attachment_seal::manifest::{self, Status};
+use attachment_seal::manifest::{self, LinkChanges, Status};
 use attachment_seal::message::author::Author;
 use attachment_seal::message::edits::Edits;
 use attachment_seal::message::header::{Field, HeaderSection};
@@ -12,6 +12,7 @@ use attachment_seal::seal::knowledge::{Answers, Knowledge};
 use attachment_seal::seal::message::Message;
 use attachment_seal::verdict::authres;
 use attachment_seal::verdict::lesson::Observation;
+use attachment_seal::verdict::links::{added_word, defanged, removed_name, removed_word};
 use attachment_seal::verdict::report::{not_intact, printable, reason, summary};
 use attachment_seal::verdict::verify::verify;
 use attachment_seal::verdict::{Ground, Reason, Verdict, Verification};
@@ -63,12 +64,17 @@ impl Judged {
         }
     }
 
+    /// Why the verdict is what it is, or else why a message that passes is not simply delivered.
+    fn reason(&self) -> Option<&'static str> {
+        reason(&self.verification).or(self.ruling.by_links.then_some(LINKS_ADDED))
+    }
+
     /// What the log says of it.
     pub(super) fn account(&self) -> Account {
         let verification = &self.verification;
         Account {
             verdict: Some(verification.verdict().as_str()),
-            reason: reason(verification),
+            reason: self.reason(),
             trust: verification.trust().map(|trust| trust.as_str()),
             known: verification.known().map(|ground| ground.as_str()),
             key_lookup: verification.key_lookup().map(|lookup| lookup.as_str()),
@@ -104,7 +110,7 @@ impl Judged {
             result: Some(authres::field(hostname, &self.verification)),
             verified: self.is_verified,
             verdict: self.verification.verdict().as_str().to_owned(),
-            reason: reason(&self.verification).map(str::to_owned),
+            reason: self.reason().map(str::to_owned),
             summary: printable(&summary(&self.verification), 500),
             message_id: self.origin.message_id.clone(),
             size,
@@ -153,7 +159,7 @@ impl Running {
                 at: now,
                 session: session.id.to_string(),
                 verdict: verification.verdict().as_str().to_owned(),
-                reason: reason(verification).map(str::to_owned),
+                reason: judged.reason().map(str::to_owned),
                 known: verification.known().map(|ground| ground.as_str().to_owned()),
                 trust: verification.trust().map(|trust| trust.as_str().to_owned()),
                 asked: judged.ruling.withheld.unwrap_or(judged.ruling.action).as_str().to_owned(),
@@ -216,10 +222,11 @@ impl Running {
                 .map(|entry| entry.name.clone())
                 .unwrap_or_default(),
         };
+        let links: Vec<Finding> = verification.links().into_iter().flat_map(link_findings).collect();
         alerter.alert(Alert {
             id,
             verdict: verification.verdict().as_str().to_owned(),
-            reason: reason(verification).map(str::to_owned),
+            reason: judged.reason().map(str::to_owned),
             outcome,
             from_domain: judged.origin.author.domains().first().map(ToString::to_string),
             reverse_path: envelope.reverse_path.as_str().to_owned(),
@@ -227,12 +234,38 @@ impl Running {
             message_id: judged.origin.message_id.clone(),
             attachments: changed().take(MAX_ATTACHMENTS).map(finding).collect(),
             more_attachments: changed().count().saturating_sub(MAX_ATTACHMENTS),
+            links: links.iter().take(MAX_LINKS).cloned().collect(),
+            more_links: links.len().saturating_sub(MAX_LINKS)
+                + verification.links().map_or(0, |links| links.more_added),
         });
     }
 }
 
 /// Attachments that are written down and told of one message.
 const MAX_ATTACHMENTS: usize = 20;
+
+/// Links that are told of one message, and characters of each.
+const MAX_LINKS: usize = 20;
+const MAX_LINK: usize = 110;
+
+/// The reason for what is done with a message that passes, where links were added to its text.
+const LINKS_ADDED: &str = "links-added";
+
+/// What happened to each link, the added ones before the removed.
+fn link_findings(links: &LinkChanges) -> impl Iterator<Item = Finding> {
+    let (added, removed) = (added_word(links), removed_word(links));
+    let added = links
+        .added
+        .iter()
+        .map(|target| Finding { status: added.to_owned(), name: defanged(target, MAX_LINK) });
+    let removed = links
+        .removed
+        .iter()
+        .map(|link| Finding { status: removed.to_owned(), name: removed_name(link, MAX_LINK) });
+    let hidden = (!links.found_all)
+        .then(|| Finding { status: "unclear".to_owned(), name: "the text may hide more links".to_owned() });
+    hidden.into_iter().chain(added).chain(removed)
+}
 
 /// As much of a stranger's text as is written down.
 fn start(text: &str) -> String {

@@ -10,7 +10,7 @@ use attachment_seal::message::header::HeaderSection;
 use attachment_seal::seal::format::FIELD;
 use attachment_seal::seal::message::Message;
 use attachment_seal::verdict::State;
-use attachment_seal::verdict::report::summary;
+use attachment_seal::verdict::report::sentence;
 use tokio::task;
 use tracing::{error, warn};
 
@@ -51,7 +51,8 @@ impl<L: LookupKey> Gateway<L> {
         };
         judged.doubt_clock(session, now);
         let account = judged.account();
-        let summary = summary(&judged.verification);
+        // No reply repeats the links that strangers chose.
+        let summary = sentence(&judged.verification);
         let decision = match judged.ruling.action {
             Action::Deliver | Action::Mark => {
                 running.tell_of_passage(session, envelope, &judged);

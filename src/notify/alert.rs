@@ -6,6 +6,8 @@ use attachment_seal::verdict::report::is_plain;
 
 /// Attachments listed of one message.
 const MAX_ATTACHMENTS: usize = 20;
+/// Links listed of one message.
+const MAX_LINKS: usize = 20;
 /// Characters shown of a text that a stranger chose.
 const MAX_TEXT: usize = 120;
 
@@ -32,6 +34,10 @@ pub struct Alert {
     pub attachments: Vec<Finding>,
     /// How many more of those there are.
     pub more_attachments: usize,
+    /// What happened to links of its text, the first ones; the targets written so that no program makes a link of them.
+    pub links: Vec<Finding>,
+    /// How many more of those there are.
+    pub more_links: usize,
 }
 
 impl Alert {
@@ -39,10 +45,13 @@ impl Alert {
     pub(super) fn cut(mut self) -> Self {
         self.more_attachments += self.attachments.len().saturating_sub(MAX_ATTACHMENTS);
         self.attachments.truncate(MAX_ATTACHMENTS);
+        self.more_links += self.links.len().saturating_sub(MAX_LINKS);
+        self.links.truncate(MAX_LINKS);
         let texts = [&mut self.id, &mut self.verdict, &mut self.reverse_path];
         let more = [&mut self.reason, &mut self.from_domain, &mut self.message_id];
-        let attachments = self.attachments.iter_mut().flat_map(|found| [&mut found.status, &mut found.name]);
-        for text in texts.into_iter().chain(more.into_iter().flatten()).chain(attachments) {
+        let findings = self.attachments.iter_mut().chain(&mut self.links);
+        let findings = findings.flat_map(|found| [&mut found.status, &mut found.name]);
+        for text in texts.into_iter().chain(more.into_iter().flatten()).chain(findings) {
             // One character more than is shown, so that what is left out is seen to be.
             if let Some((end, _)) = text.char_indices().nth(MAX_TEXT + 1) {
                 text.truncate(end);
@@ -80,12 +89,12 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// What happened to one attachment.
+/// What happened to one attachment or link.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
     /// SPEC.md's word, such as `altered`.
     pub status: String,
-    /// The attachment's name; empty if it has none.
+    /// The attachment's name, empty if it has none; or the link's target.
     pub name: String,
 }
 
@@ -172,11 +181,14 @@ fn paragraph(alert: &Alert) -> String {
         ("recipients", alert.recipients.to_string()),
         ("Message-ID", alert.message_id.as_deref().map_or_else(|| "none".to_owned(), printable)),
     ];
-    let listed = alert.attachments.iter().take(MAX_ATTACHMENTS);
-    lines.extend(listed.map(|finding| ("attachment", describe(finding))));
-    let listed = alert.attachments.len().min(MAX_ATTACHMENTS);
-    if let rest @ 1.. = alert.attachments.len() - listed + alert.more_attachments {
-        lines.push(("attachment", format!("and {rest} more")));
+    for (name, findings, max, more) in [
+        ("attachment", &alert.attachments, MAX_ATTACHMENTS, alert.more_attachments),
+        ("link", &alert.links, MAX_LINKS, alert.more_links),
+    ] {
+        lines.extend(findings.iter().take(max).map(|finding| (name, describe(finding))));
+        if let rest @ 1.. = findings.len().saturating_sub(max) + more {
+            lines.push((name, format!("and {rest} more")));
+        }
     }
     lines.iter().map(|(name, value)| format!("{name:>15}: {value}\n")).collect()
 }
@@ -212,6 +224,8 @@ pub(super) mod tests {
             message_id: Some("<1@partner.example>".into()),
             attachments: vec![Finding { status: "altered".into(), name: "Agenda 2026.pdf".into() }],
             more_attachments: 0,
+            links: Vec::new(),
+            more_links: 0,
         }
     }
 
@@ -240,14 +254,16 @@ pub(super) mod tests {
             message_id: Some("\u{20ac}".repeat(300_000)),
             reverse_path: "r".repeat(2_000),
             attachments: vec![Finding { status: "added".into(), name: "n".repeat(10_000) }; 900],
+            links: vec![Finding { status: "added".into(), name: "n".repeat(10_000) }; 500],
             ..alert("id")
         };
         let cut = hostile.clone().cut();
         assert_eq!(paragraph(&cut), paragraph(&hostile));
-        assert!(paragraph(&cut).contains("and 880 more"));
-        let Alert { message_id, reverse_path, attachments, .. } = cut;
-        let names: usize = attachments.iter().map(|found| found.name.capacity()).sum();
+        assert!(paragraph(&cut).contains("attachment: and 880 more"));
+        assert!(paragraph(&cut).contains("link: and 480 more"));
+        let Alert { message_id, reverse_path, attachments, links, .. } = cut;
+        let names: usize = attachments.iter().chain(&links).map(|found| found.name.capacity()).sum();
         let octets = message_id.map_or(0, |id| id.capacity()) + reverse_path.capacity() + names;
-        assert!(octets < 4_000, "{octets}");
+        assert!(octets < 6_000, "{octets}");
     }
 }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use super::compare::{Comparison, Found, Growth, TextState};
-use super::{Entry, Kind, Manifest, Parts, digests};
+use super::{Entry, Kind, LinkChanges, Manifest, Parts, SealedLinks, digests, links};
 use crate::doubt::{Doubt, Remark, Remarks};
 use crate::message::header::{HeaderSection, is_blank, reads_as_mime_field};
 use crate::mime::decode::{Decoder, EIGHT_BIT, has_bare_line_end};
@@ -26,6 +26,8 @@ const READERS_PARTS: usize = 300;
 pub struct Findings {
     /// What became of its leaves.
     pub comparison: Comparison,
+    /// What became of its links, where its texts are not intact and the seal lists links.
+    pub links: Option<LinkChanges>,
     /// Why readers could disagree about it.
     pub remarks: Remarks,
 }
@@ -37,17 +39,19 @@ pub struct Sealed<'a> {
     pub manifest: &'a Manifest,
     /// All parts; `None` of a seal that does not list them.
     pub parts: Option<&'a Parts>,
+    /// The links of its texts; `None` of a seal that does not list them.
+    pub links: Option<&'a SealedLinks>,
     /// Whether the fields that say what the body is are as sealed, MIME-Version included.
     pub has_structure: bool,
 }
 
 /// Judges a message by what was sealed.
 pub fn judge(message: &[u8], header: &HeaderSection<'_>, sealed: Sealed<'_>) -> Findings {
-    let Sealed { manifest, parts, has_structure } = sealed;
+    let Sealed { manifest, parts, has_structure, .. } = sealed;
     let structure = mime::walk(message, header);
     if let Some(limit) = structure.limit {
         let remarks = Remarks::from(Remark::new(limit, "the message", "goes beyond what a seal can cover"));
-        return Findings { comparison: Comparison::none(), remarks };
+        return Findings { comparison: Comparison::none(), links: None, remarks };
     }
     let digests = digests(message, &structure.leaves);
     let marks = marks::marks(message, header, &structure, &digests);
@@ -69,14 +73,22 @@ pub fn judge(message: &[u8], header: &HeaderSection<'_>, sealed: Sealed<'_>) -> 
     };
     judge.run();
     let remarks = judge.remarks;
-    Findings { comparison, remarks }
+    let links = sealed.links.filter(|_| comparison.text != TextState::Intact).map(|sealed| {
+        // HTML that is offered as a file here may have been sealed as a text.
+        let is_text = |at: usize, leaf: &Leaf| leaf.kind == Kind::Text || comparison.growth[at].is_some();
+        let leaves = structure.leaves.iter().zip(&digests).enumerate();
+        let texts = leaves.filter(|(at, (leaf, _))| is_text(*at, leaf)).map(|(_, text)| text);
+        LinkChanges::of(sealed, &links(message, texts))
+    });
+    Findings { comparison, links, remarks }
 }
 
 /// What about a message is not plain, as it stands, whether it was sealed or not.
 pub fn plainness(message: &[u8], header: &HeaderSection<'_>) -> Remarks {
     let structure = mime::walk(message, header);
     let manifest = Manifest::of(&structure.leaves, &digests(message, &structure.leaves));
-    judge(message, header, Sealed { manifest: &manifest, parts: None, has_structure: false }).remarks
+    judge(message, header, Sealed { manifest: &manifest, parts: None, links: None, has_structure: false })
+        .remarks
 }
 
 /// Which parts are as they were sealed.

@@ -3,6 +3,7 @@
 
 mod compare;
 pub mod judge;
+mod links;
 mod parts;
 
 use std::fmt;
@@ -12,6 +13,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 use thiserror::Error;
 
 pub use self::compare::{Comparison, Outcome, Status, TextState};
+pub use self::links::{LinkChanges, ParseLinksError, RemovedLink, SealedLinks, links};
 pub use self::parts::{ParsePartsError, Part, Parts};
 use crate::mime::{self, Digest, Kind, Leaf, MAX_LEAVES, decode::Decoder};
 

@@ -5,7 +5,10 @@ use encodify::base64::URL_SAFE_NO_PAD;
 use thiserror::Error;
 
 use crate::domain::{DomainName, Selector};
-use crate::manifest::{Manifest, ParseManifestError, ParsePartsError, Parts, decode_hash, encode_hash};
+use crate::manifest::{
+    Manifest, ParseLinksError, ParseManifestError, ParsePartsError, Parts, SealedLinks, decode_hash,
+    encode_hash,
+};
 
 /// The field's name.
 pub const FIELD: &str = "Attachment-Seal";
@@ -36,6 +39,8 @@ pub struct Statement {
     pub manifest: Manifest,
     /// The parts, `e`; `None` in a seal without the tag, by which nothing but the whole body can be found untouched.
     pub parts: Option<Parts>,
+    /// The links of its texts, `l`; `None` in a seal without the tag, by which nothing is known of links.
+    pub links: Option<SealedLinks>,
     /// A delegation, `c`, as written.
     pub delegation: Option<String>,
 }
@@ -78,6 +83,9 @@ pub enum ParseSealError {
     /// The list of parts is not of its form.
     #[error("bad list of parts")]
     Parts(#[from] ParsePartsError),
+    /// The list of links is not of its form.
+    #[error("bad list of links")]
+    Links(#[from] ParseLinksError),
 }
 
 /// Longest field value that is read, in octets: 1,000 entries with long names, and then some.
@@ -104,6 +112,7 @@ impl Seal {
             body: tags.hash("bh")?,
             manifest,
             parts,
+            links: tags.get("l").map(SealedLinks::parse).transpose()?,
             delegation: tags.get("c").map(str::to_owned),
         };
         tags.check("v", "1")?;
@@ -147,7 +156,7 @@ impl Statement {
         fold.text.into_bytes()
     }
 
-    /// The tags but `b`, each up to its semicolon, the manifest cut behind its commas.
+    /// The tags but `b`, each up to its semicolon, the lists cut behind their commas.
     fn tokens(&self) -> Vec<String> {
         let mut tokens = vec![
             "v=1;".to_owned(),
@@ -161,13 +170,13 @@ impl Statement {
             format!("hs={};", encode_hash(&self.structure)),
             format!("bh={};", encode_hash(&self.body)),
         ];
-        let entries: Vec<String> = self.manifest.entries.iter().map(ToString::to_string).collect();
-        let manifest = format!("m={};", entries.join(","));
-        tokens.extend(manifest.split_inclusive(',').map(str::to_owned));
-        if let Some(parts) = &self.parts {
-            let parts = format!("e={};", parts.to_texts().join(","));
-            tokens.extend(parts.split_inclusive(',').map(str::to_owned));
-        }
+        let mut list = |name: &str, items: Vec<String>| {
+            let list = format!("{name}={};", items.join(","));
+            tokens.extend(list.split_inclusive(',').map(str::to_owned));
+        };
+        list("m", self.manifest.entries.iter().map(ToString::to_string).collect());
+        self.parts.iter().for_each(|parts| list("e", parts.to_texts()));
+        self.links.iter().for_each(|links| list("l", links.to_texts()));
         tokens.extend(self.delegation.iter().map(|delegation| format!("c={delegation};")));
         tokens
     }
@@ -301,6 +310,7 @@ mod tests {
             manifest: Manifest::parse(&format!("{},{}", entry("Agenda%202026.pdf"), entry(&"x".repeat(300))))
                 .unwrap(),
             parts: None,
+            links: Some(SealedLinks::parse(&format!("{},+0", "A".repeat(22))).unwrap()),
             delegation: None,
         }
     }
@@ -352,6 +362,8 @@ mod tests {
             (":18234:", ":018234:"),
             ("%202026", "%2"),
             ("Agenda%202026", "%41genda%202026"),
+            (",+0;", ",+00;"),
+            (";l=", ";l=,"),
             (";b=", ";c=x;"),
         ] {
             let bad = good.replacen(from, to, 1);

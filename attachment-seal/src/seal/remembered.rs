@@ -230,6 +230,7 @@ mod tests {
             body: blake3::hash(b""),
             manifest: Manifest::default(),
             parts: None,
+            links: None,
         };
         let field = statement.to_field(&key.sign(&statement.signed()).unwrap());
         Seal::parse(&field["Attachment-Seal:".len()..field.len() - 2]).unwrap()

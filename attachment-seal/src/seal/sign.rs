@@ -8,10 +8,10 @@ use super::key::{SealingKey, SignError};
 use super::message::Message;
 use crate::domain::{DomainName, Selector};
 use crate::doubt::Doubt;
-use crate::manifest::{self, Manifest, Parts};
+use crate::manifest::{self, Manifest, Parts, SealedLinks};
 use crate::message::edits::Edits;
 use crate::message::header::{Fault, HeaderSection};
-use crate::mime::{self, MAX_DEPTH, MAX_LEAVES, marks};
+use crate::mime::{self, Kind, MAX_DEPTH, MAX_LEAVES, marks};
 
 /// Default time that a seal is valid for, in seconds: 14 days.
 pub const DEFAULT_LIFETIME: u64 = 14 * 24 * 3600;
@@ -102,6 +102,8 @@ pub fn prepare(message: &Message<'_>, sealer: &Sealer, moment: Moment) -> Result
     }
     let digests = manifest::digests(message.raw(), &structure.leaves);
     let marks = marks::marks(message.raw(), &header, &structure, &digests);
+    let texts = structure.leaves.iter().zip(&digests).filter(|(leaf, _)| leaf.kind == Kind::Text);
+    let links = manifest::links(message.raw(), texts);
 
     let mut edits = Edits::none();
     for field in
@@ -125,6 +127,7 @@ pub fn prepare(message: &Message<'_>, sealer: &Sealer, moment: Moment) -> Result
         body: message.body_hash(),
         manifest: Manifest::of(&structure.leaves, &digests),
         parts: Some(Parts::of(&structure, &marks)),
+        links: Some(SealedLinks::of(&links)),
         delegation: delegation.map(|own| own.as_str().to_owned()),
     };
     Ok(Unsigned { edits, statement })

@@ -3,8 +3,8 @@
 
 use std::ops::Range;
 
-use super::Verification;
 use super::report::{self, not_intact, printable};
+use super::{Verification, links};
 use crate::domain::DomainName;
 use crate::message::header::{first_line, is_blank};
 use crate::message::words::decoded;
@@ -35,7 +35,7 @@ pub fn field(hostname: &DomainName, verification: &Verification) -> String {
     text
 }
 
-/// Why, in the result's words, naming attachments that are not intact.
+/// Why, in the result's words, naming attachments that are not intact, and links.
 fn reason(verification: &Verification) -> Option<String> {
     let mut parts: Vec<String> = Vec::new();
     parts.extend(report::reason(verification).map(str::to_owned));
@@ -44,6 +44,7 @@ fn reason(verification: &Verification) -> Option<String> {
     if verification.trial {
         parts.push("on trial".to_owned());
     }
+    parts.extend(links::in_words(verification));
     (!parts.is_empty()).then(|| parts.join(", "))
 }
 

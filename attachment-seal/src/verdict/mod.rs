@@ -2,6 +2,7 @@
 
 pub mod authres;
 pub mod lesson;
+pub mod links;
 pub mod report;
 mod verification;
 pub mod verify;

@@ -3,8 +3,8 @@
 
 use serde::Serialize;
 
-use super::{Reason, State, Verdict, Verification};
-use crate::manifest::{Entry, Outcome, Status, TextState};
+use super::{Reason, State, Verdict, Verification, links};
+use crate::manifest::{Entry, LinkChanges, Outcome, Status, TextState};
 use crate::seal::trust::Lookup;
 
 /// One line of `verify --json`.
@@ -25,7 +25,34 @@ pub struct Report<'a> {
     /// Where the doubts were met, and what about; left out where there is none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     details: Vec<String>,
+    /// What became of the links of a text that is not intact; left out where none was added or removed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    links: Option<Links>,
     known: Option<&'static str>,
+}
+
+/// Links of each kind that a report names.
+const MAX_LINKS: usize = 20;
+
+/// Characters of a link's target in a report.
+const MAX_TARGET: usize = 500;
+
+#[derive(Debug, Serialize)]
+struct Links {
+    added: Vec<String>,
+    more_added: usize,
+    removed: Vec<Removed>,
+    more_removed: usize,
+    /// If not, those added may have been sealed.
+    sealed_all: bool,
+    /// If not, there may be more that were added.
+    found_all: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct Removed {
+    blake3: String,
+    target: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -65,6 +92,7 @@ impl<'a> Report<'a> {
             attachments: verification.attachments.iter().filter_map(Attachment::of).collect(),
             doubts: verification.doubts.iter().map(|doubt| doubt.code()).collect(),
             details: verification.remarks.iter().map(ToString::to_string).collect(),
+            links: verification.links.as_ref().map(Links::of),
             known: verification.known.map(|ground| ground.as_str()),
         }
     }
@@ -91,6 +119,23 @@ impl<'a> Attachment<'a> {
     }
 }
 
+impl Links {
+    fn of(changes: &LinkChanges) -> Self {
+        let cut = |target: &String| target.chars().take(MAX_TARGET).collect();
+        let removed = changes.removed.iter().take(MAX_LINKS);
+        Self {
+            added: changes.added.iter().take(MAX_LINKS).map(cut).collect(),
+            more_added: changes.added.len().saturating_sub(MAX_LINKS) + changes.more_added,
+            removed: removed
+                .map(|link| Removed { blake3: links::hex(link), target: link.target.as_ref().map(cut) })
+                .collect(),
+            more_removed: changes.removed.len().saturating_sub(MAX_LINKS),
+            sealed_all: changes.sealed_all,
+            found_all: changes.found_all,
+        }
+    }
+}
+
 impl Bytes {
     fn of(entry: &Entry) -> Self {
         Self { size: entry.size, blake3: entry.hash.to_hex().to_string() }
@@ -102,8 +147,18 @@ fn rfc3339(seconds: u64) -> Option<String> {
     Some(time.to_string())
 }
 
-/// The result as one line for people, without the verdict's own word. Names are as the message has them.
+/// The result as one line for people, without the verdict's own word, with what became of the links. Names are as the message
+/// has them.
 pub fn summary(verification: &Verification) -> String {
+    let sentence = sentence(verification);
+    match links::in_words(verification) {
+        Some(links) => format!("{sentence}; in its text {links}"),
+        None => sentence,
+    }
+}
+
+/// The same without the links.
+pub fn sentence(verification: &Verification) -> String {
     let domain = verification.domain.as_ref().map_or("its domain", |domain| domain.as_str());
     match verification.verdict {
         Verdict::Pass => "every attachment is as it was sent".to_owned(),

@@ -3,7 +3,7 @@
 use super::{State, Verdict};
 use crate::domain::{DomainName, Selector};
 use crate::doubt::{Doubt, Doubts, Remarks};
-use crate::manifest::{Outcome, TextState};
+use crate::manifest::{LinkChanges, Outcome, TextState};
 use crate::seal::key::PublicKey;
 use crate::seal::policy_record::Request;
 use crate::seal::trust::{Ground, Lookup, Trust};
@@ -20,6 +20,7 @@ pub struct Verification {
     pub(super) contradicting_key: Option<PublicKey>,
     pub(super) body: Option<State>,
     pub(super) text: Option<TextState>,
+    pub(super) links: Option<LinkChanges>,
     pub(super) headers: Option<State>,
     pub(super) attachments: Vec<Outcome>,
     pub(super) doubts: Doubts,
@@ -69,6 +70,7 @@ impl Verification {
             contradicting_key: None,
             body: None,
             text: None,
+            links: None,
             headers: None,
             attachments: Vec::new(),
             doubts: Doubts::NONE,
@@ -130,6 +132,11 @@ impl Verification {
     /// Whether the texts are as sealed, or what was added to them.
     pub fn text(&self) -> Option<TextState> {
         self.text
+    }
+
+    /// What became of the links of texts that are not intact; `None` where none was added or removed, or the seal lists none.
+    pub fn links(&self) -> Option<&LinkChanges> {
+        self.links.as_ref()
     }
 
     /// Whether the addresses and the subject are as sealed.

@@ -3,8 +3,8 @@
 use super::{Reason, State, Verdict, Verification, VerifiedSignature};
 use crate::domain::DomainName;
 use crate::doubt::{Doubt, Doubts, Remarks};
-use crate::manifest::Comparison;
-use crate::manifest::judge::{Sealed, judge};
+use crate::manifest::judge::{self, Sealed, judge};
+use crate::manifest::{Comparison, LinkChanges};
 use crate::message::author::Author;
 use crate::message::header::Field;
 
@@ -271,13 +271,15 @@ impl Check<'_> {
         let has_structure = header.structure_hash() == statement.structure;
         if has_structure && self.message.body_hash() == statement.body {
             let comparison = Comparison::intact(&statement.manifest);
-            return Findings { body: State::Intact, remarks: Remarks::default(), comparison };
+            return Findings { body: State::Intact, remarks: Remarks::default(), comparison, links: None };
         }
 
         // Steps 9 to 11: changed on the way; what of it is untouched, and is the rest plain?
-        let sealed = Sealed { manifest: &statement.manifest, parts: statement.parts.as_ref(), has_structure };
-        let findings = judge(raw, header, sealed);
-        Findings { body: State::Changed, remarks: findings.remarks, comparison: findings.comparison }
+        let (manifest, parts, links) =
+            (&statement.manifest, statement.parts.as_ref(), statement.links.as_ref());
+        let judge::Findings { comparison, links, remarks } =
+            judge(raw, header, Sealed { manifest, parts, links, has_structure });
+        Findings { body: State::Changed, remarks, comparison, links }
     }
 }
 
@@ -286,6 +288,7 @@ struct Findings {
     body: State,
     remarks: Remarks,
     comparison: Comparison,
+    links: Option<LinkChanges>,
 }
 
 fn identify(result: Verification, seal: &Seal) -> Verification {
@@ -302,6 +305,7 @@ fn report(result: Verification, findings: Findings) -> Verification {
     Verification {
         body: Some(findings.body),
         text: Some(findings.comparison.text),
+        links: findings.links.filter(|links| !links.is_empty()),
         attachments: findings.comparison.attachments,
         doubts: findings.remarks.doubts(),
         remarks: findings.remarks,

@@ -56,6 +56,7 @@ pub(crate) fn under_seal_of(sent: &[u8], arrives: &[u8]) -> Vec<u8> {
         body: body::hash(b"another body"),
         manifest: Manifest::of(&leaves, &manifest::digests(sent, &leaves)),
         parts: None,
+        links: None,
         delegation: None,
     };
     [statement.to_field(&sealer.key.sign(&statement.signed()).unwrap()).as_slice(), arrives].concat()

@@ -76,7 +76,7 @@ impl HtmlScan {
         let unclosed = self.page.raw.as_ref().map(|raw| raw.start);
         if let Some(start) = self.page.hidden_from.or(unclosed) {
             finds.note(HIDDEN, start..size);
-            links.has_more = true;
+            links.may_hide_some = true;
         }
         self.page.names_hiding_charset
     }
@@ -364,7 +364,7 @@ impl Watch<'_> {
         match self.comment {
             Some(comment) => {
                 self.finds.note(HIDDEN, comment.clone());
-                self.links.has_more = true;
+                self.links.may_hide_some = true;
             }
             None => _ = self.page.hidden_from.get_or_insert(start),
         }
@@ -405,7 +405,7 @@ impl Watch<'_> {
             Role::Download => Some("download"),
             Role::Url(position, is_target) => {
                 if is_target {
-                    self.links.has_more |= attribute.is_cut;
+                    self.links.may_hide_some |= attribute.is_cut;
                     self.links.note(&String::from_utf8_lossy(value));
                 }
                 match self.tag.name.as_slice() {

@@ -14,33 +14,64 @@ pub const MAX_LINKS: usize = 500;
 /// Octets of the longest link that is kept, in canonical form.
 pub const MAX_LINK: usize = 4096;
 
+/// Most links that are counted beyond those that are kept.
+pub const MAX_COUNTED_LINKS: usize = 9999;
+
 /// Octets of a link's hash.
 ///
 /// 16, so that neither half a birthday's luck (2^64 for two links of an attacker's own) nor another link for one of a
 /// message's (2^119 for one of 500) is in anybody's reach, at half the length of a whole hash.
 pub const LINK_HASH: usize = 16;
 
-/// The link targets of a text in canonical form.
+/// A link's hash, as seals list it.
+pub type LinkHash = [u8; LINK_HASH];
+
+/// The link targets of a text, or of several, in canonical form.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Links {
     /// Sorted by their octets, without doubles, at most [`MAX_LINKS`]: the first of all in that order.
     pub targets: BTreeSet<String>,
-    /// Whether there are more: over [`MAX_LINKS`], over [`MAX_LINK`], or where markup hides them.
-    pub has_more: bool,
+    /// The hashes of all others, at most [`MAX_COUNTED_LINKS`]: of those over [`MAX_LINKS`] or over [`MAX_LINK`].
+    pub more: BTreeSet<LinkHash>,
+    /// Whether there may be links that were not read: where markup hides them, or a line is cut.
+    pub may_hide_some: bool,
 }
 
 impl Links {
+    /// Whether the targets are all that there are.
+    pub fn is_complete(&self) -> bool {
+        self.more.is_empty() && !self.may_hide_some
+    }
+
+    /// Takes the links of another text as well.
+    pub fn extend(&mut self, other: Self) {
+        other.targets.into_iter().for_each(|target| self.keep(target));
+        other.more.into_iter().for_each(|hash| self.count(hash));
+        self.may_hide_some |= other.may_hide_some;
+    }
+
     /// Notes the target of a link.
     pub(super) fn note(&mut self, target: &str) {
-        let Some(target) = canonical_link(target) else { return };
+        if let Some(target) = canonical_link(target) {
+            self.keep(target);
+        }
+    }
+
+    fn keep(&mut self, target: String) {
         if target.len() > MAX_LINK {
-            self.has_more = true;
-            return;
+            return self.count(link_hash(&target));
         }
         self.targets.insert(target);
-        if self.targets.len() > MAX_LINKS {
-            self.targets.pop_last();
-            self.has_more = true;
+        if self.targets.len() > MAX_LINKS
+            && let Some(last) = self.targets.pop_last()
+        {
+            self.count(link_hash(&last));
+        }
+    }
+
+    fn count(&mut self, hash: LinkHash) {
+        if self.more.len() < MAX_COUNTED_LINKS {
+            self.more.insert(hash);
         }
     }
 
@@ -57,7 +88,7 @@ impl Links {
                 text[start..].iter().position(|&octet| ends_link(octet)).unwrap_or(text.len() - start);
             done = start + length;
             // A link that a piece's end cuts off is too long for us.
-            self.has_more |= piece.is_cut && done == text.len();
+            self.may_hide_some |= piece.is_cut && done == text.len();
             let words = String::from_utf8_lossy(&text[start..done]);
             let target = words.split(char::is_whitespace).next().unwrap_or_default();
             self.note(target.trim_end_matches(|end| ".,;:!?)>]'\"".contains(end)));
@@ -170,10 +201,18 @@ fn canonical_host(host: &str) -> String {
 }
 
 /// The hash of a link in canonical form: the first [`LINK_HASH`] octets of its BLAKE3.
-pub fn link_hash(canonical: &str) -> [u8; LINK_HASH] {
+pub fn link_hash(canonical: &str) -> LinkHash {
     let mut hash = [0; LINK_HASH];
     hash.copy_from_slice(&blake3::hash(canonical.as_bytes()).as_bytes()[..LINK_HASH]);
     hash
+}
+
+/// The host that an http or https link in canonical form leads to.
+pub fn link_host(canonical: &str) -> Option<&str> {
+    let rest = canonical.strip_prefix("https://").or_else(|| canonical.strip_prefix("http://"))?;
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    Some(host.rsplit_once(':').map_or(host, |(host, _)| host))
 }
 
 #[cfg(test)]
@@ -254,15 +293,53 @@ mod tests {
     fn keeps_no_more_than_its_limits() {
         let mut links = Links::default();
         (0..MAX_LINKS).for_each(|number| links.note(&format!("https://a.example/{number}")));
-        assert!(!links.has_more);
-        links.note("https://a.example/0/");
-        assert!(links.has_more && links.targets.len() == MAX_LINKS);
+        assert!(links.is_complete());
+        for _ in 0..2 {
+            links.note("https://a.example/0/");
+            assert!(!links.is_complete() && links.targets.len() == MAX_LINKS && links.more.len() == 1);
+        }
         let mut long = Links::default();
         long.note(&format!("https://a.example/{}", "x".repeat(MAX_LINK)));
-        assert!(long.has_more && long.targets.is_empty());
+        assert!(long.more.len() == 1 && long.targets.is_empty() && !long.may_hide_some);
         let mut scan = TextScan::new("text/plain", None);
         scan.update(format!("https://a.example/{}", "x".repeat(100_000)).as_bytes());
-        assert!(scan.finish().links.has_more);
+        assert!(scan.finish().links.may_hide_some);
+    }
+
+    #[test]
+    fn links_of_several_texts_are_one_set_in_any_order() {
+        let numbered = |numbers: std::ops::Range<usize>| {
+            let mut links = Links::default();
+            numbers.for_each(|number| links.note(&format!("https://a.example/{number}")));
+            links
+        };
+        let (one, two, all) = (numbered(0..700), numbered(400..1200), numbered(0..1200));
+        assert_eq!((all.targets.len(), all.more.len()), (MAX_LINKS, 700));
+        for (first, second) in [(&one, &two), (&two, &one)] {
+            let mut both = first.clone();
+            both.extend(second.clone());
+            assert_eq!(both, all);
+        }
+        let mut flood = numbered(0..MAX_LINKS + MAX_COUNTED_LINKS + 10);
+        assert_eq!(flood.more.len(), MAX_COUNTED_LINKS);
+        flood.extend(two);
+        assert_eq!(flood.more.len(), MAX_COUNTED_LINKS);
+    }
+
+    #[test]
+    fn finds_the_host_that_a_link_leads_to() {
+        for (target, host) in [
+            ("https://Lists.example.org/x?y@z", Some("lists.example.org")),
+            ("http://lists.example.org:8080", Some("lists.example.org")),
+            ("https://lists.example.org@evil.example/", Some("evil.example")),
+            ("https://evil.example\\@lists.example.org/", Some("evil.example")),
+            ("https://evil.example?@lists.example.org/", Some("evil.example")),
+            ("https://evil.example#@lists.example.org/", Some("evil.example")),
+            ("//lists.example.org/x", None),
+            ("ftp://lists.example.org/x", None),
+        ] {
+            assert_eq!(link_host(&canonical_link(target).unwrap()), host, "{target}");
+        }
     }
 
     #[test]

@@ -20,7 +20,9 @@ use html::HtmlScan;
 use lines::Lines;
 use place::Finds;
 
-pub use links::{LINK_HASH, Links, MAX_LINK, MAX_LINKS, canonical_link, link_hash};
+pub use links::{
+    LINK_HASH, LinkHash, Links, MAX_COUNTED_LINKS, MAX_LINK, MAX_LINKS, canonical_link, link_hash, link_host,
+};
 
 /// Something in a text that a reader takes for a file or for active content.
 #[derive(Clone, Debug, PartialEq, Eq)]
