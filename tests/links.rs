@@ -118,10 +118,15 @@ fn verify_names_what_became_of_the_links() {
     let site = Site::new();
     let file = site.folder.path().join("arrived.eml");
     fs::write(&file, with_link(&site, "verify", EVIL)).unwrap();
-    let config = site.verifying("").write();
-    let for_people = waxseal(&["verify", "--no-dns", "--config", word(&config), word(&file)]);
+    let pins = site.folder.path().join("pins");
+    fs::create_dir_all(pins.join("example.org")).unwrap();
+    fs::write(pins.join("example.org/gate1.txt"), &site.record).unwrap();
+    let verify = |more: &[&str]| {
+        waxseal(&[&["verify", "--no-dns", "--keys", word(&pins), word(&file)], more].concat())
+    };
+    let for_people = verify(&[]);
     assert!(for_people.text().contains(&format!("link added: {DEFANGED}\n")), "{for_people:?}");
-    let json = waxseal(&["verify", "--no-dns", "--json", "--config", word(&config), word(&file)]);
+    let json = verify(&["--json"]);
     assert_eq!(json.status, 0, "{json:?}");
     let report = &json.json()[0];
     assert_eq!(report["links"]["added"], serde_json::json!([EVIL]));
