@@ -47,9 +47,9 @@ fn changed(message: &str, from: &str, to: &str) -> Verification {
 }
 
 fn passing(result: Verification) -> Option<LinkChanges> {
-    assert_eq!(result.verdict, Verdict::Pass, "{}", describe(&result));
-    assert_ne!(result.text, Some(TextState::Intact));
-    result.links
+    assert_eq!(result.verdict(), Verdict::Pass, "{}", describe(&result));
+    assert_ne!(result.text(), Some(TextState::Intact));
+    result.links().cloned()
 }
 
 #[test]
@@ -94,8 +94,8 @@ fn spellings_of_one_target_are_one_link() {
     ] {
         let result = changed(&message, "https://example.org/x?a=1&amp;b=2", spelling);
         // What only the HTML's branch holds is written otherwise, and is the link of the plain text.
-        assert_eq!(result.verdict, Verdict::Pass, "{spelling}: {}", describe(&result));
-        assert_eq!(result.links, None, "{spelling}");
+        assert_eq!(result.verdict(), Verdict::Pass, "{spelling}: {}", describe(&result));
+        assert_eq!(result.links(), None, "{spelling}");
     }
     let message = html("<a href=\"https://bücher.example/\">x</a>\n");
     assert_eq!(passing(changed(&message, "https://bücher.example/", "https://xn--bcher-kva.example")), None);
@@ -105,24 +105,30 @@ fn spellings_of_one_target_are_one_link() {
 fn an_untouched_text_is_not_searched() {
     let message = plain("See https://example.org/report\n");
     let sealed = sealed(crlf(&message).as_bytes());
-    assert_eq!(check(&sealed).links, None);
+    assert_eq!(check(&sealed).links(), None);
     // Re-encoded, and intact.
     let text = String::from_utf8(sealed).unwrap();
     let result = check(text.replace("Encoding: 8bit", "Encoding: 7bit").as_bytes());
-    assert_eq!((result.verdict, result.text, result.links), (Verdict::Pass, Some(TextState::Intact), None));
+    assert_eq!(
+        (result.verdict(), result.text(), result.links()),
+        (Verdict::Pass, Some(TextState::Intact), None)
+    );
 }
 
 #[test]
 fn a_seal_without_the_list_tells_nothing() {
     let message = plain("Hello\n");
     let result = changed(&message, "Hello\n", &format!("Hello\n{FOOTER}"));
-    assert!(result.links.is_some());
+    assert!(result.links().is_some());
     let bare = support::under_seal_of(
         crlf(&message).as_bytes(),
         crlf(&message.replace("Hello\n", &format!("Hello\n{FOOTER}"))).as_bytes(),
     );
     let result = check(&bare);
-    assert_eq!((result.verdict, result.text, result.links), (Verdict::Pass, Some(TextState::Appended), None));
+    assert_eq!(
+        (result.verdict(), result.text(), result.links()),
+        (Verdict::Pass, Some(TextState::Appended), None)
+    );
 }
 
 #[test]
@@ -162,7 +168,7 @@ fn an_attacker_who_hides_a_link_leaves_a_doubt() {
         "<p>Hello</p><!-- <a href=https://evil.example/>\n",
     ] {
         let result = changed(&message, "<p>Hello</p>\n", hidden);
-        let links = result.links.clone().unwrap_or_default();
+        let links = result.links().cloned().unwrap_or_default();
         assert!(links.has_added(|_| true), "{hidden}: {links:?}");
         assert!(summary(&result).contains("evil[.]example") || !links.found_all, "{hidden}");
     }

@@ -150,8 +150,12 @@ fn finds_the_leaves_that_the_independent_implementation_sealed() {
         }
         let message = fs::read(&path).unwrap();
         let original = &seals(&message)[0];
+        // Seals with a list of parts are not the independent implementation's; what carries them was wrapped and rewritten.
+        if Seal::parse(original.as_bytes()).unwrap().statement.parts.is_some() {
+            continue;
+        }
         let again = sealed_again(&message, original).unwrap();
-        let with_texts = !matches!(expect["text"].as_str(), Some("changed" | "appended"));
+        let with_texts = !matches!(expect["text"].as_str(), Some("changed" | "appended" | "prepended"));
         assert_eq!(entries(&again, with_texts), entries(original, with_texts), "{}", path.display());
         compared += 1;
     }

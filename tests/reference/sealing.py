@@ -16,8 +16,11 @@ class Refused(Exception):
     """Such a message is not sealed."""
 
 
-def seal(message, seed, domain, selector, now):
-    """The sealed message. A missing Date or Message-ID must have been added before."""
+def seal(message, seed, domain, selector, now, links=None):
+    """The sealed message. A missing Date or Message-ID must have been added before.
+
+    `links` is the value of the tag `l`, if there is one: this implementation does not read links.
+    """
     section = header.split(message)
     if not section.named(b"date") or not section.named(b"message-id"):
         raise Refused("no Date or no Message-ID")
@@ -36,6 +39,8 @@ def seal(message, seed, domain, selector, now):
     tags += [f"{name}={to_base64url(digest)}" for name, digest in hashes.items()]
     tags.append("m=" + ",".join(entry.write() for entry in entries))
     tags.append("e=" + ",".join(write_mark(part) for part in parts))
+    if links is not None:
+        tags.append("l=" + links)
     signature = ed25519.sign(seed, field.PREFIX + (";".join(tags) + ";b=").encode())
     return field.fold(tags + ["b=" + to_base64url(signature)]) + b"\r\n" + message
 

@@ -235,7 +235,7 @@ fn grown(message: &[u8], leaf: &Leaf, sealed: &[&Entry]) -> Option<(usize, Growt
     }
     let text = canonical_text(message, leaf);
     let growth = |sealed: &Entry| {
-        let size = usize::try_from(sealed.size).ok().filter(|&size| size <= text.len())?;
+        let size = usize::try_from(sealed.size).ok().filter(|&size| size < text.len())?;
         let start = text.len() - size;
         let (state, at) = if blake3::hash(&text[..size]) == sealed.hash {
             (TextState::Appended, size)
@@ -440,9 +440,7 @@ impl Judge<'_> {
     /// MIME-Version is no part of a mark, since relays add it: it must be plain.
     fn check_version(&mut self) {
         let section = &self.message[self.structure.entities[0].header.clone()];
-        let is_version = |group: &&[u8]| {
-            marks::field(group).is_some_and(|(name, _)| name.eq_ignore_ascii_case(b"mime-version"))
-        };
+        let is_version = |group: &&[u8]| is_named(group, b"mime-version");
         let version: Vec<u8> =
             groups(section).filter(is_version).flat_map(|group| [group, b"\r\n"].concat()).collect();
         if let Err(flaw) = plain::header_section(&version, Section::Part) {
@@ -457,6 +455,13 @@ impl Judge<'_> {
             let boundary = entity.container.as_ref().map(|container| container.boundary.as_slice());
             if plain.boundary.as_ref().map(|boundary| boundary.as_bytes()) != boundary {
                 self.add(Doubt::NotPlain, at, "has a boundary that can be read in two ways");
+            }
+            if !plain.name.is_empty() {
+                self.add(
+                    Doubt::NotPlain,
+                    at,
+                    "is a multipart with a name, which some readers offer as a file",
+                );
             }
             return;
         };
@@ -488,7 +493,8 @@ impl Judge<'_> {
                     .is_some_and(|(name, _)| name.to_ascii_lowercase().starts_with(b"content-"))
         };
         let has_fields = groups(&self.message[self.structure.entities[at].header.clone()]).any(is_minded);
-        if !has_fields && !body_is_sealed && begins_with_field(body) {
+        // The message has a header section at any rate, so that only its MIME fields are missed.
+        if !has_fields && !body_is_sealed && begins_with_field(body, at == 0) {
             self.add(Doubt::FieldInBody, at, "begins with what reads as a header field");
         }
         let is_text = leaf.kind == Kind::Text || growth.is_some();
@@ -507,12 +513,8 @@ impl Judge<'_> {
     ) {
         let (leaf, digest) = (&self.structure.leaves[number], &self.digests[number]);
         let section = &self.message[self.structure.entities[at].header.clone()];
-        let fields: Vec<&[u8]> = groups(section)
-            .filter(|group| {
-                marks::field(group)
-                    .is_some_and(|(name, _)| name.eq_ignore_ascii_case(b"content-transfer-encoding"))
-            })
-            .collect();
+        let fields: Vec<&[u8]> =
+            groups(section).filter(|group| is_named(group, b"content-transfer-encoding")).collect();
         if fields.len() > 1 || fields.first().is_some_and(|only| plain_encoding(only).is_none()) {
             self.add(
                 Doubt::NotPlain,
@@ -770,24 +772,36 @@ fn are_alike(one: &[u8], other: &[u8]) -> bool {
     one.starts_with(other) || other.starts_with(one)
 }
 
+/// Whether a field has this name for any reader, those that allow blanks before the colon included.
+fn is_named(group: &[u8], name: &[u8]) -> bool {
+    marks::field(group).is_some_and(|(own, _)| own.trim_ascii_end().eq_ignore_ascii_case(name))
+}
+
 fn has_hard_line_end(body: &[u8]) -> bool {
     memchr::memchr_iter(b'\n', body).any(|at| !body[..at].ends_with(b"=\r"))
 }
 
-/// Whether base64 has lines of one length, up to 998 symbols, but for the last.
+/// Whether base64 has lines of one length, up to 998 symbols, but for a shorter last one, and no blanks. Empty lines may end it.
 fn is_regular_base64(body: &[u8]) -> bool {
-    let text = body.trim_ascii_end();
+    let mut text = body;
+    while let Some(rest) = text.strip_suffix(b"\r\n") {
+        text = rest;
+    }
     let columns = memchr::memchr(b'\r', text).unwrap_or(text.len());
-    columns <= 998
-        && text.chunks(columns + 2).rev().skip(1).all(|line| line.ends_with(b"\r\n"))
-        && text.rsplit(|&octet| octet == b'\n').next().is_some_and(|last| last.len() <= columns)
+    let is_line = |line: &[u8]| {
+        memchr::memchr3(b' ', b'\t', b'\r', line).is_none() && memchr::memchr(b'\n', line).is_none()
+    };
+    let mut lines = text.chunks(columns + 2);
+    let is_last = lines.next_back().is_none_or(|last| last.len() <= columns && is_line(last));
+    columns <= 998 && is_last && lines.all(|line| line.strip_suffix(b"\r\n").is_some_and(is_line))
 }
 
 /// Whether a body begins with what reads as a header field, empty lines aside.
-fn begins_with_field(body: &[u8]) -> bool {
+fn begins_with_field(body: &[u8], of_mime: bool) -> bool {
     let text = &body[body.iter().take_while(|octet| matches!(octet, b'\r' | b'\n')).count()..];
     let line = text.split(|&octet| matches!(octet, b'\r' | b'\n')).next().unwrap_or_default();
     let line = &line[..line.len().min(1024)];
     let name = line.split(|&octet| octet == b':').next().unwrap_or_default();
-    name.len() < line.len() && !name.is_empty() && name.iter().all(u8::is_ascii_graphic)
+    let is_minded = !of_mime || name.to_ascii_lowercase().starts_with(b"content-");
+    name.len() < line.len() && !name.is_empty() && is_minded && name.iter().all(u8::is_ascii_graphic)
 }

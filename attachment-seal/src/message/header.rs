@@ -46,9 +46,14 @@ impl<'a> Field<'a> {
 
     /// The value in the form that structure is compared in (SPEC.md §4, `hs`): blanks and folds at its start gone, each fold
     /// outside a quoted string made one space. A fold inside one stays as it is, since two readers lose a boundary that is
-    /// folded at a blank; so does all behind a parenthesis, where readers do not agree what is quoted.
+    /// folded at a blank; so does all behind a parenthesis, where readers do not agree what is quoted, and a value with a
+    /// line of blanks.
     pub fn refolded(&self) -> Vec<u8> {
         let value = self.value;
+        // Some readers take a line of blanks for the end of the header section.
+        if holds_blank_line(value) {
+            return value.to_vec();
+        }
         let mut text = Vec::with_capacity(value.len());
         let mut at = blanks_and_folds(value).0;
         let mut quoted = false;
@@ -366,6 +371,11 @@ impl Field<'_> {
     fn value_offset(&self, message: &[u8]) -> usize {
         memchr(b':', &message[self.start..]).map_or(0, |colon| colon + 1)
     }
+}
+
+/// Whether one of the folded lines of a value holds nothing but blanks.
+pub(crate) fn holds_blank_line(value: &[u8]) -> bool {
+    value.split(|&octet| octet == b'\n').skip(1).any(|line| line.trim_ascii().is_empty() && !line.is_empty())
 }
 
 /// How many octets at the start of `text` are blanks and folds, and whether a fold is among them.

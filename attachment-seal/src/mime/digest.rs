@@ -93,6 +93,9 @@ impl Lines {
         let mut symbols = 0;
         while let Some(line) = lines.next() {
             let line = if lines.peek().is_some() { line.strip_suffix(b"\r\n")? } else { line };
+            if line.len() > columns {
+                return None;
+            }
             symbols += line.len();
         }
         let padding = text.iter().rev().take_while(|&&octet| octet == b'=').count();

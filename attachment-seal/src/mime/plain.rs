@@ -4,6 +4,7 @@
 use super::field::Parameter;
 use super::marks::{field, groups, plain_encoding};
 use super::name::{extended_text, plain_text};
+use crate::message::header::holds_blank_line;
 use crate::message::header::{is_blank, is_token};
 
 /// What is not plain: where, and what about it.
@@ -84,6 +85,9 @@ pub fn header_section(section: &[u8], kind: Section) -> Result<Plain, Flaw> {
             return flaw(&lower, "is given twice");
         }
         ascii_with_folds(&lower, value)?;
+        if holds_blank_line(value) {
+            return flaw(&lower, "is folded into a line of blanks");
+        }
         match lower.as_str() {
             "content-type" => in_type = content_type(&mut plain, &lower, Cursor { rest: value, kind })?,
             "content-disposition" => in_disposition = disposition(&lower, Cursor { rest: value, kind })?,

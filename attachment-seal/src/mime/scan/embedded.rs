@@ -1,4 +1,5 @@
-//! Files that are lines of a text: uuencode, yEnc, BinHex, PostScript, OpenPGP and PEM armour, calendars and cards.
+//! Files that are lines of a text: uuencode, yEnc, BinHex, PostScript, OpenPGP and PEM armour, calendars and cards, and
+//! header fields that describe one.
 //!
 //! Gnus, MIME::Parser, ripMIME, uudeview, Roundcube, Thunderbird and Outlook Express find them each in a way of its own;
 //! this is the sum of their ways. None takes a lone `begin` in prose for a file unless something follows: encoded lines,
@@ -54,6 +55,8 @@ struct Block {
 enum Mark {
     Begin(Coding),
     Block(&'static str, fn(&[u8]) -> bool),
+    /// A header field with a name of so many octets.
+    Field(usize),
 }
 
 impl EmbeddedScan {
@@ -72,7 +75,7 @@ impl EmbeddedScan {
                 self.read_lines(piece, read..line_end, finds);
                 read = line_end;
             }
-            self.open(piece, at, mark);
+            self.open(piece, at, mark, finds);
         }
         self.read_lines(piece, read..piece.text.len(), finds);
     }
@@ -84,7 +87,7 @@ impl EmbeddedScan {
         }
     }
 
-    fn open(&mut self, piece: &Piece<'_>, at: usize, mark: Mark) {
+    fn open(&mut self, piece: &Piece<'_>, at: usize, mark: Mark, finds: &mut Finds) {
         let start = piece.place.at(at);
         match mark {
             // A later line does not replace an earlier one: more is taken for the file, and never less.
@@ -94,6 +97,7 @@ impl EmbeddedScan {
                 let coding = kept.map_or(coding, |begun| begun.coding);
                 self.begun = Some(Begun { start, coding, is_next: true });
             }
+            Mark::Field(length) => finds.note("mime", start..piece.place.at(at + length)),
             Mark::Block(kind, ends) => {
                 self.block.get_or_insert(Block { kind, start, ends });
             }
@@ -162,6 +166,9 @@ impl EmbeddedScan {
         let postscript =
             memmem::find_iter(text, b"%!").filter(|&at| starts(&text[at..], b"%!ps-") && at_line_start(at));
         marks.extend(postscript.map(|at| (at, Mark::Block("postscript", |line| line == b"%%EOF"))));
+        let fields = memchr_iter(b'-', text).filter_map(|at| at.checked_sub(b"content".len()));
+        let fields = fields.filter(|&at| at_line_start(at));
+        marks.extend(fields.filter_map(|at| Some((at, Mark::Field(mime_field(&text[at..])?)))));
         if !self.is_html {
             let first = (piece.starts_line && text.starts_with(b":")).then_some(0);
             let others =
@@ -172,6 +179,25 @@ impl EmbeddedScan {
         }
         marks
     }
+}
+
+/// How long the name is, with its colon, of a field that makes ripMIME, munpack, uudeview and Email::MIME look for a file
+/// below it.
+fn mime_field(text: &[u8]) -> Option<usize> {
+    let length = text.iter().take(40).take_while(|&&octet| octet != b':').count();
+    if text.get(length) != Some(&b':') {
+        return None;
+    }
+    let (name, value) = (text[..length].trim_ascii_end(), &text[length + 1..]);
+    // Prose may begin with the name of a field: a type stands alone, or before parameters.
+    let is_type = || {
+        let mut words = value[..end_of_line(value, 0)].split(|&octet| octet == b';');
+        let word = words.next().unwrap_or_default().trim_ascii();
+        word.contains(&b'/') && !word.iter().any(|&octet| is_blank(octet))
+    };
+    let describes_file = name.eq_ignore_ascii_case(b"content-disposition")
+        || name.eq_ignore_ascii_case(b"content-type") && is_type();
+    describes_file.then_some(length + 1)
 }
 
 /// What a `begin` at `at` begins.
@@ -323,6 +349,7 @@ mod tests {
         }
         // A file of no lines of its own, which Gnus cuts out all the same.
         assert_eq!(kind("begin 644 a.exe\nany lines\nat all\nEnd \n"), Some("uuencode"));
+        assert_eq!(kind("words\r\ncontent-TYPE : application/x-msdownload\r\n\r\nMZ"), Some("mime"));
         // Letters that decoders take six bits of.
         assert_eq!(kind("begin 644 a\ncxyza\n"), Some("uuencode"));
         assert_eq!(kind("begin-base64 755 a\r\nTVqQAAMA\r\n===="), Some("uuencode"));
@@ -347,6 +374,7 @@ mod tests {
             "BEGIN: the vote\r\n",
             "---------- Forwarded message ---------\r\nFrom: a@b.example\r\n",
             "Content-Type: text/plain is what you wrote",
+            "Content-Length: 5\r\n",
             "My answer $B",
         ] {
             assert_eq!(kind(text), None, "{text}");
