@@ -124,10 +124,14 @@ mod tests {
         for (start, end) in [(0, 1), (900, 901), (4, 3)] {
             let panic = std::panic::catch_unwind(|| text[start..end].len()).unwrap_err();
             let reason = panic.downcast_ref::<String>().map(String::as_str).unwrap();
-            assert!(reason.contains("secret"), "there is nothing to take out: {reason}");
             let reason = without_quotation(reason);
             assert!(reason.len() > 20 && !reason.contains("secret"), "{reason}");
         }
+        // As Rust's standard library wrote it until 1.95.
+        let quoting =
+            format!("byte index 1 is not a char boundary; it is inside '\u{e4}' (bytes 0..2) of `{text}`");
+        let reason = without_quotation(&quoting);
+        assert!(reason.len() > 20 && !reason.contains("secret"), "{reason}");
         assert_eq!(without_quotation("index out of bounds: 1"), "index out of bounds: 1");
     }
 }

@@ -46,8 +46,8 @@ fn changed(message: &str, from: &str, to: &str) -> Verification {
     check(arrives.as_bytes())
 }
 
-fn passing(result: Verification) -> Option<LinkChanges> {
-    assert_eq!(result.verdict(), Verdict::Pass, "{}", describe(&result));
+fn passing(result: &Verification) -> Option<LinkChanges> {
+    assert_eq!(result.verdict(), Verdict::Pass, "{}", describe(result));
     assert_ne!(result.text(), Some(TextState::Intact));
     result.links().cloned()
 }
@@ -55,23 +55,23 @@ fn passing(result: Verification) -> Option<LinkChanges> {
 #[test]
 fn a_link_that_is_added_or_removed_is_named_and_no_verdict() {
     let message = plain("See https://example.org/report\n");
-    let added = passing(changed(&message, "report\n", &format!("report\n{FOOTER}"))).unwrap();
+    let added = passing(&changed(&message, "report\n", &format!("report\n{FOOTER}"))).unwrap();
     assert_eq!(added.added, ["https://lists.example.net/visitors"]);
     assert!(added.removed.is_empty() && added.sealed_all && added.found_all);
 
-    let removed = passing(changed(&message, "See https://example.org/report", "See below")).unwrap();
+    let removed = passing(&changed(&message, "See https://example.org/report", "See below")).unwrap();
     assert!(removed.added.is_empty());
     let hashes: Vec<[u8; LINK_HASH]> = removed.removed.iter().map(|link| link.hash).collect();
     assert_eq!(hashes, [link_hash("https://example.org/report")]);
 
-    assert_eq!(passing(changed(&message, "See", "Read")), None);
+    assert_eq!(passing(&changed(&message, "See", "Read")), None);
 }
 
 #[test]
 fn a_target_swapped_under_the_same_words_is_both() {
     let message = html("<p>Pay <a href=\"https://bank.example/pay\">here</a></p>\n");
     let result = changed(&message, "https://bank.example/pay", "https://bank-example.evil.example/pay");
-    let links = passing(result.clone()).unwrap();
+    let links = passing(&result).unwrap();
     assert_eq!(links.added, ["https://bank-example.evil.example/pay"]);
     assert_eq!(links.removed[0].hash, link_hash("https://bank.example/pay"));
     assert_eq!(
@@ -98,7 +98,7 @@ fn spellings_of_one_target_are_one_link() {
         assert_eq!(result.links(), None, "{spelling}");
     }
     let message = html("<a href=\"https://bücher.example/\">x</a>\n");
-    assert_eq!(passing(changed(&message, "https://bücher.example/", "https://xn--bcher-kva.example")), None);
+    assert_eq!(passing(&changed(&message, "https://bücher.example/", "https://xn--bcher-kva.example")), None);
 }
 
 #[test]
@@ -147,13 +147,13 @@ fn of_too_many_links_the_rest_is_counted() {
         "{}",
         summary(&result)
     );
-    let links = passing(result).unwrap();
+    let links = passing(&result).unwrap();
     assert!(!links.sealed_all && links.has_added(|_| false));
     assert!(links.added.contains(&"https://evil.example/".to_owned()) || links.more_added > 0);
 
     // A flood hides none: what is over the limit is counted.
     let flood = format!("Hello\n{}", lines(MAX_LINKS + 40));
-    let links = passing(changed(&plain("Hello\n"), "Hello\n", &flood)).unwrap();
+    let links = passing(&changed(&plain("Hello\n"), "Hello\n", &flood)).unwrap();
     assert_eq!((links.added.len(), links.more_added), (MAX_LINKS, 40));
     assert!(links.sealed_all && links.found_all);
 }
@@ -173,7 +173,7 @@ fn an_attacker_who_hides_a_link_leaves_a_doubt() {
         assert!(summary(&result).contains("evil[.]example") || !links.found_all, "{hidden}");
     }
     let long = format!("{} https://evil.example/{}\n", "x".repeat(70_000), "y".repeat(70_000));
-    let links = passing(changed(&plain("Hello\n"), "Hello\n", &format!("Hello\n{long}"))).unwrap();
+    let links = passing(&changed(&plain("Hello\n"), "Hello\n", &format!("Hello\n{long}"))).unwrap();
     assert!(!links.found_all, "{links:?}");
 }
 
