@@ -9,7 +9,7 @@ use super::{Entry, Kind, LinkChanges, Manifest, Parts, SealedLinks, digests, lin
 use crate::doubt::{Doubt, Remark, Remarks};
 use crate::message::header::{HeaderSection, is_blank, reads_as_mime_field};
 use crate::mime::decode::{Decoder, EIGHT_BIT, has_bare_line_end};
-use crate::mime::marks::{self, Mark, encoding, groups, plain_encoding};
+use crate::mime::marks::{self, Mark, encoding, groups, is_named, plain_encoding};
 use crate::mime::plain::{self, Flaw, Plain, Section};
 use crate::mime::scan::{TextScan, holds_file};
 use crate::mime::text::canonical;
@@ -770,11 +770,6 @@ fn core(text: &[u8]) -> Vec<u8> {
 /// Whether one is the beginning of the other.
 fn are_alike(one: &[u8], other: &[u8]) -> bool {
     one.starts_with(other) || other.starts_with(one)
-}
-
-/// Whether a field has this name for any reader, those that allow blanks before the colon included.
-fn is_named(group: &[u8], name: &[u8]) -> bool {
-    marks::field(group).is_some_and(|(own, _)| own.trim_ascii_end().eq_ignore_ascii_case(name))
 }
 
 fn has_hard_line_end(body: &[u8]) -> bool {

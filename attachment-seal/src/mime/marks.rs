@@ -99,6 +99,11 @@ pub(crate) fn field(group: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((&group[..colon], &group[colon + 1..]))
 }
 
+/// Whether a field has this name for any reader, those that allow blanks before the colon included.
+pub(crate) fn is_named(group: &[u8], name: &[u8]) -> bool {
+    field(group).is_some_and(|(own, _)| trim_blanks(own).eq_ignore_ascii_case(name))
+}
+
 const ENCODING: &[u8] = b"content-transfer-encoding";
 
 /// All fields of a part in their order, Content-Transfer-Encoding aside, and lines that are none; the type that counts where
@@ -131,10 +136,7 @@ fn part_fields(section: &[u8], entity: &Entity) -> blake3::Hash {
 /// The transfer encoding as a mark has it: the word in lower case if it stands alone behind `: `, none for 7bit, which is
 /// what a part without the field has; and else the fields as they are, since readers mind every octet there.
 pub(crate) fn encoding(section: &[u8]) -> Vec<u8> {
-    let is_encoding = |group: &&[u8]| {
-        field(group).is_some_and(|(name, _)| trim_blanks(name).eq_ignore_ascii_case(ENCODING))
-    };
-    let fields: Vec<&[u8]> = groups(section).filter(is_encoding).collect();
+    let fields: Vec<&[u8]> = groups(section).filter(|group| is_named(group, ENCODING)).collect();
     match fields.as_slice() {
         [] => Vec::new(),
         [only] => match plain_encoding(only) {
