@@ -30,7 +30,7 @@ pub fn digest(message: &[u8], leaf: &Leaf, decoder: &mut Decoder) -> Digest {
 }
 
 /// The same for a leaf taken for a text.
-pub fn text(body: &[u8], leaf: &Leaf, decoder: &mut Decoder) -> Digest {
+pub(super) fn text(body: &[u8], leaf: &Leaf, decoder: &mut Decoder) -> Digest {
     let mut hasher = TextHasher::default();
     let damage = decoder.decode(body, leaf.encoding, &mut |window| hasher.update(window));
     let (hash, size) = hasher.finish();

@@ -5,7 +5,7 @@ use crate::message::header::{is_token, trim_blanks};
 
 /// One `attribute=value` of a field.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Parameter {
+pub(super) struct Parameter {
     /// The attribute in lower case, `*` and section numbers included.
     pub attribute: String,
     /// The value as written, without its quotes and quoting backslashes.
@@ -14,7 +14,7 @@ pub struct Parameter {
 
 /// A field value of the form `word *(; attribute=value)`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Structured {
+pub(super) struct Structured {
     /// What stands before the first semicolon, in lower case.
     pub word: String,
     /// The parameters in order.
@@ -23,7 +23,7 @@ pub struct Structured {
 
 impl Structured {
     /// The first value given for an attribute.
-    pub fn parameter(&self, attribute: &str) -> Option<&Parameter> {
+    pub(super) fn parameter(&self, attribute: &str) -> Option<&Parameter> {
         self.parameters.iter().find(|parameter| parameter.attribute == attribute)
     }
 }
@@ -35,7 +35,7 @@ const MAX_PARAMETERS: usize = 256;
 const MAX_TYPE: usize = 255;
 
 /// Reads a Content-Type. The word is `type/subtype`; a value that has none keeps an empty word.
-pub fn content_type(value: &[u8]) -> Structured {
+pub(super) fn content_type(value: &[u8]) -> Structured {
     let mut parsed = structured(value);
     let halves = parsed.word.split_once('/').filter(|_| parsed.word.len() <= MAX_TYPE);
     if !halves.is_some_and(|(top, sub)| is_word(top) && is_word(sub)) {
@@ -45,12 +45,12 @@ pub fn content_type(value: &[u8]) -> Structured {
 }
 
 /// Reads a Content-Disposition. The word is `inline`, `attachment` or another token.
-pub fn content_disposition(value: &[u8]) -> Structured {
+pub(super) fn content_disposition(value: &[u8]) -> Structured {
     structured(value)
 }
 
 /// Reads a Content-Transfer-Encoding: the lower-case word.
-pub fn transfer_encoding(value: &[u8]) -> String {
+pub(super) fn transfer_encoding(value: &[u8]) -> String {
     String::from_utf8_lossy(trim_blanks(&without_comments(value, false))).to_ascii_lowercase()
 }
 

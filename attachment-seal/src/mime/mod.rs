@@ -1,21 +1,21 @@
 //! MIME (RFC 2045–2047, 2183, 2231): a message to its parts and leaves.
 //!
-//! [`mod@walk`] finds the parts in one pass; [`field`] and [`name`] read the fields that tell what a part is, leniently;
-//! [`plain`] is the grammar for what was touched on the way; [`decode`] turns a leaf's body into its bytes, window by window,
-//! [`mod@digest`] into its hash; [`marks`] tell that a part is as it was; [`text`] canonicalises texts; [`scan`] tells what they
-//! hold; [`second_view`] asks mail-parser what it sees.
+//! [`walk`] finds the parts in one pass; `field` and `name` read the fields that tell what a part is, leniently; `plain` is
+//! the grammar for what was touched on the way; [`decode`] turns a leaf's body into its bytes, window by window, [`digest()`]
+//! into its hash; [`marks`] tell that a part is as it was; [`text`] canonicalises texts; [`scan`] tells what they hold;
+//! `second_view` asks mail-parser what it sees.
 
 pub mod decode;
-pub mod digest;
-pub mod field;
-pub mod leaf;
+mod digest;
+mod field;
+mod leaf;
 pub mod marks;
-pub mod name;
-pub mod plain;
+mod name;
+pub(crate) mod plain;
 pub mod scan;
-pub mod second_view;
+pub(crate) mod second_view;
 pub mod text;
-pub mod walk;
+mod walk;
 
 pub use digest::{Digest, digest};
 pub(crate) use leaf::reads_as_encoded;

@@ -12,7 +12,7 @@ use super::field::{Parameter, Structured};
 const MAX_NAME: usize = 16 << 10;
 
 /// The name of a part: Content-Disposition `filename`, else Content-Type `name`; empty if there is none.
-pub fn file_name(disposition: Option<&Structured>, content_type: Option<&Structured>) -> String {
+pub(super) fn file_name(disposition: Option<&Structured>, content_type: Option<&Structured>) -> String {
     let read = |field: Option<&Structured>, attribute| parameter_text(&field?.parameters, attribute);
     read(disposition, "filename").or_else(|| read(content_type, "name")).unwrap_or_default()
 }

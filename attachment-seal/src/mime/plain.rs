@@ -9,7 +9,7 @@ use crate::message::header::{is_blank, is_token};
 
 /// What is not plain: where, and what about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Flaw {
+pub(crate) struct Flaw {
     /// The field's name, or what else it is about.
     pub place: String,
     /// What is wrong with it.
@@ -22,7 +22,7 @@ fn flaw<T>(place: &str, what: &'static str) -> Result<T, Flaw> {
 
 /// A part's fields, read plainly.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Plain {
+pub(crate) struct Plain {
     /// The lower-case type; empty without the field.
     pub media_type: String,
     /// The boundary.
@@ -56,7 +56,7 @@ const HARMLESS: [&str; 14] = [
 
 /// Which header section it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Section {
+pub(crate) enum Section {
     /// The message's: what is none of its `Content-*` fields is not asked about.
     Message,
     /// A part's.
@@ -64,7 +64,7 @@ pub enum Section {
 }
 
 /// Reads a touched header section, and says what is not plain about it.
-pub fn header_section(section: &[u8], kind: Section) -> Result<Plain, Flaw> {
+pub(crate) fn header_section(section: &[u8], kind: Section) -> Result<Plain, Flaw> {
     let mut plain = Plain::default();
     let mut seen: Vec<String> = Vec::new();
     let (mut in_type, mut in_disposition) = (None, None);
@@ -171,10 +171,10 @@ const OF_TYPE: [&str; 20] = [
 const OF_DISPOSITION: [&str; 4] = ["size", "creation-date", "modification-date", "read-date"];
 
 /// What is wrong with a multipart of a kind that no relay writes. It says nothing against the boundary.
-pub const UNKNOWN_MULTIPART: &str = "is a multipart that no relay writes";
+pub(crate) const UNKNOWN_MULTIPART: &str = "is a multipart that no relay writes";
 
 /// Whether a container's boundary is read alike by everybody, whatever else its fields are.
-pub fn has_plain_boundary(section: &[u8], kind: Section) -> bool {
+pub(crate) fn has_plain_boundary(section: &[u8], kind: Section) -> bool {
     match header_section(section, kind) {
         Ok(_) => true,
         Err(flaw) => flaw.what == UNKNOWN_MULTIPART,

@@ -20,7 +20,7 @@ const MAX_SKELETON: usize = 8 << 20;
 
 /// Whether mail-parser finds the leaves that the walk found. Of those that are `covered`, because they are as they were
 /// sealed, only the place must be the same.
-pub fn agrees(message: &[u8], leaves: &[Leaf], covered: impl Fn(&Leaf) -> bool) -> bool {
+pub(crate) fn agrees(message: &[u8], leaves: &[Leaf], covered: impl Fn(&Leaf) -> bool) -> bool {
     let Some((skeleton, bodies)) = skeleton(message, leaves) else { return false };
     let Some(parsed) = MessageParser::new().parse(&skeleton) else { return false };
     let parts: Vec<&MessagePart<'_>> =

@@ -10,4 +10,4 @@ pub mod policy_record;
 pub mod published;
 pub mod remembered;
 pub mod sign;
-pub mod trust;
+pub(crate) mod trust;
