@@ -271,6 +271,37 @@ fn an_unreadable_file_does_not_hide_the_others() {
 }
 
 #[test]
+fn sealing_tells_of_more_than_readers_show() {
+    let desk = Desk::new();
+    let letter = String::from_utf8(letter::plain("office@example.org", "x")).unwrap();
+    let notes: String = (0..301).map(|n| format!("X-Note: {n}\r\n")).collect();
+    let parts: String = (0..301).map(|n| format!("--b\r\n\r\npart {n}\r\n")).collect();
+    let opening: String = (0..9)
+        .map(|n| format!("Content-Type: multipart/mixed; boundary=level{n}x\r\n\r\n--level{n}x\r\n"))
+        .collect();
+    let closing: String = (0..9).rev().map(|n| format!("--level{n}x--\r\n")).collect();
+    let head = letter.split("\r\n\r\n").next().unwrap();
+    let head: String = head
+        .split("\r\n")
+        .filter(|line| !line.starts_with("Content-"))
+        .map(|line| format!("{line}\r\n"))
+        .collect();
+    for (message, why) in [
+        (format!("{notes}{letter}"), "fields, and some mail programs read no more than 300"),
+        (
+            format!("{head}Content-Type: multipart/mixed; boundary=b\r\n\r\n{parts}--b--\r\n"),
+            "it has 301 parts",
+        ),
+        (format!("{head}{opening}\r\ntext\r\n{closing}"), "it has 9 levels of parts"),
+    ] {
+        let ended = desk.seal(message.as_bytes());
+        assert_eq!(ended.status, 0, "{}", ended.stderr);
+        assert!(ended.stderr.contains(why), "{}", ended.stderr);
+        assert!(ended.text().contains("Attachment-Seal:"));
+    }
+}
+
+#[test]
 fn what_cannot_be_sealed_is_not_written() {
     let desk = Desk::new();
     let plain = |author| String::from_utf8(letter::plain(author, "x")).unwrap();

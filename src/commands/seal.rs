@@ -9,10 +9,10 @@ use attachment_seal::message::header::HeaderSection;
 use attachment_seal::message::stored::{from_wire, to_wire};
 use attachment_seal::seal::delegation::Delegations;
 use attachment_seal::seal::message::Message;
-use attachment_seal::seal::sign::{DEFAULT_LIFETIME, Moment, Sealer, seal};
+use attachment_seal::seal::sign::{DEFAULT_LIFETIME, Moment, Sealer, prepare};
 
 use super::judge::read_input;
-use super::{SealingKeyArgs, fail};
+use super::{SealingKeyArgs, complain, fail};
 use crate::clock::unix_time;
 use crate::keyfile::read_sealing_key;
 
@@ -61,7 +61,11 @@ fn sealed(args: &Args) -> Result<Vec<u8>, String> {
     let now = unix_time().ok_or("the clock stands before 1970")?;
     let mut random = [0; 16];
     getrandom::fill(&mut random).map_err(|error| format!("the system gave no random numbers: {error}"))?;
-    let edits = seal(&Message::new(&wire), &sealer, Moment { now, random })
+    let unsigned = prepare(&Message::new(&wire), &sealer, Moment { now, random })
         .map_err(|error| format!("{name}: {error}"))?;
+    if let Some(beyond) = unsigned.beyond_readers() {
+        complain(format_args!("{name}: sealed, but {beyond}"));
+    }
+    let edits = unsigned.sign(&sealer.key).map_err(|error| format!("{name}: {error}"))?;
     Ok(from_wire(edits.apply(&wire), line_ends))
 }

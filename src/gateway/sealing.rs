@@ -9,7 +9,7 @@ use attachment_seal::message::header::HeaderSection;
 use attachment_seal::seal::message::Message;
 use attachment_seal::seal::sign::{Moment, SealError, Sealer, Unsigned, prepare};
 use tokio::task;
-use tracing::error;
+use tracing::{error, warn};
 
 use super::{Gateway, Origin, Running, unreadable};
 use crate::clock::unix_time;
@@ -69,7 +69,12 @@ impl<L: LookupKey> Gateway<L> {
         let for_thread = Arc::clone(&sealer);
         let prepared = message.examine(move |octets| prepare_now(octets, body, &for_thread)).await;
         let sealed = match prepared {
-            Ok(Ok(unsigned)) => sign(unsigned, sealer).await,
+            Ok(Ok(unsigned)) => {
+                if let Some(beyond) = unsigned.beyond_readers() {
+                    warn!(session = %session.id, reason = %beyond, "recipients may not see all of this message");
+                }
+                sign(unsigned, sealer).await
+            }
             Ok(Err(error)) => Err(error),
             Err(error) => {
                 return unreadable(session, &error, origin.account("defer", "cannot be read back"));

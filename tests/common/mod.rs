@@ -70,7 +70,7 @@ fn wish(head: &str) -> (&str, &str) {
 
 /// Settings that let loopback in and wait for nothing longer than a test may take.
 pub(crate) fn settings(next_hop: SocketAddr) -> Settings {
-    let patience = Duration::from_secs(5);
+    let patience = Duration::from_secs(30);
     Settings {
         listener: "test".into(),
         hostname: "gate.example".into(),

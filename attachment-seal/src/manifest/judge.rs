@@ -9,17 +9,14 @@ use super::{Entry, Kind, LinkChanges, Manifest, Parts, SealedLinks, digests, lin
 use crate::doubt::{Doubt, Remark, Remarks};
 use crate::message::header::{HeaderSection, is_blank, reads_as_mime_field};
 use crate::mime::decode::{Decoder, EIGHT_BIT, has_bare_line_end};
+use crate::mime::levels;
 use crate::mime::marks::{self, Mark, encoding, groups, is_named, plain_encoding};
 use crate::mime::plain::{self, Flaw, Plain, Section};
 use crate::mime::scan::{TextScan, holds_file};
 use crate::mime::text::canonical;
-use crate::mime::{self, Digest, Encoding, Entity, Leaf, Structure, second_view};
-
-/// Most multiparts around a leaf that common readers follow, unless so many were sealed.
-const READERS_DEPTH: usize = 8;
-
-/// Most parts that common readers show, unless so many were sealed.
-const READERS_PARTS: usize = 300;
+use crate::mime::{
+    self, Digest, Encoding, Entity, Leaf, READERS_DEPTH, READERS_PARTS, Structure, second_view,
+};
 
 /// What became of a body that was changed on the way.
 #[derive(Debug)]
@@ -358,10 +355,8 @@ impl Judge<'_> {
     }
 
     fn check_limits(&mut self) {
-        let depth = |path: &str| if path.is_empty() { 0 } else { path.split('.').count() };
-        let sealed_depth = self.sealed.entries.iter().map(|entry| depth(&entry.path)).max().unwrap_or(0);
-        let found_depth = self.structure.leaves.iter().map(|leaf| depth(&leaf.path)).max().unwrap_or(0);
-        if found_depth > READERS_DEPTH.max(sealed_depth) {
+        let sealed_levels = self.sealed.entries.iter().map(|entry| levels(&entry.path)).max().unwrap_or(0);
+        if self.structure.levels() > READERS_DEPTH.max(sealed_levels) {
             self.remarks.add(Remark::new(
                 Doubt::TooDeep,
                 "the message",

@@ -30,6 +30,18 @@ pub struct Structure {
     pub limit: Option<Doubt>,
 }
 
+impl Structure {
+    /// Most multiparts around one of its leaves.
+    pub(crate) fn levels(&self) -> usize {
+        self.leaves.iter().map(|leaf| levels(&leaf.path)).max().unwrap_or(0)
+    }
+}
+
+/// How many multiparts are around the leaf at a path.
+pub(crate) fn levels(path: &str) -> usize {
+    if path.is_empty() { 0 } else { path.split('.').count() }
+}
+
 /// The message itself or a part of it: a header section and a body.
 #[derive(Clone, Debug)]
 pub struct Entity {

@@ -11,7 +11,7 @@ use crate::doubt::Doubt;
 use crate::manifest::{self, Manifest, Parts, SealedLinks};
 use crate::message::edits::Edits;
 use crate::message::header::{Fault, HeaderSection};
-use crate::mime::{self, Kind, MAX_DEPTH, MAX_LEAVES, marks};
+use crate::mime::{self, Beyond, Kind, MAX_DEPTH, MAX_LEAVES, marks};
 
 /// Default time that a seal is valid for, in seconds: 14 days.
 pub const DEFAULT_LIFETIME: u64 = 14 * 24 * 3600;
@@ -75,9 +75,15 @@ pub fn seal(message: &Message<'_>, sealer: &Sealer, moment: Moment) -> Result<Ed
 pub struct Unsigned {
     edits: Edits,
     statement: Statement,
+    beyond: Option<Beyond>,
 }
 
 impl Unsigned {
+    /// What the message has more of than common readers show: worth a word to its sender or to the administrator.
+    pub fn beyond_readers(&self) -> Option<Beyond> {
+        self.beyond
+    }
+
     /// Signs with the sealer's key, and gives the edits that seal the message.
     pub fn sign(mut self, key: &SealingKey) -> Result<Edits, SignError> {
         let signature = key.sign(&self.statement.signed())?;
@@ -116,6 +122,8 @@ pub fn prepare(message: &Message<'_>, sealer: &Sealer, moment: Moment) -> Result
     header.fields.extend(HeaderSection::parse(missing.as_bytes()).fields);
     edits.insert_top(missing.as_bytes());
 
+    // The seal itself is a field, too.
+    let beyond = Beyond::of(header.fields.len() + 1, &structure);
     let statement = Statement {
         domain: sealer.domain.clone(),
         selector: sealer.selector.clone(),
@@ -130,7 +138,7 @@ pub fn prepare(message: &Message<'_>, sealer: &Sealer, moment: Moment) -> Result
         links: Some(SealedLinks::of(&links)),
         delegation: delegation.map(|own| own.as_str().to_owned()),
     };
-    Ok(Unsigned { edits, statement })
+    Ok(Unsigned { edits, statement, beyond })
 }
 
 /// The Date and Message-ID fields that the message lacks (RFC 6409 §8.2 and §8.3).

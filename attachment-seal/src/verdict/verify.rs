@@ -8,6 +8,7 @@ use crate::manifest::{Comparison, LinkChanges};
 use crate::message::author::Author;
 use crate::message::header::Field;
 
+use crate::mime::READERS_FIELDS;
 use crate::seal::format::{FIELD, Seal};
 use crate::seal::key::PublicKey;
 use crate::seal::knowledge::{Keys, Knowledge, ProvenKey};
@@ -100,9 +101,6 @@ fn doubt_header(result: Verification, message: &Message<'_>) -> Verification {
     }
     Verification { verdict: Verdict::Ambiguous, doubts, ..result }
 }
-
-/// Most fields that common readers take in a header section.
-const READERS_FIELDS: usize = 300;
 
 /// Whether Thunderbird takes a field of a message that is one attachment for the place of another file.
 fn shows_another_file(field: &Field<'_>) -> bool {
