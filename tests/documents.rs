@@ -98,3 +98,19 @@ fn links_lead_somewhere() {
     }
     assert!(failures.is_empty(), "\n{}", failures.join("\n"));
 }
+
+/// README.md promises that mail with the verdict `fail` is held. A rejected message is not kept, and it is evidence.
+#[test]
+fn the_wirings_hold_what_was_changed() {
+    let wirings = ["postfix/front", "postfix/proxy-filter", "postfix/submission", "provider"];
+    for wiring in wirings {
+        let path = format!("deploy/{wiring}/waxseal.toml");
+        let text = read(&path);
+        let mut settings = text.lines().filter(|line| !line.starts_with('#'));
+        let lets_go = settings.find(|line| line.starts_with("fail") && !line.ends_with("\"quarantine\""));
+        assert_eq!(lets_go, None, "{path}");
+    }
+    assert!(
+        read("README.md").contains("| `fail` | an attachment was changed, or the seal is wrong | hold |")
+    );
+}
