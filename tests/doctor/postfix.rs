@@ -41,7 +41,7 @@ impl Site {
             .start()
     }
 
-    /// The services of deploy/postfix/submission/master-proxy-filter.cf.
+    /// The services of deploy/postfix/submission/master.cf.
     fn services(&self) -> [String; 2] {
         let filter = format!("smtpd_proxy_filter={}", self.listen);
         let behind = [
