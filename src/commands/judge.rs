@@ -28,12 +28,13 @@ pub(super) struct KeyArgs {
     /// line. Its domains count as pinned, so their unsealed mail is `missing`
     #[arg(long, value_name = "DIR")]
     keys: Option<PathBuf>,
-    /// Judge as the gateway with this configuration would now: by its pins, those made by command included, by what it
-    /// remembers, and asking DNS as its [dns] says. A remembered key counts though DNS names it no longer. Nothing is
-    /// written. Without it the system's name servers are asked, and nothing that they say counts as proved
+    /// Judge as the gateway with this configuration would now: by its pins, also those made by command, by
+    /// its memory, and by DNS as its [dns] sets it. A remembered key counts even if DNS has it no longer.
+    /// Nothing is written. Without this option the system's name servers are asked, and none of their answers
+    /// counts as proved
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Don't ask DNS for keys and policies: only pinned keys are believed, and with --config remembered ones
+    /// Don't ask DNS for keys and policies: trust only pinned keys, and with --config remembered ones
     #[arg(long)]
     no_dns: bool,
 }

@@ -17,9 +17,11 @@ pub(super) fn check(site: &Site, findings: &mut Vec<Finding>) {
             let at = u64::try_from(announcement.at.as_second()).unwrap_or_default();
             refused(&mut subject, &format!(" at {}", moment(at)));
         }
-        Ok(Some(_)) => subject.ok("it took its configuration in"),
+        Ok(Some(_)) => subject.ok("it uses its present configuration"),
         Ok(None) => {}
-        Err(error) => subject.not_checked(format!("whether it took its configuration in: {}", chain(&error))),
+        Err(error) => {
+            subject.not_checked(format!("whether it uses its present configuration: {}", chain(&error)))
+        }
     }
     if site.verifies() {
         policy(site, &mut Subject::new(findings, "policy", "[policy]"));
@@ -37,10 +39,8 @@ pub(super) fn check_metrics(metrics: &str, findings: &mut Vec<Finding>) {
 
 fn refused(subject: &mut Subject<'_>, when: &str) {
     subject.problem(
-        format!(
-            "it refused the last configuration that it was told to take in{when}, and goes by the one before"
-        ),
-        "journalctl -u waxseal says why; mend that, then systemctl reload waxseal",
+        format!("it refused the last configuration{when}, and uses the one before"),
+        "journalctl -u waxseal has the reason; mend that, then systemctl reload waxseal",
     );
 }
 
@@ -50,12 +50,15 @@ fn policy(site: &Site, subject: &mut Subject<'_>) {
     let observes = policy.exceptions.iter().filter(|case| case.choices.mode == Mode::Observe).count();
     if policy.choices.mode == Mode::Observe {
         subject.warning(
-            "mode = \"observe\": the gateway reports only, and holds nothing, forged mail neither",
+            "mode = \"observe\": the gateway only reports, and holds nothing, not even forged mail",
             "once the reports are as they should be: [policy] mode = \"enforce\", systemctl reload waxseal",
         );
     } else if observes > 0 {
         subject.warning(
-            format!("mode = \"observe\" in {observes} of [[policy.for]]: for that mail the gateway reports only, and holds nothing"),
+            format!(
+                "mode = \"observe\" in {observes} of [[policy.for]]: for that mail the gateway only \
+                     reports, and holds nothing"
+            ),
             "once the reports are as they should be: mode = \"enforce\" there, systemctl reload waxseal",
         );
     }

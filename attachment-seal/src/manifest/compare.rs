@@ -329,7 +329,7 @@ impl<'a> Pairs<'a> {
             })
         };
         if sealed.iter().enumerate().any(moved) {
-            return Some("stands under other multiparts than it was sealed under");
+            return Some("is under other multiparts than when it was sealed");
         }
         changed_alternative(sealed, found, self)
             .then_some("is one of an alternative whose parts were added, removed or moved")

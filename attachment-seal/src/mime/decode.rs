@@ -101,7 +101,7 @@ impl Decoder {
         let padding = padding.iter().filter(|&&octet| octet == b'=').count();
         let well_padded = matches!((symbols % 4, padding), (0, 0) | (2, 2) | (3, 1));
         let loose = has_loose_bits(&body[..at], symbols);
-        damage.note_if(!only_padding, "base64 that goes on behind its padding");
+        damage.note_if(!only_padding, "base64 that goes on after its padding");
         damage.note_if(!well_padded, "base64 with wrong padding");
         damage.note_if(loose, "base64 with bits set that belong to no octet");
         damage.note_if(line_ends.are_bare(), BARE_LINE_END);
