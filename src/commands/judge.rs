@@ -45,7 +45,7 @@ pub(super) enum JudgeError {
     /// The folder of pinned keys cannot be used.
     #[error(transparent)]
     Keys(#[from] KeyFileError),
-    /// The configuration is wrong; the first mistake says enough, and check-config says them all.
+    /// The configuration is wrong. The first mistake is enough; check-config prints them all.
     #[error("{0}")]
     Config(Mistake),
     /// The pins made by command cannot be read.
@@ -147,7 +147,7 @@ impl Judge {
     }
 }
 
-/// The first mistake says enough.
+/// The first mistake is enough.
 fn first(mistakes: Vec<Mistake>) -> JudgeError {
     JudgeError::Config(mistakes.into_iter().next().unwrap_or_default())
 }

@@ -137,8 +137,8 @@ fn say_on_stderr(text: std::fmt::Arguments<'_>) {
     let _ = writeln!(io::stderr(), "{text}");
 }
 
-/// A line on stdout. Whoever reads there may have heard enough, as in `waxseal report | head -1`: then the command ends, and
-/// that is no fault of its own.
+/// A line on stdout. Its reader may have closed it, as in `waxseal report | head -1`: then the command ends,
+/// and that is no fault of its own.
 fn say_line(text: std::fmt::Arguments<'_>) {
     let Err(error) = writeln!(io::stdout().lock(), "{text}") else { return };
     if error.kind() != io::ErrorKind::BrokenPipe {

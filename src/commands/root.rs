@@ -137,7 +137,7 @@ fn period(args: &Delegate) -> Result<(Timestamp, Timestamp), jiff::Error> {
     }
 }
 
-/// Which key is to be vouched for, and as what.
+/// The key to vouch for, and its domain and selector.
 struct Request {
     domain: DomainName,
     selector: Selector,
@@ -160,7 +160,7 @@ impl Request {
     }
 }
 
-/// What option and file say together.
+/// The value that option and file give together.
 fn agreed<T: Clone + Eq + std::fmt::Display>(
     option: Option<&T>,
     file: Option<T>,

@@ -133,7 +133,7 @@ impl Signals {
         })
     }
 
-    /// Returns when it was said twice that the gateway is to stop. The first time is for `stop`.
+    /// Returns after the second signal to stop. The first time is for `stop`.
     async fn obey<F: Fn() -> usize>(
         mut self,
         reloader: &Reloader,
@@ -163,7 +163,7 @@ impl Signals {
     }
 }
 
-/// What the status line says of it, if it went wrong.
+/// The words for the status line, if it went wrong.
 fn reload(reloader: &Reloader, dns: &Dns, path: &Path) -> &'static str {
     // Files are slow at times, and tokens always.
     match task::block_in_place(|| config::load(path).and_then(Setup::read)) {

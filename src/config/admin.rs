@@ -1,4 +1,4 @@
-//! `[admin]`: where metrics and health are told, to whoever may connect there: HTTP knows no password here.
+//! `[admin]`: where metrics and health are served, to everybody who may connect there: there is no password.
 
 use std::fmt;
 use std::marker::PhantomData;

@@ -1,4 +1,4 @@
-//! Whether alerts would reach anybody: held mail that nobody hears of is lost mail.
+//! Whether alerts would reach anybody: held mail that nobody learns of is lost mail.
 
 use super::Site;
 use super::finding::{Finding, Subject, chain};

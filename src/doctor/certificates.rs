@@ -1,4 +1,4 @@
-//! Our certificate for clients: what it says, and until when.
+//! Our certificate for clients: its names, its authority, and its end.
 
 use super::finding::{Finding, Subject, moment, spoken};
 use super::{Site, quoted};

@@ -29,7 +29,7 @@ pub(super) fn check(site: &Site, findings: &mut Vec<Finding>) {
     }
 }
 
-/// What the time itself says: no clock is right that is before what has already happened.
+/// The time itself: a clock is wrong if it is before something that has already happened.
 fn judge_now(subject: &mut Subject<'_>, now: u64, newest: Option<(PathBuf, u64)>) {
     if now < WRITTEN {
         let detail = format!("it is {}, before this program was written", moment(now));
@@ -54,7 +54,7 @@ fn newest(state: &Path) -> Option<(PathBuf, u64)> {
     entries.filter_map(|entry| written(entry.path())).max_by_key(|(_, written)| *written)
 }
 
-/// Whether something keeps the clock right, and who says so.
+/// Whether something synchronises the clock, and which program reports that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Synchronized {
     Yes(&'static str),

@@ -1,5 +1,5 @@
-//! Pinned correspondents who publish something else than what is pinned. For a pinned domain nothing else is believed, so
-//! their next seal may be refused; or somebody forges their records.
+//! Pinned correspondents who publish something else than what is pinned. For a pinned domain only the pin is
+//! trusted, so their next seal may be refused; or somebody forges their records.
 
 use std::collections::BTreeSet;
 
@@ -115,7 +115,7 @@ impl Compared<'_> {
         keys.filter_map(|(selector, record)| Some((selector, record.key?))).collect()
     }
 
-    /// Selectors that say that a pinned key is revoked, where the pin says nothing of that.
+    /// Selectors whose records revoke a pinned key, if the pin does not.
     fn revoked_pins(&self) -> Vec<&Selector> {
         let revoked = self.published.keys.iter().filter(|(_, record)| record.key.is_none());
         let revoked = revoked.filter(|(selector, record)| !self.covers(selector, record));

@@ -6,10 +6,11 @@ use super::{Site, State};
 use crate::policy::Mode;
 use crate::store::Announcement;
 
-/// The check that says whether the last reload was refused.
+/// The check whether the last reload was refused.
 const RELOAD: &str = "reload";
 
-/// What `<state>/gateway.json` says; a gateway that only seals, and has no state folder, tells at `[admin]`.
+/// The content of `<state>/gateway.json`; a gateway that only seals, and has no state folder, reports it at
+/// `[admin]`.
 pub(super) fn check(site: &Site, findings: &mut Vec<Finding>) {
     let mut subject = Subject::new(findings, RELOAD, "the running gateway");
     match Announcement::of(&site.config.state) {
@@ -28,7 +29,7 @@ pub(super) fn check(site: &Site, findings: &mut Vec<Finding>) {
     }
 }
 
-/// The same as its metrics have it, unless it was said.
+/// The same from its metrics, unless it was reported already.
 pub(super) fn check_metrics(metrics: &str, findings: &mut Vec<Finding>) {
     let is_refused = metrics.lines().any(|line| line == "waxseal_config_last_reload_successful 0");
     let is_said = findings.iter().any(|found| found.check == RELOAD && found.state == State::Problem);

@@ -118,7 +118,7 @@ fn relay(listener: &Listener, heard: Result<Reply, RelayError>, subject: &mut Su
     }
 }
 
-/// Exim, Sendmail and Exchange say in their greeting what time it is; Postfix does not.
+/// Exim, Sendmail and Exchange have the time in their greeting; Postfix does not.
 fn clock(greeting: &Reply, now: u64, subject: &mut Subject<'_>) {
     let Some(theirs) = greeting.lines().next().and_then(time_in) else { return };
     let (apart, way) = if theirs > now { (theirs - now, "behind") } else { (now - theirs, "ahead of") };

@@ -119,7 +119,8 @@ fn is_strange(path: &Path, user: &User) -> bool {
     fs::symlink_metadata(path).is_ok_and(|file| file.uid() != user.uid)
 }
 
-/// A key that nobody else may read. One that others can read is refused at the start, which the configuration says.
+/// A key that nobody else may read. One that others can read is refused at the start, which the check of the
+/// configuration reports.
 fn private(path: &Path, what: &str, forbidden: u32, user: &User, findings: &mut Vec<Finding>) {
     let mut subject = Subject::new(findings, "permissions", path.display().to_string());
     let Ok(file) = fs::metadata(path) else {

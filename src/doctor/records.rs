@@ -1,5 +1,5 @@
-//! What our sealing domains publish: key record, policy record, and how far others can believe them; and the delegations
-//! to their keys.
+//! What our sealing domains publish: key record, policy record, and how far others can trust them; and the
+//! delegations to their keys.
 
 use std::path::Path;
 

@@ -11,7 +11,7 @@ use crate::config;
 use crate::dns::{self, Dns, Dnssec, Settings};
 use crate::setup::Setup;
 
-/// Whom to ask, and how far they can be believed.
+/// The name servers to ask, and how far they can be trusted.
 #[derive(Debug)]
 pub(super) struct Resolvers {
     /// Asks with every proof that can be had; `None` where nobody can be asked.
@@ -29,7 +29,7 @@ enum Server {
     Silent,
     /// It answers, and proofs come through.
     Proving,
-    /// It answers, and what it says of a signed zone has no proof, or a wrong one.
+    /// It answers, and its answers about a signed zone have no proof, or a wrong one.
     Unproved,
     /// It answers, and says that the zone all proofs begin with is not signed.
     Unsigned,

@@ -15,7 +15,7 @@ const MESSAGES_TO_SPARE: u64 = 100;
 
 pub(super) fn check(site: &Site, findings: &mut Vec<Finding>) {
     let state = &site.config.state;
-    // Who may not look would take what is there for missing.
+    // To a user who may not look, everything there would seem to be missing.
     if std::fs::read_dir(state).is_err()
         || site.user.as_ref().is_some_and(|user| !user.is_us() && !User::is_root())
     {

@@ -1,4 +1,4 @@
-//! What an alert says: its facts, and the words for them. Every text in it was chosen by strangers.
+//! The content of an alert: its facts, and the words for them. Every text in it was chosen by strangers.
 
 use std::fmt::{self, Write as _};
 

@@ -257,7 +257,7 @@ const HEX: [u8; 256] = {
     values
 };
 
-/// Hands a 7bit or 8bit body on as it stands.
+/// Passes a 7bit or 8bit body on as it is.
 fn pass(body: &[u8], encoding: Encoding, sink: &mut impl FnMut(&[u8])) -> Damage {
     let mut damage = bare_line_ends(body);
     if encoding == Encoding::SevenBit {
@@ -268,14 +268,14 @@ fn pass(body: &[u8], encoding: Encoding, sink: &mut impl FnMut(&[u8])) -> Damage
     damage
 }
 
-/// Whether a CR or LF stands alone somewhere in `text`.
+/// Whether a CR or LF is alone somewhere in `text`.
 pub fn has_bare_line_end(text: &[u8]) -> bool {
     let mut line_ends = LineEnds::default();
     line_ends.look(text);
     line_ends.are_bare()
 }
 
-/// Looks for a CR or LF that stands alone, a window at a time.
+/// Looks for a CR or LF that is alone, a window at a time.
 #[derive(Default)]
 struct LineEnds {
     after_cr: bool,

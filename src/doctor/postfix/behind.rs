@@ -1,6 +1,6 @@
-//! What Postfix does to a message behind the sealing gateway, from the smtpd that takes it back up to the wire. Only what a
-//! seal does not survive (SPEC.md sections 4 and 8) is said: transfer encodings, refolding, added fields and recipients
-//! are none of it.
+//! What Postfix does to a message after the sealing gateway, from the smtpd that takes it back up to the
+//! wire. Only what a seal does not survive (SPEC.md sections 4 and 8) is reported: transfer encodings,
+//! refolding, added fields and recipients are none of it.
 
 use super::super::finding::Subject;
 use super::settings::{Service, Settings, ends_in_port, words};
@@ -27,7 +27,7 @@ pub(super) struct Look<'a> {
 }
 
 impl Look<'_> {
-    /// Everything behind the smtpd that takes sealed mail.
+    /// Everything after the smtpd that takes sealed mail.
     pub(super) fn behind_the_seal(&self, smtpd: &Service, subject: &mut Subject<'_>) {
         let id = smtpd.id();
         let overrides = words(self.settings.of(&id, "receive_override_options"));
@@ -204,7 +204,7 @@ impl Look<'_> {
                 self.set_main(parameter, "")
             }
         };
-        // What main.cf says is the same to all of them: one finding is enough.
+        // main.cf is the same for all of them: one finding is enough.
         let is_new = |parameter: &str| {
             let is_first = || self.clients().next().is_some_and(|first| first.id() == id);
             self.settings.overrides(id, parameter) || is_first()

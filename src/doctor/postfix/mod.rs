@@ -1,5 +1,5 @@
-//! Postfix around the gateway: what it would change behind the seal, read from its own `postconf`. Other mail servers, and
-//! what lies beyond this machine, only a probe can tell.
+//! Postfix around the gateway: what it would change after the seal, read from its own `postconf`. Other mail
+//! servers, and what lies beyond this machine, only a probe can tell.
 
 mod behind;
 mod settings;
@@ -128,7 +128,7 @@ impl Programs<'_> {
         let folder = self.folder.map(|folder| folder.display().to_string());
         let place: Vec<&str> = folder.iter().flat_map(|folder| ["-c", folder]).collect();
         let ended = programs::run(program, &[&place, arguments].concat(), input)?;
-        // postmap's 1 without a word says that nothing was found.
+        // postmap's 1 without a message means that nothing was found.
         if ended.status.success() || (ended.status.code() == Some(1) && ended.stderr.is_empty()) {
             return Ok(ended.stdout);
         }

@@ -1,4 +1,4 @@
-//! A probe as it was sent and as it arrived: what changed, who does that, and what to do about it.
+//! A probe as it was sent and as it arrived: what changed, which program does that, and what to do about it.
 
 use std::collections::BTreeMap;
 
@@ -66,7 +66,7 @@ pub(super) fn compare(
     encodings(&before, &after, subject);
 }
 
-/// As who has our keys pinned would judge it.
+/// As a site that has our keys pinned would judge it.
 fn judge(arrived: &[u8], keys: &[OwnKey], now: u64) -> Verification {
     let mut pins = Pins::default();
     for own in keys {
@@ -145,7 +145,7 @@ fn fields(sent: &[u8], arrived: &[u8], subject: &mut Subject<'_>) {
                 "this changes no verdict, it is reported as \"headers changed\"; a list, spam filter or \
                  rewriting map does it",
             ),
-            // Whether that matters, the verdict says.
+            // The verdict decides whether that matters.
             _ => subject.ok(change),
         }
     }
@@ -294,7 +294,7 @@ fn normal(text: &str) -> String {
     text.lines().map(line).collect::<Vec<_>>().join("\n").trim_end().to_owned()
 }
 
-/// What a seal is made to survive, said so that nobody need wonder.
+/// What a seal is made to survive, reported so that nobody wonders.
 fn encodings(before: &Parts, after: &Parts, subject: &mut Subject<'_>) {
     let changed = before.0.iter().filter(|(leaf, _)| {
         after.0.iter().any(|(other, _)| {

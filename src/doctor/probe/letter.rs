@@ -7,7 +7,7 @@ use encodify::base64;
 
 use crate::clock::moment;
 
-/// What every probe's id stands behind.
+/// The prefix of every probe's id.
 const MARK: &str = "waxseal-probe-";
 /// Octets of an id: `20261123T121500-7f3a9c`.
 const ID: usize = 22;
@@ -79,7 +79,7 @@ impl Letter {
         message.into_bytes()
     }
 
-    /// As it stands, or where that may not be sent, in quoted-printable.
+    /// As it is, or in quoted-printable if that may not be sent.
     fn encoded(&self, text: &str) -> (&'static str, String) {
         if self.eight_bit { ("8bit", text.to_owned()) } else { ("quoted-printable", quoted_printable(text)) }
     }
