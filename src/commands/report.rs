@@ -101,7 +101,7 @@ fn print(args: &Args, from: u64, period: &Period) {
     let (kept, rest): (Vec<_>, Vec<_>) = period.messages.iter().partition(|message| keeps(&message.done));
     let (would, marked): (Vec<_>, Vec<_>) = rest.into_iter().partition(|message| keeps(&message.asked));
     chapter("Would have been kept from their readers, had the policy been enforced", &would);
-    chapter("Were kept from their readers", &kept);
+    chapter("Kept from their readers", &kept);
     if args.all {
         chapter("Were marked, or would have been", &marked);
     }

@@ -1,4 +1,4 @@
-//! `[admin]`: where metrics and health are told, to whoever may connect there: HTTP knows no password here.
+//! `[admin]`: where metrics and health are served, to everybody who may connect there: there is no password.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -25,8 +25,8 @@ pub(super) fn check(checker: &mut Checker<'_>, raw: raw::Admin, listeners: &[Lis
             && !is_loopback(socket)
         {
             let advice = format!(
-                "`{address}` can be reached from other machines, and whoever reaches it may read: there is no password; \
-                 listen on 127.0.0.1, or see that a firewall lets in only who watches this gateway"
+                "`{address}` can be reached from other machines, and there is no password: everybody who \
+                 reaches it may read; listen on 127.0.0.1, or let a firewall admit only your monitoring"
             );
             checker.warn(&path, advice);
         }

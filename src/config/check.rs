@@ -38,7 +38,7 @@ pub(super) struct Checker<'a> {
     folder: &'a Path,
 }
 
-/// Puts the configuration together, or says all that is wrong with it, in the file's order.
+/// Puts the configuration together, or reports everything that is wrong with it, in the file's order.
 /// Relative paths start at `folder`.
 pub(super) fn check(layers: Layers, folder: &Path) -> Result<Config, Vec<Mistake>> {
     let Layers { raw, places, mistakes } = layers;

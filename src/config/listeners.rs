@@ -142,15 +142,15 @@ fn check_clear(checker: &mut Checker<'_>, index: usize, listener: &Listener) {
     let NextHop::Server(server) = &listener.next_hop else { return };
     let path = format!("listener[{index}].next_hop");
     if server.port == SUBMISSIONS && !matches!(listener.next_hop_tls.value, NextHopTls::Implicit(_)) {
-        let advice = "at port 465 TLS begins with the connection, and a server there greets nobody in clear; set \
-                      next_hop_tls = \"implicit\"";
+        let advice = "at port 465 TLS begins with the connection, and a server there sends no greeting in \
+                      clear; set next_hop_tls = \"implicit\"";
         checker.warn(&path, advice);
     } else if listener.mode == Mode::Seal
         && matches!(listener.next_hop_tls.value, NextHopTls::Off)
         && listener.next_hop.is_far()
     {
-        let advice = "clients are offered no AUTH, since passwords would cross the network to the next hop in clear; if \
-                      your users log in there, set next_hop_tls = \"verify\"";
+        let advice = "clients are offered no AUTH, because passwords would cross the network to the next \
+                      hop in clear; if your users log in there, set next_hop_tls = \"verify\"";
         checker.warn(&path, advice);
     }
 }
@@ -180,8 +180,8 @@ fn next_hop_tls(
     let path = at("next_hop_tls");
     let mode = mode.unwrap_or_default();
     if matches!(mode, raw::NextHopTls::May | raw::NextHopTls::Encrypt) && ca.is_some() {
-        let reason =
-            "means nothing unless next_hop_tls = \"verify\" or \"implicit\", since no certificate is checked";
+        let reason = "means nothing unless next_hop_tls = \"verify\" or \"implicit\", because no certificate is \
+             checked";
         checker.wrong(&at("next_hop_ca"), reason);
     }
     let is_checked = matches!(mode, raw::NextHopTls::Verify | raw::NextHopTls::Implicit);
@@ -217,7 +217,7 @@ fn introduction(
         (false, false) => Introduction::Nothing,
         (true, false) => Introduction::Xclient,
         (true, true) => {
-            checker.wrong(path, "does what `xclient` does; keep the one that the next hop takes");
+            checker.wrong(path, "does the same as `xclient`; keep the one that the next hop supports");
             Introduction::Xclient
         }
         (false, true) => {

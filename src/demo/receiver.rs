@@ -1,4 +1,4 @@
-//! A small receiving server (RFC 5321) with one mailbox: what stands behind the verifying gateway.
+//! A small receiving server (RFC 5321) with one mailbox: the next hop of the verifying gateway.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! The hostile relay: a server on the way that can do what it likes to mail. It is the same transparent proxy as the
-//! gateway, with another mind behind it.
+//! The hostile relay: a server on the way that can do what it likes to mail. It is the same transparent proxy
+//! as the gateway, with a hostile handler.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -154,7 +154,7 @@ fn footer(message: &str) -> String {
     message.replacen("is attached.\r\n", "is attached.\r\n_______\r\nThe visitors' mailing list\r\n", 1)
 }
 
-/// Where the attachment's base64 stands.
+/// Where the attachment's base64 is.
 fn encoded(message: &str) -> Option<std::ops::Range<usize>> {
     let part = message.find("base64\r\n")?;
     let start = part + message[part..].find("\r\n\r\n")? + 4;

@@ -1,4 +1,4 @@
-//! Whether alerts would reach anybody: held mail that nobody hears of is lost mail.
+//! Whether alerts would reach anybody: held mail that nobody learns of is lost mail.
 
 use super::Site;
 use super::finding::{Finding, Subject, chain};
@@ -12,8 +12,8 @@ pub(super) async fn check(site: &Site, findings: &mut Vec<Finding>) {
     let Some(alerts) = &site.config.alerts else {
         if site.verifies() {
             Subject::new(findings, "alerts", "[alerts]").warning(
-                "there is none: nobody is told when mail is held",
-                "[alerts] to = \"postmaster@example.org\", somebody who reads mail",
+                "there is none: nobody learns when mail is held",
+                "[alerts] to = \"postmaster@example.org\", an address that somebody reads",
             );
         }
         return;
@@ -25,7 +25,10 @@ pub(super) async fn check(site: &Site, findings: &mut Vec<Finding>) {
         Ok(reply) if reply.is_positive() => subject.ok(format!("{hop} would take them")),
         Ok(reply) => subject.problem(
             format!("{hop} would not take them: {reply}"),
-            format!("swaks --server {hop} --from {} --to {}, and mend what it says", alerts.from, alerts.to),
+            format!(
+                "swaks --server {hop} --from {} --to {}, and mend what it reports",
+                alerts.from, alerts.to
+            ),
         ),
         Err(error) => {
             subject

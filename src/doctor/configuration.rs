@@ -1,4 +1,4 @@
-//! The configuration: what `check-config` says of it, as findings.
+//! The configuration: what `check-config` prints about it, as findings.
 
 use std::path::Path;
 

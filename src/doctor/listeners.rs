@@ -58,7 +58,7 @@ async fn look(site: &Site, listener: &Listener, address: &ListenAddress, subject
             }
         } else {
             let detail = format!("the gateway answers, but takes no mail now: {}", visit.greeting);
-            subject.problem(detail, "journalctl -u waxseal says why");
+            subject.problem(detail, "journalctl -u waxseal has the reason");
         }
     } else if visit.greeting.is_positive() {
         subject.problem(
@@ -67,8 +67,8 @@ async fn look(site: &Site, listener: &Listener, address: &ListenAddress, subject
         );
     } else {
         subject.warning(
-            format!("who answers there, the gateway or its next hop, takes no mail: {}", visit.greeting),
-            "journalctl -u waxseal says more",
+            format!("the gateway there, or its next hop, takes no mail: {}", visit.greeting),
+            "journalctl -u waxseal has more",
         );
     }
     visit.leave().await;
@@ -84,7 +84,7 @@ fn certificate_in_force(
     if let Err(error) = secured {
         return subject.problem(
             format!("it offers STARTTLS, but: {}", chain(&error)),
-            "journalctl -u waxseal says more",
+            "journalctl -u waxseal has more",
         );
     }
     let on_disk =

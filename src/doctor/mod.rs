@@ -1,6 +1,6 @@
-//! Everything that a sealed-mail site depends on, looked at from outside the running gateway and beside it: nothing is
-//! changed, no lock is held, no mail goes out unless a probe is asked for. Each area has a file; what cannot be checked
-//! is a finding as well, and never a good one.
+//! Everything that a sealed-mail site depends on, looked at from outside the running gateway, while it runs:
+//! nothing is changed, no lock is held, no mail goes out unless a probe is asked for. Each area has a file;
+//! what cannot be checked is a finding as well, and never a good one.
 
 mod admin;
 mod alerts;
@@ -46,7 +46,7 @@ struct Site {
     config: Config,
     /// `None` where keys or certificates could not be read, of which there are findings already.
     setup: Option<Setup>,
-    /// The service's user: whom the state folder belongs to.
+    /// The service's user: the owner of the state folder.
     user: Option<User>,
     /// Unix seconds.
     now: u64,

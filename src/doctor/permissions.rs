@@ -22,7 +22,7 @@ pub(super) fn check(site: &Site, findings: &mut Vec<Finding>) {
     state_folder(state, user, findings);
     if !(user.is_us() || User::is_root()) {
         Subject::new(findings, "permissions", state.display().to_string()).unknown(
-            format!("whether `{}`, the service's user, can read its keys: we are somebody else", user.name),
+            format!("whether `{}`, the service's user, can read its keys: this is another user", user.name),
             "sudo waxseal doctor",
         );
         return;
@@ -30,7 +30,7 @@ pub(super) fn check(site: &Site, findings: &mut Vec<Finding>) {
     for domain in &site.config.domains {
         let key = &domain.key.value;
         if key.to_str().is_some_and(|key| key.starts_with(CREDENTIAL)) {
-            let text = "systemd hands this key over, and sees to who can read it";
+            let text = "systemd hands this key over, and decides who can read it";
             Subject::new(findings, "permissions", key.display().to_string()).not_checked(text);
             continue;
         }
@@ -63,11 +63,8 @@ fn token(site: &Site, domain: &SealingDomain, findings: &mut Vec<Finding>) {
     match sealer.map(|sealer| sealer.key.sign(b"waxseal doctor")) {
         Some(Ok(_)) => subject.ok("the token signs, for the user who asked now"),
         Some(Err(error)) => {
-            let detail = format!("{}: mail of {} is put off (451)", chain(&error), domain.name);
-            subject.problem(
-                detail,
-                "docs/KEYS.md has what to look at; systemctl status pcscd, and the token itself",
-            );
+            let detail = format!("{}: mail of {} is deferred (451)", chain(&error), domain.name);
+            subject.problem(detail, "see docs/KEYS.md; check systemctl status pcscd, and the token itself");
         }
         None => {
             subject.not_checked("whether the token signs: a key or certificate could not be read, see above");
@@ -82,7 +79,7 @@ fn state_folder(state: &Path, user: &User, findings: &mut Vec<Finding>) {
     let mode = folder.permissions().mode() & 0o777;
     if mode & 0o007 != 0 {
         subject.warning(
-            format!("others can look into the state folder (mode {mode:04o}), where held mail lies"),
+            format!("others can look into the state folder (mode {mode:04o}), where held mail is"),
             format!("chmod o-rwx {}", quoted(state)),
         );
     } else if user.uid == 0 {
@@ -122,7 +119,8 @@ fn is_strange(path: &Path, user: &User) -> bool {
     fs::symlink_metadata(path).is_ok_and(|file| file.uid() != user.uid)
 }
 
-/// A key that nobody else may read. One that others can read is refused at the start, which the configuration says.
+/// A key that nobody else may read. One that others can read is refused at the start, which the check of the
+/// configuration reports.
 fn private(path: &Path, what: &str, forbidden: u32, user: &User, findings: &mut Vec<Finding>) {
     let mut subject = Subject::new(findings, "permissions", path.display().to_string());
     let Ok(file) = fs::metadata(path) else {

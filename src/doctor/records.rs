@@ -1,5 +1,5 @@
-//! What our sealing domains publish: key record, policy record, and how far others can believe them; and the delegations
-//! to their keys.
+//! What our sealing domains publish: key record, policy record, and how far others can trust them; and the
+//! delegations to their keys.
 
 use std::path::Path;
 
@@ -79,7 +79,7 @@ async fn ask(
                 dnssec.ok("proved by DNSSEC");
             } else {
                 dnssec.warning(
-                    "the zone is not signed, so who forges DNS answers can forge this record",
+                    "the zone is not signed, so an attacker who forges DNS answers can forge this record",
                     "sign the zone by DNSSEC and have its DS published above it, or give your root key to \
                      correspondents (waxseal root new, docs/KEYS.md)",
                 );
@@ -88,8 +88,11 @@ async fn ask(
         }
         Some(Answer::Failed(Failure::Bogus)) => {
             dnssec.problem(
-                "its DNSSEC proof is wrong: verifying sites that look put your mail off (451)",
-                format!("delv TXT {name} says why; most often the DS above the zone is an old key's, or signatures ran out"),
+                "its DNSSEC proof is wrong: verifying sites that check it defer your mail (451)",
+                format!(
+                    "delv TXT {name} shows why; most often the DS above the zone is for an old key, or \
+                         signatures have expired"
+                ),
             );
             plain.texts(name).await
         }
@@ -97,8 +100,11 @@ async fn ask(
             let answer = plain.texts(name).await;
             if !matches!(answer, Answer::Failed(_)) {
                 dnssec.problem(
-                    "its DNSSEC proof cannot be had: verifying sites that look put your mail off (451)",
-                    format!("look which name server of the zone, or of one above it, gives no DNSKEY or DS: delv TXT {name}"),
+                    "its DNSSEC proof cannot be had: verifying sites that check it defer your mail (451)",
+                    format!(
+                        "find out which name server of the zone, or of one above it, gives no DNSKEY or \
+                             DS: delv TXT {name}"
+                    ),
                 );
             }
             answer
@@ -113,10 +119,10 @@ async fn ask(
         Answer::NotFound { .. } => Some(Vec::new()),
         Answer::Failed(_) => {
             Subject::new(findings, check, name).problem(
-                "no answer about it: verifying sites that get none either put your mail off (451)",
+                "no answer about it: sites that also get no answer defer your mail (451)",
                 format!(
-                    "look at the zone's own name servers: dig +trace TXT {name}; and, since a validating name server is silent \
-                     where DNSSEC is wrong, delv TXT {name}"
+                    "check the zone's own name servers: dig +trace TXT {name}; a validating name server \
+                     gives no answer if DNSSEC is wrong: delv TXT {name}"
                 ),
             );
             None
@@ -140,24 +146,25 @@ fn judge_key(subject: &mut Subject<'_>, name: &str, texts: &[String], own: Optio
     let mut records: Vec<KeyRecord> = texts.iter().filter_map(|text| KeyRecord::parse(text).ok()).collect();
     records.dedup();
     if records.is_empty() {
-        return subject.problem("not published: who has not pinned the key cannot check your seals", publish);
+        return subject
+            .problem("not published: sites that have not pinned the key cannot check your seals", publish);
     }
     if records.iter().any(|record| record.key.is_none()) {
-        let detail = "published as revoked (empty p): whatever this key seals is `fail`";
-        let remedy = "waxseal keygen with a new selector; a revoked selector stays so for good";
+        let detail = "published as revoked (empty p): everything that this key seals is `fail`";
+        let remedy = "waxseal keygen with a new selector; a revoked selector stays revoked for good";
         return subject.problem(detail, remedy);
     }
     let Some(own) = own else {
         let prints: Vec<String> = records.iter().filter_map(|record| record.key).map(print).collect();
         return subject.not_checked(format!(
-            "whether it is the key on disk, which cannot be read here; published is {}",
+            "whether it is the key on disk, which cannot be read here; the published one is {}",
             prints.join(" and ")
         ));
     };
     let Some(record) = records.iter().find(|record| record.key.as_ref() == Some(own)) else {
         let prints: Vec<String> = records.iter().filter_map(|record| record.key).map(print).collect();
         return subject.problem(
-            format!("another key is published, {}; on disk is {}", prints.join(" and "), print(*own)),
+            format!("another key is published, {}; the one on disk is {}", prints.join(" and "), print(*own)),
             publish,
         );
     };
@@ -167,7 +174,7 @@ fn judge_key(subject: &mut Subject<'_>, name: &str, texts: &[String], own: Optio
         return subject.warning(detail, format!("leave one, {publish}"));
     }
     if record.trial {
-        let detail = "the key on disk, on trial (t=y): others report what they find and do nothing about it";
+        let detail = "the key on disk, on trial (t=y): others report what they find and take no action";
         return subject.warning(detail, format!("once nothing in your house changes sealed mail, {publish}"));
     }
     subject.ok("published, the key on disk");
@@ -234,8 +241,11 @@ fn judge_policy(subject: &mut Subject<'_>, name: &str, texts: &[String], root: O
     let [policy] = policies.as_slice() else {
         return match policies.len() {
             0 => subject.warning(
-                "none published: others do not miss the seal where it is taken off, unless they remember or pinned you",
-                format!("once all mail of the domain is sealed: {name} IN TXT \"v=SEAL1; p=quarantine{roots}\""),
+                "none published: if a seal is removed, others do not notice, unless they remember or pinned \
+                 you",
+                format!(
+                    "once all mail of the domain is sealed: {name} IN TXT \"v=SEAL1; p=quarantine{roots}\""
+                ),
             ),
             count => subject.problem(format!("{count} policy records, of which one counts"), "leave one"),
         };
@@ -243,16 +253,16 @@ fn judge_policy(subject: &mut Subject<'_>, name: &str, texts: &[String], root: O
     let request = policy.request.as_str();
     if let Some(root) = root.filter(|root| !policy.roots.contains(root)) {
         let detail = format!(
-            "p={request}, but it does not name the root {} of the delegation in use: who believes the record does not \
-             believe the delegation",
+            "p={request}, but it does not name the root {} of the delegation in use: sites that trust the \
+             record do not trust the delegation",
             print(*root)
         );
         return subject.warning(detail, format!("publish: {name} IN TXT \"v=SEAL1; p={request}{roots}\""));
     }
     if policy.states_sealing() {
-        subject.ok(format!("p={request}: others miss the seal where it is taken off"));
+        subject.ok(format!("p={request}: others notice if a seal is removed"));
     } else {
-        subject.ok("p=none: it does not say that all mail is sealed");
+        subject.ok("p=none: it does not state that all mail is sealed");
     }
 }
 
@@ -266,10 +276,11 @@ fn delegation(sealer: &Sealer, domain: &SealingDomain, now: u64, findings: &mut 
     );
     let ends = moment(life.ends);
     if life.left == 0 {
-        let detail = format!("none holds now, the last ends {ends}: mail of {zone} is put off (451)");
+        let detail = format!("none is valid now, the last ends {ends}: mail of {zone} is deferred (451)");
         subject.problem(detail, remedy);
     } else if life.is_short {
-        subject.warning(format!("ends {ends}, in {}; then mail is put off (451)", spoken(life.left)), remedy);
+        subject
+            .warning(format!("ends {ends}, in {}; then mail is deferred (451)", spoken(life.left)), remedy);
     } else if life.left < domain.lifetime.as_secs() {
         subject.ok(format!("for the key on disk, until {ends}; seals are valid no longer than that"));
     } else {

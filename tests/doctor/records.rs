@@ -240,7 +240,7 @@ fn delegations_are_looked_at() {
     findings.assert_well("delegation", "gate1 for example.org");
     findings.assert("policy-record", POLICY, "ok", "p=none");
     delegate(&days_ago(25), "30");
-    examine(&config).assert("delegation", "gate1", "warning", "then mail is put off");
+    examine(&config).assert("delegation", "gate1", "warning", "then mail is deferred");
     knot.change(
         "example.org",
         &format!(
@@ -250,7 +250,7 @@ fn delegations_are_looked_at() {
     );
     examine(&config).assert("policy-record", POLICY, "warning", "does not name the root");
     delegate(&days_ago(40), "30");
-    examine(&config).assert("delegation", "gate1", "problem", "none holds now");
+    examine(&config).assert("delegation", "gate1", "problem", "none is valid now");
 }
 
 /// A correspondent whose records say something else than the pin.

@@ -96,7 +96,7 @@ pub struct Delegations {
 
 /// None of a sealing key's delegations holds now, so nobody could check what it seals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("no delegation of the sealing key holds now")]
+#[error("no delegation of the sealing key is valid now")]
 pub struct NotDelegated;
 
 /// How long a key may go on sealing.

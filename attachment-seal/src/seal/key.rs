@@ -75,7 +75,7 @@ impl PublicKey {
 pub struct SealingKey(Place);
 
 enum Place {
-    /// Boxed, so that whoever passes the key on leaves no copies of it on the stack.
+    /// Boxed, so that passing the key on leaves no copies of it on the stack.
     Memory(Box<SigningKey>),
     Token(Box<dyn TokenKey>),
 }

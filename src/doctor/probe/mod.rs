@@ -151,18 +151,22 @@ pub async fn send(probe: &Probe) -> Result<Vec<Finding>, ProbeError> {
         Some(Fate::Delivered(reply)) => {
             subject.ok(format!("listener {} took it from {from}: {reply}", listener.name));
             subject.unknown(
-                format!("what becomes of it on the way (as it was sent it lies in {})", kept.display()),
+                format!("what becomes of it on the way (a copy as it was sent is in {})", kept.display()),
                 format!(
-                    "save it as it arrives, whole (\"show original\"), and: waxseal doctor --config {} --arrived FILE",
+                    "save the whole message as it arrives (\"show original\"), then run: waxseal doctor \
+                     --config {} --arrived FILE",
                     quoted(&probe.config)
                 ),
             );
         }
         Some(Fate::Refused(reply)) => subject.problem(
             format!("refused: {reply}"),
-            "journalctl -u waxseal says whether by the gateway or by its next hop; --from names another author",
+            "journalctl -u waxseal shows whether by the gateway or by its next hop; --from names another \
+             author",
         ),
-        Some(Fate::InDoubt) | None => subject.not_checked("the gateway was lost before it answered: perhaps it is sent"),
+        Some(Fate::InDoubt) | None => {
+            subject.not_checked("the gateway was lost before it answered: perhaps it is sent")
+        }
     }
     Ok(findings)
 }
