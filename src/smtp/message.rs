@@ -6,15 +6,15 @@ use std::time::{Duration, Instant as Clock};
 use attachment_seal::message::edits::Edits;
 use attachment_seal::message::header::HeaderSection;
 use tokio::time::timeout;
-use tracing::{error, info, warn};
+use tracing::{error, warn};
 
 use crate::envelope::Envelope;
-use crate::metrics::{self, MessageRefusal, Replier};
+use crate::metrics::{MessageRefusal, Replier};
 use crate::smtp::arrival::{Arrival, Arrived, NoPassage, Room, Through};
 use crate::smtp::content::Content;
 use crate::smtp::data::{BareLineEnds, DataError, Receiver};
 use crate::smtp::end::End;
-use crate::smtp::handler::{Account, Disposal, MessageHandler};
+use crate::smtp::handler::{Disposal, MessageHandler, Outcome};
 use crate::smtp::next_hop::{Framing, Passage, RelayError};
 use crate::smtp::reply::Reply;
 use crate::smtp::session::Session;
@@ -29,18 +29,18 @@ const PASSAGE_PAUSE: Duration = Duration::from_secs(2);
 
 /// Chunks of a message that have come in by BDAT (RFC 3030).
 #[derive(Debug, Default)]
-pub(super) enum Chunks<W> {
+pub(super) enum Chunks<W, A> {
     /// None.
     #[default]
     None,
     /// These so far.
-    Arriving(Box<Arrival<W>>),
+    Arriving(Box<Arrival<W, A>>),
     /// One of them was refused with this; so are all that follow.
     Refused(Reply),
 }
 
 /// What became of a message.
-struct Outcome {
+struct Ending {
     /// The next hop's replies: one, or by LMTP one for each recipient; or our own.
     replies: Vec<Reply>,
     /// Why the next hop is lost, if it is.
@@ -54,7 +54,7 @@ struct Outcome {
     next_hop: Duration,
 }
 
-impl Outcome {
+impl Ending {
     /// Nothing has been said to a message of this size, and no time spent.
     fn none_yet(size: u64) -> Self {
         let (own_work, next_hop) = (Duration::ZERO, Duration::ZERO);
@@ -143,7 +143,11 @@ impl<H: MessageHandler> Session<H> {
 
     /// Reads octets of the message, so many or up to the final dot, whatever it is like: stopping earlier would make
     /// commands of the rest.
-    async fn receive(&mut self, arrival: &mut Arrival<H::Watch>, chunk: Option<u64>) -> Result<(), End> {
+    async fn receive(
+        &mut self,
+        arrival: &mut Arrival<H::Watch, H::Account>,
+        chunk: Option<u64>,
+    ) -> Result<(), End> {
         let mut left = chunk.unwrap_or(u64::MAX);
         while left > 0 {
             loop {
@@ -201,7 +205,7 @@ impl<H: MessageHandler> Session<H> {
     }
 
     /// Has the message go straight through to the next hop if its body cannot matter.
-    async fn wave_through(&mut self, arrival: &mut Arrival<H::Watch>) {
+    async fn wave_through(&mut self, arrival: &mut Arrival<H::Watch, H::Account>) {
         let Some(envelope) = self.transaction.envelope() else { return };
         let head = arrival.decisive_head();
         if goes_in_circles(head) {
@@ -237,7 +241,7 @@ impl<H: MessageHandler> Session<H> {
     }
 
     /// Has what came in leave memory: to the next hop if it goes straight through, else to a file.
-    async fn leave_memory(&mut self, arrival: &mut Arrival<H::Watch>) {
+    async fn leave_memory(&mut self, arrival: &mut Arrival<H::Watch, H::Account>) {
         if !arrival.can_leave() {
             let waiting = arrival.wait_for_room(&self.around.settings.limits);
             return self.next_hop.kept_awake(waiting).await;
@@ -281,7 +285,11 @@ impl<H: MessageHandler> Session<H> {
     }
 
     /// The message has come in to its end.
-    async fn end_message(&mut self, arrival: Arrival<H::Watch>, framing: Framing) -> Result<(), End> {
+    async fn end_message(
+        &mut self,
+        arrival: Arrival<H::Watch, H::Account>,
+        framing: Framing,
+    ) -> Result<(), End> {
         if let Some(error) = arrival.error() {
             let reply = self.refuse(&arrival, error);
             let is_through = arrival.has_gone_through();
@@ -319,7 +327,7 @@ impl<H: MessageHandler> Session<H> {
     }
 
     /// Says in the log that the message is not taken, and gives the reply.
-    fn refuse(&self, arrival: &Arrival<H::Watch>, error: DataError) -> Reply {
+    fn refuse(&self, arrival: &Arrival<H::Watch, H::Account>, error: DataError) -> Reply {
         let reply = Reply::from(error);
         let reverse_path = self.transaction.envelope().map(|envelope| envelope.reverse_path.as_str());
         warn!(session = %self.info.id, listener = self.info.listener, client = %self.info.client, reverse_path,
@@ -340,21 +348,19 @@ impl<H: MessageHandler> Session<H> {
         let deciding = self.around.handler.handle(&self.info, &envelope, message, watch);
         let decision = self.next_hop.kept_awake(deciding).await;
         let own_work = start.elapsed();
-        let blank = Outcome { own_work, ..Outcome::none_yet(size) };
+        let blank = Ending { own_work, ..Ending::none_yet(size) };
         let outcome = match decision.disposal {
-            Disposal::Answer(reply) => {
-                Outcome { replies: vec![reply], replied_by: Replier::Gateway, ..blank }
-            }
+            Disposal::Answer(reply) => Ending { replies: vec![reply], replied_by: Replier::Gateway, ..blank },
             Disposal::Relay { message, edits } => {
                 let outcome = match self.send(&envelope, &message, &edits, framing).await {
                     Ok(Ok(())) => self.replies_to_message(&envelope, blank).await,
-                    Ok(Err(refusal)) => Outcome { replies: vec![refusal], ..blank },
-                    Err(error) => Outcome { error: Some(error), ..blank },
+                    Ok(Err(refusal)) => Ending { replies: vec![refusal], ..blank },
+                    Err(error) => Ending { error: Some(error), ..blank },
                 };
-                Outcome { next_hop: start.elapsed() - own_work, ..outcome }
+                Ending { next_hop: start.elapsed() - own_work, ..outcome }
             }
         };
-        self.conclude(&envelope, decision.account, outcome).await
+        self.conclude(&envelope, decision.account, outcome)
     }
 
     /// Sends a message to the next hop, which may have gone while it came in: then to a new connection. What has begun to
@@ -386,28 +392,28 @@ impl<H: MessageHandler> Session<H> {
     async fn end_passage(
         &mut self,
         envelope: Envelope,
-        through: Through,
+        through: Through<H::Account>,
         rest: &[u8],
         size: u64,
     ) -> Result<(), End> {
         let start = Clock::now();
-        let blank = Outcome { next_hop: through.waited, ..Outcome::none_yet(size) };
+        let blank = Ending { next_hop: through.waited, ..Ending::none_yet(size) };
         let outcome = match through.passage {
             Ok(passage) => match self.next_hop.end_data(passage, std::iter::once(rest)).await {
                 Ok(()) => self.replies_to_message(&envelope, blank).await,
-                Err(error) => Outcome { error: Some(error), ..blank },
+                Err(error) => Ending { error: Some(error), ..blank },
             },
-            Err(NoPassage::Refused(reply)) => Outcome { replies: vec![reply], ..blank },
-            Err(NoPassage::Lost(error)) => Outcome { error: Some(error), ..blank },
+            Err(NoPassage::Refused(reply)) => Ending { replies: vec![reply], ..blank },
+            Err(NoPassage::Lost(error)) => Ending { error: Some(error), ..blank },
         };
         let next_hop = outcome.next_hop + start.elapsed();
-        self.conclude(&envelope, through.account, Outcome { next_hop, ..outcome }).await
+        self.conclude(&envelope, through.account, Ending { next_hop, ..outcome })
     }
 
     /// What the next hop says to a message that it has got.
-    async fn replies_to_message(&mut self, envelope: &Envelope, blank: Outcome) -> Outcome {
+    async fn replies_to_message(&mut self, envelope: &Envelope, blank: Ending) -> Ending {
         let count = self.replies_per_message(envelope);
-        let mut outcome = Outcome { is_open: false, ..blank };
+        let mut outcome = Ending { is_open: false, ..blank };
         while outcome.replies.len() < count {
             match self.next_hop.reply_to_message(count - outcome.replies.len() - 1).await {
                 Ok(reply) => outcome.replies.push(reply),
@@ -431,93 +437,30 @@ impl<H: MessageHandler> Session<H> {
         }
     }
 
-    /// Tells client and log what became of the message.
-    async fn conclude(&mut self, envelope: &Envelope, account: Account, outcome: Outcome) -> Result<(), End> {
-        let lost = outcome.error.as_ref().map(Reply::from);
-        let last = lost.as_ref().or(outcome.replies.last());
-        let Some(last) = last.cloned() else { return Ok(()) };
-        // The level is part of what a line is made of before the program runs.
-        macro_rules! say {
-            ($say:ident) => {
-                $say!(
-                    session = %self.info.id,
-                    listener = self.info.listener,
-                    client = %self.info.client,
-                    reverse_path = envelope.reverse_path.as_str(),
-                    recipients = envelope.recipients.len(),
-                    author = account.author,
-                    message_id = account.message_id,
-                    size = outcome.size,
-                    verdict = account.verdict,
-                    reason = account.reason,
-                    trust = account.trust,
-                    known = account.known,
-                    key_lookup = account.key_lookup,
-                    policy_lookup = account.policy_lookup,
-                    published = account.published,
-                    trial = account.trial.then_some(true),
-                    action = account.action,
-                    withheld = account.withheld,
-                    held = account.held,
-                    code = last.code(),
-                    queue_id = last.queue_id(),
-                    reply = last.to_string(),
-                    own_ms = outcome.own_work.as_millis(),
-                    next_hop_ms = outcome.next_hop.as_millis(),
-                    "{}",
-                    account.summary
-                )
-            };
-        }
-        if is_delivered(account.action, &last) {
-            say!(info);
-        } else {
-            say!(warn);
-        }
-        self.around.metrics.message(&metrics::Message {
-            listener: &self.info.listener,
-            action: account.action,
-            verdict: account.verdict,
-            reason: account.reason,
-            size: outcome.size,
-            own_work: outcome.own_work,
-            next_hop: outcome.next_hop,
-            code: last.code(),
-            replied_by: if outcome.error.is_some() { Replier::Gateway } else { outcome.replied_by },
-        });
-        match outcome.error {
-            None if outcome.is_open => {
-                self.took_leave = last.code() == 421;
-                self.queue_for_each(&last, envelope);
-                self.has_leftover = true;
-                Ok(())
-            }
-            None => {
-                self.took_leave = last.code() == 421;
-                for reply in &outcome.replies {
-                    self.client.queue(reply.octets());
-                }
-                Ok(())
-            }
-            Some(error) => {
-                // Only LMTP gets here with replies: the recipients that are left get the error, all but one of them
-                // here, the last as the session's last words.
-                for reply in &outcome.replies {
-                    self.client.queue(reply.octets());
-                }
-                let told = outcome.replies.len() + 1;
-                for _ in told..self.replies_per_message(envelope) {
-                    self.client.queue(last.octets());
-                }
-                Err(error.into())
-            }
-        }
+    /// Tells client and handler what became of the message.
+    fn conclude(&mut self, envelope: &Envelope, account: H::Account, ending: Ending) -> Result<(), End> {
+        let mut replies = ending.replies;
+        replies.extend(ending.error.as_ref().map(Reply::from));
+        let Some(last) = replies.last().cloned() else { return Ok(()) };
+        self.took_leave = ending.error.is_none() && last.code() == 421;
+        self.has_leftover |= ending.error.is_none() && ending.is_open;
+        // By LMTP the recipients that are left get the same.
+        replies.resize(self.replies_per_message(envelope), last);
+        // With a next hop that is lost, the last reply is the session's last words.
+        let told = replies.len() - usize::from(ending.error.is_some());
+        replies[..told].iter().for_each(|reply| self.client.queue(reply.octets()));
+        let outcome = Outcome {
+            session: &self.info,
+            envelope,
+            size: ending.size,
+            replies: &replies,
+            replied_by: if ending.error.is_some() { Replier::Gateway } else { ending.replied_by },
+            own_work: ending.own_work,
+            next_hop: ending.next_hop,
+        };
+        self.around.handler.concluded(account, &outcome);
+        ending.error.map_or(Ok(()), |error| Err(error.into()))
     }
-}
-
-/// Whether the message has gone on to whom it is for: it was not held, rejected or deferred, by us or by the next hop.
-fn is_delivered(action: &str, reply: &Reply) -> bool {
-    !matches!(action, "quarantine" | "reject" | "defer") && reply.is_positive()
 }
 
 /// Whether the message has passed through more servers than any honest one.

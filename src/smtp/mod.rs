@@ -45,7 +45,7 @@ mod wakefulness;
 
 pub use content::Content;
 pub use data::BareLineEnds;
-pub use handler::{Account, Decision, Disposal, MessageHandler, SessionInfo, Watch};
+pub use handler::{Decision, Disposal, MessageHandler, Outcome, SessionInfo, Watch};
 pub use listener::Listener;
 pub use reply::Reply;
 pub use server::{Resources, serve};

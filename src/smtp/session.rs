@@ -92,7 +92,7 @@ pub(super) struct Session<H: MessageHandler> {
     pub(super) next_hop: NextHop,
     pub(super) transaction: Transaction,
     /// What of the message has come in by BDAT.
-    pub(super) chunks: Chunks<H::Watch>,
+    pub(super) chunks: Chunks<H::Watch, H::Account>,
     /// The client's EHLO, HELO or LHLO that the next hop has accepted on this connection.
     pub(super) hello: Option<Hello>,
     /// Whether the next hop was passed anything but a greeting on this connection.
