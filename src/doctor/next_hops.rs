@@ -14,9 +14,9 @@ use super::listeners::PATIENCE;
 use super::{Site, State, certificates, is_open};
 use crate::config::{self, Auth, Introduction, Listener, Mode, NextHopTls};
 use crate::setup::next_hop_settings;
+use crate::smtp::next_hop::visit::Visit;
 use crate::smtp::next_hop::{NextHop, RelayError};
 use crate::smtp::tls::{ClientTls, HandshakeError, Trust};
-use crate::smtp::visit::Visit;
 use crate::smtp::{Address, Reply, Settings};
 
 /// A client that is nobody's friend (RFC 5737).

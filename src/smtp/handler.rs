@@ -13,7 +13,7 @@ use attachment_seal::message::edits::Edits;
 use crate::envelope::Envelope;
 use crate::metrics::Replier;
 use crate::smtp::content::Content;
-use crate::smtp::reply::Reply;
+use crate::smtp::protocol::reply::Reply;
 
 /// Works on a message while it is still coming in.
 pub trait Watch: Default + Send {

@@ -18,18 +18,18 @@ use tracing::{debug, error, info, warn};
 use crate::metrics::{Metrics, SessionRefusal};
 use crate::smtp::admission::Admission;
 use crate::smtp::connection::{Connection, ConnectionError};
-use crate::smtp::data::BareLineEnds;
 use crate::smtp::handler::MessageHandler;
-use crate::smtp::identity::Identity;
 use crate::smtp::listener::{Accepted, Listener};
 use crate::smtp::memory::{MemoryBudget, SESSION, TLS};
-use crate::smtp::proxy_header::{self, Origin, ParseProxyHeaderError};
-use crate::smtp::reply::Reply;
+use crate::smtp::protocol::data::BareLineEnds;
+use crate::smtp::protocol::identity::Identity;
+use crate::smtp::protocol::proxy_header::{self, Origin, ParseProxyHeaderError};
+use crate::smtp::protocol::reply::Reply;
 use crate::smtp::session::{Caller, Session, Surroundings, stopped};
-use crate::smtp::settings::{Settings, holds};
+use crate::smtp::settings::{Latest, Settings, holds};
 use crate::smtp::spool::Spool;
-use crate::smtp::starttls::{self, HANDSHAKE_TIMEOUT, Latest};
 use crate::smtp::stream::Stream;
+use crate::smtp::tls::HANDSHAKE_TIMEOUT;
 use crate::smtp::turned_away::{Because, Floods, TurnedAway};
 
 /// How long to wait after a failure to accept, such as having no file descriptor left.
@@ -230,7 +230,7 @@ async fn receive_client<H: MessageHandler>(
     if let Some(tls) = settings.tls.implicit() {
         let patience = HANDSHAKE_TIMEOUT.min(settings.limits.command_timeout);
         let secured = tokio::select! {
-            secured = Box::pin(starttls::accept(&mut client, tls, patience)) => secured,
+            secured = Box::pin(tls.secure(&mut client, patience)) => secured,
             () = stopped(&mut around.shutdown) => return stopped_at_the_door(address, listener),
         };
         if let Err(error) = secured {
@@ -315,7 +315,7 @@ async fn refuse(
     let Ok(_leaving) = admission.tell() else { return };
     let say = async {
         if let Some(tls) = settings.tls.implicit()
-            && starttls::accept(&mut client, tls, REFUSAL_TIMEOUT).await.is_err()
+            && tls.secure(&mut client, REFUSAL_TIMEOUT).await.is_err()
         {
             return;
         }

@@ -2,26 +2,17 @@
 
 use tracing::info;
 
-use crate::smtp::capabilities;
-use crate::smtp::end::End;
 use crate::smtp::handler::MessageHandler;
-use crate::smtp::identity::{self, Identity};
-use crate::smtp::next_hop::RelayError;
-use crate::smtp::reply::Reply;
+use crate::smtp::next_hop::{RelayError, remedy};
+use crate::smtp::protocol::capabilities;
+use crate::smtp::protocol::identity;
+use crate::smtp::protocol::reply::Reply;
 use crate::smtp::session::Session;
+use crate::smtp::session::end::End;
 use crate::smtp::settings::{Introduction, holds};
 
 /// Most XFORWARD lines that are kept to be repeated; a Postfix sends two or three for a message.
 const MAX_FORWARDED: usize = 8;
-
-/// What to do about a Postfix that knows no IPv6 client.
-pub(super) const IPV6_REMEDY: &str = "; the client has an IPv6 address, which a Postfix with inet_protocols = ipv4 does not take: set -o \
-     inet_protocols=all for that smtpd in its master.cf";
-
-/// What may help where XCLIENT with this client is refused.
-pub(super) fn remedy(client: &Identity) -> &'static str {
-    if client.address.is_some_and(|address| address.to_canonical().is_ipv6()) { IPV6_REMEDY } else { "" }
-}
 
 impl<H: MessageHandler> Session<H> {
     /// Whether XCLIENT is believed, whoever the client is that it has announced before.

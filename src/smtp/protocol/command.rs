@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use thiserror::Error;
 
 use crate::envelope::{ForwardPath, Parameter, ReversePath};
-use crate::smtp::path::{self, is_blank};
+use crate::smtp::protocol::path::{self, is_blank};
 
 /// What a client asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]

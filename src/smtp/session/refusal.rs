@@ -4,11 +4,11 @@
 use tracing::{info, warn};
 
 use crate::smtp::connection::ConnectionError;
-use crate::smtp::end::End;
 use crate::smtp::handler::MessageHandler;
-use crate::smtp::message::Chunks;
-use crate::smtp::reply::Reply;
+use crate::smtp::protocol::reply::Reply;
 use crate::smtp::session::Session;
+use crate::smtp::session::end::End;
+use crate::smtp::session::message::Chunks;
 
 /// Most lines about one session; the others are counted.
 const MAX_LINES: u64 = 20;

@@ -3,13 +3,13 @@
 //! could mean two is refused, and a next hop gets every odd form in RFC 5321's, so that it reads no other one.
 
 /// Blanks as Postfix knows them.
-pub(super) fn is_blank(octet: u8) -> bool {
+pub(crate) fn is_blank(octet: u8) -> bool {
     matches!(octet, b' ' | b'\t' | 0x0b | 0x0c)
 }
 
 /// Where the first word of `text` ends: at a blank that no bracket or quoted string encloses. `None` if one of those has no
 /// end.
-pub(super) fn word_end(text: &str) -> Option<usize> {
+pub(crate) fn word_end(text: &str) -> Option<usize> {
     let (mut closers, mut escaped) = (Vec::new(), false);
     for (at, octet) in text.bytes().enumerate() {
         match (octet, closers.last()) {
@@ -39,7 +39,7 @@ enum Piece<'a> {
 
 /// The mailbox of a path, which stands between brackets or without: empty for the null reverse-path. `None` if it is none,
 /// or more than one.
-pub(super) fn mailbox(path: &str) -> Option<String> {
+pub(crate) fn mailbox(path: &str) -> Option<String> {
     let mut pieces = unwrapped(&pieces(path)?)?;
     if has_gap(&pieces) {
         return None;

@@ -7,13 +7,13 @@ const ITEM: usize = 80;
 
 /// Nothing yet, or the envelope so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Transaction {
+pub(super) struct Transaction {
     envelope: Option<Envelope>,
     octets: usize,
 }
 
 /// What a path and its parameters take in memory.
-pub fn cost(path: &str, parameters: &[Parameter]) -> usize {
+pub(super) fn cost(path: &str, parameters: &[Parameter]) -> usize {
     let octets = |parameter: &Parameter| {
         ITEM + parameter.keyword.len() + parameter.value.as_ref().map_or(0, |value| ITEM / 2 + value.len())
     };
@@ -22,7 +22,7 @@ pub fn cost(path: &str, parameters: &[Parameter]) -> usize {
 
 /// Why DATA cannot start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NotReady {
+pub(super) enum NotReady {
     /// There was no MAIL.
     NoTransaction,
     /// No recipient was accepted.
@@ -31,13 +31,13 @@ pub enum NotReady {
 
 impl Transaction {
     /// The next hop accepted MAIL: a new transaction begins, with nothing left of an earlier one.
-    pub fn begin(&mut self, reverse_path: ReversePath, mail_parameters: Vec<Parameter>) {
+    pub(super) fn begin(&mut self, reverse_path: ReversePath, mail_parameters: Vec<Parameter>) {
         self.octets = cost(reverse_path.as_str(), &mail_parameters);
         self.envelope = Some(Envelope { reverse_path, mail_parameters, ..Envelope::default() });
     }
 
     /// The next hop accepted RCPT. One that it accepted without MAIL gets no mail through us.
-    pub fn add_recipient(&mut self, recipient: ForwardPath, parameters: Vec<Parameter>) {
+    pub(super) fn add_recipient(&mut self, recipient: ForwardPath, parameters: Vec<Parameter>) {
         if let Some(envelope) = &mut self.envelope {
             self.octets += cost(recipient.as_str(), &parameters);
             envelope.recipients.push(recipient);
@@ -46,29 +46,29 @@ impl Transaction {
     }
 
     /// RSET, EHLO or HELO was accepted, or the message is over (RFC 5321 §4.1.4).
-    pub fn reset(&mut self) {
+    pub(super) fn reset(&mut self) {
         *self = Self::default();
     }
 
     /// Whether MAIL was accepted and its message is still to come.
-    pub fn is_open(&self) -> bool {
+    pub(super) fn is_open(&self) -> bool {
         self.envelope.is_some()
     }
 
     /// The envelope so far.
-    pub fn envelope(&self) -> Option<&Envelope> {
+    pub(super) fn envelope(&self) -> Option<&Envelope> {
         self.envelope.as_ref()
     }
 
     /// Whether MAIL declared `BODY=BINARYMIME` (RFC 3030 §3): by BDAT only, and line ends mean nothing.
-    pub fn is_binary(&self) -> bool {
+    pub(super) fn is_binary(&self) -> bool {
         let body = self.envelope.as_ref().and_then(|envelope| envelope.mail_parameter("BODY"));
         body.and_then(|body| body.value.as_ref())
             .is_some_and(|value| value.eq_ignore_ascii_case("BINARYMIME"))
     }
 
     /// Whether DATA may start.
-    pub fn check_ready(&self) -> Result<(), NotReady> {
+    pub(super) fn check_ready(&self) -> Result<(), NotReady> {
         match &self.envelope {
             None => Err(NotReady::NoTransaction),
             Some(envelope) if envelope.recipients.is_empty() => Err(NotReady::NoRecipients),
@@ -77,17 +77,17 @@ impl Transaction {
     }
 
     /// Hands the envelope out; the transaction is over.
-    pub fn take(&mut self) -> Envelope {
+    pub(super) fn take(&mut self) -> Envelope {
         std::mem::take(self).envelope.unwrap_or_default()
     }
 
     /// What the envelope so far takes in memory.
-    pub fn octets(&self) -> usize {
+    pub(super) fn octets(&self) -> usize {
         self.octets
     }
 
     /// How many recipients there are so far.
-    pub fn recipients(&self) -> usize {
+    pub(super) fn recipients(&self) -> usize {
         self.envelope.as_ref().map_or(0, |envelope| envelope.recipients.len())
     }
 }

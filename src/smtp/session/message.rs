@@ -10,16 +10,16 @@ use tracing::{error, warn};
 
 use crate::envelope::Envelope;
 use crate::metrics::{MessageRefusal, Replier};
-use crate::smtp::arrival::{Arrival, Arrived, NoPassage, Room, Through};
 use crate::smtp::content::Content;
-use crate::smtp::data::{BareLineEnds, DataError, Receiver};
-use crate::smtp::end::End;
 use crate::smtp::handler::{Disposal, MessageHandler, Outcome};
 use crate::smtp::next_hop::{Framing, Passage, RelayError};
-use crate::smtp::reply::Reply;
+use crate::smtp::protocol::data::{BareLineEnds, DataError, Receiver};
+use crate::smtp::protocol::reply::Reply;
 use crate::smtp::session::Session;
+use crate::smtp::session::arrival::{Arrival, Arrived, NoPassage, Room, Through};
+use crate::smtp::session::end::End;
+use crate::smtp::session::transaction::NotReady;
 use crate::smtp::spool::SpoolError;
-use crate::smtp::transaction::NotReady;
 
 /// Most `Received` fields; a message with more goes in circles (RFC 5321 §6.3: at least 100).
 const MAX_RECEIVED: usize = 100;

@@ -2,6 +2,15 @@
 //! What a message goes through is in `message.rs`, who the client is in `introduction.rs`, what the log says of refusals
 //! in `refusal.rs`; here is all else.
 
+mod arrival;
+mod end;
+mod introduction;
+mod message;
+mod refusal;
+mod renewal;
+mod starttls;
+mod transaction;
+
 use std::convert::Infallible;
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
@@ -16,24 +25,23 @@ use tracing::debug;
 use crate::envelope::Parameter;
 use crate::metrics::Metrics;
 use crate::smtp::admission::Permit;
-use crate::smtp::capabilities::{self, Offer};
-use crate::smtp::command::{self, Command, ParseCommandError};
 use crate::smtp::connection::{BadLine, Connection, MAX_AUTH_LINE, MAX_COMMAND_LINE};
-use crate::smtp::end::End;
 use crate::smtp::handler::{MessageHandler, SessionId, SessionInfo};
-use crate::smtp::identity::{Identity, Protocol};
-use crate::smtp::mechanisms;
 use crate::smtp::memory::{MemoryBudget, Reservation, SESSION, SHARE, TLS};
-use crate::smtp::message::Chunks;
 use crate::smtp::next_hop::{NextHop, RelayError};
-use crate::smtp::parameters::{self, Announced, Place};
-use crate::smtp::proxy_header;
-use crate::smtp::reply::Reply;
-use crate::smtp::settings::{Introduction, Settings};
+use crate::smtp::protocol::capabilities::{self, Offer};
+use crate::smtp::protocol::command::{self, Command, ParseCommandError};
+use crate::smtp::protocol::identity::{Identity, Protocol};
+use crate::smtp::protocol::mechanisms;
+use crate::smtp::protocol::parameters::{self, Announced, Place};
+use crate::smtp::protocol::proxy_header;
+use crate::smtp::protocol::reply::Reply;
+use crate::smtp::session::end::End;
+use crate::smtp::session::message::Chunks;
+use crate::smtp::session::transaction::{Transaction, cost};
+use crate::smtp::settings::{Introduction, Latest, Settings};
 use crate::smtp::spool::Spool;
-use crate::smtp::starttls::Latest;
 use crate::smtp::stream::Stream;
-use crate::smtp::transaction::{Transaction, cost};
 
 /// How long the reply to one command may be kept back so that one write takes the next one's along.
 const COALESCE_TIMEOUT: Duration = Duration::from_millis(50);

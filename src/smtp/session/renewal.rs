@@ -4,10 +4,10 @@
 use tracing::{info, warn};
 
 use crate::envelope::{Envelope, Parameter};
-use crate::smtp::end::End;
 use crate::smtp::handler::MessageHandler;
 use crate::smtp::next_hop::RelayError;
-use crate::smtp::reply::Reply;
+use crate::smtp::protocol::reply::Reply;
+use crate::smtp::session::end::End;
 use crate::smtp::session::{Hello, MAX_BATCH, NextHopOffers, Session, connect, meanwhile_flushing};
 use crate::smtp::settings::Introduction;
 
@@ -188,8 +188,8 @@ fn lines(envelope: &Envelope) -> Vec<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::smtp::command::{self, Command};
-    use crate::smtp::transaction::Transaction;
+    use crate::smtp::protocol::command::{self, Command};
+    use crate::smtp::session::transaction::Transaction;
 
     #[test]
     fn an_envelope_is_repeated_to_the_letter() {

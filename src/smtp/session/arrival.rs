@@ -11,11 +11,11 @@ use tokio::time::{Instant, timeout};
 use crate::limits::Limits;
 use crate::smtp::connection::DATA_CHUNK;
 use crate::smtp::content::Content;
-use crate::smtp::data::{DataError, Receiver};
 use crate::smtp::handler::Watch;
 use crate::smtp::memory::{Reservation, SHARE};
 use crate::smtp::next_hop::{Passage, RelayError};
-use crate::smtp::reply::Reply;
+use crate::smtp::protocol::data::{DataError, Receiver};
+use crate::smtp::protocol::reply::Reply;
 use crate::smtp::spool::{BLOCK, Spool, SpoolError, SpoolFile};
 
 /// A client must send at least so many octets a second, `data_timeout` aside. One octet just before each
@@ -337,8 +337,8 @@ impl<W: Watch, A> Arrival<W, A> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::smtp::data::BareLineEnds;
     use crate::smtp::memory::MemoryBudget;
+    use crate::smtp::protocol::data::BareLineEnds;
 
     const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 

@@ -8,9 +8,8 @@ use tracing::{debug, info, warn};
 use crate::metrics::NextHopFailure;
 use crate::smtp::connection::ConnectionError;
 use crate::smtp::handler::SessionInfo;
-use crate::smtp::introduction::IPV6_REMEDY;
-use crate::smtp::next_hop::RelayError;
-use crate::smtp::reply::Reply;
+use crate::smtp::next_hop::{IPV6_REMEDY, RelayError};
+use crate::smtp::protocol::reply::Reply;
 use crate::smtp::settings::{Introduction, Settings};
 use crate::smtp::tls::HandshakeError;
 
