@@ -124,8 +124,6 @@ pub struct SessionInfo {
     pub listener: String,
     /// The client's address: as it was announced, if we believe who did, else the other end of the connection.
     pub client: SocketAddr,
-    /// What the client said in EHLO or HELO, unchecked; empty before that.
-    pub helo: String,
 }
 
 /// Ten letters and digits that name a session in the log; not repeated while the gateway runs, and unlikely to

@@ -1,12 +1,9 @@
 //! Accepts clients of one listener, lets in whom it may, and on shutdown waits for messages under way.
 
-use std::future::{Future, poll_fn};
 use std::io::ErrorKind;
 use std::net::SocketAddr;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
 use thiserror::Error;
@@ -25,7 +22,7 @@ use crate::smtp::protocol::data::BareLineEnds;
 use crate::smtp::protocol::identity::Identity;
 use crate::smtp::protocol::proxy_header::{self, Origin, ParseProxyHeaderError};
 use crate::smtp::protocol::reply::Reply;
-use crate::smtp::session::{Caller, Session, Surroundings, stopped};
+use crate::smtp::session::{self, Caller, Surroundings, stopped};
 use crate::smtp::settings::{Latest, Settings, holds};
 use crate::smtp::spool::Spool;
 use crate::smtp::stream::Stream;
@@ -240,8 +237,8 @@ async fn receive_client<H: MessageHandler>(
     }
     let _counted = around.metrics.session(listener);
     let identity = Identity::connected(address, destination);
-    run_session(client, Caller { peer: peer.ip(), speaker: address.ip(), identity, permit, memory }, around)
-        .await;
+    let caller = Caller { peer: peer.ip(), speaker: address.ip(), identity, permit, memory };
+    session::serve(client, caller, around).await;
 }
 
 /// Whom a connection is for, and where it was made to: as its PROXY header says, if it must begin with one.
@@ -324,28 +321,4 @@ async fn refuse(
     };
     // One that does not listen will not hear why.
     let _ = timeout(REFUSAL_TIMEOUT, say).await;
-}
-
-async fn run_session<H: MessageHandler>(client: Connection<Stream>, caller: Caller, around: Surroundings<H>) {
-    let address = caller.address();
-    let Some(mut session) = Box::pin(Session::open(client, caller, around)).await else { return };
-    match catch_panic(session.run()).await {
-        Some(end) => Box::pin(session.close(&end)).await,
-        None => {
-            error!(session = %session.info.id, client = %address, "session ended by a fault in this program");
-            Box::pin(session.close_after_panic()).await;
-        }
-    }
-}
-
-/// A panic ends the session that it happens in, and only that. What the session was about is not looked at
-/// again but for its connections, so nothing half-changed is seen.
-async fn catch_panic<T>(work: impl Future<Output = T>) -> Option<T> {
-    let mut work = std::pin::pin!(work);
-    poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx))) {
-        Ok(Poll::Pending) => Poll::Pending,
-        Ok(Poll::Ready(value)) => Poll::Ready(Some(value)),
-        Err(_) => Poll::Ready(None),
-    })
-    .await
 }

@@ -1,5 +1,5 @@
-//! One message of a session, from DATA or BDAT to the reply at its end. The client hears no 250 before the next hop has
-//! said so, or the handler. The next hop sees the end of no message that we did not get whole.
+//! Part of `impl Session`: one message, from DATA or BDAT to the reply at its end. The client hears no 250 before the next hop
+//! has said so, or the handler. The next hop sees the end of no message that we did not get whole.
 
 use std::time::{Duration, Instant as Clock};
 
@@ -8,6 +8,10 @@ use attachment_seal::message::header::HeaderSection;
 use tokio::time::timeout;
 use tracing::{error, warn};
 
+use super::Session;
+use super::arrival::{Arrival, Arrived, NoPassage, Room, Through};
+use super::end::End;
+use super::transaction::{Chunks, NotReady, Transaction};
 use crate::envelope::Envelope;
 use crate::metrics::{MessageRefusal, Replier};
 use crate::smtp::content::Content;
@@ -15,10 +19,6 @@ use crate::smtp::handler::{Disposal, MessageHandler, Outcome};
 use crate::smtp::next_hop::{Framing, Passage, RelayError};
 use crate::smtp::protocol::data::{BareLineEnds, DataError, Receiver};
 use crate::smtp::protocol::reply::Reply;
-use crate::smtp::session::Session;
-use crate::smtp::session::arrival::{Arrival, Arrived, NoPassage, Room, Through};
-use crate::smtp::session::end::End;
-use crate::smtp::session::transaction::NotReady;
 use crate::smtp::spool::SpoolError;
 
 /// Most `Received` fields; a message with more goes in circles (RFC 5321 §6.3: at least 100).
@@ -26,18 +26,6 @@ const MAX_RECEIVED: usize = 100;
 
 /// For so long what came in of a message that goes straight through may be kept back.
 const PASSAGE_PAUSE: Duration = Duration::from_secs(2);
-
-/// Chunks of a message that have come in by BDAT (RFC 3030).
-#[derive(Debug, Default)]
-pub(super) enum Chunks<W, A> {
-    /// None.
-    #[default]
-    None,
-    /// These so far.
-    Arriving(Box<Arrival<W, A>>),
-    /// One of them was refused with this; so are all that follow.
-    Refused(Reply),
-}
 
 /// What became of a message.
 struct Ending {
@@ -69,7 +57,7 @@ impl<H: MessageHandler> Session<H> {
         if let Err(not_ready) = self.transaction.check_ready() {
             return self.answer_not_ready(not_ready);
         }
-        if !matches!(self.chunks, Chunks::None) || self.transaction.is_binary() {
+        if !matches!(self.transaction.chunks, Chunks::None) || self.transaction.is_binary() {
             return self.answer_bad(&Reply::new(503, "5.5.1 this message comes by BDAT"));
         }
         self.client.queue(Reply::new(354, "end data with <CR><LF>.<CR><LF>").octets());
@@ -79,14 +67,14 @@ impl<H: MessageHandler> Session<H> {
         let mut arrival = Arrival::new(receiver, true, self.around.memory.reservation());
         self.receive(&mut arrival, None).await?;
         self.end_message(arrival, Framing::Data).await?;
-        self.reset();
+        self.transaction = Transaction::default();
         Ok(())
     }
 
     /// BDAT. The octets of a chunk that is refused are read all the same: none of them is a command.
     pub(super) async fn bdat(&mut self, size: u64, is_last: bool) -> Result<(), End> {
         let ready = self.transaction.check_ready();
-        let mut arrival = match (ready, std::mem::take(&mut self.chunks)) {
+        let mut arrival = match (ready, std::mem::take(&mut self.transaction.chunks)) {
             (Err(not_ready), _) => {
                 self.skip(size).await?;
                 return self.answer_not_ready(not_ready);
@@ -94,7 +82,7 @@ impl<H: MessageHandler> Session<H> {
             (Ok(()), Chunks::Refused(reply)) => {
                 self.skip(size).await?;
                 self.client.queue(reply.octets());
-                self.chunks = Chunks::Refused(reply);
+                self.transaction.chunks = Chunks::Refused(reply);
                 return Ok(());
             }
             (Ok(()), Chunks::Arriving(arrival)) => arrival,
@@ -112,18 +100,18 @@ impl<H: MessageHandler> Session<H> {
         if is_last {
             arrival.end_chunks(self.around.settings.limits.header_size);
             self.end_message(*arrival, Framing::Chunk).await?;
-            self.reset();
+            self.transaction = Transaction::default();
             return Ok(());
         }
         match arrival.error() {
             Some(error) => {
                 let reply = self.refuse(&arrival, error);
                 self.client.queue(reply.octets());
-                self.chunks = Chunks::Refused(reply);
+                self.transaction.chunks = Chunks::Refused(reply);
             }
             None => {
                 self.client.queue(Reply::new(250, &format!("2.0.0 {size} octets received")).octets());
-                self.chunks = Chunks::Arriving(arrival);
+                self.transaction.chunks = Chunks::Arriving(arrival);
             }
         }
         Ok(())
@@ -184,10 +172,8 @@ impl<H: MessageHandler> Session<H> {
                     }
                 }
             } else {
-                {
-                    let received = self.next_hop.kept_awake(receiving).await;
-                    received.map_err(|error| End::CutOff { size: Some(arrival.size()), error })?
-                }
+                let received = self.hop.next_hop.kept_awake(receiving).await;
+                received.map_err(|error| End::CutOff { size: Some(arrival.size()), error })?
             };
             if is_complete {
                 return Ok(());
@@ -211,12 +197,13 @@ impl<H: MessageHandler> Session<H> {
         if goes_in_circles(head) {
             return;
         }
-        let deciding = self.around.handler.wave_through(&self.info, envelope, head);
-        let Some((edits, account)) = self.next_hop.kept_awake(deciding).await else { return };
+        let info = self.info();
+        let deciding = self.around.handler.wave_through(&info, envelope, head);
+        let Some((edits, account)) = self.hop.next_hop.kept_awake(deciding).await else { return };
         let start = Clock::now();
         let passage = match self.begin_data().await {
             Ok(mut passage) => {
-                let passed = self.next_hop.pass_on(&mut passage, arrival.pieces(&edits)).await;
+                let passed = self.hop.next_hop.pass_on(&mut passage, arrival.pieces(&edits)).await;
                 passed.map(|()| passage).map_err(NoPassage::Lost)
             }
             Err(no_passage) => Err(no_passage),
@@ -226,7 +213,7 @@ impl<H: MessageHandler> Session<H> {
 
     /// Has the next hop wait for the message, which it must still be there for.
     async fn begin_data(&mut self) -> Result<Passage, NoPassage> {
-        if self.next_hop.is_lost().await
+        if self.hop.next_hop.is_lost().await
             && let Some(envelope) = self.transaction.envelope().cloned()
         {
             self.replace_for(&envelope).await.map_err(|refusal| match refusal {
@@ -234,7 +221,7 @@ impl<H: MessageHandler> Session<H> {
                 Err(error) => NoPassage::Lost(error),
             })?;
         }
-        match self.next_hop.begin_data().await {
+        match self.hop.next_hop.begin_data().await {
             Ok(begun) => begun.map_err(NoPassage::Refused),
             Err(error) => Err(NoPassage::Lost(error)),
         }
@@ -244,12 +231,12 @@ impl<H: MessageHandler> Session<H> {
     async fn leave_memory(&mut self, arrival: &mut Arrival<H::Watch, H::Account>) {
         if !arrival.can_leave() {
             let waiting = arrival.wait_for_room(&self.around.settings.limits);
-            return self.next_hop.kept_awake(waiting).await;
+            return self.hop.next_hop.kept_awake(waiting).await;
         }
         if let Some((through, buffer)) = arrival.through() {
             let start = Clock::now();
             if let Ok(passage) = &mut through.passage
-                && let Err(error) = self.next_hop.pass_on(passage, std::iter::once(buffer)).await
+                && let Err(error) = self.hop.next_hop.pass_on(passage, std::iter::once(buffer)).await
             {
                 through.passage = Err(NoPassage::Lost(error));
             }
@@ -257,7 +244,7 @@ impl<H: MessageHandler> Session<H> {
             return arrival.drained();
         }
         let limits = &self.around.settings.limits;
-        if let Err(error) = arrival.spool(&self.around.spool, self.info.client.ip(), limits).await {
+        if let Err(error) = arrival.spool(&self.around.spool, self.address().ip(), limits).await {
             let envelope = self.transaction.envelope();
             let reverse_path = envelope.map(|envelope| envelope.reverse_path.as_str()).unwrap_or_default();
             let refusal = self.note_full_spool(&error, reverse_path, arrival.size());
@@ -267,7 +254,7 @@ impl<H: MessageHandler> Session<H> {
 
     /// Says in the log why a message cannot go to a file.
     fn note_full_spool(&self, error: &SpoolError, reverse_path: &str, size: u64) -> DataError {
-        let (session, listener, client) = (&self.info.id, &self.info.listener, self.info.client);
+        let (session, listener, client) = (&self.id, self.listener(), self.address());
         match error {
             SpoolError::Io(source) => {
                 error!(session = %session, listener, %client, reverse_path, size, error = %source, "message refused: {error}");
@@ -298,7 +285,7 @@ impl<H: MessageHandler> Session<H> {
             return if is_through {
                 self.break_off().await
             } else {
-                self.has_leftover = true;
+                self.hop.has_leftover = true;
                 Ok(())
             };
         }
@@ -307,20 +294,20 @@ impl<H: MessageHandler> Session<H> {
         match arrival.finish(&self.around.settings.limits).await {
             Ok(Arrived::Whole(message, _)) if goes_in_circles(message.head()) => {
                 let reply = Reply::new(554, "5.4.6 too many hops");
-                warn!(session = %self.info.id, listener = self.info.listener, client = %self.info.client,
+                warn!(session = %self.id, listener = self.listener(), client = %self.address(),
                     reverse_path = envelope.reverse_path.as_str(), size, code = reply.code(), "message refused: it goes in circles");
-                self.around.metrics.message_refused(&self.info.listener, MessageRefusal::TooManyHops);
+                self.around.metrics.message_refused(self.listener(), MessageRefusal::TooManyHops);
                 self.queue_for_each(&reply, &envelope);
-                self.has_leftover = true;
+                self.hop.has_leftover = true;
                 Ok(())
             }
             Ok(Arrived::Whole(message, watch)) => self.deliver(envelope, message, watch, framing).await,
             Ok(Arrived::Through(through, rest)) => self.end_passage(envelope, *through, &rest, size).await,
             Err(error) => {
                 let error = self.note_full_spool(&error, envelope.reverse_path.as_str(), size);
-                self.around.metrics.message_refused(&self.info.listener, error.into());
+                self.around.metrics.message_refused(self.listener(), error.into());
                 self.queue_for_each(&error.into(), &envelope);
-                self.has_leftover = true;
+                self.hop.has_leftover = true;
                 Ok(())
             }
         }
@@ -330,9 +317,9 @@ impl<H: MessageHandler> Session<H> {
     fn refuse(&self, arrival: &Arrival<H::Watch, H::Account>, error: DataError) -> Reply {
         let reply = Reply::from(error);
         let reverse_path = self.transaction.envelope().map(|envelope| envelope.reverse_path.as_str());
-        warn!(session = %self.info.id, listener = self.info.listener, client = %self.info.client, reverse_path,
+        warn!(session = %self.id, listener = self.listener(), client = %self.address(), reverse_path,
             size = arrival.size(), code = reply.code(), "message refused: {error}");
-        self.around.metrics.message_refused(&self.info.listener, error.into());
+        self.around.metrics.message_refused(self.listener(), error.into());
         reply
     }
 
@@ -345,22 +332,23 @@ impl<H: MessageHandler> Session<H> {
     ) -> Result<(), End> {
         let size = message.size();
         let start = Clock::now();
-        let deciding = self.around.handler.handle(&self.info, &envelope, message, watch);
-        let decision = self.next_hop.kept_awake(deciding).await;
+        let info = self.info();
+        let deciding = self.around.handler.handle(&info, &envelope, message, watch);
+        let decision = self.hop.next_hop.kept_awake(deciding).await;
         let own_work = start.elapsed();
         let blank = Ending { own_work, ..Ending::none_yet(size) };
-        let outcome = match decision.disposal {
+        let ending = match decision.disposal {
             Disposal::Answer(reply) => Ending { replies: vec![reply], replied_by: Replier::Gateway, ..blank },
             Disposal::Relay { message, edits } => {
-                let outcome = match self.send(&envelope, &message, &edits, framing).await {
+                let ending = match self.send(&envelope, &message, &edits, framing).await {
                     Ok(Ok(())) => self.replies_to_message(&envelope, blank).await,
                     Ok(Err(refusal)) => Ending { replies: vec![refusal], ..blank },
                     Err(error) => Ending { error: Some(error), ..blank },
                 };
-                Ending { next_hop: start.elapsed() - own_work, ..outcome }
+                Ending { next_hop: start.elapsed() - own_work, ..ending }
             }
         };
-        self.conclude(&envelope, decision.account, outcome)
+        self.conclude(&envelope, decision.account, ending)
     }
 
     /// Sends a message to the next hop, which may have gone while it came in: then to a new connection. What has begun to
@@ -376,11 +364,11 @@ impl<H: MessageHandler> Session<H> {
         if let Err(refusal) = Box::pin(self.rouse_for(envelope)).await {
             return as_reply(refusal);
         }
-        let framing = if self.next_hop_offers.chunking { framing } else { Framing::Data };
-        match self.next_hop.send_message(message, edits, framing).await {
-            Err(RelayError::Closed | RelayError::Io(_)) if !self.next_hop.is_in_message() => {
+        let framing = if self.hop.offers().chunking { framing } else { Framing::Data };
+        match self.hop.next_hop.send_message(message, edits, framing).await {
+            Err(RelayError::Closed | RelayError::Io(_)) if !self.hop.next_hop.is_in_message() => {
                 match Box::pin(self.replace_for(envelope)).await {
-                    Ok(()) => self.next_hop.send_message(message, edits, framing).await,
+                    Ok(()) => self.hop.next_hop.send_message(message, edits, framing).await,
                     Err(refusal) => as_reply(refusal),
                 }
             }
@@ -398,37 +386,37 @@ impl<H: MessageHandler> Session<H> {
     ) -> Result<(), End> {
         let start = Clock::now();
         let blank = Ending { next_hop: through.waited, ..Ending::none_yet(size) };
-        let outcome = match through.passage {
-            Ok(passage) => match self.next_hop.end_data(passage, std::iter::once(rest)).await {
+        let ending = match through.passage {
+            Ok(passage) => match self.hop.next_hop.end_data(passage, std::iter::once(rest)).await {
                 Ok(()) => self.replies_to_message(&envelope, blank).await,
                 Err(error) => Ending { error: Some(error), ..blank },
             },
             Err(NoPassage::Refused(reply)) => Ending { replies: vec![reply], ..blank },
             Err(NoPassage::Lost(error)) => Ending { error: Some(error), ..blank },
         };
-        let next_hop = outcome.next_hop + start.elapsed();
-        self.conclude(&envelope, through.account, Ending { next_hop, ..outcome })
+        let next_hop = ending.next_hop + start.elapsed();
+        self.conclude(&envelope, through.account, Ending { next_hop, ..ending })
     }
 
     /// What the next hop says to a message that it has got.
     async fn replies_to_message(&mut self, envelope: &Envelope, blank: Ending) -> Ending {
         let count = self.replies_per_message(envelope);
-        let mut outcome = Ending { is_open: false, ..blank };
-        while outcome.replies.len() < count {
-            match self.next_hop.reply_to_message(count - outcome.replies.len() - 1).await {
-                Ok(reply) => outcome.replies.push(reply),
+        let mut ending = Ending { is_open: false, ..blank };
+        while ending.replies.len() < count {
+            match self.hop.next_hop.reply_to_message(count - ending.replies.len() - 1).await {
+                Ok(reply) => ending.replies.push(reply),
                 Err(error) => {
-                    outcome.error = Some(error);
+                    ending.error = Some(error);
                     break;
                 }
             }
         }
-        outcome
+        ending
     }
 
     /// By LMTP every recipient gets its own (RFC 2033 §4.2).
     fn replies_per_message(&self, envelope: &Envelope) -> usize {
-        if self.is_lmtp { envelope.recipients.len() } else { 1 }
+        if self.is_lmtp() { envelope.recipients.len() } else { 1 }
     }
 
     fn queue_for_each(&mut self, reply: &Reply, envelope: &Envelope) {
@@ -442,15 +430,15 @@ impl<H: MessageHandler> Session<H> {
         let mut replies = ending.replies;
         replies.extend(ending.error.as_ref().map(Reply::from));
         let Some(last) = replies.last().cloned() else { return Ok(()) };
-        self.took_leave = ending.error.is_none() && last.code() == 421;
-        self.has_leftover |= ending.error.is_none() && ending.is_open;
+        self.hop.took_leave = ending.error.is_none() && last.code() == 421;
+        self.hop.has_leftover |= ending.error.is_none() && ending.is_open;
         // By LMTP the recipients that are left get the same.
         replies.resize(self.replies_per_message(envelope), last);
         // With a next hop that is lost, the last reply is the session's last words.
         let told = replies.len() - usize::from(ending.error.is_some());
         replies[..told].iter().for_each(|reply| self.client.queue(reply.octets()));
         let outcome = Outcome {
-            session: &self.info,
+            session: &self.info(),
             envelope,
             size: ending.size,
             replies: &replies,

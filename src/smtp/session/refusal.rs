@@ -1,78 +1,71 @@
 //! The log of what one client is refused, by us or by the next hop: nobody else may have seen that it was here. What it
 //! said itself is not in it, for that may be a password.
 
+use std::net::SocketAddr;
+
 use tracing::{info, warn};
 
-use crate::smtp::connection::ConnectionError;
-use crate::smtp::handler::MessageHandler;
+use super::LOG;
+use crate::smtp::handler::SessionId;
 use crate::smtp::protocol::reply::Reply;
-use crate::smtp::session::Session;
-use crate::smtp::session::end::End;
-use crate::smtp::session::message::Chunks;
 
 /// Most lines about one session; the others are counted.
 const MAX_LINES: u64 = 20;
 
-impl<H: MessageHandler> Session<H> {
+/// What was refused in one session.
+#[derive(Debug)]
+pub(super) struct Refusals {
+    session: SessionId,
+    listener: String,
+    count: u64,
+}
+
+impl Refusals {
+    pub(super) fn new(session: SessionId, listener: String) -> Self {
+        Self { session, listener, count: 0 }
+    }
+
+    /// Counts one more; whether it has a line of its own.
+    fn is_told(&mut self) -> bool {
+        self.count += 1;
+        self.count <= MAX_LINES
+    }
+
     /// Says that a command was refused.
-    pub(super) fn log_refusal(&mut self, what: &str, recipient: Option<&str>, reply: &Reply) {
-        self.refusals += 1;
-        if self.refusals > MAX_LINES {
-            return;
+    pub(super) fn command(
+        &mut self,
+        client: SocketAddr,
+        what: &str,
+        (reverse_path, recipient): (Option<&str>, Option<&str>),
+        reply: &Reply,
+    ) {
+        if self.is_told() {
+            info!(target: LOG, session = %self.session, listener = self.listener, %client, reverse_path,
+                recipient, code = reply.code(), reply = reply.to_string(), "{what}");
         }
-        let reverse_path = self.reverse_path();
-        info!(session = %self.info.id, listener = self.info.listener, client = %self.info.client, reverse_path,
-            recipient, code = reply.code(), reply = reply.to_string(), "{what}");
     }
 
     /// Says that a message was refused before it was sent.
-    pub(super) fn log_refused_message(&mut self, why: &str, reverse_path: &str, reply: &Reply) {
-        self.refusals += 1;
-        if self.refusals > MAX_LINES {
-            return;
+    pub(super) fn message(&mut self, client: SocketAddr, why: &str, reverse_path: &str, reply: &Reply) {
+        if self.is_told() {
+            warn!(target: LOG, session = %self.session, listener = self.listener, %client, reverse_path,
+                code = reply.code(), reply = reply.to_string(), "message refused: {why}");
         }
-        warn!(session = %self.info.id, listener = self.info.listener, client = %self.info.client, reverse_path,
-            code = reply.code(), reply = reply.to_string(), "message refused: {why}");
     }
 
     /// Says that the next hop does not take the client's credentials. Its reply may repeat them.
-    pub(super) fn log_refused_auth(&mut self, reply: &Reply) {
-        self.refusals += 1;
-        if self.refusals > MAX_LINES {
-            return;
-        }
-        info!(session = %self.info.id, listener = self.info.listener, client = %self.info.client, code = reply.code(),
-            "AUTH refused by the next hop");
-    }
-
-    /// Says what had no line of its own, once the session ends.
-    pub(super) fn log_end_of_session(&self, end: &End) {
-        if self.refusals > MAX_LINES {
-            info!(session = %self.info.id, listener = self.info.listener, client = %self.info.client,
-                refusals = self.refusals - MAX_LINES, "more was refused");
-        }
-        if let End::CutOff { .. } = end {
-            let envelope = self.transaction.envelope();
-            let recipients = envelope.map_or(0, |envelope| envelope.recipients.len());
-            info!(session = %self.info.id, listener = self.info.listener, client = %self.info.client,
-                reverse_path = self.reverse_path(), recipients, "message cut off: {end}");
+    pub(super) fn auth(&mut self, client: SocketAddr, reply: &Reply) {
+        if self.is_told() {
+            info!(target: LOG, session = %self.session, listener = self.listener, %client, code = reply.code(),
+                "AUTH refused by the next hop");
         }
     }
 
-    /// A client that is gone from within a mail transaction leaves a message behind that is not whole.
-    pub(super) fn what_was_cut_off(&self, end: End) -> End {
-        match (end, &self.chunks) {
-            (End::ClientGone, Chunks::Arriving(arrival)) => {
-                End::CutOff { size: Some(arrival.size()), error: ConnectionError::Closed }
-            }
-            (End::ClientGone, _) if self.transaction.is_open() => {
-                End::CutOff { size: None, error: ConnectionError::Closed }
-            }
-            (end, _) => end,
+    /// Says how much had no line of its own, once the session ends.
+    pub(super) fn end(&self, client: SocketAddr) {
+        if self.count > MAX_LINES {
+            info!(target: LOG, session = %self.session, listener = self.listener, %client,
+                refusals = self.count - MAX_LINES, "more was refused");
         }
-    }
-
-    fn reverse_path(&self) -> Option<&str> {
-        self.transaction.envelope().map(|envelope| envelope.reverse_path.as_str())
     }
 }

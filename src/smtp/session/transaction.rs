@@ -1,15 +1,44 @@
 //! The mail transaction (RFC 5321 §3.3): which of the client's MAIL and RCPT the next hop has accepted.
 
+use std::net::SocketAddr;
+
+use super::arrival::Arrival;
 use crate::envelope::{Envelope, ForwardPath, Parameter, ReversePath};
+use crate::smtp::protocol::reply::Reply;
 
 /// What a recipient or a parameter costs in memory besides its octets.
 const ITEM: usize = 80;
 
-/// Nothing yet, or the envelope so far.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Transaction {
+/// Chunks of a message that have come in by BDAT (RFC 3030).
+#[derive(Debug, Default)]
+pub(super) enum Chunks<W, A> {
+    /// None.
+    #[default]
+    None,
+    /// These so far.
+    Arriving(Box<Arrival<W, A>>),
+    /// One of them was refused with this; so are all that follow.
+    Refused(Reply),
+}
+
+/// Nothing yet, or the envelope so far, and what belongs to it. Another one begins with RSET, EHLO, HELO or LHLO, and when a
+/// message is over (RFC 5321 §4.1.4).
+#[derive(Debug)]
+pub(super) struct Transaction<W, A> {
     envelope: Option<Envelope>,
     octets: usize,
+    /// What of the message has come in by BDAT.
+    pub(super) chunks: Chunks<W, A>,
+    /// The client's XFORWARD, which comes before MAIL.
+    pub(super) forwarded: Vec<Vec<u8>>,
+    /// Whom XFORWARD names as the client.
+    pub(super) client: Option<SocketAddr>,
+}
+
+impl<W, A> Default for Transaction<W, A> {
+    fn default() -> Self {
+        Self { envelope: None, octets: 0, chunks: Chunks::None, forwarded: Vec::new(), client: None }
+    }
 }
 
 /// What a path and its parameters take in memory.
@@ -29,7 +58,7 @@ pub(super) enum NotReady {
     NoRecipients,
 }
 
-impl Transaction {
+impl<W, A> Transaction<W, A> {
     /// The next hop accepted MAIL: a new transaction begins, with nothing left of an earlier one.
     pub(super) fn begin(&mut self, reverse_path: ReversePath, mail_parameters: Vec<Parameter>) {
         self.octets = cost(reverse_path.as_str(), &mail_parameters);
@@ -43,11 +72,6 @@ impl Transaction {
             envelope.recipients.push(recipient);
             envelope.recipient_parameters.push(parameters);
         }
-    }
-
-    /// RSET, EHLO or HELO was accepted, or the message is over (RFC 5321 §4.1.4).
-    pub(super) fn reset(&mut self) {
-        *self = Self::default();
     }
 
     /// Whether MAIL was accepted and its message is still to come.
@@ -76,9 +100,15 @@ impl Transaction {
         }
     }
 
-    /// Hands the envelope out; the transaction is over.
+    /// The reverse-path, once there is one.
+    pub(super) fn reverse_path(&self) -> Option<&str> {
+        self.envelope.as_ref().map(|envelope| envelope.reverse_path.as_str())
+    }
+
+    /// Hands the envelope out: its message has come in.
     pub(super) fn take(&mut self) -> Envelope {
-        std::mem::take(self).envelope.unwrap_or_default()
+        self.octets = 0;
+        self.envelope.take().unwrap_or_default()
     }
 
     /// What the envelope so far takes in memory.
@@ -102,7 +132,7 @@ mod tests {
 
     #[test]
     fn is_ready_with_one_accepted_recipient() {
-        let mut transaction = Transaction::default();
+        let mut transaction = Transaction::<(), ()>::default();
         transaction.add_recipient(forward("early@example.org"), Vec::new());
         assert_eq!(transaction.check_ready(), Err(NotReady::NoTransaction));
 
@@ -119,7 +149,7 @@ mod tests {
 
     #[test]
     fn a_second_mail_keeps_nothing_of_the_first() {
-        let mut transaction = Transaction::default();
+        let mut transaction = Transaction::<(), ()>::default();
         transaction.begin(ReversePath::new("a@example.org"), Vec::new());
         transaction.add_recipient(forward("b@example.org"), Vec::new());
         transaction.begin(ReversePath::new("c@example.org"), Vec::new());
