@@ -9,7 +9,8 @@ use serde::de::{self, Deserialize, Deserializer, SeqAccess, Visitor};
 
 use super::check::Checker;
 use super::limits::{count, size};
-use super::{Dns, Dnssec, raw};
+use super::{Dns, raw};
+use crate::dns::Dnssec;
 
 /// Long enough for a resolver that must ask around first, far below any client's patience.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);

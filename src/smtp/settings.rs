@@ -129,9 +129,9 @@ pub enum Introduction {
     /// Not at all: it takes every client for us.
     #[default]
     Nothing,
-    /// By XCLIENT, before anything of the client's. A next hop that does not take it gets nothing.
+    /// By XCLIENT (`xclient = true`), before anything of the client's. A next hop that does not take it gets nothing.
     Xclient,
-    /// By a PROXY header, with which each connection begins.
+    /// By a PROXY header (`proxy_protocol = true`), with which each connection begins.
     ProxyHeader,
 }
 
