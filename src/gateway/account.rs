@@ -42,7 +42,8 @@ pub(super) enum Deed {
     Pass,
     /// What the policy says, or what we could do instead.
     Own(Action),
-    /// It was to be passed on, and the next hop put it off or was lost. The client comes again with it.
+    /// It was to be passed on, and the next hop put it off, was lost, or could not be given all of it. The client comes again
+    /// with it.
     DeferredByNextHop,
     /// It was to be passed on, and the next hop refused it for good.
     RefusedByNextHop,

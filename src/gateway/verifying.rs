@@ -18,7 +18,7 @@ use super::account::{Account, Deed, Origin};
 use super::judged::{Judged, Known, judge};
 use super::{Running, unreadable};
 use crate::clock::unix_time;
-use crate::envelope::{Envelope, ForwardPath};
+use crate::envelope::Envelope;
 use crate::lookup::{LookupKey, Wanted, look_up};
 use crate::notify::{Alerter, Notice};
 use crate::policy::Action;
@@ -189,6 +189,5 @@ fn tell_of_quota(alerter: Option<&Alerter>, filling: Filling) {
 
 /// Each recipient's domain, if it has one and no address literal.
 fn recipient_domains(envelope: &Envelope) -> Vec<Option<DomainName>> {
-    let domain = |recipient: &ForwardPath| recipient.domain()?.parse().ok();
-    envelope.recipients.iter().map(domain).collect()
+    envelope.recipients.iter().map(|recipient| recipient.domain()?.parse().ok()).collect()
 }

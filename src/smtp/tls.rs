@@ -241,8 +241,16 @@ impl ClientTls {
         Ok(Self { config: Arc::new(builder.with_no_client_auth()), name })
     }
 
-    /// The handshake with the server.
-    pub(super) async fn connect(&self, socket: Socket, deadline: Instant) -> Result<Stream, HandshakeError> {
+    /// The handshake with the server, of which nothing may have been read that belongs to it.
+    pub(super) async fn secure(
+        &self,
+        server: &mut Connection<Stream>,
+        deadline: Instant,
+    ) -> Result<(), HandshakeError> {
+        server.secure(async |socket: Socket| self.connect(socket, deadline).await).await
+    }
+
+    async fn connect(&self, socket: Socket, deadline: Instant) -> Result<Stream, HandshakeError> {
         let handshake = TlsConnector::from(Arc::clone(&self.config)).connect(self.name.clone(), socket);
         let stream = timeout_at(deadline, handshake).await.map_err(|_| HandshakeError::Timeout)??;
         Ok(Stream::Tls(Box::new(TlsStream::Client(stream))))

@@ -60,7 +60,7 @@ impl MessageHandler for Obliging {
         let head = String::from_utf8_lossy(head).into_owned();
         let mut edits = Edits::none();
         edits.insert_top(b"X-Through: yes\r\n");
-        (wish(&head).0 == "through").then(|| (edits, ()))
+        (wish(&head).0 == "through").then_some((edits, ()))
     }
 }
 

@@ -106,8 +106,7 @@ impl NextHop {
         connection.flush().await?;
         if let Some(tls) = tls {
             let by = deadline.min(Instant::now() + MAX_CONNECT_TIMEOUT);
-            let handshake = async |socket: Socket| tls.connect(socket, by).await;
-            connection.secure(handshake).await.map_err(RelayError::Handshake)?;
+            tls.secure(&mut connection, by).await.map_err(RelayError::Handshake)?;
         }
         let mut next_hop = Self {
             connection,

@@ -12,7 +12,6 @@ use crate::smtp::protocol::capabilities;
 use crate::smtp::protocol::proxy_header;
 use crate::smtp::protocol::reply::Reply;
 use crate::smtp::settings::{NextHopTls, Settings};
-use crate::smtp::stream::Socket;
 use crate::smtp::tls::{ClientTls, HANDSHAKE_TIMEOUT, HandshakeError};
 
 impl NextHop {
@@ -96,9 +95,7 @@ impl NextHop {
             Ok(true) => return Err(RelayError::ResponseInjection.into()),
             Err(_) => return Err(hung_up()),
         }
-        let deadline = Instant::now() + patience;
-        let handshake = async |socket: Socket| tls.connect(socket, deadline).await;
-        self.connection.secure(handshake).await.map_err(Insecure::Failed)
+        tls.secure(&mut self.connection, Instant::now() + patience).await.map_err(Insecure::Failed)
     }
 
     /// STARTTLS for its own sake: whatever stands in its way is an error.

@@ -112,7 +112,6 @@ impl<H: MessageHandler> Session<H> {
     /// Credentials cross no network in clear: not from the client to us, not on the way to a proxy in front of us,
     /// and not from us to the next hop.
     fn may_auth(&self) -> bool {
-        let is_loopback = |address: IpAddr| address.to_canonical().is_loopback();
         let Caller { peer, speaker, identity, .. } = &self.caller;
         // A proxy that writes a PROXY header passes the client's TLS on; one that says XCLIENT has TLS of its own.
         let to_us = self.client.stream().is_tls() || (is_loopback(*peer) && is_loopback(*speaker));
@@ -271,4 +270,8 @@ impl<H: MessageHandler> Session<H> {
 
 fn not_authorized() -> Reply {
     Reply::new(550, "5.7.1 insufficient authorization")
+}
+
+fn is_loopback(address: IpAddr) -> bool {
+    address.to_canonical().is_loopback()
 }

@@ -156,14 +156,15 @@ impl<H: MessageHandler> Session<H> {
 
 /// The envelope as the client gave it.
 fn lines(envelope: &Envelope) -> Vec<Vec<u8>> {
-    let line = |start: &str, path: &str, parameters: &[Parameter]| {
-        let parameters: String = parameters.iter().map(|parameter| format!(" {parameter}")).collect();
-        format!("{start}:<{path}>{parameters}").into_bytes()
-    };
     let mail = line("MAIL FROM", envelope.reverse_path.as_str(), &envelope.mail_parameters);
     let recipients = envelope.recipients.iter().zip(&envelope.recipient_parameters);
     let recipients = recipients.map(|(path, parameters)| line("RCPT TO", path.as_str(), parameters));
     std::iter::once(mail).chain(recipients).collect()
+}
+
+fn line(start: &str, path: &str, parameters: &[Parameter]) -> Vec<u8> {
+    let parameters: String = parameters.iter().map(|parameter| format!(" {parameter}")).collect();
+    format!("{start}:<{path}>{parameters}").into_bytes()
 }
 
 #[cfg(test)]

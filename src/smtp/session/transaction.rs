@@ -43,10 +43,11 @@ impl<W, A> Default for Transaction<W, A> {
 
 /// What a path and its parameters take in memory.
 pub(super) fn cost(path: &str, parameters: &[Parameter]) -> usize {
-    let octets = |parameter: &Parameter| {
-        ITEM + parameter.keyword.len() + parameter.value.as_ref().map_or(0, |value| ITEM / 2 + value.len())
-    };
-    ITEM + path.len() + parameters.iter().map(octets).sum::<usize>()
+    ITEM + path.len() + parameters.iter().map(cost_of_parameter).sum::<usize>()
+}
+
+fn cost_of_parameter(parameter: &Parameter) -> usize {
+    ITEM + parameter.keyword.len() + parameter.value.as_ref().map_or(0, |value| ITEM / 2 + value.len())
 }
 
 /// Why DATA cannot start.
