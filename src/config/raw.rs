@@ -7,9 +7,8 @@ use attachment_seal::domain::{DomainName, Selector};
 use serde::Deserialize;
 
 use super::address::{Clients, ListenAddress, NextHop, Server};
-use super::admin::List;
-use super::dns::{DnssecWord, Servers};
-use super::parsed::Parsed;
+use super::dns::{DnssecWord, NameServer};
+use super::parsed::{List, Parsed};
 use super::quantity::{Seconds, Size};
 use super::{Auth, BareLineEnds, LogFormat, Mode, NextHopTls, UncleanHeader};
 use crate::policy::{Choice, LinkChoice, Mode as PolicyMode};
@@ -118,7 +117,7 @@ pub(super) struct Exception {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Dns {
-    pub(super) servers: Option<Servers>,
+    pub(super) servers: Option<List<NameServer>>,
     pub(super) dnssec: Option<DnssecWord>,
     pub(super) timeout: Option<Seconds>,
     pub(super) questions: Option<i64>,
