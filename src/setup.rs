@@ -10,8 +10,8 @@ use attachment_seal::seal::key::{KeyRecord, PublicKey, SealingKey};
 use attachment_seal::seal::knowledge::{Pin, PinnedKey, Pins};
 use attachment_seal::seal::sign::Sealer;
 
-use crate::config::{self, Config, ListenAddress, Located, Mistake, Warning};
-use crate::dns::{self, Dnssec};
+use crate::config::{self, Config, ListenAddress, Located, Mistake, NextHopTls, Warning};
+use crate::dns;
 use crate::keyfile;
 use crate::policy::Policy;
 use crate::smtp;
@@ -56,13 +56,25 @@ impl Setup {
             pins.add(domain, pin);
         }
         let certificate =
-            config.tls.as_ref().and_then(|tls| certificate(tls, &mut mistakes, &mut config.warnings));
+            config.tls.as_ref().map(|tls| certificate(tls, &mut mistakes, &mut config.warnings));
         let mut smtp = HashMap::new();
         for listener in &config.listeners {
             let next_hop_tls = next_hop_tls(listener, &mut mistakes);
-            let settings = smtp_settings(&config, listener, certificate.clone(), next_hop_tls);
-            smtp.insert(listener.name.clone(), Arc::new(settings));
+            let tls = match &certificate {
+                None => Some(smtp::Tls::Off),
+                Some(None) => None,
+                Some(Some(certificate)) if listener.implicit_tls => {
+                    Some(smtp::Tls::Implicit(certificate.clone()))
+                }
+                Some(Some(certificate)) => Some(smtp::Tls::StartTls(certificate.clone())),
+            };
+            // What cannot be had is a mistake on record, and never goes without.
+            if let Some((tls, next_hop_tls)) = tls.zip(next_hop_tls) {
+                let settings = smtp_settings(&config, listener, tls, next_hop_tls);
+                smtp.insert(listener.name.clone(), Arc::new(settings));
+            }
         }
+        let certificate = certificate.flatten();
         let dns = dns_settings(&config.dns, &mut mistakes);
         if !mistakes.is_empty() {
             return Err(mistakes);
@@ -131,14 +143,16 @@ pub fn next_hop_settings(
     listener: &config::Listener,
 ) -> Result<smtp::Settings, Vec<Mistake>> {
     let mut mistakes = Vec::new();
-    let next_hop_tls = next_hop_tls(listener, &mut mistakes);
-    if mistakes.is_empty() { Ok(smtp_settings(config, listener, None, next_hop_tls)) } else { Err(mistakes) }
+    match next_hop_tls(listener, &mut mistakes) {
+        Some(tls) => Ok(smtp_settings(config, listener, smtp::Tls::Off, tls)),
+        None => Err(mistakes),
+    }
 }
 
 fn smtp_settings(
     config: &Config,
     listener: &config::Listener,
-    certificate: Option<ServerTls>,
+    tls: smtp::Tls,
     next_hop_tls: smtp::NextHopTls,
 ) -> smtp::Settings {
     smtp::Settings {
@@ -149,17 +163,9 @@ fn smtp_settings(
             config::NextHop::Unix(path) => smtp::Address::Unix(path.clone()),
         },
         next_hop_tls,
-        tls: match certificate {
-            Some(certificate) if listener.implicit_tls => smtp::Tls::Implicit(certificate),
-            Some(certificate) => smtp::Tls::StartTls(certificate),
-            None => smtp::Tls::Off,
-        },
+        tls,
         clients: listener.clients.networks().to_vec(),
-        introduction: match listener.introduction {
-            config::Introduction::Nothing => smtp::Introduction::Nothing,
-            config::Introduction::Xclient => smtp::Introduction::Xclient,
-            config::Introduction::ProxyProtocol => smtp::Introduction::ProxyHeader,
-        },
+        introduction: listener.introduction,
         xclient_from: listener.xclient_from.networks().to_vec(),
         xforward_from: listener.xforward_from.networks().to_vec(),
         proxy_header_from: listener.proxy_protocol_from.networks().to_vec(),
@@ -168,10 +174,7 @@ fn smtp_settings(
             config::Mode::Seal => SEAL_GROWTH,
             config::Mode::Verify => VERDICT_GROWTH,
         },
-        bare_line_ends: match listener.bare_line_ends {
-            config::BareLineEnds::Refuse => smtp::BareLineEnds::Refuse,
-            config::BareLineEnds::Normalize => smtp::BareLineEnds::Normalize,
-        },
+        bare_line_ends: listener.bare_line_ends,
         limits: config.limits.clone(),
     }
 }
@@ -203,19 +206,19 @@ fn certificate(
     note(usable, place, mistakes)
 }
 
-/// How the next hop gets TLS, with the roots by which its certificate is checked.
-fn next_hop_tls(listener: &config::Listener, mistakes: &mut Vec<Mistake>) -> smtp::NextHopTls {
+/// How the next hop gets TLS, with the roots by which its certificate is checked. `None` and a mistake where that cannot be.
+fn next_hop_tls(listener: &config::Listener, mistakes: &mut Vec<Mistake>) -> Option<smtp::NextHopTls> {
     let place = &listener.next_hop_tls;
-    let trust = match &place.value {
-        config::NextHopTls::Off => return smtp::NextHopTls::Off,
-        config::NextHopTls::May | config::NextHopTls::Encrypt => Some(Trust::Anybody),
-        config::NextHopTls::Verify(Some(file)) | config::NextHopTls::Implicit(Some(file)) => {
-            let roots = note(keyfile::read_certificates(&file.value), file, mistakes);
-            roots.and_then(|roots| note(Trust::from_pem(&roots), file, mistakes))
+    let trust = match (place.value, &listener.next_hop_ca) {
+        (NextHopTls::Off, _) => return Some(smtp::NextHopTls::Off),
+        (NextHopTls::May | NextHopTls::Encrypt, _) => Trust::Anybody,
+        (NextHopTls::Verify | NextHopTls::Implicit, Some(file)) => {
+            let roots = note(keyfile::read_certificates(&file.value), file, mistakes)?;
+            note(Trust::from_pem(&roots), file, mistakes)?
         }
-        config::NextHopTls::Verify(None) | config::NextHopTls::Implicit(None) => {
+        (NextHopTls::Verify | NextHopTls::Implicit, None) => {
             let reason = "the system has no root certificates; name a file with next_hop_ca";
-            note(Trust::of_system().ok_or(reason), place, mistakes)
+            note(Trust::of_system().ok_or(reason), place, mistakes)?
         }
     };
     let name = match &listener.next_hop {
@@ -223,14 +226,12 @@ fn next_hop_tls(listener: &config::Listener, mistakes: &mut Vec<Mistake>) -> smt
         // It has none, and its certificate is not checked.
         config::NextHop::Unix(_) => "localhost".to_owned(),
     };
-    let tls = trust.and_then(|trust| note(ClientTls::new(&name, &trust), place, mistakes));
-    match (tls, &place.value) {
-        // There is a mistake on record now.
-        (None, _) => smtp::NextHopTls::Off,
-        (Some(tls), config::NextHopTls::May) => smtp::NextHopTls::May(tls),
-        (Some(tls), config::NextHopTls::Implicit(_)) => smtp::NextHopTls::Implicit(tls),
-        (Some(tls), _) => smtp::NextHopTls::Must(tls),
-    }
+    let tls = note(ClientTls::new(&name, &trust), place, mistakes)?;
+    Some(match place.value {
+        NextHopTls::May => smtp::NextHopTls::May(tls),
+        NextHopTls::Implicit => smtp::NextHopTls::Implicit(tls),
+        NextHopTls::Off | NextHopTls::Encrypt | NextHopTls::Verify => smtp::NextHopTls::Must(tls),
+    })
 }
 
 fn sealer(domain: &config::SealingDomain, mistakes: &mut Vec<Mistake>) -> Option<Arc<Sealer>> {
@@ -283,11 +284,7 @@ fn dns_settings(dns: &config::Dns, mistakes: &mut Vec<Mistake>) -> dns::Settings
     });
     dns::Settings {
         servers: dns.servers.clone(),
-        dnssec: match dns.dnssec {
-            config::Dnssec::Off => Dnssec::Off,
-            config::Dnssec::Prefer => Dnssec::Prefer,
-            config::Dnssec::Require => Dnssec::Require,
-        },
+        dnssec: dns.dnssec,
         timeout: dns.timeout,
         questions: dns.questions,
         cache: dns.cache,

@@ -8,11 +8,10 @@ use std::time::Duration;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use waxseal::config::{
-    self, Auth, BareLineEnds, Clients, Config, Dnssec, Introduction, ListenAddress, LogFormat, Mistake, Mode,
-    NextHopTls,
-};
+use waxseal::config::{self, Auth, Clients, Config, ListenAddress, LogFormat, Mistake, Mode, NextHopTls};
+use waxseal::dns::Dnssec;
 use waxseal::policy::{self, Action, Choice, Choices, Policy};
+use waxseal::smtp::{BareLineEnds, Introduction};
 
 const SAMPLE: &str = include_str!("../config/waxseal.toml");
 
@@ -174,8 +173,8 @@ fn tls_and_sockets_are_as_written() {
     let listener = &config.listeners[0];
     assert_eq!(listener.listen, [ListenAddress::Unix("/etc/waxseal/in.sock".into())]);
     assert!(listener.implicit_tls);
-    let NextHopTls::Verify(Some(ca)) = &listener.next_hop_tls.value else { panic!("{listener:?}") };
-    assert_eq!(ca.value, Path::new("/etc/waxseal/ca.pem"));
+    assert_eq!(listener.next_hop_tls.value, NextHopTls::Verify);
+    assert_eq!(listener.next_hop_ca.as_ref().unwrap().value, Path::new("/etc/waxseal/ca.pem"));
     let tls = config.tls.unwrap();
     assert_eq!(tls.certificate.value, Path::new("/etc/waxseal/tls.pem"));
     assert_eq!(tls.key.value, Path::new("/etc/ssl/tls.key"));
@@ -190,7 +189,7 @@ fn clients_are_told_of_and_announced_as_written() {
     assert_eq!(plain.introduction, Introduction::Nothing);
     assert_eq!(plain.xforward_from, Clients::default());
     assert_eq!(with("xclient = true\nproxy_protocol = false").introduction, Introduction::Xclient);
-    assert_eq!(with("proxy_protocol = true").introduction, Introduction::ProxyProtocol);
+    assert_eq!(with("proxy_protocol = true").introduction, Introduction::ProxyHeader);
 
     let listed = with("clients = [\"10.2.0.1\"]\nxforward = true\nxclient_from = [\"10.2.0.0/24\"]");
     assert_eq!(listed.xforward_from, listed.clients);

@@ -7,7 +7,10 @@ use std::str::FromStr;
 
 use attachment_seal::domain::DomainName;
 use ipnet::{IpNet, Ipv4Net};
+use serde::Deserialize;
 use thiserror::Error;
+
+use super::parsed::Parsed;
 
 /// The prefix of a UNIX socket's path.
 const UNIX: &str = "unix:";
@@ -193,7 +196,8 @@ impl fmt::Display for Server {
 }
 
 /// Networks that clients come from: those that may connect, those that are trusted. Empty by default.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(from = "Vec<Parsed<ClientNet>>")]
 pub struct Clients(Vec<IpNet>);
 
 impl Clients {
@@ -235,6 +239,12 @@ impl Clients {
 impl FromIterator<ClientNet> for Clients {
     fn from_iter<I: IntoIterator<Item = ClientNet>>(nets: I) -> Self {
         Self(nets.into_iter().map(|net| net.0).collect())
+    }
+}
+
+impl From<Vec<Parsed<ClientNet>>> for Clients {
+    fn from(nets: Vec<Parsed<ClientNet>>) -> Self {
+        nets.into_iter().map(|net| net.0).collect()
     }
 }
 

@@ -33,7 +33,7 @@ pub(super) fn check(checker: &mut Checker<'_>, index: usize, listener: &Listener
         return;
     }
     match listener.next_hop_tls.value {
-        NextHopTls::Verify(_) | NextHopTls::Implicit(_) => {}
+        NextHopTls::Verify | NextHopTls::Implicit => {}
         NextHopTls::Off => checker.wrong(
             &path,
             format!(

@@ -33,8 +33,10 @@ use thiserror::Error;
 pub use self::address::{ClientNet, Clients, Host, ListenAddress, NextHop, ParseAddressError, Server};
 pub use self::keys::{Section, keys};
 pub use self::mistake::{Located, Mistake, Place, Warning};
+use crate::dns::Dnssec;
 use crate::limits::{Limits, Quotas};
 use crate::policy::Policy;
+use crate::smtp::{BareLineEnds, Introduction};
 
 /// All that an administrator decides.
 #[derive(Clone, Debug)]
@@ -90,6 +92,8 @@ pub struct Listener {
     pub next_hop: NextHop,
     /// Whether that is under TLS. Default: off.
     pub next_hop_tls: Located<NextHopTls>,
+    /// The roots by which its certificate is checked, if it is. Default: the system's.
+    pub next_hop_ca: Option<Located<PathBuf>>,
     /// Whether TLS begins with the connection, and not by STARTTLS. Default false; true needs [`Config::tls`].
     pub implicit_tls: bool,
     /// Who may connect. Default: loopback when sealing, everyone when verifying.
@@ -111,7 +115,8 @@ pub struct Listener {
 }
 
 /// Whether mail goes to the next hop under TLS (RFC 3207).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum NextHopTls {
     /// Never.
     #[default]
@@ -120,11 +125,18 @@ pub enum NextHopTls {
     May,
     /// Always, whatever certificate the next hop has.
     Encrypt,
-    /// Always, with a certificate that bears the next hop's name and leads to a root in this file, or to one of the
-    /// system's.
-    Verify(Option<Located<PathBuf>>),
+    /// Always, with a certificate that bears the next hop's name and leads to a root in [`Listener::next_hop_ca`], or to one
+    /// of the system's.
+    Verify,
     /// The same, with TLS from the first octet on instead of STARTTLS.
-    Implicit(Option<Located<PathBuf>>),
+    Implicit,
+}
+
+impl NextHopTls {
+    /// Whether the next hop must show a certificate of its own.
+    pub fn checks_certificate(self) -> bool {
+        matches!(self, Self::Verify | Self::Implicit)
+    }
 }
 
 /// `[tls]`: our certificate for clients, PEM.
@@ -134,18 +146,6 @@ pub struct Tls {
     pub certificate: Located<PathBuf>,
     /// Its private key.
     pub key: Located<PathBuf>,
-}
-
-/// How the next hop is told who the client is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Introduction {
-    /// Not at all: to the next hop the client is the gateway.
-    #[default]
-    Nothing,
-    /// By XCLIENT (`xclient = true`).
-    Xclient,
-    /// By a PROXY header (`proxy_protocol = true`).
-    ProxyProtocol,
 }
 
 /// What a listener does with mail.
@@ -177,17 +177,6 @@ pub enum Auth {
     Optional,
     /// No: MAIL is answered with `530 5.7.0`.
     Required,
-}
-
-/// What happens to a message that holds a bare CR or LF (RFC 5321 §2.3.8).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum BareLineEnds {
-    /// Answered with `550 5.5.2`.
-    #[default]
-    Refuse,
-    /// Made CR LF.
-    Normalize,
 }
 
 /// What happens to a message whose header section cannot be sealed (SPEC.md §7).
@@ -250,17 +239,6 @@ pub struct Dns {
     pub cache: u64,
     /// A file of DNSKEY records that proofs end at. Default: the root's keys, built in.
     pub trust_anchors: Option<Located<PathBuf>>,
-}
-
-/// What DNSSEC decides.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Dnssec {
-    /// Nothing.
-    Off,
-    /// Which answers count as proved. Those with a wrong proof have failed, those of unsigned zones are taken.
-    Prefer,
-    /// Which records count at all.
-    Require,
 }
 
 /// `[alerts]`: whom to tell, and how to reach them.

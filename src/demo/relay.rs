@@ -13,8 +13,8 @@ use tokio::sync::watch;
 use crate::envelope::Envelope;
 use crate::limits::Limits;
 use crate::smtp::{
-    self, Account, BareLineEnds, Content, Decision, Introduction, MessageHandler, NextHopTls, Resources,
-    SessionInfo, Settings, Tls,
+    self, BareLineEnds, Content, Decision, Introduction, MessageHandler, NextHopTls, Resources, SessionInfo,
+    Settings, Tls,
 };
 
 /// What the relay does to a message.
@@ -93,6 +93,7 @@ impl Relay {
 
 impl MessageHandler for Relay {
     type Watch = ();
+    type Account = ();
 
     async fn handle(
         &self,
@@ -100,12 +101,12 @@ impl MessageHandler for Relay {
         _envelope: &Envelope,
         mut message: Content,
         (): (),
-    ) -> Decision {
+    ) -> Decision<()> {
         let message = match message.examine(|octets| String::from_utf8_lossy(octets).into_owned()).await {
             Ok(text) => Content::new(self.work_on(&text).into_bytes()),
             Err(_) => message,
         };
-        Decision::relay(message, Edits::none(), Account::default())
+        Decision::relay(message, Edits::none(), ())
     }
 }
 

@@ -5,7 +5,7 @@ use super::finding::{Finding, Subject, chain};
 use super::listeners::PATIENCE;
 use crate::config::Alerts;
 use crate::smtp::next_hop::RelayError;
-use crate::smtp::visit::Visit;
+use crate::smtp::next_hop::visit::Visit;
 use crate::smtp::{self, Address, Introduction, Reply};
 
 pub(super) async fn check(site: &Site, findings: &mut Vec<Finding>) {

@@ -11,8 +11,8 @@ use crate::keyfile;
 use crate::setup::next_hop_settings;
 use crate::smtp::certificate::Certificate;
 use crate::smtp::next_hop::RelayError;
+use crate::smtp::next_hop::visit::Visit;
 use crate::smtp::tls::{ClientTls, Trust};
-use crate::smtp::visit::Visit;
 use crate::smtp::{self, Address, Introduction, Reply};
 
 /// Longest wait for each answer.

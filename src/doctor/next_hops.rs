@@ -12,12 +12,12 @@ use tokio::time::timeout;
 use super::finding::{Finding, Subject, chain, spoken};
 use super::listeners::PATIENCE;
 use super::{Site, State, certificates, is_open};
-use crate::config::{self, Auth, Introduction, Listener, Mode, NextHopTls};
+use crate::config::{self, Auth, Listener, Mode, NextHopTls};
 use crate::setup::next_hop_settings;
+use crate::smtp::next_hop::visit::Visit;
 use crate::smtp::next_hop::{NextHop, RelayError};
 use crate::smtp::tls::{ClientTls, HandshakeError, Trust};
-use crate::smtp::visit::Visit;
-use crate::smtp::{Address, Reply, Settings};
+use crate::smtp::{Address, Introduction, Reply, Settings};
 
 /// A client that is nobody's friend (RFC 5737).
 const STRANGER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
@@ -72,7 +72,7 @@ async fn look(site: &Site, listener: &Listener, name: &str, findings: &mut Vec<F
         let heard = match listener.introduction {
             Introduction::Nothing => relay_as_us(visit).await,
             Introduction::Xclient => relay_announced(visit).await,
-            Introduction::ProxyProtocol => {
+            Introduction::ProxyHeader => {
                 visit.leave().await;
                 match Visit::pay(&settings, STRANGER).await {
                     Ok(visit) => relay_as_us(visit).await,
@@ -197,7 +197,7 @@ fn extensions(site: &Site, listener: &Listener, visit: &Visit, subject: &mut Sub
 }
 
 fn tls(site: &Site, listener: &Listener, visit: &Visit, subject: &mut Subject<'_>) {
-    let is_checked = matches!(listener.next_hop_tls.value, NextHopTls::Verify(_) | NextHopTls::Implicit(_));
+    let is_checked = listener.next_hop_tls.value.checks_certificate();
     match (&listener.next_hop_tls.value, visit.is_tls()) {
         (NextHopTls::Off, _) if listener.next_hop.is_far() => subject.warning(
             format!(
@@ -290,11 +290,9 @@ fn failed(
         RelayError::Handshake(HandshakeError::WrongName(_)) => {
             "write the name in its certificate into next_hop, or have one issued for this name".to_owned()
         }
-        RelayError::Handshake(_) if matches!(listener.next_hop_tls.value, NextHopTls::Implicit(_)) => {
-            format!(
-                "if it greets in clear and offers STARTTLS, set next_hop_tls = \"verify\"; try: openssl s_client -connect {hop}"
-            )
-        }
+        RelayError::Handshake(_) if listener.next_hop_tls.value == NextHopTls::Implicit => format!(
+            "if it greets in clear and offers STARTTLS, set next_hop_tls = \"verify\"; try: openssl s_client -connect {hop}"
+        ),
         RelayError::NoStartTls | RelayError::StartTlsRefused(_) => {
             "switch TLS on there: in Postfix smtpd_tls_security_level=may and a certificate".to_owned()
         }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::finding::{Finding, Subject, chain};
 use super::user::{Access, User};
 use super::{Site, quoted};
-use crate::config::{NextHopTls, SealingDomain};
+use crate::config::SealingDomain;
 use crate::keyfile::{self, CREDENTIAL};
 
 pub(super) fn check(site: &Site, findings: &mut Vec<Finding>) {
@@ -48,9 +48,7 @@ pub(super) fn check(site: &Site, findings: &mut Vec<Finding>) {
         readable(&tls.certificate.value, user, findings);
     }
     for listener in &site.config.listeners {
-        if let NextHopTls::Verify(Some(roots)) | NextHopTls::Implicit(Some(roots)) =
-            &listener.next_hop_tls.value
-        {
+        if let Some(roots) = &listener.next_hop_ca {
             readable(&roots.value, user, findings);
         }
     }

@@ -7,7 +7,6 @@ use futures_util::future::join_all;
 
 use super::finding::{Finding, Subject};
 use super::{Site, State};
-use crate::config;
 use crate::dns::{self, Dns, Dnssec, Settings};
 use crate::setup::Setup;
 
@@ -99,14 +98,8 @@ async fn ask(settings: &Settings, server: SocketAddr, zone: &str) -> Server {
     }
 }
 
-fn judge(
-    subject: &mut Subject<'_>,
-    outcome: Server,
-    dnssec: config::Dnssec,
-    all_silent: bool,
-    has_anchors: bool,
-) {
-    let is_needed = dnssec != config::Dnssec::Off;
+fn judge(subject: &mut Subject<'_>, outcome: Server, dnssec: Dnssec, all_silent: bool, has_anchors: bool) {
+    let is_needed = dnssec != Dnssec::Off;
     match outcome {
         Server::Silent => {
             let detail = "no answer from it";

@@ -236,7 +236,8 @@ impl<L: LookupKey> Service<L> {
         let (mut serving, mut watched) = (JoinSet::new(), Vec::new());
         for BoundListener { name, mode, socket, .. } in self.sockets {
             let running = Arc::clone(&self.running);
-            let gateway = Gateway::new(name.clone(), mode, Arc::clone(&running), Arc::clone(&self.lookup));
+            let (lookup, metrics) = (Arc::clone(&self.lookup), Arc::clone(&self.metrics));
+            let gateway = Gateway::new(mode, Arc::clone(&running), lookup, metrics);
             let served = Watched::serve(&mut watched, &name, mode);
             // A listener that a later configuration lacks goes on with what it began with; the reload says so.
             let Some(first) = running.load().setup.smtp_settings(&name) else { continue };

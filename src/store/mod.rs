@@ -19,7 +19,7 @@ mod rotations;
 pub use claim::{Claim, Releases};
 pub use database::DatabaseError;
 pub use json_file::{Stamp, StateFileError};
-pub use judged::{Count, Judged, Judgements, Period};
+pub use judged::{Count, DEFERRED_BY_NEXT_HOP, Judged, Judgements, Period, REFUSED_BY_NEXT_HOP};
 pub use ledger::Filling;
 pub use memories::{DomainRecord, KeyRecord, KeyState, Memories};
 pub use pins::{PinFile, PinFileError, Said, SaidKey, SaidPin};

@@ -18,9 +18,9 @@ use super::listeners::as_client;
 use super::{now, quoted};
 use crate::config::{self, Auth, Config, Mistake, Mode};
 use crate::keyfile;
-use crate::smtp::hand_over::{self, Fate, HandOverError, Recipient, hand_over};
 use crate::smtp::next_hop::RelayError;
-use crate::smtp::visit::Visit;
+use crate::smtp::next_hop::hand_over::{self, Fate, HandOverError, Recipient, hand_over};
+use crate::smtp::next_hop::visit::Visit;
 use crate::store::{keep_probe, read_probe};
 
 /// What to send, and how.

@@ -1,98 +1,47 @@
 //! The next hop: hands it commands verbatim and messages, one at a time, and brings its replies back to the letter.
 //! Lockstep is what keeps a reply with its command, so a next hop that speaks out of turn is dropped.
 
-use std::io;
+mod dial;
+mod error;
+pub mod hand_over;
+mod secure;
+pub mod visit;
+mod wakefulness;
+
 use std::time::Duration;
 
 use attachment_seal::message::edits::Edits;
-use thiserror::Error;
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::warn;
 
-use crate::smtp::connection::{Connection, ConnectionError, SendFileError};
+use self::dial::Places;
+use self::error::IMPLICIT_REMEDY;
+pub use self::error::RelayError;
+pub(super) use self::error::{IPV6_REMEDY, remedy};
+use self::wakefulness::Wakefulness;
+use crate::smtp::connection::Connection;
 use crate::smtp::content::Content;
-use crate::smtp::data::{self, Stuffer};
-use crate::smtp::dial::{DialError, Places};
-use crate::smtp::reply::{ParseReplyError, Reply, ReplyParser};
+use crate::smtp::protocol::data::{self, Stuffer};
+use crate::smtp::protocol::reply::{Reply, ReplyParser};
 use crate::smtp::settings::Address;
 use crate::smtp::stream::{Socket, Stream};
-use crate::smtp::tls::{ClientTls, HandshakeError};
-use crate::smtp::wakefulness::Wakefulness;
+use crate::smtp::tls::ClientTls;
 
 /// Longest wait for a connection. The greeting may take longer (RFC 5321 §4.5.3.2.1).
 const MAX_CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
-/// What may be wrong where there is no greeting in clear.
-pub(super) const IMPLICIT_REMEDY: &str =
-    "; if TLS begins with the connection there, as at port 465, set next_hop_tls = \"implicit\"";
 /// Longest wait for the rest of a 421 that has begun, or for the reply to QUIT.
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A connection to the next hop, with no command under way.
 #[derive(Debug)]
 pub struct NextHop {
-    pub(super) connection: Connection<Stream>,
+    pub(crate) connection: Connection<Stream>,
     timeout: Duration,
     /// Part of a message is there: whatever we send now belongs to it.
     in_message: bool,
     /// It hung up, took leave or fell out of step: it is asked nothing more.
     is_gone: bool,
-    pub(super) wakefulness: Wakefulness,
-}
-
-/// Why the next hop is of no use to this session any more. None of it is the client's fault.
-#[derive(Debug, Error)]
-pub enum RelayError {
-    /// No connection could be made.
-    #[error("cannot connect to the next hop")]
-    Connect(#[source] DialError),
-    /// It took the connection and did not greet in time.
-    #[error("the next hop sent no greeting in time{0}")]
-    NoGreeting(&'static str),
-    /// It hung up before it greeted.
-    #[error("the next hop closed the connection before its greeting{0}")]
-    NotGreeted(&'static str),
-    /// It was lost while the client sent a message, and no new connection could take the place of the old one.
-    #[error("the next hop was lost while the client sent, and {0}")]
-    NotReplaced(String),
-    /// It did not connect, reply or take what we sent in time.
-    #[error("the next hop timed out")]
-    Timeout,
-    /// It hung up.
-    #[error("the next hop closed the connection")]
-    Closed,
-    /// The connection broke.
-    #[error("the connection to the next hop broke")]
-    Io(#[source] io::Error),
-    /// What it said is no reply.
-    #[error("malformed reply from the next hop")]
-    MalformedReply(#[source] ParseReplyError),
-    /// It spoke when it was not asked.
-    #[error("the next hop spoke out of turn")]
-    OutOfTurn,
-    /// Our own copy of the message cannot be read back from its file.
-    #[error("cannot read a message back from its file")]
-    Spool(#[source] io::Error),
-    /// It gave a reply that makes no sense here, such as 250 to DATA.
-    #[error("unexpected reply from the next hop: {0}")]
-    UnexpectedReply(Reply),
-    /// It does not offer XCLIENT with ADDR, and would take the client for us.
-    #[error("the next hop does not offer XCLIENT, so it cannot be told who the client is")]
-    NoXclient,
-    /// It offers XCLIENT but answered ours with this.
-    #[error("the next hop refuses XCLIENT: {0}{1}")]
-    XclientRefused(Reply, &'static str),
-    /// It does not offer STARTTLS, without which it gets nothing.
-    #[error("the next hop does not offer STARTTLS, and `next_hop_tls` forbids to go on in clear")]
-    NoStartTls,
-    /// It offers STARTTLS but answered ours with this.
-    #[error("the next hop refuses STARTTLS: {0}")]
-    StartTlsRefused(Reply),
-    /// More came behind its reply to STARTTLS, which somebody else may have put there.
-    #[error("more came behind the next hop's reply to STARTTLS: perhaps replies that are not its own")]
-    ResponseInjection,
-    /// There is no TLS with it.
-    #[error("no TLS with the next hop")]
-    Handshake(#[source] HandshakeError),
+    pub(crate) wakefulness: Wakefulness,
 }
 
 /// How a message goes over the wire.
@@ -157,8 +106,7 @@ impl NextHop {
         connection.flush().await?;
         if let Some(tls) = tls {
             let by = deadline.min(Instant::now() + MAX_CONNECT_TIMEOUT);
-            let handshake = async |socket: Socket| tls.connect(socket, by).await;
-            connection.secure(handshake).await.map_err(RelayError::Handshake)?;
+            tls.secure(&mut connection, by).await.map_err(RelayError::Handshake)?;
         }
         let mut next_hop = Self {
             connection,
@@ -217,23 +165,23 @@ impl NextHop {
     }
 
     /// Whether it hung up, took leave or spoke out of turn while it was asked nothing. Then it is asked nothing more.
-    pub(super) async fn is_lost(&mut self) -> bool {
+    pub(crate) async fn is_lost(&mut self) -> bool {
         self.is_gone = self.is_gone || !matches!(self.connection.has_input().await, Ok(false));
         self.is_gone
     }
 
     /// Whether it is asked nothing more.
-    pub(super) fn is_gone(&self) -> bool {
+    pub(crate) fn is_gone(&self) -> bool {
         self.is_gone
     }
 
     /// It is asked nothing more.
-    pub(super) fn give_up(&mut self) {
+    pub(crate) fn give_up(&mut self) {
         self.is_gone = true;
     }
 
     /// Whether part of a message is there.
-    pub(super) fn is_in_message(&self) -> bool {
+    pub(crate) fn is_in_message(&self) -> bool {
         self.in_message
     }
 
@@ -402,25 +350,6 @@ impl NextHop {
         let rest = self.connection.buffered();
         let farewell = rest.starts_with(b"421") || b"421".starts_with(rest);
         farewell.then_some(()).ok_or(RelayError::OutOfTurn)
-    }
-}
-
-impl From<SendFileError> for RelayError {
-    fn from(error: SendFileError) -> Self {
-        match error {
-            SendFileError::Connection(error) => error.into(),
-            SendFileError::File(error) => Self::Spool(error),
-        }
-    }
-}
-
-impl From<ConnectionError> for RelayError {
-    fn from(error: ConnectionError) -> Self {
-        match error {
-            ConnectionError::Closed => Self::Closed,
-            ConnectionError::Timeout => Self::Timeout,
-            ConnectionError::Io(error) => Self::Io(error),
-        }
     }
 }
 

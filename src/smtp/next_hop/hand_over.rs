@@ -6,14 +6,13 @@ use std::net::{IpAddr, SocketAddr};
 use attachment_seal::message::edits::Edits;
 use thiserror::Error;
 
-use crate::smtp::capabilities;
 use crate::smtp::content::Content;
-use crate::smtp::data;
-use crate::smtp::identity::Identity;
-use crate::smtp::introduction::remedy;
-use crate::smtp::next_hop::{Framing, NextHop, RelayError};
-use crate::smtp::proxy_header;
-use crate::smtp::reply::Reply;
+use crate::smtp::next_hop::{Framing, NextHop, RelayError, remedy};
+use crate::smtp::protocol::capabilities;
+use crate::smtp::protocol::data;
+use crate::smtp::protocol::identity::Identity;
+use crate::smtp::protocol::proxy_header;
+use crate::smtp::protocol::reply::Reply;
 use crate::smtp::settings::{Introduction, Settings};
 
 /// A stored message and its envelope.

@@ -9,33 +9,33 @@ use crate::envelope::Parameter;
 
 /// What was announced to the client that parameters belong to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Announced {
+pub(crate) struct Announced {
     /// 8BITMIME (RFC 6152).
-    pub(super) eight_bit: bool,
+    pub(crate) eight_bit: bool,
     /// BINARYMIME (RFC 3030).
-    pub(super) binary: bool,
+    pub(crate) binary: bool,
     /// SMTPUTF8 (RFC 6531).
-    pub(super) smtputf8: bool,
+    pub(crate) smtputf8: bool,
     /// DSN (RFC 3461).
-    pub(super) dsn: bool,
+    pub(crate) dsn: bool,
     /// AUTH (RFC 4954).
-    pub(super) auth: bool,
+    pub(crate) auth: bool,
     /// SIZE by the next hop (RFC 1870). We announce it in any case.
-    pub(super) next_hop_size: bool,
+    pub(crate) next_hop_size: bool,
     /// XFORWARD: the client passes on what a client of its own has written, to whom it has announced AUTH.
-    pub(super) xforward: bool,
+    pub(crate) xforward: bool,
 }
 
 /// Which command a parameter stands behind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(crate) enum Place {
     Mail,
     Rcpt,
 }
 
 /// Why a parameter is not taken.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub(super) enum ParameterError {
+pub(crate) enum ParameterError {
     /// It was not announced, or nobody knows it.
     #[error("{0} was not offered")]
     NotOffered(Shown),
@@ -49,7 +49,7 @@ pub(super) enum ParameterError {
 
 /// As much of a parameter as goes into a reply.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Shown(String);
+pub(crate) struct Shown(String);
 
 impl fmt::Display for Shown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -64,7 +64,7 @@ impl From<&Parameter> for Shown {
 }
 
 /// Checks the parameters of a command.
-pub(super) fn check(
+pub(crate) fn check(
     place: Place,
     parameters: &[Parameter],
     announced: &Announced,
@@ -84,7 +84,7 @@ pub(super) fn check(
 }
 
 /// Leaves those that the next hop offers: SIZE is ours, whatever it offers, and AUTH may be for the client alone.
-pub(super) fn drop_unoffered(parameters: &mut Vec<Parameter>, announced: &Announced) {
+pub(crate) fn drop_unoffered(parameters: &mut Vec<Parameter>, announced: &Announced) {
     parameters.retain(|parameter| {
         (announced.next_hop_size || !parameter.is("SIZE")) && (announced.auth || !parameter.is("AUTH"))
     });
@@ -125,7 +125,7 @@ fn has_same_value(one: &Parameter, other: &Parameter) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::smtp::command::{Command, parse};
+    use crate::smtp::protocol::command::{Command, parse};
 
     const ALL: Announced = Announced {
         eight_bit: true,
@@ -146,7 +146,7 @@ mod tests {
 
     fn judged(place: Place, text: &str, announced: &Announced) -> Option<u16> {
         let error = check(place, &parameters(text), announced).err()?;
-        Some(crate::smtp::reply::Reply::from(&error).code())
+        Some(crate::smtp::protocol::reply::Reply::from(&error).code())
     }
 
     #[test]

@@ -24,7 +24,7 @@ const MAX_CHORES: usize = 50;
 
 /// When the next hop was last told something, and how much of that was of use.
 #[derive(Debug)]
-pub(super) struct Wakefulness {
+pub(crate) struct Wakefulness {
     last: Instant,
     nap: Duration,
     chores: usize,
@@ -40,7 +40,7 @@ impl Default for Wakefulness {
 
 impl Wakefulness {
     /// This command goes out now.
-    pub(super) fn note(&mut self, line: &[u8]) {
+    pub(crate) fn note(&mut self, line: &[u8]) {
         self.last = Instant::now();
         let verb = line.split(|octet| *octet == b' ').next().unwrap_or_default();
         let is_chore = CHORES.iter().any(|chore| chore.eq_ignore_ascii_case(verb));
@@ -51,22 +51,22 @@ impl Wakefulness {
     }
 
     /// What goes out next is of our own making.
-    pub(super) fn note_own(&mut self) {
+    pub(crate) fn note_own(&mut self) {
         self.has_own_chores = true;
     }
 
     /// The next hop took a message, which makes up for all before.
-    pub(super) fn forget_chores(&mut self) {
+    pub(crate) fn forget_chores(&mut self) {
         (self.chores, self.has_own_chores) = (0, false);
     }
 
     /// Whether one more chore could be too many.
-    pub(super) fn is_tired(&self) -> bool {
+    pub(crate) fn is_tired(&self) -> bool {
         self.chores >= MAX_CHORES
     }
 
     /// Whether some of the chores were our own.
-    pub(super) fn has_own_chores(&self) -> bool {
+    pub(crate) fn has_own_chores(&self) -> bool {
         self.has_own_chores
     }
 }
@@ -74,7 +74,7 @@ impl Wakefulness {
 impl NextHop {
     /// Waits for some work, and says NOOP meanwhile as often as it takes. A next hop that is found gone is asked nothing
     /// more.
-    pub(super) async fn kept_awake<T>(&mut self, work: impl Future<Output = T>) -> T {
+    pub(crate) async fn kept_awake<T>(&mut self, work: impl Future<Output = T>) -> T {
         let mut work = pin!(work);
         loop {
             if self.is_gone() || self.is_in_message() {

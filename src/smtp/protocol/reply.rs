@@ -5,10 +5,10 @@ use std::fmt;
 
 use thiserror::Error;
 
-use crate::smtp::command::ParseCommandError;
-use crate::smtp::data::DataError;
-use crate::smtp::identity::ParseXclientError;
-use crate::smtp::parameters::ParameterError;
+use crate::smtp::protocol::command::ParseCommandError;
+use crate::smtp::protocol::data::DataError;
+use crate::smtp::protocol::identity::ParseXclientError;
+use crate::smtp::protocol::parameters::ParameterError;
 
 /// Most lines of one reply.
 pub const MAX_LINES: usize = 128;

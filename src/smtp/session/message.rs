@@ -1,25 +1,26 @@
-//! One message of a session, from DATA or BDAT to the reply at its end. The client hears no 250 before the next hop has
-//! said so, or the handler. The next hop sees the end of no message that we did not get whole.
+//! Part of `impl Session`: one message, from DATA or BDAT to the reply at its end. The client hears no 250 before the next hop
+//! has said so, or the handler. The next hop sees the end of no message that we did not get whole.
 
 use std::time::{Duration, Instant as Clock};
 
 use attachment_seal::message::edits::Edits;
 use attachment_seal::message::header::HeaderSection;
+use memchr::memchr_iter;
 use tokio::time::timeout;
-use tracing::{error, info, warn};
+use tracing::{error, warn};
 
+use super::Session;
+use super::arrival::{Arrival, Arrived, NoPassage, Room, Through};
+use super::end::End;
+use super::transaction::{Chunks, NotReady, Transaction};
 use crate::envelope::Envelope;
-use crate::metrics::{self, MessageRefusal, Replier};
-use crate::smtp::arrival::{Arrival, Arrived, NoPassage, Room, Through};
+use crate::metrics::{MessageRefusal, Replier};
 use crate::smtp::content::Content;
-use crate::smtp::data::{BareLineEnds, DataError, Receiver};
-use crate::smtp::end::End;
-use crate::smtp::handler::{Account, Disposal, MessageHandler};
+use crate::smtp::handler::{Disposal, MessageHandler, Outcome};
 use crate::smtp::next_hop::{Framing, Passage, RelayError};
-use crate::smtp::reply::Reply;
-use crate::smtp::session::Session;
+use crate::smtp::protocol::data::{BareLineEnds, DataError, Receiver};
+use crate::smtp::protocol::reply::Reply;
 use crate::smtp::spool::SpoolError;
-use crate::smtp::transaction::NotReady;
 
 /// Most `Received` fields; a message with more goes in circles (RFC 5321 §6.3: at least 100).
 const MAX_RECEIVED: usize = 100;
@@ -27,20 +28,8 @@ const MAX_RECEIVED: usize = 100;
 /// For so long what came in of a message that goes straight through may be kept back.
 const PASSAGE_PAUSE: Duration = Duration::from_secs(2);
 
-/// Chunks of a message that have come in by BDAT (RFC 3030).
-#[derive(Debug, Default)]
-pub(super) enum Chunks<W> {
-    /// None.
-    #[default]
-    None,
-    /// These so far.
-    Arriving(Box<Arrival<W>>),
-    /// One of them was refused with this; so are all that follow.
-    Refused(Reply),
-}
-
 /// What became of a message.
-struct Outcome {
+struct Ending {
     /// The next hop's replies: one, or by LMTP one for each recipient; or our own.
     replies: Vec<Reply>,
     /// Why the next hop is lost, if it is.
@@ -54,7 +43,7 @@ struct Outcome {
     next_hop: Duration,
 }
 
-impl Outcome {
+impl Ending {
     /// Nothing has been said to a message of this size, and no time spent.
     fn none_yet(size: u64) -> Self {
         let (own_work, next_hop) = (Duration::ZERO, Duration::ZERO);
@@ -69,7 +58,7 @@ impl<H: MessageHandler> Session<H> {
         if let Err(not_ready) = self.transaction.check_ready() {
             return self.answer_not_ready(not_ready);
         }
-        if !matches!(self.chunks, Chunks::None) || self.transaction.is_binary() {
+        if !matches!(self.transaction.chunks, Chunks::None) || self.transaction.is_binary() {
             return self.answer_bad(&Reply::new(503, "5.5.1 this message comes by BDAT"));
         }
         self.client.queue(Reply::new(354, "end data with <CR><LF>.<CR><LF>").octets());
@@ -79,14 +68,14 @@ impl<H: MessageHandler> Session<H> {
         let mut arrival = Arrival::new(receiver, true, self.around.memory.reservation());
         self.receive(&mut arrival, None).await?;
         self.end_message(arrival, Framing::Data).await?;
-        self.reset();
+        self.transaction = Transaction::default();
         Ok(())
     }
 
     /// BDAT. The octets of a chunk that is refused are read all the same: none of them is a command.
     pub(super) async fn bdat(&mut self, size: u64, is_last: bool) -> Result<(), End> {
         let ready = self.transaction.check_ready();
-        let mut arrival = match (ready, std::mem::take(&mut self.chunks)) {
+        let mut arrival = match (ready, std::mem::take(&mut self.transaction.chunks)) {
             (Err(not_ready), _) => {
                 self.skip(size).await?;
                 return self.answer_not_ready(not_ready);
@@ -94,7 +83,7 @@ impl<H: MessageHandler> Session<H> {
             (Ok(()), Chunks::Refused(reply)) => {
                 self.skip(size).await?;
                 self.client.queue(reply.octets());
-                self.chunks = Chunks::Refused(reply);
+                self.transaction.chunks = Chunks::Refused(reply);
                 return Ok(());
             }
             (Ok(()), Chunks::Arriving(arrival)) => arrival,
@@ -112,18 +101,18 @@ impl<H: MessageHandler> Session<H> {
         if is_last {
             arrival.end_chunks(self.around.settings.limits.header_size);
             self.end_message(*arrival, Framing::Chunk).await?;
-            self.reset();
+            self.transaction = Transaction::default();
             return Ok(());
         }
         match arrival.error() {
             Some(error) => {
                 let reply = self.refuse(&arrival, error);
                 self.client.queue(reply.octets());
-                self.chunks = Chunks::Refused(reply);
+                self.transaction.chunks = Chunks::Refused(reply);
             }
             None => {
                 self.client.queue(Reply::new(250, &format!("2.0.0 {size} octets received")).octets());
-                self.chunks = Chunks::Arriving(arrival);
+                self.transaction.chunks = Chunks::Arriving(arrival);
             }
         }
         Ok(())
@@ -143,7 +132,11 @@ impl<H: MessageHandler> Session<H> {
 
     /// Reads octets of the message, so many or up to the final dot, whatever it is like: stopping earlier would make
     /// commands of the rest.
-    async fn receive(&mut self, arrival: &mut Arrival<H::Watch>, chunk: Option<u64>) -> Result<(), End> {
+    async fn receive(
+        &mut self,
+        arrival: &mut Arrival<H::Watch, H::Account>,
+        chunk: Option<u64>,
+    ) -> Result<(), End> {
         let mut left = chunk.unwrap_or(u64::MAX);
         while left > 0 {
             loop {
@@ -180,10 +173,8 @@ impl<H: MessageHandler> Session<H> {
                     }
                 }
             } else {
-                {
-                    let received = self.next_hop.kept_awake(receiving).await;
-                    received.map_err(|error| End::CutOff { size: Some(arrival.size()), error })?
-                }
+                let received = self.hop.next_hop.kept_awake(receiving).await;
+                received.map_err(|error| End::CutOff { size: Some(arrival.size()), error })?
             };
             if is_complete {
                 return Ok(());
@@ -201,18 +192,19 @@ impl<H: MessageHandler> Session<H> {
     }
 
     /// Has the message go straight through to the next hop if its body cannot matter.
-    async fn wave_through(&mut self, arrival: &mut Arrival<H::Watch>) {
+    async fn wave_through(&mut self, arrival: &mut Arrival<H::Watch, H::Account>) {
         let Some(envelope) = self.transaction.envelope() else { return };
         let head = arrival.decisive_head();
         if goes_in_circles(head) {
             return;
         }
-        let deciding = self.around.handler.wave_through(&self.info, envelope, head);
-        let Some((edits, account)) = self.next_hop.kept_awake(deciding).await else { return };
+        let info = self.info();
+        let deciding = self.around.handler.wave_through(&info, envelope, head);
+        let Some((edits, account)) = self.hop.next_hop.kept_awake(deciding).await else { return };
         let start = Clock::now();
         let passage = match self.begin_data().await {
             Ok(mut passage) => {
-                let passed = self.next_hop.pass_on(&mut passage, arrival.pieces(&edits)).await;
+                let passed = self.hop.next_hop.pass_on(&mut passage, arrival.pieces(&edits)).await;
                 passed.map(|()| passage).map_err(NoPassage::Lost)
             }
             Err(no_passage) => Err(no_passage),
@@ -222,7 +214,7 @@ impl<H: MessageHandler> Session<H> {
 
     /// Has the next hop wait for the message, which it must still be there for.
     async fn begin_data(&mut self) -> Result<Passage, NoPassage> {
-        if self.next_hop.is_lost().await
+        if self.hop.next_hop.is_lost().await
             && let Some(envelope) = self.transaction.envelope().cloned()
         {
             self.replace_for(&envelope).await.map_err(|refusal| match refusal {
@@ -230,22 +222,22 @@ impl<H: MessageHandler> Session<H> {
                 Err(error) => NoPassage::Lost(error),
             })?;
         }
-        match self.next_hop.begin_data().await {
+        match self.hop.next_hop.begin_data().await {
             Ok(begun) => begun.map_err(NoPassage::Refused),
             Err(error) => Err(NoPassage::Lost(error)),
         }
     }
 
     /// Has what came in leave memory: to the next hop if it goes straight through, else to a file.
-    async fn leave_memory(&mut self, arrival: &mut Arrival<H::Watch>) {
+    async fn leave_memory(&mut self, arrival: &mut Arrival<H::Watch, H::Account>) {
         if !arrival.can_leave() {
             let waiting = arrival.wait_for_room(&self.around.settings.limits);
-            return self.next_hop.kept_awake(waiting).await;
+            return self.hop.next_hop.kept_awake(waiting).await;
         }
         if let Some((through, buffer)) = arrival.through() {
             let start = Clock::now();
             if let Ok(passage) = &mut through.passage
-                && let Err(error) = self.next_hop.pass_on(passage, std::iter::once(buffer)).await
+                && let Err(error) = self.hop.next_hop.pass_on(passage, std::iter::once(buffer)).await
             {
                 through.passage = Err(NoPassage::Lost(error));
             }
@@ -253,7 +245,7 @@ impl<H: MessageHandler> Session<H> {
             return arrival.drained();
         }
         let limits = &self.around.settings.limits;
-        if let Err(error) = arrival.spool(&self.around.spool, self.info.client.ip(), limits).await {
+        if let Err(error) = arrival.spool(&self.around.spool, self.address().ip(), limits).await {
             let envelope = self.transaction.envelope();
             let reverse_path = envelope.map(|envelope| envelope.reverse_path.as_str()).unwrap_or_default();
             let refusal = self.note_full_spool(&error, reverse_path, arrival.size());
@@ -263,7 +255,7 @@ impl<H: MessageHandler> Session<H> {
 
     /// Says in the log why a message cannot go to a file.
     fn note_full_spool(&self, error: &SpoolError, reverse_path: &str, size: u64) -> DataError {
-        let (session, listener, client) = (&self.info.id, &self.info.listener, self.info.client);
+        let (session, listener, client) = (&self.id, self.listener(), self.address());
         match error {
             SpoolError::Io(source) => {
                 error!(session = %session, listener, %client, reverse_path, size, error = %source, "message refused: {error}");
@@ -281,7 +273,11 @@ impl<H: MessageHandler> Session<H> {
     }
 
     /// The message has come in to its end.
-    async fn end_message(&mut self, arrival: Arrival<H::Watch>, framing: Framing) -> Result<(), End> {
+    async fn end_message(
+        &mut self,
+        arrival: Arrival<H::Watch, H::Account>,
+        framing: Framing,
+    ) -> Result<(), End> {
         if let Some(error) = arrival.error() {
             let reply = self.refuse(&arrival, error);
             let is_through = arrival.has_gone_through();
@@ -290,7 +286,7 @@ impl<H: MessageHandler> Session<H> {
             return if is_through {
                 self.break_off().await
             } else {
-                self.has_leftover = true;
+                self.hop.has_leftover = true;
                 Ok(())
             };
         }
@@ -299,32 +295,32 @@ impl<H: MessageHandler> Session<H> {
         match arrival.finish(&self.around.settings.limits).await {
             Ok(Arrived::Whole(message, _)) if goes_in_circles(message.head()) => {
                 let reply = Reply::new(554, "5.4.6 too many hops");
-                warn!(session = %self.info.id, listener = self.info.listener, client = %self.info.client,
+                warn!(session = %self.id, listener = self.listener(), client = %self.address(),
                     reverse_path = envelope.reverse_path.as_str(), size, code = reply.code(), "message refused: it goes in circles");
-                self.around.metrics.message_refused(&self.info.listener, MessageRefusal::TooManyHops);
+                self.around.metrics.message_refused(self.listener(), MessageRefusal::TooManyHops);
                 self.queue_for_each(&reply, &envelope);
-                self.has_leftover = true;
+                self.hop.has_leftover = true;
                 Ok(())
             }
             Ok(Arrived::Whole(message, watch)) => self.deliver(envelope, message, watch, framing).await,
             Ok(Arrived::Through(through, rest)) => self.end_passage(envelope, *through, &rest, size).await,
             Err(error) => {
                 let error = self.note_full_spool(&error, envelope.reverse_path.as_str(), size);
-                self.around.metrics.message_refused(&self.info.listener, error.into());
+                self.around.metrics.message_refused(self.listener(), error.into());
                 self.queue_for_each(&error.into(), &envelope);
-                self.has_leftover = true;
+                self.hop.has_leftover = true;
                 Ok(())
             }
         }
     }
 
     /// Says in the log that the message is not taken, and gives the reply.
-    fn refuse(&self, arrival: &Arrival<H::Watch>, error: DataError) -> Reply {
+    fn refuse(&self, arrival: &Arrival<H::Watch, H::Account>, error: DataError) -> Reply {
         let reply = Reply::from(error);
         let reverse_path = self.transaction.envelope().map(|envelope| envelope.reverse_path.as_str());
-        warn!(session = %self.info.id, listener = self.info.listener, client = %self.info.client, reverse_path,
+        warn!(session = %self.id, listener = self.listener(), client = %self.address(), reverse_path,
             size = arrival.size(), code = reply.code(), "message refused: {error}");
-        self.around.metrics.message_refused(&self.info.listener, error.into());
+        self.around.metrics.message_refused(self.listener(), error.into());
         reply
     }
 
@@ -337,24 +333,23 @@ impl<H: MessageHandler> Session<H> {
     ) -> Result<(), End> {
         let size = message.size();
         let start = Clock::now();
-        let deciding = self.around.handler.handle(&self.info, &envelope, message, watch);
-        let decision = self.next_hop.kept_awake(deciding).await;
+        let info = self.info();
+        let deciding = self.around.handler.handle(&info, &envelope, message, watch);
+        let decision = self.hop.next_hop.kept_awake(deciding).await;
         let own_work = start.elapsed();
-        let blank = Outcome { own_work, ..Outcome::none_yet(size) };
-        let outcome = match decision.disposal {
-            Disposal::Answer(reply) => {
-                Outcome { replies: vec![reply], replied_by: Replier::Gateway, ..blank }
-            }
+        let blank = Ending { own_work, ..Ending::none_yet(size) };
+        let ending = match decision.disposal {
+            Disposal::Answer(reply) => Ending { replies: vec![reply], replied_by: Replier::Gateway, ..blank },
             Disposal::Relay { message, edits } => {
-                let outcome = match self.send(&envelope, &message, &edits, framing).await {
+                let ending = match self.send(&envelope, &message, &edits, framing).await {
                     Ok(Ok(())) => self.replies_to_message(&envelope, blank).await,
-                    Ok(Err(refusal)) => Outcome { replies: vec![refusal], ..blank },
-                    Err(error) => Outcome { error: Some(error), ..blank },
+                    Ok(Err(refusal)) => Ending { replies: vec![refusal], ..blank },
+                    Err(error) => Ending { error: Some(error), ..blank },
                 };
-                Outcome { next_hop: start.elapsed() - own_work, ..outcome }
+                Ending { next_hop: start.elapsed() - own_work, ..ending }
             }
         };
-        self.conclude(&envelope, decision.account, outcome).await
+        self.conclude(&envelope, decision.account, ending)
     }
 
     /// Sends a message to the next hop, which may have gone while it came in: then to a new connection. What has begun to
@@ -370,11 +365,11 @@ impl<H: MessageHandler> Session<H> {
         if let Err(refusal) = Box::pin(self.rouse_for(envelope)).await {
             return as_reply(refusal);
         }
-        let framing = if self.next_hop_offers.chunking { framing } else { Framing::Data };
-        match self.next_hop.send_message(message, edits, framing).await {
-            Err(RelayError::Closed | RelayError::Io(_)) if !self.next_hop.is_in_message() => {
+        let framing = if self.hop.offers().chunking { framing } else { Framing::Data };
+        match self.hop.next_hop.send_message(message, edits, framing).await {
+            Err(RelayError::Closed | RelayError::Io(_)) if !self.hop.next_hop.is_in_message() => {
                 match Box::pin(self.replace_for(envelope)).await {
-                    Ok(()) => self.next_hop.send_message(message, edits, framing).await,
+                    Ok(()) => self.hop.next_hop.send_message(message, edits, framing).await,
                     Err(refusal) => as_reply(refusal),
                 }
             }
@@ -386,43 +381,43 @@ impl<H: MessageHandler> Session<H> {
     async fn end_passage(
         &mut self,
         envelope: Envelope,
-        through: Through,
+        through: Through<H::Account>,
         rest: &[u8],
         size: u64,
     ) -> Result<(), End> {
         let start = Clock::now();
-        let blank = Outcome { next_hop: through.waited, ..Outcome::none_yet(size) };
-        let outcome = match through.passage {
-            Ok(passage) => match self.next_hop.end_data(passage, std::iter::once(rest)).await {
+        let blank = Ending { next_hop: through.waited, ..Ending::none_yet(size) };
+        let ending = match through.passage {
+            Ok(passage) => match self.hop.next_hop.end_data(passage, std::iter::once(rest)).await {
                 Ok(()) => self.replies_to_message(&envelope, blank).await,
-                Err(error) => Outcome { error: Some(error), ..blank },
+                Err(error) => Ending { error: Some(error), ..blank },
             },
-            Err(NoPassage::Refused(reply)) => Outcome { replies: vec![reply], ..blank },
-            Err(NoPassage::Lost(error)) => Outcome { error: Some(error), ..blank },
+            Err(NoPassage::Refused(reply)) => Ending { replies: vec![reply], ..blank },
+            Err(NoPassage::Lost(error)) => Ending { error: Some(error), ..blank },
         };
-        let next_hop = outcome.next_hop + start.elapsed();
-        self.conclude(&envelope, through.account, Outcome { next_hop, ..outcome }).await
+        let next_hop = ending.next_hop + start.elapsed();
+        self.conclude(&envelope, through.account, Ending { next_hop, ..ending })
     }
 
     /// What the next hop says to a message that it has got.
-    async fn replies_to_message(&mut self, envelope: &Envelope, blank: Outcome) -> Outcome {
+    async fn replies_to_message(&mut self, envelope: &Envelope, blank: Ending) -> Ending {
         let count = self.replies_per_message(envelope);
-        let mut outcome = Outcome { is_open: false, ..blank };
-        while outcome.replies.len() < count {
-            match self.next_hop.reply_to_message(count - outcome.replies.len() - 1).await {
-                Ok(reply) => outcome.replies.push(reply),
+        let mut ending = Ending { is_open: false, ..blank };
+        while ending.replies.len() < count {
+            match self.hop.next_hop.reply_to_message(count - ending.replies.len() - 1).await {
+                Ok(reply) => ending.replies.push(reply),
                 Err(error) => {
-                    outcome.error = Some(error);
+                    ending.error = Some(error);
                     break;
                 }
             }
         }
-        outcome
+        ending
     }
 
     /// By LMTP every recipient gets its own (RFC 2033 §4.2).
     fn replies_per_message(&self, envelope: &Envelope) -> usize {
-        if self.is_lmtp { envelope.recipients.len() } else { 1 }
+        if self.is_lmtp() { envelope.recipients.len() } else { 1 }
     }
 
     fn queue_for_each(&mut self, reply: &Reply, envelope: &Envelope) {
@@ -431,96 +426,35 @@ impl<H: MessageHandler> Session<H> {
         }
     }
 
-    /// Tells client and log what became of the message.
-    async fn conclude(&mut self, envelope: &Envelope, account: Account, outcome: Outcome) -> Result<(), End> {
-        let lost = outcome.error.as_ref().map(Reply::from);
-        let last = lost.as_ref().or(outcome.replies.last());
-        let Some(last) = last.cloned() else { return Ok(()) };
-        // The level is part of what a line is made of before the program runs.
-        macro_rules! say {
-            ($say:ident) => {
-                $say!(
-                    session = %self.info.id,
-                    listener = self.info.listener,
-                    client = %self.info.client,
-                    reverse_path = envelope.reverse_path.as_str(),
-                    recipients = envelope.recipients.len(),
-                    author = account.author,
-                    message_id = account.message_id,
-                    size = outcome.size,
-                    verdict = account.verdict,
-                    reason = account.reason,
-                    trust = account.trust,
-                    known = account.known,
-                    key_lookup = account.key_lookup,
-                    policy_lookup = account.policy_lookup,
-                    published = account.published,
-                    trial = account.trial.then_some(true),
-                    action = account.action,
-                    withheld = account.withheld,
-                    held = account.held,
-                    code = last.code(),
-                    queue_id = last.queue_id(),
-                    reply = last.to_string(),
-                    own_ms = outcome.own_work.as_millis(),
-                    next_hop_ms = outcome.next_hop.as_millis(),
-                    "{}",
-                    account.summary
-                )
-            };
-        }
-        if is_delivered(account.action, &last) {
-            say!(info);
-        } else {
-            say!(warn);
-        }
-        self.around.metrics.message(&metrics::Message {
-            listener: &self.info.listener,
-            action: account.action,
-            verdict: account.verdict,
-            reason: account.reason,
-            size: outcome.size,
-            own_work: outcome.own_work,
-            next_hop: outcome.next_hop,
-            code: last.code(),
-            replied_by: if outcome.error.is_some() { Replier::Gateway } else { outcome.replied_by },
-        });
-        match outcome.error {
-            None if outcome.is_open => {
-                self.took_leave = last.code() == 421;
-                self.queue_for_each(&last, envelope);
-                self.has_leftover = true;
-                Ok(())
-            }
-            None => {
-                self.took_leave = last.code() == 421;
-                for reply in &outcome.replies {
-                    self.client.queue(reply.octets());
-                }
-                Ok(())
-            }
-            Some(error) => {
-                // Only LMTP gets here with replies: the recipients that are left get the error, all but one of them
-                // here, the last as the session's last words.
-                for reply in &outcome.replies {
-                    self.client.queue(reply.octets());
-                }
-                let told = outcome.replies.len() + 1;
-                for _ in told..self.replies_per_message(envelope) {
-                    self.client.queue(last.octets());
-                }
-                Err(error.into())
-            }
-        }
+    /// Tells client and handler what became of the message.
+    fn conclude(&mut self, envelope: &Envelope, account: H::Account, ending: Ending) -> Result<(), End> {
+        let mut replies = ending.replies;
+        replies.extend(ending.error.as_ref().map(Reply::from));
+        let Some(last) = replies.last().cloned() else { return Ok(()) };
+        self.hop.took_leave = ending.error.is_none() && last.code() == 421;
+        self.hop.has_leftover |= ending.error.is_none() && ending.is_open;
+        // By LMTP the recipients that are left get the same.
+        replies.resize(self.replies_per_message(envelope), last);
+        // With a next hop that is lost, the last reply is the session's last words.
+        let told = replies.len() - usize::from(ending.error.is_some());
+        replies[..told].iter().for_each(|reply| self.client.queue(reply.octets()));
+        let outcome = Outcome {
+            session: &self.info(),
+            envelope,
+            size: ending.size,
+            replies: &replies,
+            replied_by: if ending.error.is_some() { Replier::Gateway } else { ending.replied_by },
+            own_work: ending.own_work,
+            next_hop: ending.next_hop,
+        };
+        self.around.handler.concluded(account, &outcome);
+        ending.error.map_or(Ok(()), |error| Err(error.into()))
     }
 }
 
-/// Whether the message has gone on to whom it is for: it was not held, rejected or deferred, by us or by the next hop.
-fn is_delivered(action: &str, reply: &Reply) -> bool {
-    !matches!(action, "quarantine" | "reject" | "defer") && reply.is_positive()
-}
-
-/// Whether the message has passed through more servers than any honest one.
+/// Whether the message has passed through more servers than any honest one. Few messages have so many lines of header that
+/// they must be taken apart for it.
 fn goes_in_circles(head: &[u8]) -> bool {
-    HeaderSection::parse(head).all("Received").nth(MAX_RECEIVED).is_some()
+    memchr_iter(b'\n', head).nth(MAX_RECEIVED - 1).is_some()
+        && HeaderSection::parse(head).all("Received").nth(MAX_RECEIVED).is_some()
 }

@@ -1,9 +1,9 @@
 //! What EHLO offers the client (RFC 5321 §4.1.1.1): of the next hop's keywords those that work through us.
 //! It is an allow-list: a keyword that we don't know may promise what a message held back cannot keep.
 
-use crate::smtp::identity;
-use crate::smtp::mechanisms;
-use crate::smtp::reply::Reply;
+use crate::smtp::protocol::identity;
+use crate::smtp::protocol::mechanisms;
+use crate::smtp::protocol::reply::Reply;
 
 /// What we know about the client and ourselves that decides about keywords.
 #[derive(Clone, Debug)]
@@ -66,7 +66,7 @@ pub fn offers(next_hop: &Reply, wanted: &str) -> bool {
 }
 
 /// Whether the next hop offers AUTH with a mechanism that works through us.
-pub(super) fn offers_auth(next_hop: &Reply) -> bool {
+pub(crate) fn offers_auth(next_hop: &Reply) -> bool {
     parameters(next_hop, "AUTH").any(|mechanisms| mechanisms::offered(mechanisms).is_some())
 }
 
@@ -76,7 +76,7 @@ pub fn xclient_attributes(next_hop: &Reply) -> Vec<String> {
 }
 
 /// The largest message that the next hop takes; 0 and no number mean that it doesn't say (RFC 1870 §4).
-pub(super) fn next_hop_size(next_hop: &Reply) -> Option<u64> {
+pub(crate) fn next_hop_size(next_hop: &Reply) -> Option<u64> {
     parameters(next_hop, "SIZE")
         .find_map(|parameters| parameters.split_ascii_whitespace().next()?.parse().ok())
         .filter(|&size| size != 0)
@@ -102,7 +102,7 @@ fn keyword(line: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::smtp::reply::ReplyParser;
+    use crate::smtp::protocol::reply::ReplyParser;
 
     fn filtered(next_hop: &str, auth: bool) -> String {
         filtered_with(next_hop, auth, 0)

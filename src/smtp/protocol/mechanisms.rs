@@ -5,13 +5,13 @@
 ///
 /// `-PLUS` binds to the TLS session (RFC 5802 §6). EXTERNAL is about the connection itself: what it proved to the next hop would be
 /// who this gateway is, whoever the client is. ANONYMOUS proves nothing.
-pub(super) fn works(mechanism: &str) -> bool {
+pub(crate) fn works(mechanism: &str) -> bool {
     let mechanism = mechanism.to_ascii_uppercase();
     !mechanism.ends_with("-PLUS") && !matches!(mechanism.as_str(), "EXTERNAL" | "ANONYMOUS")
 }
 
 /// Of the mechanisms behind the next hop's AUTH those that work; `None` if none does.
-pub(super) fn offered(mechanisms: &str) -> Option<String> {
+pub(crate) fn offered(mechanisms: &str) -> Option<String> {
     let working: Vec<_> = mechanisms.split_ascii_whitespace().filter(|name| works(name)).collect();
     (!working.is_empty()).then(|| working.join(" "))
 }

@@ -1,118 +1,24 @@
-//! STARTTLS (RFC 3207): ours for clients, and the next hop's. What was said before the handshake may be an
-//! attacker's, so on neither side does anything of it count after.
+//! A next hop under TLS, as the settings say (RFC 3207, RFC 8314 §3.3). What was said before the handshake may be an
+//! attacker's, so nothing of it counts after.
 
-use std::fmt;
 use std::io::ErrorKind;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 use tracing::{debug, warn};
 
-use crate::smtp::capabilities;
-use crate::smtp::connection::Connection;
-use crate::smtp::end::End;
-use crate::smtp::handler::MessageHandler;
-use crate::smtp::introduction::IPV6_REMEDY;
-use crate::smtp::memory::{SESSION, TLS};
-use crate::smtp::next_hop::{IMPLICIT_REMEDY, NextHop, RelayError};
-use crate::smtp::proxy_header;
-use crate::smtp::reply::Reply;
-use crate::smtp::session::{Session, stopped};
+use super::{IMPLICIT_REMEDY, IPV6_REMEDY, NextHop, RelayError};
+use crate::smtp::protocol::capabilities;
+use crate::smtp::protocol::proxy_header;
+use crate::smtp::protocol::reply::Reply;
 use crate::smtp::settings::{NextHopTls, Settings};
-use crate::smtp::stream::{Socket, Stream};
-use crate::smtp::tls::{ClientTls, HandshakeError, ServerTls};
-
-/// How long a handshake may take, and each reply on the way to it. `command_timeout` or `next_hop_timeout` may
-/// make it shorter.
-pub(super) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// Asks for the settings now in force: a certificate that is renewed is for sessions that began before as well.
-#[derive(Clone)]
-pub(super) struct Latest(pub(super) Arc<dyn Fn() -> Arc<Settings> + Send + Sync>);
-
-impl fmt::Debug for Latest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Latest")
-    }
-}
-
-impl<H: MessageHandler> Session<H> {
-    /// Whether STARTTLS would be of use.
-    pub(super) fn offers_starttls(&self) -> bool {
-        self.around.settings.tls.certificate().is_some() && !self.client.stream().is_tls()
-    }
-
-    /// STARTTLS: our 220, the handshake, and a session that begins anew.
-    pub(super) async fn starttls(&mut self) -> Result<(), End> {
-        if self.client.stream().is_tls() {
-            return self.answer_bad(&Reply::new(503, "5.5.1 TLS is in use already"));
-        }
-        let Some(tls) = self.server_tls() else {
-            return self.answer_bad(&Reply::new(502, "5.5.1 command not implemented"));
-        };
-        if self.has_authenticated {
-            // The next hop cannot be made to forget that.
-            return self.answer_bad(&Reply::new(503, "5.5.1 too late, after AUTH"));
-        }
-        if self.client.has_input().await? {
-            return Err(End::CommandInjection);
-        }
-        let limit = self.around.settings.limits.memory;
-        if !self.caller.memory.try_grow_to(SESSION + TLS, limit) {
-            let reply = Reply::new(454, "4.3.1 not enough memory for TLS now, try again later");
-            self.client.queue(reply.octets());
-            return Ok(());
-        }
-        self.forget().await?;
-        self.client.queue(Reply::new(220, "2.0.0 ready to start TLS").octets());
-        self.client.flush().await?;
-        let patience = HANDSHAKE_TIMEOUT.min(self.around.settings.limits.command_timeout);
-        tokio::select! {
-            secured = accept(&mut self.client, &tls, patience) => secured.map_err(End::Handshake)?,
-            () = stopped(&mut self.around.shutdown) => return Err(End::Shutdown),
-        }
-        debug!(session = %self.info.id, client = %self.info.client, "client under TLS");
-        Ok(())
-    }
-
-    /// The certificate in force; without one any more, that with which the session began.
-    fn server_tls(&self) -> Option<ServerTls> {
-        let begun = self.around.settings.tls.certificate()?;
-        Some((self.around.latest.0)().tls.certificate().unwrap_or(begun).clone())
-    }
-
-    /// Forgets what the client has said, and has the next hop forget it (RFC 3207 §4.2): where it was told more than a
-    /// greeting, by a new connection. Whom a believed peer has announced stays: without that the client would count as
-    /// the peer itself, which may be allowed more.
-    async fn forget(&mut self) -> Result<(), End> {
-        self.reset();
-        self.info.helo.clear();
-        (self.caller.identity.helo, self.caller.identity.protocol) = (None, None);
-        (self.offers_auth, self.offers_xforward) = (false, false);
-        if self.has_told_more {
-            self.begin_anew().await?;
-        }
-        self.needs_hello = true;
-        Ok(())
-    }
-}
-
-/// The handshake with a client, of whom nothing may have been read that belongs to it.
-pub(super) async fn accept(
-    client: &mut Connection<Stream>,
-    tls: &ServerTls,
-    patience: Duration,
-) -> Result<(), HandshakeError> {
-    let deadline = Instant::now() + patience;
-    client.secure(async |socket: Socket| tls.accept(socket, deadline).await).await
-}
+use crate::smtp::tls::{ClientTls, HANDSHAKE_TIMEOUT, HandshakeError};
 
 impl NextHop {
     /// Connects as the settings say, says `header` if there is one, and sees to TLS. What comes back with the
     /// connection is the greeting, or a refusal. Where there is to be no TLS after all, the server is not the wiser for
     /// our EHLO: the connection is a new one.
-    pub(super) async fn open(settings: &Settings, header: Option<&str>) -> Result<(Self, Reply), RelayError> {
+    pub(crate) async fn open(settings: &Settings, header: Option<&str>) -> Result<(Self, Reply), RelayError> {
         let (tls, must) = match &settings.next_hop_tls {
             NextHopTls::Off => return Self::connect_as(settings, header, None).await,
             NextHopTls::Implicit(tls) => return Self::connect_as(settings, header, Some(tls)).await,
@@ -189,13 +95,11 @@ impl NextHop {
             Ok(true) => return Err(RelayError::ResponseInjection.into()),
             Err(_) => return Err(hung_up()),
         }
-        let deadline = Instant::now() + patience;
-        let handshake = async |socket: Socket| tls.connect(socket, deadline).await;
-        self.connection.secure(handshake).await.map_err(Insecure::Failed)
+        tls.secure(&mut self.connection, Instant::now() + patience).await.map_err(Insecure::Failed)
     }
 
     /// STARTTLS for its own sake: whatever stands in its way is an error.
-    pub(super) async fn starttls_or_fail(
+    pub(crate) async fn starttls_or_fail(
         &mut self,
         tls: &ClientTls,
         settings: &Settings,
@@ -212,7 +116,7 @@ impl NextHop {
     }
 
     /// Whether nobody on a network can read what goes to it.
-    pub(super) fn is_private(&self) -> bool {
+    pub(crate) fn is_private(&self) -> bool {
         self.connection.stream().is_private()
     }
 }

@@ -54,7 +54,7 @@ pub fn parse(octets: &[u8]) -> Result<Option<(Origin, usize)>, ParseProxyHeaderE
 }
 
 /// The line of a version 1 header that is wrong, for the log; empty where there is no such line.
-pub(super) fn shown(octets: &[u8]) -> String {
+pub(crate) fn shown(octets: &[u8]) -> String {
     if !octets.starts_with(v1::PROTOCOL_PREFIX.as_bytes()) {
         return String::new();
     }

@@ -5,12 +5,12 @@ use std::error::Error as _;
 use thiserror::Error;
 use tracing::{debug, info, warn};
 
+use super::LOG;
 use crate::metrics::NextHopFailure;
 use crate::smtp::connection::ConnectionError;
 use crate::smtp::handler::SessionInfo;
-use crate::smtp::introduction::IPV6_REMEDY;
-use crate::smtp::next_hop::RelayError;
-use crate::smtp::reply::Reply;
+use crate::smtp::next_hop::{IPV6_REMEDY, RelayError};
+use crate::smtp::protocol::reply::Reply;
 use crate::smtp::settings::{Introduction, Settings};
 use crate::smtp::tls::HandshakeError;
 
@@ -117,18 +117,18 @@ impl End {
             | Self::MessageBrokenOff
             | Self::Handshake(_)
             | Self::Shutdown => {
-                info!(%session, %client, listener, "session ends: {self}");
+                info!(target: LOG, %session, %client, listener, "session ends: {self}");
             }
-            Self::CommandInjection => warn!(%session, %client, listener, "session ends: {self}"),
+            Self::CommandInjection => warn!(target: LOG, %session, %client, listener, "session ends: {self}"),
             Self::Refused(_) => {
                 // So a Postfix greets that cannot read the header.
                 let is_unread = settings.introduction == Introduction::ProxyHeader && client.is_ipv6();
                 let remedy = if is_unread { IPV6_REMEDY } else { "" };
-                warn!(%session, %client, listener, %next_hop, "session ends: {self}{remedy}");
+                warn!(target: LOG, %session, %client, listener, %next_hop, "session ends: {self}{remedy}");
             }
             Self::LostWhileIdle(error) | Self::NextHop(error) => {
                 let cause = error.source().map(ToString::to_string);
-                warn!(%session, %client, listener, %next_hop, cause, "session ends: {self}");
+                warn!(target: LOG, %session, %client, listener, %next_hop, cause, "session ends: {self}");
             }
         }
     }

@@ -3,13 +3,13 @@
 //! could mean two is refused, and a next hop gets every odd form in RFC 5321's, so that it reads no other one.
 
 /// Blanks as Postfix knows them.
-pub(super) fn is_blank(octet: u8) -> bool {
+pub(crate) fn is_blank(octet: u8) -> bool {
     matches!(octet, b' ' | b'\t' | 0x0b | 0x0c)
 }
 
 /// Where the first word of `text` ends: at a blank that no bracket or quoted string encloses. `None` if one of those has no
 /// end.
-pub(super) fn word_end(text: &str) -> Option<usize> {
+pub(crate) fn word_end(text: &str) -> Option<usize> {
     let (mut closers, mut escaped) = (Vec::new(), false);
     for (at, octet) in text.bytes().enumerate() {
         match (octet, closers.last()) {
@@ -37,22 +37,49 @@ enum Piece<'a> {
     Blank,
 }
 
+impl Piece<'_> {
+    fn is_special(&self) -> bool {
+        matches!(self, Piece::Special(_))
+    }
+
+    fn is_enclosed(&self) -> bool {
+        matches!(self, Piece::Enclosed(_))
+    }
+
+    /// Whether a backslash stands in it, outside quotes.
+    fn is_escaped(&self) -> bool {
+        matches!(self, Piece::Atom(text) if text.contains('\\'))
+    }
+
+    /// Whether it may stand in a name before a bracket.
+    fn is_of_name(&self) -> bool {
+        match self {
+            Piece::Special(octet) => matches!(octet, b'<' | b'.'),
+            Piece::Enclosed(text) => text.starts_with('"'),
+            Piece::Atom(_) | Piece::Blank => true,
+        }
+    }
+
+    /// Whether it makes two of a mailbox.
+    fn is_divider(&self) -> bool {
+        matches!(self, Piece::Special(b'<' | b'>' | b',' | b';'))
+    }
+}
+
 /// The mailbox of a path, which stands between brackets or without: empty for the null reverse-path. `None` if it is none,
 /// or more than one.
-pub(super) fn mailbox(path: &str) -> Option<String> {
+pub(crate) fn mailbox(path: &str) -> Option<String> {
     let mut pieces = unwrapped(&pieces(path)?)?;
     if has_gap(&pieces) {
         return None;
     }
     pieces.retain(|piece| *piece != Piece::Blank);
     let (route, mailbox) = split_route(&pieces);
-    let is_nameless = |pair: &[Piece<'_>]| matches!(pair, [Piece::Special(b'@'), Piece::Special(_)]);
-    if route.windows(2).any(is_nameless) {
+    if route.windows(2).any(|pair| pair[0] == Piece::Special(b'@') && pair[1].is_special()) {
         return None;
     }
     // A comma or a bracket within makes two of it; only those that a source route needs are let through.
-    let makes_two = |piece: &Piece<'_>| matches!(piece, Piece::Special(b'<' | b'>' | b',' | b';'));
-    if mailbox.iter().any(makes_two) {
+    if mailbox.iter().any(Piece::is_divider) {
         return None;
     }
     let has_at = mailbox.contains(&Piece::Special(b'@'));
@@ -151,10 +178,7 @@ fn unwrapped<'p, 'a>(pieces: &'p [Piece<'a>]) -> Option<Vec<Piece<'a>>> {
         }
     }
     if let Some(open) = inner.iter().rposition(|piece| *piece == Piece::Special(b'<')) {
-        let is_name =
-            |piece: &Piece<'_>| matches!(piece, Piece::Special(b'<' | b'.') | Piece::Atom(_) | Piece::Blank);
-        let is_quoted = |piece: &Piece<'_>| matches!(piece, Piece::Enclosed(text) if text.starts_with('"'));
-        if !inner[..open].iter().all(|piece| is_name(piece) || is_quoted(piece)) {
+        if !inner[..open].iter().all(Piece::is_of_name) {
             return None;
         }
         inner = trimmed(&inner[open + 1..]);
@@ -187,10 +211,9 @@ fn split_route<'p, 'a>(pieces: &'p [Piece<'a>]) -> (&'p [Piece<'a>], &'p [Piece<
 
 /// Whether a blank stands between two words, which are no one word then.
 fn has_gap(pieces: &[Piece<'_>]) -> bool {
-    let is_special = |piece: Option<&Piece<'_>>| matches!(piece, None | Some(Piece::Special(_)));
     let runs = pieces.split(|piece| *piece == Piece::Blank).filter(|run| !run.is_empty());
-    let ends: Vec<_> = runs.map(|run| (run.first(), run.last())).collect();
-    ends.windows(2).any(|pair| !is_special(pair[0].1) && !is_special(pair[1].0))
+    let ends: Vec<_> = runs.map(|run| (run[0], run[run.len() - 1])).collect();
+    ends.windows(2).any(|pair| !pair[0].1.is_special() && !pair[1].0.is_special())
 }
 
 fn written(pieces: &[Piece<'_>]) -> String {
@@ -206,10 +229,9 @@ fn written(pieces: &[Piece<'_>]) -> String {
 
 /// A local part with backslashes outside quotes, which RFC 5321 knows no more, becomes a quoted string.
 fn with_quotes(pieces: &[Piece<'_>]) -> String {
-    let is_escaped = |piece: &Piece<'_>| matches!(piece, Piece::Atom(text) if text.contains('\\'));
     let local = pieces.iter().rposition(|piece| *piece == Piece::Special(b'@')).unwrap_or(pieces.len());
     let (local, host) = pieces.split_at(local);
-    if !local.iter().any(is_escaped) || local.iter().any(|piece| matches!(piece, Piece::Enclosed(_))) {
+    if !local.iter().any(Piece::is_escaped) || local.iter().any(Piece::is_enclosed) {
         return written(local) + &written(host);
     }
     format!("\"{}\"{}", written(local), written(host))

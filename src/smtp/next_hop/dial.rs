@@ -25,7 +25,7 @@ const MAX_ADDRESSES: usize = 8;
 
 /// Where one server can be reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(crate) enum Place {
     Tcp(SocketAddr),
     Unix(PathBuf),
 }
@@ -57,11 +57,11 @@ impl DialError {
 
 /// The places of a server that are left to try.
 #[derive(Debug)]
-pub(super) struct Places(VecDeque<Place>);
+pub(crate) struct Places(VecDeque<Place>);
 
 impl Places {
     /// Those of this address. A name is looked up.
-    pub(super) async fn of(address: &Address, deadline: Instant) -> Result<Self, DialError> {
+    pub(crate) async fn of(address: &Address, deadline: Instant) -> Result<Self, DialError> {
         let host = match address {
             Address::Tcp(host) => host,
             Address::Unix(path) => return Ok(Self([Place::Unix(path.clone())].into())),
@@ -77,12 +77,12 @@ impl Places {
     }
 
     /// How many there are.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.0.len()
     }
 
     /// Connects to one of them, and leaves those that may be tried after it.
-    pub(super) async fn connect(&mut self, deadline: Instant) -> Result<(Socket, Place), DialError> {
+    pub(crate) async fn connect(&mut self, deadline: Instant) -> Result<(Socket, Place), DialError> {
         let mut waiting = self.0.clone();
         let mut attempts = FuturesUnordered::new();
         let mut failures = Vec::new();

@@ -3,19 +3,22 @@
 //! through, lets one message smuggle a second.
 
 use memchr::{memchr2, memmem};
+use serde::Deserialize;
 use thiserror::Error;
 
 use crate::metrics::MessageRefusal;
 
 /// What is done with a message that holds a CR without LF or an LF without CR (RFC 5321 §2.3.8 forbids both).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum BareLineEnds {
     /// It is refused. The default.
     #[default]
     Refuse,
     /// Each bare CR or LF becomes CR LF.
     Normalize,
-    /// They stay: the client declared `BODY=BINARYMIME`, and no line ends count (RFC 3030 §3). By BDAT only.
+    /// They stay: the client declared `BODY=BINARYMIME`, and no line ends count (RFC 3030 §3). By BDAT only, and no setting.
+    #[serde(skip)]
     Keep,
 }
 

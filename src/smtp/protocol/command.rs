@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use thiserror::Error;
 
 use crate::envelope::{ForwardPath, Parameter, ReversePath};
-use crate::smtp::path::{self, is_blank};
+use crate::smtp::protocol::path::{self, is_blank};
 
 /// What a client asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -195,8 +195,8 @@ fn rcpt(argument: &[u8]) -> Result<Command, ParseCommandError> {
 
 fn bdat(argument: &[u8]) -> Result<Command, ParseCommandError> {
     let mut words = argument.split(|&octet| is_blank(octet)).filter(|word| !word.is_empty());
-    let is_number = |word: &&[u8]| (1..=18).contains(&word.len()) && word.iter().all(u8::is_ascii_digit);
-    let size = words.next().filter(is_number).ok_or(ParseCommandError::MalformedChunk)?;
+    let size = words.next().filter(|word| is_number(word) && word.len() <= 18);
+    let size = size.ok_or(ParseCommandError::MalformedChunk)?;
     let size = size.iter().fold(0, |size, digit| size * 10 + u64::from(digit - b'0'));
     match (words.next(), words.next()) {
         (None, _) => Ok(Command::Bdat { size, is_last: false }),
@@ -240,12 +240,16 @@ fn parameter(word: &str) -> Result<Parameter, ParseCommandError> {
     let well_formed = !keyword.is_empty()
         && keyword.bytes().all(|octet| octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'_'))
         && !word.contains(|c: char| c.is_ascii_control());
-    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|octet| octet.is_ascii_digit());
-    let size_is_bad = keyword.eq_ignore_ascii_case("SIZE") && !value.is_some_and(is_number);
+    let size_is_bad =
+        keyword.eq_ignore_ascii_case("SIZE") && !value.is_some_and(|value| is_number(value.as_bytes()));
     if !well_formed || size_is_bad {
         return Err(ParseCommandError::MalformedParameter);
     }
     Ok(Parameter { keyword: keyword.to_owned(), value: value.map(str::to_owned) })
+}
+
+fn is_number(text: &[u8]) -> bool {
+    !text.is_empty() && text.iter().all(u8::is_ascii_digit)
 }
 
 fn utf8(argument: &[u8]) -> Result<&str, ParseCommandError> {

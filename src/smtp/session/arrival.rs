@@ -11,11 +11,11 @@ use tokio::time::{Instant, timeout};
 use crate::limits::Limits;
 use crate::smtp::connection::DATA_CHUNK;
 use crate::smtp::content::Content;
-use crate::smtp::data::{DataError, Receiver};
-use crate::smtp::handler::{Account, Watch};
+use crate::smtp::handler::Watch;
 use crate::smtp::memory::{Reservation, SHARE};
 use crate::smtp::next_hop::{Passage, RelayError};
-use crate::smtp::reply::Reply;
+use crate::smtp::protocol::data::{DataError, Receiver};
+use crate::smtp::protocol::reply::Reply;
 use crate::smtp::spool::{BLOCK, Spool, SpoolError, SpoolFile};
 
 /// A client must send at least so many octets a second, `data_timeout` aside. One octet just before each
@@ -37,7 +37,7 @@ const ENOUGH: usize = 16 << 10;
 
 /// A message that is coming in.
 #[derive(Debug)]
-pub(super) struct Arrival<W> {
+pub(super) struct Arrival<W, A> {
     receiver: Receiver,
     watch: W,
     /// What has come in and is nowhere else yet.
@@ -47,27 +47,27 @@ pub(super) struct Arrival<W> {
     reservation: Reservation,
     end_search: EndSearch,
     header_end: Option<usize>,
-    outlet: Outlet,
+    outlet: Outlet<A>,
     /// When the client began to send, and what we made it wait.
     pace_start: Instant,
 }
 
 /// Where what comes in goes. A message goes straight through only from `Undecided`, where all of it is still in memory.
 #[derive(Debug)]
-enum Outlet {
+enum Outlet<A> {
     Undecided,
     Memory,
     Spool { head: Vec<u8>, file: SpoolFile },
-    Through(Box<Through>),
+    Through(Box<Through<A>>),
 }
 
 /// A message that goes straight through.
 #[derive(Debug)]
-pub(super) struct Through {
+pub(super) struct Through<A> {
     /// Where it has got to.
     pub(super) passage: Result<Passage, NoPassage>,
-    /// What is said of it in the log.
-    pub(super) account: Account,
+    /// What its handler keeps of it.
+    pub(super) account: A,
     /// Time spent waiting for the next hop.
     pub(super) waited: Duration,
 }
@@ -92,14 +92,14 @@ pub(super) enum Room {
 }
 
 /// A message that has come in.
-pub(super) enum Arrived<W> {
+pub(super) enum Arrived<W, A> {
     /// All of it is here.
     Whole(Content, W),
     /// All but the end, which is in the buffer, has gone through.
-    Through(Box<Through>, Vec<u8>),
+    Through(Box<Through<A>>, Vec<u8>),
 }
 
-impl<W: Watch> Arrival<W> {
+impl<W: Watch, A> Arrival<W, A> {
     /// `may_pass` is whether it may go straight through.
     pub(super) fn new(receiver: Receiver, may_pass: bool, reservation: Reservation) -> Self {
         Self {
@@ -239,12 +239,7 @@ impl<W: Watch> Arrival<W> {
     }
 
     /// Sends the message straight through from here on.
-    pub(super) fn go_through(
-        &mut self,
-        account: Account,
-        passage: Result<Passage, NoPassage>,
-        waited: Duration,
-    ) {
+    pub(super) fn go_through(&mut self, account: A, passage: Result<Passage, NoPassage>, waited: Duration) {
         self.outlet = Outlet::Through(Box::new(Through { passage, account, waited }));
         self.drained();
     }
@@ -255,7 +250,7 @@ impl<W: Watch> Arrival<W> {
     }
 
     /// What is to go through, and where it goes.
-    pub(super) fn through(&mut self) -> Option<(&mut Through, &[u8])> {
+    pub(super) fn through(&mut self) -> Option<(&mut Through<A>, &[u8])> {
         match &mut self.outlet {
             Outlet::Through(through) => Some((through, &self.buffer)),
             Outlet::Undecided | Outlet::Memory | Outlet::Spool { .. } => None,
@@ -317,7 +312,7 @@ impl<W: Watch> Arrival<W> {
     }
 
     /// The message, now that it is complete and no error was found.
-    pub(super) async fn finish(mut self, limits: &Limits) -> Result<Arrived<W>, SpoolError> {
+    pub(super) async fn finish(mut self, limits: &Limits) -> Result<Arrived<W, A>, SpoolError> {
         if let Outlet::Through(through) = self.outlet {
             return Ok(Arrived::Through(through, self.buffer));
         }
@@ -342,8 +337,8 @@ impl<W: Watch> Arrival<W> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::smtp::data::BareLineEnds;
     use crate::smtp::memory::MemoryBudget;
+    use crate::smtp::protocol::data::BareLineEnds;
 
     const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
@@ -362,7 +357,7 @@ mod tests {
         let budget = Arc::new(MemoryBudget::default());
         let spool = Arc::new(Spool::new(std::env::temp_dir()));
         let receiver = Receiver::for_data(u64::MAX, BareLineEnds::Refuse);
-        let mut arrival = Arrival::<Nobody>::new(receiver, false, budget.reservation());
+        let mut arrival = Arrival::<Nobody, ()>::new(receiver, false, budget.reservation());
         let mut wire = b"A: b\r\n\r\n".to_vec();
         wire.resize(DATA_CHUNK, b'x');
         while arrival.buffer.capacity() <= BLOCK {
@@ -382,7 +377,7 @@ mod tests {
         let budget = Arc::new(MemoryBudget::default());
         let spool = Arc::new(Spool::new(std::env::temp_dir()));
         let receiver = Receiver::for_data(u64::MAX, BareLineEnds::Refuse);
-        let mut arrival = Arrival::<Nobody>::new(receiver, false, budget.reservation());
+        let mut arrival = Arrival::<Nobody, ()>::new(receiver, false, budget.reservation());
         let header = 700 << 10;
         let wire = [b"A: ", vec![b'x'; header].as_slice(), b"\r\n\r\nbody\r\n.\r\n"].concat();
         let mut rest = wire.as_slice();

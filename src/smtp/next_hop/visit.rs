@@ -3,12 +3,12 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::smtp::capabilities;
 use crate::smtp::certificate::Certificate;
-use crate::smtp::identity::Identity;
 use crate::smtp::next_hop::{NextHop, RelayError};
-use crate::smtp::proxy_header;
-use crate::smtp::reply::Reply;
+use crate::smtp::protocol::capabilities;
+use crate::smtp::protocol::identity::Identity;
+use crate::smtp::protocol::proxy_header;
+use crate::smtp::protocol::reply::Reply;
 use crate::smtp::settings::{Introduction, Settings};
 use crate::smtp::stream::Stream;
 use crate::smtp::tls::ClientTls;

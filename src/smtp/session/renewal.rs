@@ -1,21 +1,21 @@
-//! A new connection to the next hop in the middle of a session: where the old one knows what no longer counts, would tire
-//! of us, or was lost while the client sent. The client is told of it only if it makes a difference.
+//! Part of `impl Session`: a new connection to the next hop in the middle of a session, where the old one knows what no longer
+//! counts, would tire of us, or was lost while the client sent. The client is told of it only if it makes a difference.
 
 use tracing::{info, warn};
 
+use super::Session;
+use super::end::End;
+use super::hop::{Accepted, Hop, meanwhile_flushing};
 use crate::envelope::{Envelope, Parameter};
-use crate::smtp::end::End;
 use crate::smtp::handler::MessageHandler;
 use crate::smtp::next_hop::RelayError;
-use crate::smtp::reply::Reply;
-use crate::smtp::session::{Hello, MAX_BATCH, NextHopOffers, Session, connect, meanwhile_flushing};
-use crate::smtp::settings::Introduction;
+use crate::smtp::protocol::reply::Reply;
 
 /// What is said instead of a next hop that answers otherwise the second time.
 const NOT_AS_BEFORE: &str = "4.4.2 connection to mail server lost, try again later";
 
 /// Why an envelope could not be repeated.
-pub(super) enum NotRepeated {
+enum NotRepeated {
     /// A reply was not as before. The session can go on.
     Differs,
     /// There is no next hop any more.
@@ -31,55 +31,54 @@ impl From<End> for NotRepeated {
 impl<H: MessageHandler> Session<H> {
     /// Goes on with a new connection, which knows nothing yet: the client must greet again, and a login is over.
     pub(super) async fn begin_anew(&mut self) -> Result<(), End> {
-        let Self { client, next_hop, around, caller, info, .. } = self;
+        let address = self.address();
+        let Self { client, hop, around, caller, .. } = self;
         let connecting = async {
-            next_hop.quit().await;
-            connect(&around.settings, caller, info.client).await
+            hop.next_hop.quit().await;
+            Hop::open(&around.settings, caller, address).await
         };
-        let (next_hop, greeting) = meanwhile_flushing(client, connecting).await?;
-        self.next_hop = next_hop;
-        self.introduced = self.around.settings.introduction != Introduction::Xclient;
-        (self.has_told_more, self.has_leftover, self.has_authenticated) = (false, false, false);
-        (self.hello, self.next_hop_offers) = (None, NextHopOffers::default());
+        let (hop, greeting) = meanwhile_flushing(client, connecting).await?;
+        self.hop = hop;
         if greeting.is_positive() { Ok(()) } else { Err(End::Refused(greeting)) }
     }
 
     /// Goes on with a new connection and greets for the client as it has greeted. To the client nothing has happened, so
     /// what it was offered must be offered again.
-    pub(super) async fn renew(&mut self) -> Result<(), End> {
-        let hello = self.hello.take();
+    async fn renew(&mut self) -> Result<(), End> {
+        let accepted = self.hop.accepted.take();
         self.begin_anew().await?;
-        let Some(Hello { line, is_lmtp, reply: before }) = hello else { return Ok(()) };
+        let Some(Accepted { line, is_lmtp, reply: before, .. }) = accepted else { return Ok(()) };
         let reply = self.ask_as(&line, is_lmtp).await?;
-        self.took_leave = false;
         if !reply.is_positive() || self.offer(&reply) != self.offer(&before) {
             return Err(RelayError::UnexpectedReply(reply).into());
         }
-        self.accept_hello(line, is_lmtp, reply);
+        self.hop.accepted = Some(Accepted::new(line, is_lmtp, reply));
         Ok(())
     }
 
     /// Has the next hop forget a mail transaction that is over for the client. Our own RSET counts against the client, and
     /// whatever comes of it is not the client's affair.
     pub(super) async fn clear_leftover(&mut self) -> Result<(), End> {
-        if !self.has_leftover {
+        if !self.hop.has_leftover {
             return Ok(());
         }
-        let is_tired = self.next_hop.wakefulness.is_tired();
-        if self.has_authenticated || !is_tired {
-            self.next_hop.wakefulness.note_own();
+        let is_tired = self.hop.next_hop.wakefulness.is_tired();
+        if self.hop.has_authenticated || !is_tired {
+            self.hop.next_hop.wakefulness.note_own();
             // A greeting ends a mail transaction as well (RFC 5321 §4.1.4), and counts for no waste of time.
-            let reset = match &self.hello {
-                Some(hello) if is_tired => hello.line.clone(),
+            let reset = match &self.hop.accepted {
+                Some(accepted) if is_tired => accepted.line.clone(),
                 _ => b"RSET".to_vec(),
             };
-            match self.exchange(&reset).await {
+            match self.hop.exchange(&mut self.client, &reset).await {
                 Ok(reply) if reply.is_positive() => {
-                    self.has_leftover = false;
+                    self.hop.has_leftover = false;
                     return Ok(());
                 }
-                Ok(reply) if self.has_authenticated => return Err(RelayError::UnexpectedReply(reply).into()),
-                Err(end) if self.has_authenticated || !matches!(end, End::NextHop(_)) => return Err(end),
+                Ok(reply) if self.hop.has_authenticated => {
+                    return Err(RelayError::UnexpectedReply(reply).into());
+                }
+                Err(end) if self.hop.has_authenticated || !matches!(end, End::NextHop(_)) => return Err(end),
                 Ok(_) | Err(_) => {}
             }
         }
@@ -89,13 +88,13 @@ impl<H: MessageHandler> Session<H> {
     /// Leaves a next hop that has got part of a message, by hanging up before its end. With the client's next command a
     /// new connection takes its place: to the client nothing has happened but the refusal of that message.
     pub(super) async fn break_off(&mut self) -> Result<(), End> {
-        self.next_hop.break_off().await;
-        if self.has_authenticated { Err(End::MessageBrokenOff) } else { Ok(()) }
+        self.hop.next_hop.break_off().await;
+        if self.hop.has_authenticated { Err(End::MessageBrokenOff) } else { Ok(()) }
     }
 
     /// Sees to it that the next hop is there for a command of the client's, with the client's mail transaction.
     pub(super) async fn rouse(&mut self) -> Result<(), End> {
-        if !self.next_hop.is_gone() {
+        if !self.hop.next_hop.is_gone() {
             return Ok(());
         }
         let envelope = self.transaction.envelope().cloned();
@@ -110,7 +109,7 @@ impl<H: MessageHandler> Session<H> {
 
     /// Sees to it that the next hop is there for a message that has come in. If not, this is the reply to it.
     pub(super) async fn rouse_for(&mut self, envelope: &Envelope) -> Result<(), Result<Reply, RelayError>> {
-        if !self.next_hop.is_lost().await {
+        if !self.hop.next_hop.is_lost().await {
             return Ok(());
         }
         self.replace_for(envelope).await
@@ -118,15 +117,15 @@ impl<H: MessageHandler> Session<H> {
 
     /// Replaces a next hop that was lost before it got any of the message.
     pub(super) async fn replace_for(&mut self, envelope: &Envelope) -> Result<(), Result<Reply, RelayError>> {
-        self.next_hop.give_up();
+        self.hop.next_hop.give_up();
         match self.replace(Some(envelope)).await {
             Ok(()) => Ok(()),
             Err(NotRepeated::Differs) => {
-                self.has_leftover = true;
+                self.hop.has_leftover = true;
                 Err(Ok(Reply::new(451, NOT_AS_BEFORE)))
             }
             Err(NotRepeated::Lost(end)) => {
-                self.next_hop.give_up();
+                self.hop.next_hop.give_up();
                 Err(Err(RelayError::NotReplaced(format!("could not be replaced: {}", end.with_cause()))))
             }
         }
@@ -134,62 +133,45 @@ impl<H: MessageHandler> Session<H> {
 
     /// Connects again, and repeats the envelope. Every reply must come out as before: the client counts on them.
     async fn replace(&mut self, envelope: Option<&Envelope>) -> Result<(), NotRepeated> {
-        if self.has_authenticated {
+        if self.hop.has_authenticated {
             return Err(End::MessageBrokenOff.into());
         }
         self.renew().await?;
         let Some(envelope) = envelope else { return Ok(()) };
-        info!(session = %self.info.id, client = %self.info.client, listener = self.info.listener,
+        info!(session = %self.id, client = %self.address(), listener = self.listener(),
             next_hop = %self.around.settings.next_hop,
             "the next hop was lost while the client sent; connected again");
-        let forwarded = std::mem::take(&mut self.forwarded);
-        let is_repeated = self.repeat(&forwarded).await;
-        self.forwarded = forwarded;
-        if is_repeated? && self.repeat(&lines(envelope)).await? { Ok(()) } else { Err(NotRepeated::Differs) }
-    }
-
-    /// Whether the next hop says yes to these commands once more.
-    async fn repeat(&mut self, lines: &[Vec<u8>]) -> Result<bool, End> {
-        let at_once = if self.next_hop_offers.pipelining { MAX_BATCH } else { 1 };
-        let mut differing = None;
-        for lines in lines.chunks(at_once) {
-            if let Some(farewell) = self.next_hop.begin_commands(lines).await? {
-                return Err(End::Refused(farewell));
-            }
-            for (at, line) in lines.iter().enumerate() {
-                let reply = self.next_hop.next_reply(lines.len() - at - 1).await?;
-                match reply.code() {
-                    421 => return Err(End::Refused(reply)),
-                    _ if reply.is_positive() => {}
-                    _ => _ = differing.get_or_insert((line, reply)),
-                }
-            }
-        }
-        let Some((line, reply)) = &differing else { return Ok(true) };
+        let envelope = lines(envelope);
+        let differing = match self.hop.repeat(&self.transaction.forwarded).await? {
+            None => self.hop.repeat(&envelope).await?,
+            differing => differing,
+        };
+        let Some((line, reply)) = &differing else { return Ok(()) };
         let command = String::from_utf8_lossy(&line[..line.len().min(4)]).into_owned();
-        warn!(session = %self.info.id, client = %self.info.client, listener = self.info.listener, command, %reply,
+        warn!(session = %self.id, client = %self.address(), listener = self.listener(), command, %reply,
             "the next hop answers otherwise on a new connection, so the client is asked to come back");
-        Ok(false)
+        Err(NotRepeated::Differs)
     }
 }
 
 /// The envelope as the client gave it.
 fn lines(envelope: &Envelope) -> Vec<Vec<u8>> {
-    let line = |start: &str, path: &str, parameters: &[Parameter]| {
-        let parameters: String = parameters.iter().map(|parameter| format!(" {parameter}")).collect();
-        format!("{start}:<{path}>{parameters}").into_bytes()
-    };
     let mail = line("MAIL FROM", envelope.reverse_path.as_str(), &envelope.mail_parameters);
     let recipients = envelope.recipients.iter().zip(&envelope.recipient_parameters);
     let recipients = recipients.map(|(path, parameters)| line("RCPT TO", path.as_str(), parameters));
     std::iter::once(mail).chain(recipients).collect()
 }
 
+fn line(start: &str, path: &str, parameters: &[Parameter]) -> Vec<u8> {
+    let parameters: String = parameters.iter().map(|parameter| format!(" {parameter}")).collect();
+    format!("{start}:<{path}>{parameters}").into_bytes()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::smtp::command::{self, Command};
-    use crate::smtp::transaction::Transaction;
+    use crate::smtp::protocol::command::{self, Command};
+    use crate::smtp::session::transaction::Transaction;
 
     #[test]
     fn an_envelope_is_repeated_to_the_letter() {
@@ -198,7 +180,7 @@ mod tests {
             "RCPT TO:<Postmaster>",
             "RCPT TO:<@relay.example:b@example.net> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;b+2Bc@example.net",
         ];
-        let mut transaction = Transaction::default();
+        let mut transaction = Transaction::<(), ()>::default();
         for line in said {
             match command::parse(line.as_bytes()).unwrap() {
                 Command::Mail(path, parameters) => transaction.begin(path, parameters),
