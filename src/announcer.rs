@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use jiff::Timestamp;
 use tracing::warn;
 
-use crate::setup::Setup;
+use crate::gateway::setup::Setup;
 use crate::store::{Announcement, Presence, SealsWith};
 
 /// What is said of the gateway, and the right to say it.

@@ -20,9 +20,9 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::watch;
 use waxseal::config::{self, ListenAddress};
-use waxseal::lookup::LookupKey;
+use waxseal::dns::lookup::LookupKey;
+use waxseal::gateway::setup::Setup;
 use waxseal::service::{Reloader, Service};
-use waxseal::setup::Setup;
 
 const SENDER: &str = "office@example.org";
 const RECIPIENT: &str = "desk@partner.example";

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use super::ConfigArg;
 use crate::config::{self, Mistake};
-use crate::setup::Setup;
+use crate::gateway::setup::Setup;
 
 /// Arguments of `check-config`.
 #[derive(Debug, clap::Args)]

@@ -15,10 +15,10 @@ use tokio::runtime::Runtime;
 
 use crate::clock::unix_time;
 use crate::config::{self, Mistake};
+use crate::dns::lookup::{Bounds, Wanted, look_up};
 use crate::dns::{self, Dns};
-use crate::keyfile::{KeyFileError, read_keys_dir};
-use crate::lookup::{Bounds, Wanted, look_up};
-use crate::setup::Setup;
+use crate::gateway::setup::Setup;
+use crate::keys::{KeyFileError, read_keys_dir};
 use crate::store::{DatabaseError, Memories, PinFile, PinFileError};
 
 /// How keys are found.

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use attachment_seal::domain::{DomainName, Selector};
 
 use super::{dns_record, fail};
-use crate::keyfile::{make_sealing_key, shown, token};
+use crate::keys::{make_sealing_key, shown, token};
 
 /// Arguments of `keygen`.
 #[derive(Debug, clap::Args)]

@@ -10,7 +10,7 @@ use super::table::shown;
 use super::{ConfigArg, FAILED, check_config, complain, fail};
 use crate::clock::second;
 use crate::config::{self, Config};
-use crate::release;
+use crate::gateway::release;
 use crate::store::{Held, HeldId, Quarantine, StoreError};
 
 /// Arguments of `quarantine`.

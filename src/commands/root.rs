@@ -15,7 +15,7 @@ use jiff::{Timestamp, ToSpan};
 
 use super::keygen::place;
 use super::{fail, write_new};
-use crate::keyfile::{make_sealing_key, read_sealing_key, read_text};
+use crate::keys::{make_sealing_key, read_sealing_key, read_text};
 
 /// Arguments of `root`.
 #[derive(Debug, clap::Args)]

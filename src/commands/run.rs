@@ -12,10 +12,10 @@ use tracing::{error, info, warn};
 use super::{ConfigArg, check_config, fail};
 use crate::config::{self, Config};
 use crate::dns::Dns;
+use crate::gateway::setup::Setup;
+use crate::service::systemd::{HandedOver, Supervisor};
 use crate::service::{Reloader, Service};
-use crate::setup::Setup;
-use crate::systemd::{HandedOver, Supervisor};
-use crate::{log, open_files};
+use crate::service::{log, open_files};
 
 /// Arguments of `run`.
 #[derive(Debug, clap::Args)]

@@ -8,8 +8,9 @@ use bytesize::ByteSize;
 use super::check::Checker;
 use super::quantity::{Seconds, Size};
 use super::raw;
-use crate::limits::{Limits, Quota, Quotas};
+use crate::smtp::limits::Limits;
 use crate::smtp::memory::SESSION;
+use crate::store::{Quota, Quotas};
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;

@@ -34,9 +34,10 @@ pub use self::address::{ClientNet, Clients, Host, ListenAddress, NextHop, ParseA
 pub use self::keys::{Section, keys};
 pub use self::mistake::{Located, Mistake, Place, Warning};
 use crate::dns::Dnssec;
-use crate::limits::{Limits, Quotas};
 use crate::policy::Policy;
+use crate::smtp::limits::Limits;
 use crate::smtp::{BareLineEnds, Introduction};
+use crate::store::Quotas;
 
 /// All that an administrator decides.
 #[derive(Clone, Debug)]

@@ -10,8 +10,8 @@ use encodify::base64;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use crate::envelope::Envelope;
-use crate::limits::Limits;
+use crate::smtp::envelope::Envelope;
+use crate::smtp::limits::Limits;
 use crate::smtp::{
     self, BareLineEnds, Content, Decision, Introduction, MessageHandler, NextHopTls, Resources, SessionInfo,
     Settings, Tls,

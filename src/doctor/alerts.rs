@@ -51,7 +51,7 @@ async fn heard(settings: &smtp::Settings, alerts: &Alerts) -> Result<Reply, Rela
 fn settings(site: &Site, alerts: &Alerts) -> Option<smtp::Settings> {
     let mut listener = site.config.listeners.first()?.clone();
     listener.next_hop_tls.value = crate::config::NextHopTls::Off;
-    let mut settings = crate::setup::next_hop_settings(&site.config, &listener).ok()?;
+    let mut settings = crate::gateway::setup::next_hop_settings(&site.config, &listener).ok()?;
     settings.next_hop = Address::Tcp(alerts.next_hop.to_string());
     settings.introduction = Introduction::Nothing;
     settings.limits.next_hop_timeout = settings.limits.next_hop_timeout.min(PATIENCE);

@@ -2,7 +2,7 @@
 
 use super::finding::{Finding, Subject, moment, spoken};
 use super::{Site, quoted};
-use crate::keyfile;
+use crate::keys;
 use crate::smtp::certificate::{Certificate, leads_to_root};
 use crate::smtp::tls::Trust;
 
@@ -13,7 +13,7 @@ pub(super) fn check(site: &Site, findings: &mut Vec<Finding>) {
     let Some(tls) = &site.config.tls else { return };
     let path = &tls.certificate.value;
     let mut subject = Subject::new(findings, "certificate", path.display().to_string());
-    let pem = keyfile::read_certificates(path).map_err(|error| error.to_string());
+    let pem = keys::read_certificates(path).map_err(|error| error.to_string());
     let chain = pem.and_then(|pem| Certificate::read(&pem).map_err(|error| error.to_string()));
     let chain = match chain {
         Ok(chain) => chain,

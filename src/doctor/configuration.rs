@@ -6,7 +6,7 @@ use super::finding::{Finding, Subject};
 use super::user::User;
 use super::{Site, now};
 use crate::config::{self, Mistake};
-use crate::setup::Setup;
+use crate::gateway::setup::Setup;
 
 /// Reads the configuration and every key. Without the first there is nothing to look at.
 pub(super) fn check(path: &Path, findings: &mut Vec<Finding>) -> Option<Site> {

@@ -12,7 +12,7 @@ use super::Site;
 use super::finding::{Finding, Subject};
 use super::resolvers::Resolvers;
 use crate::dns;
-use crate::setup::Setup;
+use crate::gateway::setup::Setup;
 use crate::store::{self, Memories, PinFile};
 
 pub(super) async fn check(site: &Site, resolvers: &Resolvers, findings: &mut Vec<Finding>) {

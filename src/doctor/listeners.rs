@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::Site;
 use super::finding::{Finding, Subject, chain};
 use crate::config::{Config, ListenAddress, Listener, NextHopTls};
-use crate::keyfile;
-use crate::setup::next_hop_settings;
+use crate::gateway::setup::next_hop_settings;
+use crate::keys;
 use crate::smtp::certificate::Certificate;
 use crate::smtp::next_hop::RelayError;
 use crate::smtp::next_hop::visit::Visit;
@@ -88,7 +88,7 @@ fn certificate_in_force(
         );
     }
     let on_disk =
-        site.config.tls.as_ref().and_then(|tls| keyfile::read_certificates(&tls.certificate.value).ok());
+        site.config.tls.as_ref().and_then(|tls| keys::read_certificates(&tls.certificate.value).ok());
     let on_disk = on_disk.and_then(|pem| Certificate::read(&pem).ok());
     if on_disk.is_some_and(|on_disk| on_disk.first() != visit.certificates().first()) {
         subject.warning("clients see another certificate than the one on disk", "systemctl reload waxseal");

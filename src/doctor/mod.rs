@@ -29,7 +29,7 @@ pub use self::listeners::NOT_RUNNING;
 use self::user::User;
 use crate::clock::unix_time;
 use crate::config::{Config, ListenAddress, Listener, Mode};
-use crate::setup::Setup;
+use crate::gateway::setup::Setup;
 
 /// What is looked at.
 #[derive(Clone, Debug)]

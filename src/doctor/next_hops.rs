@@ -13,7 +13,7 @@ use super::finding::{Finding, Subject, chain, spoken};
 use super::listeners::PATIENCE;
 use super::{Site, State, certificates, is_open};
 use crate::config::{self, Auth, Listener, Mode, NextHopTls};
-use crate::setup::next_hop_settings;
+use crate::gateway::setup::next_hop_settings;
 use crate::smtp::next_hop::visit::Visit;
 use crate::smtp::next_hop::{NextHop, RelayError};
 use crate::smtp::tls::{ClientTls, HandshakeError, Trust};

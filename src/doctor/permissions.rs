@@ -8,7 +8,7 @@ use super::finding::{Finding, Subject, chain};
 use super::user::{Access, User};
 use super::{Site, quoted};
 use crate::config::SealingDomain;
-use crate::keyfile::{self, CREDENTIAL};
+use crate::keys::{self, CREDENTIAL};
 
 pub(super) fn check(site: &Site, findings: &mut Vec<Finding>) {
     let state = &site.config.state;
@@ -34,7 +34,7 @@ pub(super) fn check(site: &Site, findings: &mut Vec<Finding>) {
             Subject::new(findings, "permissions", key.display().to_string()).not_checked(text);
             continue;
         }
-        if keyfile::token(key).is_some() {
+        if keys::token(key).is_some() {
             token(site, domain, findings);
             continue;
         }
@@ -56,7 +56,7 @@ pub(super) fn check(site: &Site, findings: &mut Vec<Finding>) {
 
 /// A key in a token is read by nobody; whether it signs can be tried.
 fn token(site: &Site, domain: &SealingDomain, findings: &mut Vec<Finding>) {
-    let mut subject = Subject::new(findings, "token", keyfile::shown(&domain.key.value));
+    let mut subject = Subject::new(findings, "token", keys::shown(&domain.key.value));
     let sealer = site.setup.as_ref().and_then(|setup| setup.sealer(&domain.name));
     match sealer.map(|sealer| sealer.key.sign(b"waxseal doctor")) {
         Some(Ok(_)) => subject.ok("the token signs, for the user who asked now"),

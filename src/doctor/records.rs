@@ -13,7 +13,7 @@ use super::finding::{Finding, Subject, moment, spoken};
 use super::resolvers::Resolvers;
 use crate::config::SealingDomain;
 use crate::dns::{self, Said, ZoneAnswer, ZoneError};
-use crate::keyfile;
+use crate::keys;
 
 /// Longest text of a stranger's record that is shown.
 const MAX_SHOWN: usize = 120;
@@ -55,8 +55,8 @@ pub(super) async fn check(site: &Site, resolvers: &Resolvers, findings: &mut Vec
 
 /// The public half of a key in a file; a token was asked once, which is enough.
 fn on_disk(path: &Path) -> Option<PublicKey> {
-    let is_file = keyfile::token(path).is_none();
-    is_file.then(|| keyfile::read_sealing_key(path).ok()).flatten().map(|key| key.public())
+    let is_file = keys::token(path).is_none();
+    is_file.then(|| keys::read_sealing_key(path).ok()).flatten().map(|key| key.public())
 }
 
 /// The texts at a name, whatever they are worth, and a finding about what they are worth. `None` where nobody knows.

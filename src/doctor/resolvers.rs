@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 use super::finding::{Finding, Subject};
 use super::{Site, State};
 use crate::dns::{self, Dns, Dnssec, Settings};
-use crate::setup::Setup;
+use crate::gateway::setup::Setup;
 
 /// The name servers to ask, and how far they can be trusted.
 #[derive(Debug)]

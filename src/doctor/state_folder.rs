@@ -8,7 +8,8 @@ use bytesize::ByteSize;
 use super::finding::{Finding, Subject, chain};
 use super::user::{Access, User};
 use super::{Site, quoted};
-use crate::store::{self, DatabaseError, Memories, PinFile, Quarantine, Room};
+use crate::disk::{self, Room};
+use crate::store::{DatabaseError, Memories, PinFile, Quarantine};
 
 /// With room for fewer of the largest messages than this, somebody should know.
 const MESSAGES_TO_SPARE: u64 = 100;
@@ -98,7 +99,7 @@ fn quarantine(site: &Site, findings: &mut Vec<Finding>) {
 /// Held mail needs room, and so does every large message on its way through.
 fn room(state: &Path, message_size: u64, findings: &mut Vec<Finding>) {
     let mut subject = Subject::new(findings, "disk", state.display().to_string());
-    match store::room(state) {
+    match disk::room(state) {
         Ok(Room { free, files, .. }) => judge_room(&mut subject, free, files, message_size),
         Err(error) => subject.not_checked(format!("how much room is left: {error}")),
     }

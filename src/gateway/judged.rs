@@ -17,11 +17,11 @@ use attachment_seal::verdict::{Reason, Verdict, Verification};
 use tracing::error;
 
 use super::account::Origin;
-use crate::envelope::Envelope;
+use crate::gateway::known::Standing;
+use crate::gateway::setup::Setup;
 use crate::policy::{Action, Ruling};
-use crate::setup::Setup;
 use crate::smtp::SessionInfo;
-use crate::standing::Standing;
+use crate::smtp::envelope::Envelope;
 use crate::store::Held;
 
 /// What is known when a message is judged.

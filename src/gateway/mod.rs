@@ -3,7 +3,10 @@
 
 mod account;
 mod judged;
+pub mod known;
+pub mod release;
 mod sealing;
+pub mod setup;
 mod verifying;
 
 use std::io;
@@ -17,14 +20,14 @@ use tracing::error;
 use self::account::{Account, Deed, Origin};
 use self::verifying::Verifying;
 use crate::config::Mode;
-use crate::envelope::Envelope;
-use crate::lookup::LookupKey;
+use crate::dns::lookup::LookupKey;
+use crate::gateway::known::CurrentPins;
+use crate::gateway::setup::Setup;
 use crate::metrics::Metrics;
 use crate::notify::Alerter;
 use crate::policy::Action;
-use crate::setup::Setup;
+use crate::smtp::envelope::Envelope;
 use crate::smtp::{Content, Decision, MessageHandler, Outcome, Reply, SessionInfo, Watch};
-use crate::standing::CurrentPins;
 use crate::store::{Quarantine, Recorder};
 
 /// What serves now: the configuration's parts, and where held mail and alerts go.

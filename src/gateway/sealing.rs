@@ -15,8 +15,8 @@ use super::account::{Account, Deed, Origin};
 use super::{Running, unreadable};
 use crate::clock::unix_time;
 use crate::config::UncleanHeader;
+use crate::gateway::setup::Setup;
 use crate::policy::Action;
-use crate::setup::Setup;
 use crate::smtp::{Content, Decision, Reply, SessionInfo};
 
 /// What is said of mail that is not ours to seal.

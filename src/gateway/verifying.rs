@@ -18,12 +18,12 @@ use super::account::{Account, Deed, Origin};
 use super::judged::{Judged, Known, judge};
 use super::{Running, unreadable};
 use crate::clock::unix_time;
-use crate::envelope::Envelope;
-use crate::lookup::{LookupKey, Wanted, look_up};
+use crate::dns::lookup::{LookupKey, Wanted, look_up};
+use crate::gateway::known::Standing;
 use crate::notify::{Alerter, Notice};
 use crate::policy::Action;
+use crate::smtp::envelope::Envelope;
 use crate::smtp::{Content, Decision, Disposal, Reply, SessionInfo};
-use crate::standing::Standing;
 use crate::store::{Filling, HeldId, HoldError, Kept, StoreError};
 
 /// One message on its way through a verifying listener.

@@ -12,8 +12,8 @@ use super::Monitoring;
 use super::disk::Disk;
 use crate::clock::unix_time;
 use crate::gateway::Running;
-use crate::limits::Quotas;
-use crate::log;
+use crate::service::log;
+use crate::store::Quotas;
 use crate::store::Recorder;
 
 /// A gauge of whole seconds.

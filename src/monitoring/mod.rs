@@ -5,6 +5,7 @@ mod counted;
 mod disk;
 mod exposition;
 mod gauges;
+pub mod http;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -18,8 +19,8 @@ use self::exposition::Format;
 use crate::clock::unix_time;
 use crate::config::Mode;
 use crate::gateway::Running;
-use crate::http::{Page, Pages};
 use crate::metrics::Metrics;
+use crate::monitoring::http::{Page, Pages};
 use crate::smtp::Resources;
 
 const PLAIN_TEXT: &str = "text/plain; charset=utf-8";

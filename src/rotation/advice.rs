@@ -9,7 +9,7 @@ use super::Rotation;
 use super::plan::is_file;
 use crate::clock::unix_time;
 use crate::dns::key_record_name;
-use crate::keyfile::read_delegations;
+use crate::keys::read_delegations;
 use crate::store::UnderWay;
 
 impl Rotation<'_> {

@@ -10,7 +10,7 @@ use super::edit::EditError;
 use super::plan::is_credential;
 use crate::config::Mistake;
 use crate::dns::{Said, ZoneError};
-use crate::keyfile::{KeyFileError, shown, token};
+use crate::keys::{KeyFileError, shown, token};
 use crate::store::{RotationFileError, StateFileError};
 
 /// Why a rotation cannot go on.

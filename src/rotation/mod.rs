@@ -28,8 +28,8 @@ pub use self::error::{Handed, RotateError};
 use crate::clock::second;
 use crate::config::{Config, SealingDomain};
 use crate::dns;
-use crate::keyfile::{make_sealing_key, read_sealing_key, shown, token};
-use crate::setup::Setup;
+use crate::gateway::setup::Setup;
+use crate::keys::{make_sealing_key, read_sealing_key, shown, token};
 use crate::store::{Newest, Retired, RotationFile, UnderWay};
 
 /// What the administrator wants of a rotation beyond the ordinary.

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use super::{RotateError, Rotation, Wishes};
 use crate::config::SealingDomain;
 use crate::dns::ZoneAnswer;
-use crate::keyfile::{CREDENTIAL, read_sealing_key, token};
+use crate::keys::{CREDENTIAL, read_sealing_key, token};
 use crate::store::{Announcement, UnderWay};
 
 /// Selectors that are looked at before we give up finding a free one.

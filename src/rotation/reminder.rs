@@ -7,9 +7,9 @@ use tokio::task;
 use tracing::{debug, info, warn};
 
 use crate::config::Config;
+use crate::dns::lookup::LookupKey;
 use crate::dns::{self, Dns, key_record_name};
 use crate::gateway::Running;
-use crate::lookup::LookupKey;
 use crate::notify::Notice;
 use crate::store::{Retired, RotationFile};
 

@@ -21,8 +21,8 @@ use super::plan::{is_credential, is_file};
 use super::{Awaits, Order, RotateError, Rotation, place};
 use crate::clock::unix_time;
 use crate::config;
-use crate::keyfile::{CREDENTIAL, read_delegations, read_sealing_key};
-use crate::setup::Setup;
+use crate::gateway::setup::Setup;
+use crate::keys::{CREDENTIAL, read_delegations, read_sealing_key};
 use crate::store::{Announcement, UnderWay};
 
 /// For clocks that are behind ours.

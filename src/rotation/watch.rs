@@ -11,8 +11,8 @@ use futures_util::future::join_all;
 use jiff::Timestamp;
 
 use super::{RotateError, Rotation};
+use crate::dns::lookup::LookupKey;
 use crate::dns::{self, Dns, Said, ZoneAnswer, all_say, key_record_name, resolvers};
-use crate::lookup::LookupKey;
 
 /// How long at most a resolver is thought to remember that there was no record, in seconds, whatever the zone allows: RFC 2308
 /// §5 has one to three hours for sensible, and resolvers keep to that.

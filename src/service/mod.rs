@@ -1,6 +1,10 @@
 //! The running gateway: every listener bound and served, the configuration swapped on reload, an orderly end.
 
+pub mod log;
+pub mod open_files;
+pub mod reminders;
 mod sockets;
+pub mod systemd;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -18,18 +22,17 @@ use tracing::{error, info, warn};
 use self::sockets::{BoundListener, bind_admin, bind_all, nobodys};
 use crate::announcer::Announcer;
 use crate::config::{Alerts, ListenAddress, Mode};
-use crate::expiry;
+use crate::dns::lookup::LookupKey;
+use crate::gateway::known::CurrentPins;
+use crate::gateway::setup::Setup;
 use crate::gateway::{Gateway, Running};
-use crate::http;
-use crate::lookup::LookupKey;
 use crate::metrics::Metrics;
+use crate::monitoring::http;
 use crate::monitoring::{Counted, Monitoring, Reloads, Watched};
 use crate::notify::{self, Alerter, Notice};
-use crate::setup::Setup;
+use crate::service::systemd::HandedOver;
 use crate::smtp::{self, Resources};
-use crate::standing::CurrentPins;
 use crate::store::{self, PinFile, PinFileError, Presence, Quarantine, Recorder, StoreError};
-use crate::systemd::HandedOver;
 
 /// How long deliveries may take to finish once the gateway is told to stop.
 pub const GRACE: Duration = Duration::from_secs(30);
@@ -267,7 +270,7 @@ impl<L: LookupKey> Service<L> {
             shutdown.clone(),
         );
         let monitoring = tokio::spawn(tell(admin, monitoring));
-        let expiry = tokio::spawn(expiry::watch(Arc::clone(&self.running), self.reloaded, shutdown));
+        let expiry = tokio::spawn(reminders::watch(Arc::clone(&self.running), self.reloaded, shutdown));
         while let Some(ended) = serving.join_next().await {
             if let Err(fault) = ended {
                 error!(%fault, "a listener was ended by a fault in this program");
@@ -386,7 +389,7 @@ impl Reloader {
             recorder: old.recorder.clone(),
             alerter: old.alerter.clone(),
         };
-        expiry::say(&running, true);
+        reminders::say(&running, true);
         let running = Arc::new(running);
         current.store(Arc::clone(&running));
         self.reloads.note(true);

@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use attachment_seal::message::edits::Edits;
 
-use crate::envelope::Envelope;
 use crate::metrics::Replier;
 use crate::smtp::content::Content;
+use crate::smtp::envelope::Envelope;
 use crate::smtp::protocol::reply::Reply;
 
 /// Works on a message while it is still coming in.

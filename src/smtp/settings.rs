@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use crate::limits::Limits;
+use crate::smtp::limits::Limits;
 use crate::smtp::protocol::data::BareLineEnds;
 use crate::smtp::tls::{ClientTls, ServerTls};
 

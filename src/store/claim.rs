@@ -155,7 +155,7 @@ mod tests {
                 "summary": "", "message_id": null, "size": 0}"#,
         )
         .unwrap();
-        quarantine.hold(&crate::limits::Quotas::default(), &held, &b"x"[..]).unwrap().id
+        quarantine.hold(&crate::store::Quotas::default(), &held, &b"x"[..]).unwrap().id
     }
 
     #[test]

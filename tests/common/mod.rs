@@ -10,8 +10,8 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use waxseal::envelope::Envelope;
-use waxseal::limits::Limits;
+use waxseal::smtp::envelope::Envelope;
+use waxseal::smtp::limits::Limits;
 use waxseal::smtp::{
     self, BareLineEnds, Content, Decision, Introduction, MessageHandler, NextHopTls, Reply, Resources,
     SessionInfo, Settings, Tls,

@@ -12,10 +12,10 @@ use jiff::Timestamp;
 use super::super::{ConfigArg, FAILED, check_config, fail};
 use crate::clock::second;
 use crate::config::Config;
-use crate::keyfile::shown;
+use crate::gateway::setup::Setup;
+use crate::keys::shown;
 use crate::rotation::reminder::{self, Remains};
 use crate::rotation::{Awaits, Ended, Order, RotateError, Rotated, Rotation, Wishes};
-use crate::setup::Setup;
 use crate::store::{Retired, RotationFile, UnderWay};
 
 /// Arguments of `keys rotate`.

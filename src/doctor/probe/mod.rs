@@ -17,7 +17,7 @@ use super::finding::{Finding, Subject};
 use super::listeners::as_client;
 use super::{now, quoted};
 use crate::config::{self, Auth, Config, Mistake, Mode};
-use crate::keyfile;
+use crate::keys;
 use crate::smtp::next_hop::RelayError;
 use crate::smtp::next_hop::hand_over::{self, Fate, HandOverError, Recipient, hand_over};
 use crate::smtp::next_hop::visit::Visit;
@@ -181,7 +181,7 @@ pub fn arrived(config: &std::path::Path, file: &std::path::Path) -> Result<Vec<F
         .domains
         .iter()
         .filter_map(|domain| {
-            let key = keyfile::read_sealing_key(&domain.key.value).ok()?.public();
+            let key = keys::read_sealing_key(&domain.key.value).ok()?.public();
             Some(OwnKey { domain: domain.name.clone(), selector: domain.selector.clone(), key })
         })
         .collect();

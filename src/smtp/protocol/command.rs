@@ -6,7 +6,7 @@ use std::borrow::Cow;
 
 use thiserror::Error;
 
-use crate::envelope::{ForwardPath, Parameter, ReversePath};
+use crate::smtp::envelope::{ForwardPath, Parameter, ReversePath};
 use crate::smtp::protocol::path::{self, is_blank};
 
 /// What a client asks for.

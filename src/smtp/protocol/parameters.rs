@@ -5,7 +5,7 @@ use std::fmt;
 
 use thiserror::Error;
 
-use crate::envelope::Parameter;
+use crate::smtp::envelope::Parameter;
 
 /// What was announced to the client that parameters belong to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -8,10 +8,10 @@ use attachment_seal::message::edits::Edits;
 use attachment_seal::message::header::EndSearch;
 use tokio::time::{Instant, timeout};
 
-use crate::limits::Limits;
 use crate::smtp::connection::DATA_CHUNK;
 use crate::smtp::content::Content;
 use crate::smtp::handler::Watch;
+use crate::smtp::limits::Limits;
 use crate::smtp::memory::{Reservation, SHARE};
 use crate::smtp::next_hop::{Passage, RelayError};
 use crate::smtp::protocol::data::{DataError, Receiver};

@@ -6,7 +6,7 @@ use tracing::{info, warn};
 use super::Session;
 use super::end::End;
 use super::hop::{Accepted, Hop, meanwhile_flushing};
-use crate::envelope::{Envelope, Parameter};
+use crate::smtp::envelope::{Envelope, Parameter};
 use crate::smtp::handler::MessageHandler;
 use crate::smtp::next_hop::RelayError;
 use crate::smtp::protocol::reply::Reply;

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::arrival::Arrival;
-use crate::envelope::{Envelope, ForwardPath, Parameter, ReversePath};
+use crate::smtp::envelope::{Envelope, ForwardPath, Parameter, ReversePath};
 use crate::smtp::protocol::reply::Reply;
 
 /// What a recipient or a parameter costs in memory besides its octets.

@@ -28,10 +28,11 @@ use tracing::{debug, warn};
 use self::cache::{Cache, Heard};
 use self::questions::Counting;
 use self::silence::Silence;
-use crate::lookup::{Bounds, LookupKey};
+use crate::dns::lookup::{Bounds, LookupKey};
 
 mod cache;
 mod chain;
+pub mod lookup;
 pub(crate) mod questions;
 mod silence;
 mod zone;

@@ -10,7 +10,7 @@ use thiserror::Error;
 
 use crate::config::Config;
 use crate::config::Mistake;
-use crate::setup::next_hop_settings;
+use crate::gateway::setup::next_hop_settings;
 use crate::smtp::next_hop::hand_over::{Fate, HandOverError, Letter, Recipient, hand_over};
 use crate::store::{Claim, Held, HeldId, Quarantine, StoreError};
 

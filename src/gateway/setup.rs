@@ -12,7 +12,7 @@ use attachment_seal::seal::sign::Sealer;
 
 use crate::config::{self, Config, ListenAddress, Located, Mistake, NextHopTls, Warning};
 use crate::dns;
-use crate::keyfile;
+use crate::keys;
 use crate::policy::Policy;
 use crate::smtp;
 use crate::smtp::tls::{CertificateFileError, ClientTls, ServerTls, Trust};
@@ -47,7 +47,7 @@ impl Setup {
         let sealers: Vec<_> =
             config.domains.iter().filter_map(|domain| sealer(domain, &mut mistakes)).collect();
         for domain in &config.domains {
-            let advice = keyfile::advice(&domain.key.value).map(str::to_owned);
+            let advice = keys::advice(&domain.key.value).map(str::to_owned);
             let place = domain.key.place.clone();
             config.warnings.extend(advice.map(|advice| Warning { place, advice }));
         }
@@ -191,8 +191,8 @@ fn certificate(
     mistakes: &mut Vec<Mistake>,
     warnings: &mut Vec<Warning>,
 ) -> Option<ServerTls> {
-    let certificates = note(keyfile::read_certificates(&tls.certificate.value), &tls.certificate, mistakes);
-    let key = note(keyfile::read_certificate_key(&tls.key.value), &tls.key, mistakes);
+    let certificates = note(keys::read_certificates(&tls.certificate.value), &tls.certificate, mistakes);
+    let key = note(keys::read_certificate_key(&tls.key.value), &tls.key, mistakes);
     let (certificates, (key, is_exposed)) = (certificates?, key?);
     if is_exposed {
         let advice = "everybody on this machine can read this private key: chmod o-r it".to_owned();
@@ -213,7 +213,7 @@ fn next_hop_tls(listener: &config::Listener, mistakes: &mut Vec<Mistake>) -> Opt
         (NextHopTls::Off, _) => return Some(smtp::NextHopTls::Off),
         (NextHopTls::May | NextHopTls::Encrypt, _) => Trust::Anybody,
         (NextHopTls::Verify | NextHopTls::Implicit, Some(file)) => {
-            let roots = note(keyfile::read_certificates(&file.value), file, mistakes)?;
+            let roots = note(keys::read_certificates(&file.value), file, mistakes)?;
             note(Trust::from_pem(&roots), file, mistakes)?
         }
         (NextHopTls::Verify | NextHopTls::Implicit, None) => {
@@ -235,7 +235,7 @@ fn next_hop_tls(listener: &config::Listener, mistakes: &mut Vec<Mistake>) -> Opt
 }
 
 fn sealer(domain: &config::SealingDomain, mistakes: &mut Vec<Mistake>) -> Option<Arc<Sealer>> {
-    let key = note(keyfile::read_sealing_key(&domain.key.value), &domain.key, mistakes)?;
+    let key = note(keys::read_sealing_key(&domain.key.value), &domain.key, mistakes)?;
     let delegations = match (&domain.delegation, &domain.succession) {
         (Some(path), _) => Delegations::new(delegations(domain, path, &key, mistakes)?),
         (None, Some(path)) => Delegations::by_earlier_key(delegations(domain, path, &key, mistakes)?),
@@ -258,7 +258,7 @@ fn delegations(
     key: &SealingKey,
     mistakes: &mut Vec<Mistake>,
 ) -> Option<Vec<Delegation>> {
-    let found = note(keyfile::read_delegations(&path.value, &domain.name, &domain.selector), path, mistakes)?;
+    let found = note(keys::read_delegations(&path.value, &domain.name, &domain.selector), path, mistakes)?;
     let own: Vec<Delegation> =
         found.iter().filter(|delegation| delegation.key == key.public()).cloned().collect();
     if own.is_empty() {
@@ -278,7 +278,7 @@ fn delegations(
 
 fn dns_settings(dns: &config::Dns, mistakes: &mut Vec<Mistake>) -> dns::Settings {
     let trust_anchors = dns.trust_anchors.as_ref().and_then(|file| {
-        let text = note(keyfile::read_text(&file.value), file, mistakes)?;
+        let text = note(keys::read_text(&file.value), file, mistakes)?;
         note(dns::check_trust_anchors(&text), file, mistakes)?;
         Some(text)
     });
@@ -311,7 +311,7 @@ fn pin(correspondent: &config::Correspondent, mistakes: &mut Vec<Mistake>) -> Pi
         pin.roots.extend(note(PublicKey::from_base64url(&text.value), text, mistakes));
     }
     if let Some(folder) = &correspondent.keys_dir
-        && let Some(found) = note(keyfile::read_keys_dir(&folder.value), folder, mistakes)
+        && let Some(found) = note(keys::read_keys_dir(&folder.value), folder, mistakes)
     {
         let own = found.into_iter().find(|(domain, _)| *domain == correspondent.domain);
         match own {

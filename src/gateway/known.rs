@@ -8,7 +8,7 @@ use attachment_seal::seal::remembered::Memory;
 use tracing::{error, info};
 
 use crate::blocking::blocking;
-use crate::lookup::Wanted;
+use crate::dns::lookup::Wanted;
 use crate::store::{PinFile, PinFileError, Recorder, Stamp};
 
 /// The pins of the configuration and of the command line, which may change with every message.
