@@ -672,9 +672,7 @@ fn a_report_says_what_was_held_and_why() {
         assert_eq!(message[member], value, "{member}");
     }
     let text = site.done(&["report", "--days", "1"]);
-    for words in
-        ["2 messages were judged", "Kept from their readers: 1", "attachment altered Agenda.pdf"]
-    {
+    for words in ["2 messages were judged", "Kept from their readers: 1", "attachment altered Agenda.pdf"] {
         assert!(text.text().contains(words), "{}", text.text());
     }
 }
