@@ -21,7 +21,7 @@ pub(super) fn check(site: &Site, findings: &mut Vec<Finding>) {
         Ok(Some(_)) => subject.ok("it uses its present configuration"),
         Ok(None) => {}
         Err(error) => {
-            subject.not_checked(format!("whether it uses its present configuration: {}", chain(&error)))
+            subject.not_checked(format!("whether it uses its present configuration: {}", chain(&error)));
         }
     }
     if site.verifies() {

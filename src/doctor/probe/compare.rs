@@ -86,7 +86,7 @@ fn verdict(result: &Verification, arrived: &[u8], subject: &mut Subject<'_>) {
         }
         Verdict::Pass => subject.ok(said),
         Verdict::Expired => {
-            subject.warning(said, "send another probe: this one is older than its seal's lifetime")
+            subject.warning(said, "send another probe: this one is older than its seal's lifetime");
         }
         Verdict::Missing | Verdict::None => subject.problem(
             "arrived without a seal: it was not sealed, or the seal was taken off on the way",

@@ -165,7 +165,7 @@ pub async fn send(probe: &Probe) -> Result<Vec<Finding>, ProbeError> {
              author",
         ),
         Some(Fate::InDoubt) | None => {
-            subject.not_checked("the gateway was lost before it answered: perhaps it is sent")
+            subject.not_checked("the gateway was lost before it answered: perhaps it is sent");
         }
     }
     Ok(findings)
