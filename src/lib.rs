@@ -5,7 +5,7 @@
 //! | row | rooms | what they have in common |
 //! |---|---|---|
 //! | commands | [`commands`] | one file for each subcommand; they decide nothing |
-//! | program | [`service`], [`monitoring`], [`rotation`], [`announcer`], [`doctor`], [`demo`] | what runs, and what looks at it from outside |
+//! | program | [`log`], [`monitoring`], [`service`], [`rotation`], [`announcer`], [`doctor`], [`demo`] | what runs, and what looks at it from outside |
 //! | gateway | [`gateway`] | one message, from its final dot to the reply: where the core and the edges meet |
 //! | configuration | [`config`] | the administrator's words, in the edges' own types |
 //! | edges | [`smtp`], [`dns`], [`keys`], [`store`], [`notify`] | each has one outside language, and imports no other edge |
@@ -22,6 +22,7 @@ pub mod dns;
 pub mod doctor;
 pub mod gateway;
 pub mod keys;
+pub mod log;
 pub mod metrics;
 pub mod monitoring;
 pub mod notify;

@@ -60,7 +60,7 @@ async fn a_panic_ends_one_session_and_is_a_line_of_the_log() {
     let writer = log.clone();
     tracing_subscriber::fmt().json().flatten_event(true).with_writer(move || writer.clone()).init();
     let usual = std::panic::take_hook();
-    std::panic::set_hook(Box::new(waxseal::service::log::report_panic));
+    std::panic::set_hook(Box::new(waxseal::log::report_panic));
 
     let gateway = Gateway::start(settings(next_hop().await)).await;
     let mut other = Client::hello(gateway.address).await;
@@ -78,7 +78,7 @@ async fn a_panic_ends_one_session_and_is_a_line_of_the_log() {
     assert!(other.say("NOOP").await.starts_with("250 "), "other sessions go on");
     Client::hello(gateway.address).await;
     std::panic::set_hook(usual);
-    assert_eq!(waxseal::service::log::panics(), 1);
+    assert_eq!(waxseal::log::panics(), 1);
 
     let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
     let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();

@@ -13,9 +13,10 @@ use super::{ConfigArg, check_config, fail};
 use crate::config::{self, Config};
 use crate::dns::Dns;
 use crate::gateway::setup::Setup;
+use crate::log;
+use crate::service::open_files;
 use crate::service::systemd::{HandedOver, Supervisor};
 use crate::service::{Reloader, Service};
-use crate::service::{log, open_files};
 
 /// Arguments of `run`.
 #[derive(Debug, clap::Args)]

@@ -12,7 +12,7 @@ use super::Monitoring;
 use super::disk::Disk;
 use crate::clock::unix_time;
 use crate::gateway::Running;
-use crate::service::log;
+use crate::log;
 use crate::store::Quotas;
 use crate::store::Recorder;
 

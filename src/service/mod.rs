@@ -1,6 +1,5 @@
 //! The running gateway: every listener bound and served, the configuration swapped on reload, an orderly end.
 
-pub mod log;
 pub mod open_files;
 pub mod reminders;
 mod sockets;
