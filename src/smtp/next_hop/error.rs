@@ -1,12 +1,12 @@
 //! Why the next hop is of no use, and what may help.
 
 use std::io;
+use std::net::IpAddr;
 
 use thiserror::Error;
 
 use super::dial::DialError;
 use crate::smtp::connection::{ConnectionError, SendFileError};
-use crate::smtp::protocol::identity::Identity;
 use crate::smtp::protocol::reply::{ParseReplyError, Reply};
 use crate::smtp::tls::HandshakeError;
 
@@ -18,9 +18,9 @@ pub(super) const IMPLICIT_REMEDY: &str =
 pub(in crate::smtp) const IPV6_REMEDY: &str = "; the client has an IPv6 address, which a Postfix with inet_protocols = ipv4 does not take: set -o \
      inet_protocols=all for that smtpd in its master.cf";
 
-/// What may help where XCLIENT with this client is refused.
-pub(in crate::smtp) fn remedy(client: &Identity) -> &'static str {
-    if client.address.is_some_and(|address| address.to_canonical().is_ipv6()) { IPV6_REMEDY } else { "" }
+/// What may help where XCLIENT with a client of this address is refused.
+pub(in crate::smtp) fn remedy(client: Option<IpAddr>) -> &'static str {
+    if client.is_some_and(|address| address.to_canonical().is_ipv6()) { IPV6_REMEDY } else { "" }
 }
 
 /// Why the next hop is of no use to this session any more. None of it is the client's fault.

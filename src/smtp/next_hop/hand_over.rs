@@ -7,11 +7,9 @@ use attachment_seal::message::edits::Edits;
 use thiserror::Error;
 
 use crate::smtp::content::Content;
-use crate::smtp::next_hop::{Framing, NextHop, RelayError, remedy};
-use crate::smtp::protocol::capabilities;
+use crate::smtp::next_hop::visit::Visit;
+use crate::smtp::next_hop::{Framing, RelayError, remedy};
 use crate::smtp::protocol::data;
-use crate::smtp::protocol::identity::Identity;
-use crate::smtp::protocol::proxy_header;
 use crate::smtp::protocol::reply::Reply;
 use crate::smtp::settings::{Introduction, Settings};
 
@@ -82,13 +80,16 @@ pub async fn hand_over(
     letter: &Letter<'_>,
     before_end: impl FnOnce(&[usize]) -> Result<(), String>,
 ) -> Result<Vec<Fate>, HandOverError> {
-    let mut hop = Hop::open(settings, letter.client).await?;
-    let mail = hop.mail_line(letter)?;
-    hop.ask("MAIL", &mail).await?;
+    let mut hop = open(settings, letter.client).await?;
+    let mail = mail_line(&hop, letter)?;
+    let reply = hop.next_hop.command(mail.as_bytes()).await?;
+    if !reply.is_positive() {
+        return Err(HandOverError::Refused { command: "MAIL", reply });
+    }
     let mut fates = vec![None; letter.recipients.len()];
     let mut accepted = Vec::new();
     for (at, recipient) in letter.recipients.iter().enumerate() {
-        let reply = hop.next_hop.command(hop.rcpt_line(recipient).as_bytes()).await?;
+        let reply = hop.next_hop.command(rcpt_line(&hop, recipient).as_bytes()).await?;
         match reply.code() {
             421 => return Err(HandOverError::Refused { command: "RCPT", reply }),
             _ if reply.is_positive() => accepted.push(at),
@@ -96,7 +97,7 @@ pub async fn hand_over(
         }
     }
     if !accepted.is_empty() {
-        let sent = hop.send(letter, || before_end(&accepted), accepted.len()).await?;
+        let sent = send(&mut hop, letter, || before_end(&accepted), accepted.len()).await?;
         for (at, fate) in accepted.into_iter().zip(sent) {
             fates[at] = Some(fate);
         }
@@ -109,160 +110,121 @@ pub async fn hand_over(
     Ok(fates.into_iter().flatten().collect())
 }
 
-/// A next hop that was greeted and knows who the client is.
-struct Hop {
-    next_hop: NextHop,
-    offer: Reply,
-    is_lmtp: bool,
+/// Calls on a next hop, so that it has been greeted and knows who the client is.
+async fn open(settings: &Settings, client: IpAddr) -> Result<Visit, HandOverError> {
+    let from = SocketAddr::new(client, 0);
+    let mut hop = Visit::pay_at(settings, from, destination(from)).await?;
+    if !hop.greeting.is_positive() {
+        return Err(HandOverError::Refused { command: "our connection", reply: hop.greeting });
+    }
+    if hop.offer.is_positive() && settings.introduction == Introduction::Xclient {
+        let greeting = hop.introduce(client).await?;
+        if !greeting.is_positive() {
+            return Err(RelayError::XclientRefused(greeting, remedy(Some(client))).into());
+        }
+    }
+    if hop.offer.is_positive() {
+        return Ok(hop);
+    }
+    Err(HandOverError::Refused { command: "EHLO", reply: hop.offer })
 }
 
-impl Hop {
-    async fn open(settings: &Settings, client: IpAddr) -> Result<Self, HandOverError> {
-        let client = SocketAddr::new(client, 0);
-        let header = match settings.introduction {
-            Introduction::ProxyHeader => Some(proxy_header::written(client, destination(client))),
-            Introduction::Nothing | Introduction::Xclient => None,
+/// Sends the message. What is refused before its end is refused for all.
+async fn send(
+    hop: &mut Visit,
+    letter: &Letter<'_>,
+    before_end: impl FnOnce() -> Result<(), String>,
+    recipients: usize,
+) -> Result<Vec<Fate>, HandOverError> {
+    let before_end = || before_end().map_err(HandOverError::NotNoted);
+    if !is_binary(letter) && data::has_bare_line_ends(letter.message) {
+        return Err(HandOverError::NotOffered("BINARYMIME"));
+    }
+    let ended = if is_binary(letter) {
+        before_end()?;
+        // Lent for the one call that takes it so.
+        let content = Content::new(letter.message.to_vec());
+        match hop.next_hop.send_message(&content, letter.edits, Framing::Chunk).await {
+            Ok(Err(refusal)) => return Ok(vec![Fate::Refused(refusal); recipients]),
+            sent => sent.map(drop),
+        }
+    } else {
+        let mut passage = match hop.next_hop.begin_data().await? {
+            Ok(passage) => passage,
+            Err(refusal) => return Ok(vec![Fate::Refused(refusal); recipients]),
         };
-        let (next_hop, greeting) = NextHop::open(settings, header.as_deref()).await?;
-        if !greeting.is_positive() {
-            return Err(HandOverError::Refused { command: "our connection", reply: greeting });
+        hop.next_hop.pass_on(&mut passage, letter.edits.pieces(letter.message)).await?;
+        if let Err(error) = before_end() {
+            hop.next_hop.break_off().await;
+            return Err(error);
         }
-        let nothing = Reply::new(250, "");
-        let mut hop = Self { next_hop, offer: nothing, is_lmtp: false };
-        hop.hello(settings).await?;
-        if settings.introduction == Introduction::Xclient {
-            let offered = capabilities::xclient_attributes(&hop.offer);
-            let identity = Identity { port: None, destination: None, ..Identity::connected(client, client) };
-            let xclient = identity.xclient(&offered).ok_or(RelayError::NoXclient)?;
-            let greeting = hop.next_hop.command(xclient.as_bytes()).await?;
-            if !greeting.is_positive() {
-                return Err(RelayError::XclientRefused(greeting, remedy(&identity)).into());
-            }
-            hop.hello(settings).await?;
-        }
-        Ok(hop)
+        hop.next_hop.end_data(passage, std::iter::empty()).await
+    };
+    if ended.is_err() {
+        return Ok(vec![Fate::InDoubt; recipients]);
     }
+    // LMTP has a reply for each recipient (RFC 2033 §4.2).
+    let replies = if hop.is_lmtp { recipients } else { 1 };
+    let mut fates = Vec::new();
+    for more in (0..replies).rev() {
+        match hop.next_hop.reply_to_message(more).await {
+            Ok(reply) if reply.is_positive() => fates.push(Fate::Delivered(reply)),
+            Ok(reply) => fates.push(Fate::Refused(reply)),
+            Err(_) => break,
+        }
+    }
+    let last = if hop.is_lmtp { Fate::InDoubt } else { fates.first().cloned().unwrap_or(Fate::InDoubt) };
+    fates.resize(recipients, last);
+    Ok(fates)
+}
 
-    /// EHLO, and to a next hop that does not know it LHLO (RFC 2033 §4.1).
-    async fn hello(&mut self, settings: &Settings) -> Result<(), HandOverError> {
-        let hello = |verb: &str| format!("{verb} {}", settings.hostname);
-        self.offer = self.next_hop.command(hello("EHLO").as_bytes()).await?;
-        self.is_lmtp = matches!(self.offer.code(), 500..=504);
-        if self.is_lmtp {
-            self.offer = self.next_hop.command(hello("LHLO").as_bytes()).await?;
-        }
-        if self.offer.is_positive() {
-            return Ok(());
-        }
-        Err(HandOverError::Refused { command: "EHLO", reply: self.offer.clone() })
+/// MAIL with those of the parameters that the next hop offers; what cannot be left out without harm must be offered.
+fn mail_line(hop: &Visit, letter: &Letter<'_>) -> Result<String, HandOverError> {
+    let needs = |keyword: &'static str| {
+        if hop.offers(keyword) { Ok(()) } else { Err(HandOverError::NotOffered(keyword)) }
+    };
+    let mut line = format!("MAIL FROM:<{}>", letter.reverse_path);
+    if hop.offers("SIZE") {
+        line.push_str(&format!(" SIZE={}", letter.edits.size_after(letter.message.len() as u64)));
     }
-
-    async fn ask(&mut self, command: &'static str, line: &str) -> Result<(), HandOverError> {
-        let reply = self.next_hop.command(line.as_bytes()).await?;
-        if reply.is_positive() { Ok(()) } else { Err(HandOverError::Refused { command, reply }) }
-    }
-
-    fn offers(&self, keyword: &str) -> bool {
-        capabilities::offers(&self.offer, keyword)
-    }
-
-    /// Sends the message. What is refused before its end is refused for all.
-    async fn send(
-        &mut self,
-        letter: &Letter<'_>,
-        before_end: impl FnOnce() -> Result<(), String>,
-        recipients: usize,
-    ) -> Result<Vec<Fate>, HandOverError> {
-        let before_end = || before_end().map_err(HandOverError::NotNoted);
-        if !is_binary(letter) && data::has_bare_line_ends(letter.message) {
-            return Err(HandOverError::NotOffered("BINARYMIME"));
-        }
-        let ended = if is_binary(letter) {
-            before_end()?;
-            // Lent for the one call that takes it so.
-            let content = Content::new(letter.message.to_vec());
-            match self.next_hop.send_message(&content, letter.edits, Framing::Chunk).await {
-                Ok(Err(refusal)) => return Ok(vec![Fate::Refused(refusal); recipients]),
-                sent => sent.map(drop),
+    let is_ascii_envelope =
+        letter.reverse_path.is_ascii() && letter.recipients.iter().all(|recipient| recipient.path.is_ascii());
+    let mut is_utf8 = !is_ascii_envelope;
+    for parameter in letter.mail_parameters {
+        let (keyword, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+        match keyword.to_ascii_uppercase().as_str() {
+            "BODY" if value.eq_ignore_ascii_case("BINARYMIME") => {
+                needs("CHUNKING").and_then(|()| needs("BINARYMIME"))?;
+                line.push_str(" BODY=BINARYMIME");
             }
-        } else {
-            let mut passage = match self.next_hop.begin_data().await? {
-                Ok(passage) => passage,
-                Err(refusal) => return Ok(vec![Fate::Refused(refusal); recipients]),
-            };
-            self.next_hop.pass_on(&mut passage, letter.edits.pieces(letter.message)).await?;
-            if let Err(error) = before_end() {
-                self.next_hop.break_off().await;
-                return Err(error);
+            "BODY" if hop.offers("8BITMIME") => line.push_str(&format!(" {parameter}")),
+            "BODY" if !letter.message.is_ascii() => needs("8BITMIME")?,
+            "SMTPUTF8" => {
+                is_utf8 |= hop.offers("SMTPUTF8") || !header_section(letter.message).is_ascii();
             }
-            self.next_hop.end_data(passage, std::iter::empty()).await
-        };
-        if ended.is_err() {
-            return Ok(vec![Fate::InDoubt; recipients]);
+            "REQUIRETLS" => return Err(HandOverError::NotOffered("REQUIRETLS")),
+            "RET" | "ENVID" if hop.offers("DSN") => line.push_str(&format!(" {parameter}")),
+            // SIZE was said already, AUTH was another session's, and what we never offered means nothing here.
+            _ => {}
         }
-        // LMTP has a reply for each recipient (RFC 2033 §4.2).
-        let replies = if self.is_lmtp { recipients } else { 1 };
-        let mut fates = Vec::new();
-        for more in (0..replies).rev() {
-            match self.next_hop.reply_to_message(more).await {
-                Ok(reply) if reply.is_positive() => fates.push(Fate::Delivered(reply)),
-                Ok(reply) => fates.push(Fate::Refused(reply)),
-                Err(_) => break,
-            }
-        }
-        let last = if self.is_lmtp { Fate::InDoubt } else { fates.first().cloned().unwrap_or(Fate::InDoubt) };
-        fates.resize(recipients, last);
-        Ok(fates)
     }
+    if is_utf8 {
+        needs("SMTPUTF8")?;
+        line.push_str(" SMTPUTF8");
+    }
+    Ok(line)
+}
 
-    /// MAIL with those of the parameters that the next hop offers; what cannot be left out without harm must be offered.
-    fn mail_line(&self, letter: &Letter<'_>) -> Result<String, HandOverError> {
-        let needs = |keyword: &'static str| {
-            if self.offers(keyword) { Ok(()) } else { Err(HandOverError::NotOffered(keyword)) }
-        };
-        let mut line = format!("MAIL FROM:<{}>", letter.reverse_path);
-        if self.offers("SIZE") {
-            line.push_str(&format!(" SIZE={}", letter.edits.size_after(letter.message.len() as u64)));
+fn rcpt_line(hop: &Visit, recipient: &Recipient<'_>) -> String {
+    let mut line = format!("RCPT TO:<{}>", recipient.path);
+    for parameter in recipient.parameters {
+        let keyword = parameter.split_once('=').map_or(parameter.as_str(), |(keyword, _)| keyword);
+        let is_dsn = ["NOTIFY", "ORCPT"].iter().any(|known| keyword.eq_ignore_ascii_case(known));
+        if is_dsn && hop.offers("DSN") {
+            line.push_str(&format!(" {parameter}"));
         }
-        let is_ascii_envelope = letter.reverse_path.is_ascii()
-            && letter.recipients.iter().all(|recipient| recipient.path.is_ascii());
-        let mut is_utf8 = !is_ascii_envelope;
-        for parameter in letter.mail_parameters {
-            let (keyword, value) = parameter.split_once('=').unwrap_or((parameter, ""));
-            match keyword.to_ascii_uppercase().as_str() {
-                "BODY" if value.eq_ignore_ascii_case("BINARYMIME") => {
-                    needs("CHUNKING").and_then(|()| needs("BINARYMIME"))?;
-                    line.push_str(" BODY=BINARYMIME");
-                }
-                "BODY" if self.offers("8BITMIME") => line.push_str(&format!(" {parameter}")),
-                "BODY" if !letter.message.is_ascii() => needs("8BITMIME")?,
-                "SMTPUTF8" => {
-                    is_utf8 |= self.offers("SMTPUTF8") || !header_section(letter.message).is_ascii();
-                }
-                "REQUIRETLS" => return Err(HandOverError::NotOffered("REQUIRETLS")),
-                "RET" | "ENVID" if self.offers("DSN") => line.push_str(&format!(" {parameter}")),
-                // SIZE was said already, AUTH was another session's, and what we never offered means nothing here.
-                _ => {}
-            }
-        }
-        if is_utf8 {
-            needs("SMTPUTF8")?;
-            line.push_str(" SMTPUTF8");
-        }
-        Ok(line)
     }
-
-    fn rcpt_line(&self, recipient: &Recipient<'_>) -> String {
-        let mut line = format!("RCPT TO:<{}>", recipient.path);
-        for parameter in recipient.parameters {
-            let keyword = parameter.split_once('=').map_or(parameter.as_str(), |(keyword, _)| keyword);
-            let is_dsn = ["NOTIFY", "ORCPT"].iter().any(|known| keyword.eq_ignore_ascii_case(known));
-            if is_dsn && self.offers("DSN") {
-                line.push_str(&format!(" {parameter}"));
-            }
-        }
-        line
-    }
+    line
 }
 
 /// An address of ours in the client's family, which is all that a PROXY header needs to be well-formed.

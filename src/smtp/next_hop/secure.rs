@@ -2,6 +2,7 @@
 //! attacker's, so nothing of it counts after.
 
 use std::io::ErrorKind;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
@@ -11,14 +12,21 @@ use super::{IMPLICIT_REMEDY, IPV6_REMEDY, NextHop, RelayError};
 use crate::smtp::protocol::capabilities;
 use crate::smtp::protocol::proxy_header;
 use crate::smtp::protocol::reply::Reply;
-use crate::smtp::settings::{NextHopTls, Settings};
+use crate::smtp::settings::{Introduction, NextHopTls, Settings};
 use crate::smtp::tls::{ClientTls, HANDSHAKE_TIMEOUT, HandshakeError};
 
 impl NextHop {
-    /// Connects as the settings say, says `header` if there is one, and sees to TLS. What comes back with the
+    /// Connects as the settings say, tells by a PROXY header for whom if it wants to know, and sees to TLS. What comes back with the
     /// connection is the greeting, or a refusal. Where there is to be no TLS after all, the server is not the wiser for
     /// our EHLO: the connection is a new one.
-    pub(crate) async fn open(settings: &Settings, header: Option<&str>) -> Result<(Self, Reply), RelayError> {
+    pub(crate) async fn open(
+        settings: &Settings,
+        client: SocketAddr,
+        destination: Option<SocketAddr>,
+    ) -> Result<(Self, Reply), RelayError> {
+        let destination = destination.filter(|_| settings.introduction == Introduction::ProxyHeader);
+        let header = destination.map(|destination| proxy_header::written(client, destination));
+        let header = header.as_deref();
         let (tls, must) = match &settings.next_hop_tls {
             NextHopTls::Off => return Self::connect_as(settings, header, None).await,
             NextHopTls::Implicit(tls) => return Self::connect_as(settings, header, Some(tls)).await,

@@ -7,16 +7,15 @@ use crate::smtp::certificate::Certificate;
 use crate::smtp::next_hop::{NextHop, RelayError};
 use crate::smtp::protocol::capabilities;
 use crate::smtp::protocol::identity::Identity;
-use crate::smtp::protocol::proxy_header;
 use crate::smtp::protocol::reply::Reply;
-use crate::smtp::settings::{Introduction, Settings};
+use crate::smtp::settings::Settings;
 use crate::smtp::stream::Stream;
 use crate::smtp::tls::ClientTls;
 
 /// A server that was greeted.
 #[derive(Debug)]
 pub struct Visit {
-    next_hop: NextHop,
+    pub(super) next_hop: NextHop,
     hostname: String,
     /// Its greeting.
     pub greeting: Reply,
@@ -29,14 +28,17 @@ pub struct Visit {
 impl Visit {
     /// Calls on the next hop as the gateway does for this client: with a PROXY header and TLS as the settings say.
     pub async fn pay(settings: &Settings, client: IpAddr) -> Result<Self, RelayError> {
-        let header = match settings.introduction {
-            Introduction::ProxyHeader => {
-                let client = SocketAddr::new(client, 0);
-                Some(proxy_header::written(client, client))
-            }
-            Introduction::Nothing | Introduction::Xclient => None,
-        };
-        let (next_hop, greeting) = NextHop::open(settings, header.as_deref()).await?;
+        let client = SocketAddr::new(client, 0);
+        Self::pay_at(settings, client, client).await
+    }
+
+    /// The same for a client that has connected to this address of ours.
+    pub(super) async fn pay_at(
+        settings: &Settings,
+        client: SocketAddr,
+        destination: SocketAddr,
+    ) -> Result<Self, RelayError> {
+        let (next_hop, greeting) = NextHop::open(settings, client, Some(destination)).await?;
         Self::begin(next_hop, greeting, settings).await
     }
 

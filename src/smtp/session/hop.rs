@@ -12,7 +12,6 @@ use crate::smtp::connection::Connection;
 use crate::smtp::next_hop::{NextHop, RelayError, remedy};
 use crate::smtp::protocol::capabilities;
 use crate::smtp::protocol::identity::Identity;
-use crate::smtp::protocol::proxy_header;
 use crate::smtp::protocol::reply::Reply;
 use crate::smtp::settings::{Introduction, Settings};
 use crate::smtp::stream::Stream;
@@ -95,13 +94,8 @@ impl Hop {
         caller: &Caller,
         client: SocketAddr,
     ) -> Result<(Self, Reply), RelayError> {
-        let header = match settings.introduction {
-            Introduction::ProxyHeader => {
-                caller.identity.destination.map(|destination| proxy_header::written(client, destination))
-            }
-            Introduction::Nothing | Introduction::Xclient => None,
-        };
-        let (next_hop, greeting) = Box::pin(NextHop::open(settings, header.as_deref())).await?;
+        let opening = NextHop::open(settings, client, caller.identity.destination);
+        let (next_hop, greeting) = Box::pin(opening).await?;
         let hop = Self {
             next_hop,
             introduced: settings.introduction != Introduction::Xclient,
@@ -155,7 +149,7 @@ impl Hop {
             // How servers greet a client that they don't want (RFC 5321 §3.1, RFC 7504). Every other code may as well
             // be a refusal of XCLIENT.
             421 | 521 | 554 => Err(End::Refused(greeting)),
-            _ => Err(RelayError::XclientRefused(greeting, remedy(identity)).into()),
+            _ => Err(RelayError::XclientRefused(greeting, remedy(identity.address)).into()),
         }
     }
 
