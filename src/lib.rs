@@ -6,11 +6,11 @@
 //! | part | modules | rule |
 //! |---|---|---|
 //! | rules | [`envelope`], [`limits`], [`policy`] | pure, as the core is |
-//! | edges | [`smtp`], [`config`], [`dns`], [`keyfile`], [`lookup`], [`store`], [`notify`], [`http`], [`systemd`], [`open_files`] | edges don't import each other, but for the contract in `lookup`, the threads of [`blocking`] and the [`clock`] |
-//! | centre | [`setup`], [`standing`], [`gateway`], [`release`], [`expiry`], [`rotation`], [`announcer`], [`monitoring`], [`service`], [`log`], [`demo`], [`doctor`], [`commands`] | decides, and asks the edges |
+//! | edges | [`smtp`], [`config`], [`dns`], [`keyfile`], [`lookup`], [`store`], [`notify`], [`http`], [`systemd`], [`open_files`] | edges don't import each other, but for the contract in `lookup`, the threads of [`blocking`], the [`clock`] and the folders of `beneath` |
+//! | centre | [`setup`], [`standing`], [`gateway`], [`release`], [`expiry`], [`keyring`], [`monitoring`], [`service`], [`log`], [`demo`], [`doctor`], [`commands`] | decides, and asks the edges |
 //! | counts | [`metrics`] | as the log: written by edges and centre, read by `monitoring` alone; decides nothing |
 
-pub mod announcer;
+mod beneath;
 pub mod blocking;
 pub mod clock;
 pub mod commands;
@@ -23,6 +23,7 @@ pub mod expiry;
 pub mod gateway;
 pub mod http;
 pub mod keyfile;
+pub mod keyring;
 pub mod limits;
 pub mod log;
 pub mod lookup;
@@ -32,7 +33,6 @@ pub mod notify;
 pub mod open_files;
 pub mod policy;
 pub mod release;
-pub mod rotation;
 pub mod service;
 pub mod setup;
 pub mod smtp;

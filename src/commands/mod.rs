@@ -58,7 +58,7 @@ enum Command {
     Root(root::Args),
     /// What was judged in the last days, and what of it was held or would have been
     Report(report::Args),
-    /// What is known of correspondents' keys, and another key in the place of ours
+    /// What is known of correspondents' keys, and how our own do
     Keys(keys::Args),
     /// Seal one message: message in, sealed message out
     Seal(seal::Args),

@@ -17,6 +17,7 @@ use tracing::error;
 
 use crate::config::Mode;
 use crate::envelope::Envelope;
+use crate::keyring::Keyrings;
 use crate::lookup::LookupKey;
 use crate::notify::Alerter;
 use crate::setup::Setup;
@@ -37,6 +38,8 @@ pub struct Running {
     pub recorder: Option<Recorder>,
     /// Whom to tell.
     pub alerter: Option<Alerter>,
+    /// What is known of our own keys.
+    pub keyrings: Arc<Keyrings>,
 }
 
 /// Decides about the messages of one listener.

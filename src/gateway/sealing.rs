@@ -28,6 +28,8 @@ const UNCLEAR: &str = "message cannot be sealed: From is not one field with one 
 enum Whose {
     /// Of a domain that we seal for.
     Ours(Arc<Sealer>),
+    /// Of one for which no key may seal now.
+    Keyless,
     /// To some readers it is of a domain that we seal for, to others it is not.
     Unclear,
     NotOurs,
@@ -36,9 +38,13 @@ enum Whose {
 impl Whose {
     fn is(origin: &Origin, setup: &Setup) -> Self {
         match &origin.author {
-            Author::One(domain) => setup.sealer(domain).map_or(Self::NotOurs, Self::Ours),
+            Author::One(domain) => match setup.own_domain(domain) {
+                Some(own) => own.sealer().map_or(Self::Keyless, Self::Ours),
+                None => Self::NotOurs,
+            },
             Author::Unclear(_) => {
-                let is_named = origin.author.domains().iter().any(|domain| setup.sealer(domain).is_some());
+                let is_named =
+                    origin.author.domains().iter().any(|domain| setup.own_domain(domain).is_some());
                 if is_named { Self::Unclear } else { Self::NotOurs }
             }
         }
@@ -55,8 +61,14 @@ impl<L: LookupKey> Gateway<L> {
         body: ArrivingBody,
     ) -> Decision {
         let origin = Origin::to_seal(&HeaderSection::parse(message.head()));
+        let cannot_now = |reason: &str| {
+            error!(session = %session.id, reason, "cannot seal");
+            let reply = Reply::new(451, "4.3.0 cannot seal now, try again later");
+            Decision::answer(reply, origin.account("defer", reason))
+        };
         let sealer = match Whose::is(&origin, &running.setup) {
             Whose::Ours(sealer) => sealer,
+            Whose::Keyless => return cannot_now("no key of the domain may seal; see waxseal keys status"),
             Whose::NotOurs => {
                 return Decision::relay(message, Edits::none(), origin.account("pass", NOT_OURS));
             }
@@ -74,11 +86,6 @@ impl<L: LookupKey> Gateway<L> {
             Err(error) => {
                 return unreadable(session, &error, origin.account("defer", "cannot be read back"));
             }
-        };
-        let cannot_now = |reason: &str| {
-            error!(session = %session.id, reason, "cannot seal");
-            let reply = Reply::new(451, "4.3.0 cannot seal now, try again later");
-            Decision::answer(reply, origin.account("defer", reason))
         };
         match sealed {
             Ok(edits) => Decision::relay(message, edits, origin.account("seal", "sealed")),

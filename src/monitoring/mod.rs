@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
+use attachment_seal::seal::sign::Sealer;
 use tokio::sync::watch;
 
 pub use self::counted::Counted;
@@ -148,9 +149,9 @@ impl Monitoring {
             return Some(format!("{name}: no longer served, by a fault in this program"));
         }
         match listener.mode {
-            Mode::Seal => {
-                self.cannot_seal().then(|| format!("{name}: no delegation holds, so nothing can be sealed"))
-            }
+            Mode::Seal => self.cannot_seal().then(|| {
+                format!("{name}: no key may seal, or no delegation holds, so nothing can be sealed")
+            }),
             Mode::Verify => match disk {
                 Some(disk) => {
                     disk.obstacle.as_ref().map(|why| format!("{name}: the quarantine cannot be used: {why}"))
@@ -163,9 +164,9 @@ impl Monitoring {
     /// Mail of no domain of ours could be sealed. As long as there is one that can, its mail shall go on.
     fn cannot_seal(&self) -> bool {
         let (running, now) = (self.running.load(), unix_time().unwrap_or_default());
-        let sealers = &running.setup.sealers;
-        !sealers.is_empty()
-            && sealers.iter().all(|sealer| sealer.delegations.for_seal(now, sealer.lifetime).is_err())
+        let domains = &running.setup.domains;
+        let can_seal = |sealer: &Sealer| sealer.delegations.for_seal(now, sealer.lifetime).is_ok();
+        !domains.is_empty() && !domains.iter().any(|own| own.sealer().is_some_and(|sealer| can_seal(&sealer)))
     }
 }
 

@@ -237,6 +237,8 @@ mod tests {
     fn reads_its_own_pem() {
         let key = SealingKey::from_seed(&[2; 32]);
         assert_eq!(SealingKey::from_pem(&key.to_pem().unwrap()).unwrap().public(), key.public());
+        let noted = format!("Made: 2026-11-28T06:30:00Z\n{}", *key.to_pem().unwrap());
+        assert_eq!(SealingKey::from_pem(&noted).unwrap().public(), key.public());
         assert!(SealingKey::from_pem("-----BEGIN JUNK-----").is_err());
     }
 
