@@ -205,39 +205,38 @@ impl Checker<'_> {
         if delegation.is_some() && succession.is_some() {
             self.warn(&at("succession"), "not used: a root's delegation is put into seals in its place");
         }
-        let is_folder = raw.keys.is_some() || !self.places.is_missing(&at("keys"));
-        let keys = if is_folder {
-            for (name, is_given) in [("key", raw.key.is_some()), ("selector", raw.selector.is_some())] {
-                if is_given {
-                    self.wrong(
-                        &at(name),
-                        format!("either `keys`, a folder, or `key` and `selector`: take `{name}` away"),
-                    );
-                }
-            }
-            if succession.is_some() {
-                let advice = "not used: with `keys`, the earlier key in that folder vouches by itself";
-                self.warn(&at("succession"), advice);
-            }
-            let folder = raw.keys.and_then(|folder| self.path(&at("keys"), folder));
-            if folder.as_ref().is_some_and(|folder| starts_with(&folder.value, TOKEN)) {
-                self.wrong(
-                    &at("keys"),
-                    "a folder; the key in a token is named by a file in it, <selector>.pkcs11",
-                );
-            }
-            folder.map(SealingKeys::Folder)
-        } else {
-            let example = "keys = \"/etc/waxseal/keys/example.org\", or key = \"/etc/waxseal/gate1.pem\"";
-            let selector =
-                self.required(&at("selector"), raw.selector, "selector = \"gate1\", or keys = a folder");
-            let key = self.required(&at("key"), raw.key, example);
+        // A value that is none has its mistake already.
+        let is_given = |key: &str, is_there: bool| is_there || !self.places.is_missing(&at(key));
+        let is_one_key = is_given("key", raw.key.is_some()) || is_given("selector", raw.selector.is_some());
+        let keys = if is_one_key && !is_given("keys", raw.keys.is_some()) {
+            let selector = self.required(&at("selector"), raw.selector, "selector = \"gate1\"");
+            let key = self.required(&at("key"), raw.key, "key = \"/etc/waxseal/gate1.pem\"");
             let key = key.and_then(|key| self.path(&at("key"), key));
             selector.zip(key).map(|(selector, key)| SealingKeys::Fixed {
                 selector: selector.0,
                 key,
                 succession,
             })
+        } else {
+            if is_one_key {
+                self.wrong(
+                    &at("keys"),
+                    "`key` and `selector` are for one key that stays: write those, or `keys`, a folder",
+                );
+            }
+            if succession.is_some() {
+                let advice = "not used: with `keys`, the earlier key in that folder vouches by itself";
+                self.warn(&at("succession"), advice);
+            }
+            let folder = self.required(&at("keys"), raw.keys, "keys = \"/etc/waxseal/keys/example.org\"");
+            let folder = folder.and_then(|folder| self.path(&at("keys"), folder));
+            if folder.as_ref().is_some_and(|folder| starts_with(&folder.value, TOKEN)) {
+                self.wrong(
+                    &at("keys"),
+                    "a folder; a file in it, <selector>.pkcs11, names the key in a token",
+                );
+            }
+            folder.map(SealingKeys::Folder)
         };
         let name_servers = raw.name_servers.unwrap_or_default().into_iter().map(|server| server.0).collect();
         let subdomains = raw.subdomains.unwrap_or(false);

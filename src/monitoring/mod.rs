@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
-use attachment_seal::seal::sign::Sealer;
 use tokio::sync::watch;
 
 pub use self::counted::Counted;
@@ -149,9 +148,10 @@ impl Monitoring {
             return Some(format!("{name}: no longer served, by a fault in this program"));
         }
         match listener.mode {
-            Mode::Seal => self.cannot_seal().then(|| {
-                format!("{name}: no key may seal, or no delegation holds, so nothing can be sealed")
-            }),
+            Mode::Seal => {
+                let why = self.why_none_seals()?;
+                Some(format!("{name}: {why}, so nothing can be sealed"))
+            }
             Mode::Verify => match disk {
                 Some(disk) => {
                     disk.obstacle.as_ref().map(|why| format!("{name}: the quarantine cannot be used: {why}"))
@@ -162,11 +162,17 @@ impl Monitoring {
     }
 
     /// Mail of no domain of ours could be sealed. As long as there is one that can, its mail shall go on.
-    fn cannot_seal(&self) -> bool {
+    fn why_none_seals(&self) -> Option<&'static str> {
         let (running, now) = (self.running.load(), unix_time().unwrap_or_default());
-        let domains = &running.setup.domains;
-        let can_seal = |sealer: &Sealer| sealer.delegations.for_seal(now, sealer.lifetime).is_ok();
-        !domains.is_empty() && !domains.iter().any(|own| own.sealer().is_some_and(|sealer| can_seal(&sealer)))
+        let mut sealers = running.setup.sealers().peekable();
+        match sealers.peek() {
+            None if running.setup.domains.is_empty() => None,
+            None => Some("no key may seal"),
+            Some(_) => {
+                let holds = sealers.any(|own| own.delegations.for_seal(now, own.lifetime).is_ok());
+                (!holds).then_some("no delegation holds")
+            }
+        }
     }
 }
 

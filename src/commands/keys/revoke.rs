@@ -34,7 +34,7 @@ pub(super) fn run(args: &Args, config: &Config) -> Result<(), String> {
     let name = &domain.name;
     match was_in_use {
         Some(true) => {
-            say!("{name}: {selector} is out of use; it seals nothing more, and vouches for no other key")
+            say!("{name}: {selector} is out of use; it seals nothing more, and vouches for no other key");
         }
         Some(false) => say!("{name}: {selector} was out of use already"),
         None => return Err(format!("{}: holds no key {selector}", folder.display())),
