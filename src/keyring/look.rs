@@ -36,7 +36,9 @@ pub enum Found {
     Revoked,
     /// All have none.
     Nowhere,
-    /// Anything else.
+    /// Who answers has it, but not all answer.
+    Silent,
+    /// Anything else: somebody has none, or another.
     Partly,
 }
 
@@ -44,6 +46,11 @@ impl Found {
     /// Whether a new key may seal, as far as its record goes.
     pub fn is_enough(self) -> bool {
         matches!(self, Self::Everywhere | Self::Unasked)
+    }
+
+    /// Whether somebody says that there is none, or has another: that may be remembered elsewhere.
+    pub fn is_denied(self) -> bool {
+        matches!(self, Self::Revoked | Self::Nowhere | Self::Partly)
     }
 
     /// Whether a seal by the key can be checked, be it on trial.
@@ -57,8 +64,6 @@ impl Found {
 pub struct Look {
     /// In a word.
     pub found: Found,
-    /// Whether somebody says that there is none, or has another, so that it may be remembered elsewhere.
-    pub is_denied: bool,
     /// For how many seconds an absence may be remembered.
     pub negative_ttl: u32,
     /// Who said what, for people.
@@ -102,9 +107,7 @@ pub async fn look(
             records.push(record);
         }
     }
-    let is_denied =
-        records.iter().any(|record| !matches!(record, Record::New | Record::Trial | Record::Unheard));
-    Look { found: summary(&said, &records, is_at_all), is_denied, negative_ttl, answers }
+    Look { found: summary(&said, &records, is_at_all), negative_ttl, answers }
 }
 
 /// Whether all servers have the key, be it on trial.
@@ -123,6 +126,7 @@ fn summary(said: &[Said], records: &[Record], is_at_all: bool) -> Found {
         () if is_at_all && do_resolvers_answer && all(&[Record::New, Record::Trial]) => Found::OnTrial,
         () if all(&[Record::Revoked]) => Found::Revoked,
         () if all(&[Record::None]) => Found::Nowhere,
+        () if all(&[Record::New, Record::Trial]) => Found::Silent,
         () => Found::Partly,
     }
 }
@@ -277,11 +281,11 @@ mod tests {
         let (none, silent) = (|| ZoneAnswer::Absent, || ZoneAnswer::Failed(ZoneFailure::Silent));
         for (answers, resolvers, wanted) in [
             (vec![new(), new()], vec![Record::New], Found::Everywhere),
-            (vec![new(), new()], vec![Record::Unheard], Found::Partly),
+            (vec![new(), new()], vec![Record::Unheard], Found::Silent),
             (vec![new(), new()], vec![Record::None], Found::Partly),
             (vec![new(), trial()], vec![Record::New], Found::OnTrial),
             (vec![new(), none()], vec![], Found::Partly),
-            (vec![new(), silent()], vec![], Found::Partly),
+            (vec![new(), silent()], vec![], Found::Silent),
             (vec![none(), none()], vec![], Found::Nowhere),
             (vec![none(), silent()], vec![], Found::Nowhere),
             (vec![revoked(), revoked()], vec![], Found::Revoked),

@@ -109,7 +109,7 @@ impl Known {
         self.looked = Some(now);
         self.answers.clone_from(&look.answers);
         // Whoever heard once more that there is none may remember that. And a clock that was set back has told nothing.
-        if look.is_denied || self.published.is_some_and(|since| since > now) {
+        if look.found.is_denied() || self.published.is_some_and(|since| since > now) {
             (self.published, self.settled) = (None, None);
         }
         if look.found.is_enough() && self.published.is_none() {

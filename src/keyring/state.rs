@@ -112,13 +112,13 @@ fn coming(key: &Known) -> State {
 
 /// Of one that seals, has sealed, or never will.
 fn used(key: &Known, lifetime: u64, now: u64) -> State {
-    let is_there = matches!(key.record, Found::Everywhere | Found::OnTrial | Found::Partly);
+    let is_there = matches!(key.record, Found::Everywhere | Found::OnTrial | Found::Partly | Found::Silent);
     if key.revoked {
         return if key.record == Found::Revoked { State::Done } else { State::Revoke };
     }
     if key.seals() {
         return match key.record {
-            Found::Nowhere | Found::Partly | Found::Revoked => State::Publish,
+            denied if denied.is_denied() => State::Publish,
             _ if !key.delegated => State::Delegate,
             _ => State::Sealing,
         };

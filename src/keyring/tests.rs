@@ -18,8 +18,7 @@ fn held(selector: &str) -> Held {
 
 fn looks(found: &[(&str, Found)]) -> HashMap<Name, Look> {
     let look = |(selector, found): &(&str, Found)| {
-        let is_denied = matches!(found, Found::Nowhere | Found::Revoked);
-        let look = Look { found: *found, is_denied, negative_ttl: TTL, answers: Vec::new() };
+        let look = Look { found: *found, negative_ttl: TTL, answers: Vec::new() };
         let Held { selector, public, .. } = held(selector);
         ((selector, public), look)
     };
@@ -77,7 +76,7 @@ fn one_key_follows_the_other() {
 #[test]
 fn a_record_that_goes_again_is_waited_for_anew() {
     let both = [held("gate1"), held("gate2")];
-    for (between, at_once) in [(Found::Nowhere, false), (Found::Partly, true)] {
+    for (between, at_once) in [(Found::Nowhere, false), (Found::Partly, false), (Found::Silent, true)] {
         let mut ring = Keyring::default();
         ring.advance(&both[..1], &HashMap::new(), START);
         ring.advance(&both, &looks(&[("gate2", Found::Everywhere)]), START);
@@ -187,7 +186,7 @@ enum Event {
     /// A key is made, the `u64` is the number of seconds for which it may not seal.
     Make(Option<u64>),
     /// Some name server's or resolver's answer changes.
-    Answer(usize, Found, bool),
+    Answer(usize, Found),
     /// A key is revoked.
     Revoke(usize),
     /// A key's file is lost.
@@ -201,19 +200,19 @@ enum Event {
 }
 
 fn events() -> impl Strategy<Value = Vec<Event>> {
-    use Found::{Everywhere, Nowhere, OnTrial, Partly, Revoked, Unknown};
+    use Found::{Everywhere, Nowhere, OnTrial, Partly, Revoked, Silent, Unknown};
     let found = prop_oneof![
-        5 => Just((Everywhere, false)),
-        1 => Just((Partly, true)),
-        1 => Just((Partly, false)),
-        1 => Just((Nowhere, true)),
-        1 => Just((Unknown, false)),
-        1 => Just((OnTrial, false)),
-        1 => Just((Revoked, true)),
+        5 => Just(Everywhere),
+        2 => Just(Silent),
+        1 => Just(Partly),
+        1 => Just(Nowhere),
+        1 => Just(Unknown),
+        1 => Just(OnTrial),
+        1 => Just(Revoked),
     ];
     let event = prop_oneof![
         3 => prop::option::of(0..2_000_u64).prop_map(Event::Make),
-        6 => (0..6_usize, found).prop_map(|(key, (found, is_denied))| Event::Answer(key, found, is_denied)),
+        6 => (0..6_usize, found).prop_map(|(key, found)| Event::Answer(key, found)),
         1 => (0..6_usize).prop_map(Event::Revoke),
         1 => (0..6_usize).prop_map(Event::Lose),
         6 => (0..900_u64).prop_map(Event::Pass),
@@ -229,7 +228,7 @@ struct World {
     ring: Keyring,
     keys: Vec<Held>,
     lost: Vec<bool>,
-    answers: Vec<(Found, bool)>,
+    answers: Vec<Found>,
     /// The second of true time at which each key's record was last denied or not yet asked for.
     denied: Vec<u64>,
     true_time: u64,
@@ -249,10 +248,10 @@ impl World {
                 let not_before = wait.map(|wait| self.now() + wait);
                 self.keys.push(Held { made: Some(count as u64), not_before, ..held(&format!("key{count}")) });
                 self.lost.push(false);
-                self.answers.push((Found::Nowhere, true));
+                self.answers.push(Found::Nowhere);
                 self.denied.push(self.true_time);
             }
-            Event::Answer(key, found, is_denied) if key < count => self.answers[key] = (found, is_denied),
+            Event::Answer(key, found) if key < count => self.answers[key] = found,
             Event::Revoke(key) if key < count => self.keys[key].is_revoked = true,
             Event::Lose(key) if key < count => self.lost[key] = true,
             Event::Pass(seconds) => self.true_time += seconds,
@@ -273,12 +272,7 @@ impl World {
             .filter(|(_, lost)| !**lost)
             .map(|(key, _)| key.clone())
             .collect();
-        let look = |(found, is_denied): (Found, bool)| Look {
-            found,
-            is_denied,
-            negative_ttl: TTL,
-            answers: Vec::new(),
-        };
+        let look = |found| Look { found, negative_ttl: TTL, answers: Vec::new() };
         let looks: HashMap<Name, Look> = self
             .keys
             .iter()
@@ -286,7 +280,7 @@ impl World {
             .map(|(key, answer)| ((key.selector.clone(), key.public.clone()), look(*answer)))
             .collect();
         for (denied, answer) in self.denied.iter_mut().zip(&self.answers) {
-            if answer.1 {
+            if answer.is_denied() {
                 *denied = self.true_time;
             }
         }
@@ -319,7 +313,7 @@ proptest! {
                 continue;
             }
             prop_assert!(world.keys[after].not_before.is_none_or(|from| from <= world.now()));
-            let (found, _) = world.answers[after];
+            let found = world.answers[after];
             match before.filter(|before| !world.keys[*before].is_revoked && !world.lost[*before]) {
                 // Nobody may fail to find it, and it is newer.
                 Some(before) => {
@@ -331,7 +325,7 @@ proptest! {
             }
         }
         // In the end the newest seals, if it is published for long enough.
-        world.answers.iter_mut().for_each(|answer| *answer = (Found::Everywhere, false));
+        world.answers.iter_mut().for_each(|answer| *answer = Found::Everywhere);
         for _ in 0..2 {
             world.look();
             world.true_time += 1_000_000;

@@ -153,13 +153,19 @@ fn register_sealing(registry: &mut Registry, running: &Running) {
     }
     registry.register("sealing_key_info", "The keys that seals are made with", keys);
     let states: Family<KeyState, Gauge> = Family::default();
-    for own in running.setup.domains.iter().filter(|own| own.has_folder()) {
+    for own in &running.setup.domains {
+        let state_of = |selector: &str, state| {
+            let (domain, selector) = (own.name().to_string(), selector.to_owned());
+            states.get_or_create(&KeyState { domain, selector, state }).set(1);
+        };
+        if let Some(sealer) = own.sealer().filter(|_| !own.has_folder()) {
+            state_of(sealer.selector.as_str(), "sealing");
+        }
         for status in running.keyrings.of(own).statuses(own.config.lifetime.as_secs(), now) {
-            let (domain, selector) = (own.name().to_string(), status.key.selector.clone());
-            states.get_or_create(&KeyState { domain, selector, state: status.state.as_str() }).set(1);
+            state_of(&status.key.selector, status.state.as_str());
         }
     }
-    registry.register("key_state", "How each key of a folder does", states);
+    registry.register("key_state", "How each of our keys does", states);
     registry.register(
         "delegation_end_time_seconds",
         "When a sealing key's delegation ends, in Unix time",
