@@ -5,13 +5,12 @@
 //! | row | rooms | what they have in common |
 //! |---|---|---|
 //! | commands | [`commands`] | one file for each subcommand; they decide nothing |
-//! | program | [`log`], [`monitoring`], [`service`], [`rotation`], [`announcer`], [`doctor`], [`demo`] | what runs, and what looks at it from outside |
+//! | program | [`log`], [`monitoring`], [`service`], [`doctor`], [`demo`] | what runs, and what looks at it from outside |
 //! | gateway | [`gateway`] | one message, from its final dot to the reply: where the core and the edges meet |
 //! | configuration | [`config`] | the administrator's words, in the edges' own types |
 //! | edges | [`smtp`], [`dns`], [`keys`], [`store`], [`notify`] | each has one outside language, and imports no other edge |
 //! | base | [`policy`], [`metrics`], [`disk`], [`blocking`], [`clock`] | small, without an outside language of their own |
 
-pub mod announcer;
 pub mod blocking;
 pub mod clock;
 pub mod commands;
@@ -27,7 +26,6 @@ pub mod metrics;
 pub mod monitoring;
 pub mod notify;
 pub mod policy;
-pub mod rotation;
 pub mod service;
 pub mod smtp;
 pub mod store;

@@ -338,7 +338,7 @@ fn stored_mail_is_judged_by_what_the_gateway_knows() {
     site.done(&["keys", "unsealed", "example.org"]);
     assert_eq!(examine(&unsealed, &config), ["none", "null", "null"]);
     site.done(&["keys", "pin", "example.org", "--key", &site.key("c.pem")]);
-    assert_eq!(examine(&genuine, &config), ["fail", "null", "pinned"]);
+    assert_eq!(examine(&genuine, &config), ["key-changed", "null", "pinned"]);
 
     // The gateway need not run; and what cannot be read is no reason to judge by less.
     site.stop();
@@ -392,7 +392,7 @@ fn a_pin_counts_at_once_and_for_good() {
 
     // What DNS says, DNSSEC or not, is not believed.
     site.dns.publish("gate2", &site.key("b.pem"), true);
-    assert_eq!(site.held(&site.sealed("b.pem", "gate2", "from DNS")), "fail");
+    assert_eq!(site.held(&site.sealed("b.pem", "gate2", "from DNS")), "key-changed");
     // A reload and a restart change nothing.
     site.running.as_ref().unwrap().1.reload(config::load(&site.config).and_then(Setup::read).unwrap());
     assert_eq!(site.held(&unsealed), "missing");

@@ -171,7 +171,7 @@ fn reload(reloader: &Reloader, dns: &Dns, path: &Path) -> &'static str {
         Ok(setup) => {
             prepare(&setup.config);
             dns.reconfigure(setup.dns.clone());
-            reloader.reload(setup);
+            task::block_in_place(|| reloader.reload(setup));
             ""
         }
         Err(mistakes) => {

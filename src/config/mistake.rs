@@ -83,4 +83,9 @@ impl<T> Located<T> {
     pub fn mistake(&self, reason: impl fmt::Display) -> Mistake {
         Mistake { place: self.place.clone(), reason: reason.to_string() }
     }
+
+    /// What came of it, or `None` and a mistake at this place.
+    pub fn note<U, E: fmt::Display>(&self, result: Result<U, E>, mistakes: &mut Vec<Mistake>) -> Option<U> {
+        result.map_err(|error| mistakes.push(self.mistake(error))).ok()
+    }
 }

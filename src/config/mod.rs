@@ -196,18 +196,32 @@ pub enum UncleanHeader {
 pub struct SealingDomain {
     /// The sealing domain, `d`; unique.
     pub name: DomainName,
-    /// Which of its keys we hold, `s`.
-    pub selector: Selector,
-    /// The key's PEM file.
-    pub key: Located<PathBuf>,
+    /// What seals.
+    pub keys: SealingKeys,
+    /// Whom to ask for a new key's record in the place of the zone's name servers. Default: those that its NS records name.
+    pub name_servers: Vec<SocketAddr>,
     /// How long a seal is valid. Default 14 days, between 1 hour and 90 days.
     pub lifetime: Duration,
     /// Whether mail from domains below is sealed, too. Default false.
     pub subdomains: bool,
-    /// A file with a delegation statement by the domain's root key (SPEC.md §9).
+    /// A file or folder with delegation statements by the domain's root key (SPEC.md §9).
     pub delegation: Option<Located<PathBuf>>,
-    /// A file with a delegation by the sealing key before this one, for those who remember that (SPEC.md §9). It may end.
-    pub succession: Option<Located<PathBuf>>,
+}
+
+/// What seals for a domain.
+#[derive(Clone, Debug)]
+pub enum SealingKeys {
+    /// The newest key in this folder that everybody finds in DNS (`keys`).
+    Folder(Located<PathBuf>),
+    /// One key that stays (`key` and `selector`).
+    Fixed {
+        /// What it is published as, `s`.
+        selector: Selector,
+        /// Its PEM file, credential or place in a token.
+        key: Located<PathBuf>,
+        /// A file with a delegation by the sealing key before this one, for those who remember that (SPEC.md §9). It may end.
+        succession: Option<Located<PathBuf>>,
+    },
 }
 
 /// One `[[correspondent]]`: a pinned domain (SPEC.md §9). At least one of `keys`, `roots`, `keys_dir` is given.
@@ -303,12 +317,7 @@ pub fn load(path: &Path) -> Result<Config, Vec<Mistake>> {
     let place = Place { file: Some(path.to_owned()), ..Place::default() };
     let text = std::fs::read_to_string(path)
         .map_err(|error| vec![Mistake { place, reason: format!("cannot be read: {error}") }])?;
-    load_text(&text, path)
-}
-
-/// Reads `text` as what the file at `path` is to hold, with the process's environment.
-pub fn load_text(text: &str, path: &Path) -> Result<Config, Vec<Mistake>> {
-    parse(text, path, environment()?)
+    parse(&text, path, environment()?)
 }
 
 /// Reads `text` as the content of `file`, with `env` for an environment.

@@ -1,6 +1,7 @@
 //! The configuration as it is written: every key optional, each value parsed on its own.
 //! What values mean together is judged in `check.rs`; defaults are there, too.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use attachment_seal::domain::{DomainName, Selector};
@@ -58,6 +59,8 @@ pub(super) struct Domain {
     pub(super) name: Option<Parsed<DomainName>>,
     pub(super) selector: Option<Parsed<Selector>>,
     pub(super) key: Option<PathBuf>,
+    pub(super) keys: Option<PathBuf>,
+    pub(super) name_servers: Option<Vec<Parsed<SocketAddr>>>,
     pub(super) lifetime: Option<Seconds>,
     pub(super) subdomains: Option<bool>,
     pub(super) delegation: Option<PathBuf>,

@@ -12,13 +12,13 @@ mod finding;
 mod gateway;
 mod listeners;
 mod next_hops;
+mod own_keys;
 mod permissions;
 mod postfix;
 pub mod probe;
 mod programs;
 mod records;
 mod resolvers;
-mod rotations;
 mod state_folder;
 mod user;
 
@@ -29,6 +29,7 @@ pub use self::listeners::NOT_RUNNING;
 use self::user::User;
 use crate::clock::unix_time;
 use crate::config::{Config, ListenAddress, Listener, Mode};
+use crate::gateway::keyring::Keyrings;
 use crate::gateway::setup::Setup;
 
 /// What is looked at.
@@ -46,6 +47,8 @@ struct Site {
     config: Config,
     /// `None` where keys or certificates could not be read, of which there are findings already.
     setup: Option<Setup>,
+    /// What the gateway knows of our own keys.
+    keyrings: Keyrings,
     /// The service's user: the owner of the state folder.
     user: Option<User>,
     /// Unix seconds.
@@ -70,7 +73,7 @@ pub async fn examine(options: &Options) -> Vec<Finding> {
     clock::check(&site, &mut findings);
     let resolvers = resolvers::check(&site, &mut findings).await;
     records::check(&site, &resolvers, &mut findings).await;
-    rotations::check(&site, &resolvers, &mut findings).await;
+    own_keys::check(&site, &mut findings).await;
     if site.verifies() {
         state_folder::check(&site, &mut findings);
         correspondents::check(&site, &resolvers, &mut findings).await;

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use super::finding::{Finding, Subject, chain};
 use super::user::{Access, User};
 use super::{Site, quoted};
-use crate::config::SealingDomain;
+use crate::config::{SealingDomain, SealingKeys};
+use crate::gateway::keyring::OwnDomain;
 use crate::keys::{self, CREDENTIAL};
 
 pub(super) fn check(site: &Site, findings: &mut Vec<Finding>) {
@@ -28,20 +29,28 @@ pub(super) fn check(site: &Site, findings: &mut Vec<Finding>) {
         return;
     }
     for domain in &site.config.domains {
-        let key = &domain.key.value;
+        if let Some(delegation) = &domain.delegation {
+            readable(&delegation.value, user, findings);
+        }
+        let key = match &domain.keys {
+            SealingKeys::Fixed { key, .. } => &key.value,
+            SealingKeys::Folder(folder) => {
+                for key in pem_files(&folder.value) {
+                    private(&key, "sealing key", 0o077, user, findings);
+                }
+                continue;
+            }
+        };
         if key.to_str().is_some_and(|key| key.starts_with(CREDENTIAL)) {
             let text = "systemd hands this key over, and decides who can read it";
             Subject::new(findings, "permissions", key.display().to_string()).not_checked(text);
             continue;
         }
         if keys::token(key).is_some() {
-            token(site, domain, findings);
+            token(site, domain, key, findings);
             continue;
         }
         private(key, "sealing key", 0o077, user, findings);
-        if let Some(delegation) = &domain.delegation {
-            readable(&delegation.value, user, findings);
-        }
     }
     if let Some(tls) = &site.config.tls {
         private(&tls.key.value, "certificate's key", 0o007, user, findings);
@@ -54,10 +63,19 @@ pub(super) fn check(site: &Site, findings: &mut Vec<Finding>) {
     }
 }
 
+/// The files of keys in a folder.
+fn pem_files(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut files: Vec<_> = entries.filter(|path| path.extension().is_some_and(|end| end == "pem")).collect();
+    files.sort();
+    files
+}
+
 /// A key in a token is read by nobody; whether it signs can be tried.
-fn token(site: &Site, domain: &SealingDomain, findings: &mut Vec<Finding>) {
-    let mut subject = Subject::new(findings, "token", keys::shown(&domain.key.value));
-    let sealer = site.setup.as_ref().and_then(|setup| setup.sealer(&domain.name));
+fn token(site: &Site, domain: &SealingDomain, key: &Path, findings: &mut Vec<Finding>) {
+    let mut subject = Subject::new(findings, "token", keys::shown(key));
+    let own = site.setup.as_ref().and_then(|setup| setup.own_domain(&domain.name));
+    let sealer = own.and_then(OwnDomain::sealer);
     match sealer.map(|sealer| sealer.key.sign(b"waxseal doctor")) {
         Some(Ok(_)) => subject.ok("the token signs, for the user who asked now"),
         Some(Err(error)) => {

@@ -11,8 +11,9 @@ use attachment_seal::seal::sign::Sealer;
 use super::Site;
 use super::finding::{Finding, Subject, moment, spoken};
 use super::resolvers::Resolvers;
-use crate::config::SealingDomain;
+use crate::config::{SealingDomain, SealingKeys};
 use crate::dns::{self, Said, ZoneAnswer, ZoneError};
+use crate::gateway::keyring::OwnDomain;
 use crate::keys;
 
 /// Longest text of a stranger's record that is shown.
@@ -20,18 +21,26 @@ const MAX_SHOWN: usize = 120;
 
 pub(super) async fn check(site: &Site, resolvers: &Resolvers, findings: &mut Vec<Finding>) {
     for domain in &site.config.domains {
-        let sealer = site.setup.as_ref().and_then(|setup| setup.sealer(&domain.name));
-        let key = sealer.as_ref().map(|sealer| sealer.key.public());
-        // Another domain's key may be what kept the rest from being read.
-        let key = key.or_else(|| on_disk(&domain.key.value));
-        let (zone, selector) = (&domain.name, &domain.selector);
+        let own = site.setup.as_ref().and_then(|setup| setup.own_domain(&domain.name));
+        let sealer = own.and_then(OwnDomain::sealer);
+        let (selector, key) = match (&sealer, &domain.keys) {
+            (Some(sealer), _) => (&sealer.selector, Some(sealer.key.public())),
+            // Another domain's key may be what kept the rest from being read.
+            (None, SealingKeys::Fixed { selector, key, .. }) => (selector, on_disk(&key.value)),
+            // That none seals is a finding of its own.
+            (None, SealingKeys::Folder(_)) => continue,
+        };
+        let zone = &domain.name;
         let key_name = format!("{}.", dns::key_record_name(zone, selector));
         let heard = ask(resolvers, &key_name, "key-record", findings).await;
         if let Some(texts) = &heard {
             judge_key(&mut Subject::new(findings, "key-record", &key_name), &key_name, texts, key.as_ref());
         }
         if let (Some(key), Some(dns), true) = (&key, &resolvers.plain, heard.is_some()) {
-            let said = dns.ask_zone(&key_name).await;
+            let said = match domain.name_servers.as_slice() {
+                [] => dns.ask_zone(&key_name).await,
+                servers => dns.ask_servers(servers, &key_name).await,
+            };
             judge_zone(&mut Subject::new(findings, "key-at-name-servers", &key_name), said, key);
         }
         let policy_name = format!("{}.", dns::policy_record_name(zone));
@@ -41,8 +50,8 @@ pub(super) async fn check(site: &Site, resolvers: &Resolvers, findings: &mut Vec
             let mut subject = Subject::new(findings, "policy-record", &policy_name);
             judge_policy(&mut subject, &policy_name, &texts, root.as_ref());
         }
-        match sealer {
-            Some(sealer) => delegation(&sealer, domain, site.now, findings),
+        match &sealer {
+            Some(sealer) => delegation(sealer, domain, site.now, findings),
             None if domain.delegation.is_some() => {
                 let subject = format!("delegation of {selector} for {zone}");
                 Subject::new(findings, "delegation", subject)
@@ -267,7 +276,7 @@ fn judge_policy(subject: &mut Subject<'_>, name: &str, texts: &[String], root: O
 }
 
 fn delegation(sealer: &Sealer, domain: &SealingDomain, now: u64, findings: &mut Vec<Finding>) {
-    let (zone, selector) = (&domain.name, &domain.selector);
+    let (zone, selector) = (&domain.name, &sealer.selector);
     let Some(life) = sealer.delegations.life(now) else { return };
     let mut subject = Subject::new(findings, "delegation", format!("delegation of {selector} for {zone}"));
     let remedy = format!(

@@ -3,6 +3,7 @@
 
 mod account;
 mod judged;
+pub mod keyring;
 pub mod known;
 pub mod release;
 mod sealing;
@@ -21,6 +22,7 @@ use self::account::{Account, Deed, Origin};
 use self::verifying::Verifying;
 use crate::config::Mode;
 use crate::dns::lookup::LookupKey;
+use crate::gateway::keyring::Keyrings;
 use crate::gateway::known::CurrentPins;
 use crate::gateway::setup::Setup;
 use crate::metrics::Metrics;
@@ -43,6 +45,8 @@ pub struct Running {
     pub recorder: Option<Recorder>,
     /// Whom to tell.
     pub alerter: Option<Alerter>,
+    /// What is known of our own keys.
+    pub keyrings: Arc<Keyrings>,
 }
 
 /// Decides about the messages of one listener.

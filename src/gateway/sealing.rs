@@ -29,6 +29,8 @@ const UNCLEAR: &str = "message cannot be sealed: From is not one field with one 
 enum Whose {
     /// Of a domain that we seal for.
     Ours(Arc<Sealer>),
+    /// Of one for which no key may seal now.
+    Keyless,
     /// To some readers it is of a domain that we seal for, to others it is not.
     Unclear,
     NotOurs,
@@ -37,9 +39,13 @@ enum Whose {
 impl Whose {
     fn is(origin: &Origin, setup: &Setup) -> Self {
         match &origin.author {
-            Author::One(domain) => setup.sealer(domain).map_or(Self::NotOurs, Self::Ours),
+            Author::One(domain) => match setup.own_domain(domain) {
+                Some(own) => own.sealer().map_or(Self::Keyless, Self::Ours),
+                None => Self::NotOurs,
+            },
             Author::Unclear(_) => {
-                let is_named = origin.author.domains().iter().any(|domain| setup.sealer(domain).is_some());
+                let is_named =
+                    origin.author.domains().iter().any(|domain| setup.own_domain(domain).is_some());
                 if is_named { Self::Unclear } else { Self::NotOurs }
             }
         }
@@ -56,6 +62,10 @@ pub(super) async fn seal(
     let origin = Origin::to_seal(&HeaderSection::parse(message.head()));
     let sealer = match Whose::is(&origin, &running.setup) {
         Whose::Ours(sealer) => sealer,
+        Whose::Keyless => {
+            let reason = "no key of the domain may seal; see waxseal keys status";
+            return cannot_now(running, session, origin, reason);
+        }
         Whose::NotOurs => {
             let account = Account::unjudged(running, Deed::Pass, origin, NOT_OURS);
             return Decision::relay(message, Edits::none(), account);
@@ -99,8 +109,18 @@ pub(super) async fn seal(
         Err(SealNowError::Moment) => "no clock or no random numbers".to_owned(),
         Err(SealNowError::Lost) => "the thread that was to sign is gone".to_owned(),
     };
+    cannot_now(running, session, origin, &reason)
+}
+
+/// Mail of ours that can be sealed later comes again.
+fn cannot_now(
+    running: Arc<Running>,
+    session: &SessionInfo,
+    origin: Origin,
+    reason: &str,
+) -> Decision<Account> {
     error!(session = %session.id, reason, "cannot seal");
-    let account = Account::unjudged(running, Deed::Own(Action::Defer), origin, &reason);
+    let account = Account::unjudged(running, Deed::Own(Action::Defer), origin, reason);
     Decision::answer(Reply::new(451, "4.3.0 cannot seal now, try again later"), account)
 }
 

@@ -1,17 +1,16 @@
 //! From configuration to working parts: keys read, pins gathered, each mistake named where it was written.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use attachment_seal::domain::DomainName;
-use attachment_seal::seal::delegation::{Delegation, Delegations};
-use attachment_seal::seal::key::{KeyRecord, PublicKey, SealingKey};
+use attachment_seal::seal::key::{KeyRecord, PublicKey};
 use attachment_seal::seal::knowledge::{Pin, PinnedKey, Pins};
 use attachment_seal::seal::sign::Sealer;
 
-use crate::config::{self, Config, ListenAddress, Located, Mistake, NextHopTls, Warning};
+use crate::config::{self, Config, ListenAddress, Mistake, NextHopTls, Warning};
 use crate::dns;
+use crate::gateway::keyring::OwnDomain;
 use crate::keys;
 use crate::policy::Policy;
 use crate::smtp;
@@ -24,8 +23,8 @@ pub struct Setup {
     pub config: Config,
     /// Our name, as authserv-id.
     pub hostname: DomainName,
-    /// Who seals, by the domains of the configuration.
-    pub sealers: Vec<Arc<Sealer>>,
+    /// The domains that we seal for.
+    pub domains: Vec<Arc<OwnDomain>>,
     /// The pinned correspondents.
     pub pins: Pins,
     /// What is done about each verdict.
@@ -44,13 +43,9 @@ impl Setup {
     /// Reads every key that the configuration names. Finds all mistakes, not only the first.
     pub fn read(mut config: Config) -> Result<Self, Vec<Mistake>> {
         let mut mistakes = Vec::new();
-        let sealers: Vec<_> =
-            config.domains.iter().filter_map(|domain| sealer(domain, &mut mistakes)).collect();
-        for domain in &config.domains {
-            let advice = keys::advice(&domain.key.value).map(str::to_owned);
-            let place = domain.key.place.clone();
-            config.warnings.extend(advice.map(|advice| Warning { place, advice }));
-        }
+        let domains = config.domains.iter().filter_map(|domain| OwnDomain::read(domain, &mut mistakes));
+        let domains: Vec<_> = domains.map(Arc::new).collect();
+        config.warnings.extend(domains.iter().filter_map(|own| advice(own)));
         let mut pins = Pins::default();
         for (domain, pin) in read_pins(&config, &mut mistakes) {
             pins.add(domain, pin);
@@ -82,7 +77,7 @@ impl Setup {
         Ok(Self {
             hostname: config.hostname.clone(),
             policy: config.policy.clone(),
-            sealers,
+            domains,
             pins,
             dns,
             certificate_ends: certificate.as_ref().and_then(ServerTls::ends),
@@ -110,10 +105,15 @@ impl Setup {
         if mistakes.is_empty() { Ok((pins, dns)) } else { Err(mistakes) }
     }
 
-    /// Who seals for mail from `author`, if we do.
-    pub fn sealer(&self, author: &DomainName) -> Option<Arc<Sealer>> {
+    /// The domain that mail from `author` is sealed for, if we do that.
+    pub fn own_domain(&self, author: &DomainName) -> Option<&OwnDomain> {
         let domain = self.config.sealing_domain(author)?;
-        self.sealers.iter().find(|sealer| sealer.domain == domain.name).cloned()
+        self.domains.iter().find(|own| *own.name() == domain.name).map(Arc::as_ref)
+    }
+
+    /// What seals now, of each domain for which a key may.
+    pub fn sealers(&self) -> impl Iterator<Item = Arc<Sealer>> {
+        self.domains.iter().filter_map(|own| own.sealer())
     }
 
     /// The configuration of a listener.
@@ -146,6 +146,24 @@ pub fn next_hop_settings(
     match next_hop_tls(listener, &mut mistakes) {
         Some(tls) => Ok(smtp_settings(config, listener, smtp::Tls::Off, tls)),
         None => Err(mistakes),
+    }
+}
+
+/// What is to be said of a domain's keys though they can be read.
+fn advice(own: &OwnDomain) -> Option<Warning> {
+    match &own.config.keys {
+        config::SealingKeys::Fixed { key, .. } => {
+            let advice = keys::advice(&key.value)?.to_owned();
+            Some(Warning { place: key.place.clone(), advice })
+        }
+        config::SealingKeys::Folder(folder) if own.keys().is_empty() => {
+            let name = own.name();
+            let advice = format!(
+                "holds no key that may seal, so that mail of {name} is answered 451: waxseal keygen --domain {name}"
+            );
+            Some(Warning { place: folder.place.clone(), advice })
+        }
+        config::SealingKeys::Folder(_) => None,
     }
 }
 
@@ -191,8 +209,8 @@ fn certificate(
     mistakes: &mut Vec<Mistake>,
     warnings: &mut Vec<Warning>,
 ) -> Option<ServerTls> {
-    let certificates = note(keys::read_certificates(&tls.certificate.value), &tls.certificate, mistakes);
-    let key = note(keys::read_certificate_key(&tls.key.value), &tls.key, mistakes);
+    let certificates = tls.certificate.note(keys::read_certificates(&tls.certificate.value), mistakes);
+    let key = tls.key.note(keys::read_certificate_key(&tls.key.value), mistakes);
     let (certificates, (key, is_exposed)) = (certificates?, key?);
     if is_exposed {
         let advice = "everybody on this machine can read this private key: chmod o-r it".to_owned();
@@ -203,7 +221,7 @@ fn certificate(
         Err(CertificateFileError::Key(_) | CertificateFileError::Mismatch) => &tls.key,
         _ => &tls.certificate,
     };
-    note(usable, place, mistakes)
+    place.note(usable, mistakes)
 }
 
 /// How the next hop gets TLS, with the roots by which its certificate is checked. `None` and a mistake where that cannot be.
@@ -213,12 +231,12 @@ fn next_hop_tls(listener: &config::Listener, mistakes: &mut Vec<Mistake>) -> Opt
         (NextHopTls::Off, _) => return Some(smtp::NextHopTls::Off),
         (NextHopTls::May | NextHopTls::Encrypt, _) => Trust::Anybody,
         (NextHopTls::Verify | NextHopTls::Implicit, Some(file)) => {
-            let roots = note(keys::read_certificates(&file.value), file, mistakes)?;
-            note(Trust::from_pem(&roots), file, mistakes)?
+            let roots = file.note(keys::read_certificates(&file.value), mistakes)?;
+            file.note(Trust::from_pem(&roots), mistakes)?
         }
         (NextHopTls::Verify | NextHopTls::Implicit, None) => {
             let reason = "the system has no root certificates; name a file with next_hop_ca";
-            note(Trust::of_system().ok_or(reason), place, mistakes)?
+            place.note(Trust::of_system().ok_or(reason), mistakes)?
         }
     };
     let name = match &listener.next_hop {
@@ -226,7 +244,7 @@ fn next_hop_tls(listener: &config::Listener, mistakes: &mut Vec<Mistake>) -> Opt
         // It has none, and its certificate is not checked.
         config::NextHop::Unix(_) => "localhost".to_owned(),
     };
-    let tls = note(ClientTls::new(&name, &trust), place, mistakes)?;
+    let tls = place.note(ClientTls::new(&name, &trust), mistakes)?;
     Some(match place.value {
         NextHopTls::May => smtp::NextHopTls::May(tls),
         NextHopTls::Implicit => smtp::NextHopTls::Implicit(tls),
@@ -234,52 +252,10 @@ fn next_hop_tls(listener: &config::Listener, mistakes: &mut Vec<Mistake>) -> Opt
     })
 }
 
-fn sealer(domain: &config::SealingDomain, mistakes: &mut Vec<Mistake>) -> Option<Arc<Sealer>> {
-    let key = note(keys::read_sealing_key(&domain.key.value), &domain.key, mistakes)?;
-    let delegations = match (&domain.delegation, &domain.succession) {
-        (Some(path), _) => Delegations::new(delegations(domain, path, &key, mistakes)?),
-        (None, Some(path)) => Delegations::by_earlier_key(delegations(domain, path, &key, mistakes)?),
-        (None, None) => Delegations::default(),
-    };
-    Some(Arc::new(Sealer {
-        domain: domain.name.clone(),
-        selector: domain.selector.clone(),
-        key,
-        lifetime: domain.lifetime.as_secs(),
-        delegations,
-    }))
-}
-
-/// Those of the file or folder that are for the key. One that has ended is no mistake: the gateway starts, seals nothing
-/// for the domain, and says why.
-fn delegations(
-    domain: &config::SealingDomain,
-    path: &Located<PathBuf>,
-    key: &SealingKey,
-    mistakes: &mut Vec<Mistake>,
-) -> Option<Vec<Delegation>> {
-    let found = note(keys::read_delegations(&path.value, &domain.name, &domain.selector), path, mistakes)?;
-    let own: Vec<Delegation> =
-        found.iter().filter(|delegation| delegation.key == key.public()).cloned().collect();
-    if own.is_empty() {
-        let reason =
-            if found.is_empty() { "holds no delegation" } else { "the delegation is for another key" };
-        mistakes.push(path.mistake(reason));
-        return None;
-    }
-    if !own.iter().all(Delegation::is_signed) {
-        let (domain, selector) = (&domain.name, &domain.selector);
-        let reason = format!("the signature is not for {domain} and {selector}, or is damaged");
-        mistakes.push(path.mistake(reason));
-        return None;
-    }
-    Some(own)
-}
-
 fn dns_settings(dns: &config::Dns, mistakes: &mut Vec<Mistake>) -> dns::Settings {
     let trust_anchors = dns.trust_anchors.as_ref().and_then(|file| {
-        let text = note(keys::read_text(&file.value), file, mistakes)?;
-        note(dns::check_trust_anchors(&text), file, mistakes)?;
+        let text = file.note(keys::read_text(&file.value), mistakes)?;
+        file.note(dns::check_trust_anchors(&text), mistakes)?;
         Some(text)
     });
     dns::Settings {
@@ -300,7 +276,7 @@ fn read_pins(config: &Config, mistakes: &mut Vec<Mistake>) -> Vec<(DomainName, P
 fn pin(correspondent: &config::Correspondent, mistakes: &mut Vec<Mistake>) -> Pin {
     let mut pin = Pin { subdomains: correspondent.subdomains, ..Pin::default() };
     for text in &correspondent.keys {
-        if let Some(record) = note(KeyRecord::parse(&text.value), text, mistakes) {
+        if let Some(record) = text.note(KeyRecord::parse(&text.value), mistakes) {
             if record.key.is_none() {
                 mistakes.push(text.mistake("a revoked key (empty `p`) needs a selector: put it in keys_dir"));
             }
@@ -308,10 +284,10 @@ fn pin(correspondent: &config::Correspondent, mistakes: &mut Vec<Mistake>) -> Pi
         }
     }
     for text in &correspondent.roots {
-        pin.roots.extend(note(PublicKey::from_base64url(&text.value), text, mistakes));
+        pin.roots.extend(text.note(PublicKey::from_base64url(&text.value), mistakes));
     }
     if let Some(folder) = &correspondent.keys_dir
-        && let Some(found) = note(keys::read_keys_dir(&folder.value), folder, mistakes)
+        && let Some(found) = folder.note(keys::read_keys_dir(&folder.value), mistakes)
     {
         let own = found.into_iter().find(|(domain, _)| *domain == correspondent.domain);
         match own {
@@ -323,13 +299,4 @@ fn pin(correspondent: &config::Correspondent, mistakes: &mut Vec<Mistake>) -> Pi
         }
     }
     pin
-}
-
-/// The value, or `None` and a mistake at the place that named it.
-fn note<T, U, E: std::fmt::Display>(
-    result: Result<T, E>,
-    place: &Located<U>,
-    mistakes: &mut Vec<Mistake>,
-) -> Option<T> {
-    result.map_err(|error| mistakes.push(place.mistake(error))).ok()
 }

@@ -1,6 +1,7 @@
 //! Where keys lie: private sealing keys in files that their owner alone can read, in systemd credentials and in PKCS#11
 //! tokens, and folders of correspondents' key records.
 
+mod folder;
 #[cfg(feature = "hsm")]
 mod pkcs11;
 
@@ -17,6 +18,10 @@ use attachment_seal::seal::knowledge::{Pin, PinnedKey};
 use attachment_seal::seal::published::Published;
 use thiserror::Error;
 use zeroize::Zeroizing;
+
+pub use self::folder::{
+    FolderKey, KeyFolder, Times, add_key, folder_stamp, is_selector_taken, read_key_folder, revoke_key,
+};
 
 /// A file or folder of keys that cannot be used.
 #[derive(Debug, Error)]
@@ -121,10 +126,19 @@ fn read_key(path: &Path, caution: Caution) -> Result<SealingKey, KeyFileError> {
     if let Some(uri) = token(path) {
         return open_in_token(uri, caution);
     }
-    let io = |error| KeyFileError::Io { path: path.to_owned(), error };
+    parse_pem(&read_pem(open_private(path)?, path)?, path)
+}
+
+/// What a private key's file holds.
+fn read_pem(file: File, path: &Path) -> Result<Zeroizing<String>, KeyFileError> {
     let mut text = Zeroizing::new(String::with_capacity(MAX_PEM));
-    open_private(path)?.take(MAX_PEM as u64).read_to_string(&mut text).map_err(io)?;
-    SealingKey::from_pem(&text).map_err(|error| KeyFileError::Content { path: path.to_owned(), error })
+    let read = file.take(MAX_PEM as u64).read_to_string(&mut text);
+    read.map_err(|error| KeyFileError::Io { path: path.to_owned(), error })?;
+    Ok(text)
+}
+
+fn parse_pem(text: &str, path: &Path) -> Result<SealingKey, KeyFileError> {
+    SealingKey::from_pem(text).map_err(|error| KeyFileError::Content { path: path.to_owned(), error })
 }
 
 /// The URI that a private key's name is, if its key is in a token.
@@ -178,6 +192,12 @@ fn named_credential(path: &Path) -> Result<Option<PathBuf>, KeyFileError> {
     name.map(|name| credential(path, name, std::env::var_os("CREDENTIALS_DIRECTORY"))).transpose()
 }
 
+/// The folder that holds a credential.
+fn credentials_folder(path: &Path, name: &str) -> Result<PathBuf, KeyFileError> {
+    let file = credential(path, name, std::env::var_os("CREDENTIALS_DIRECTORY"))?;
+    Ok(file.parent().unwrap_or(&file).to_owned())
+}
+
 fn credential(path: &Path, name: &str, folder: Option<OsString>) -> Result<PathBuf, KeyFileError> {
     let bad = |reason: &str| KeyFileError::Name { path: path.to_owned(), reason: reason.to_owned() };
     if name.is_empty() || name.contains('/') || name.starts_with('.') {
@@ -200,14 +220,18 @@ fn open_private(path: &Path) -> Result<File, KeyFileError> {
 
 /// Opens a file on which nobody has the permissions of `forbidden`.
 fn open_hidden(path: &Path, forbidden: u32) -> Result<File, KeyFileError> {
-    let io = |error| KeyFileError::Io { path: path.to_owned(), error };
-    let file = File::open(path).map_err(io)?;
-    let metadata = file.metadata().map_err(io)?;
+    let file = File::open(path).map_err(|error| KeyFileError::Io { path: path.to_owned(), error })?;
+    check_hidden(&file, path, forbidden)?;
+    Ok(file)
+}
+
+fn check_hidden(file: &File, path: &Path, forbidden: u32) -> Result<(), KeyFileError> {
+    let metadata = file.metadata().map_err(|error| KeyFileError::Io { path: path.to_owned(), error })?;
     let mode = metadata.mode() & 0o777;
     if metadata.is_file() && mode & forbidden != 0 {
         return Err(KeyFileError::Exposed { path: path.to_owned(), mode });
     }
-    Ok(file)
+    Ok(())
 }
 
 /// Makes a new private key that nobody else has, in a file ([`write_sealing_key`]) or, for a URI, in its token, which
@@ -216,12 +240,17 @@ pub fn make_sealing_key(path: &Path) -> Result<SealingKey, KeyFileError> {
     if let Some(uri) = token(path) {
         return make_in_token(uri);
     }
+    let key = new_key(path)?;
+    write_sealing_key(path, &key)?;
+    Ok(key)
+}
+
+/// A new key by chance.
+fn new_key(path: &Path) -> Result<SealingKey, KeyFileError> {
     let mut seed = Zeroizing::new([0; 32]);
     getrandom::fill(seed.as_mut_slice())
         .map_err(|error| KeyFileError::Io { path: path.to_owned(), error: error.into() })?;
-    let key = SealingKey::from_seed(&seed);
-    write_sealing_key(path, &key)?;
-    Ok(key)
+    Ok(SealingKey::from_seed(&seed))
 }
 
 /// Writes a new private key with mode 0600, durably; an existing file stays as it is.

@@ -1,5 +1,5 @@
 //! Tells the administrator in time that a sealing key's delegation ends, from its last third on, that the certificate for clients
-//! is not valid or soon will not be, and reminds of old keys whose records can go from DNS: in the log four times a day, by alert once a day, and at every reload.
+//! is not valid or soon will not be: in the log four times a day, by alert once a day, and at every reload.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,43 +7,26 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use attachment_seal::seal::delegation::Life;
 use attachment_seal::seal::sign::Sealer;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{error, info, warn};
 
 use crate::clock::{moment, unix_time};
 use crate::gateway::Running;
 use crate::notify::Notice;
-use crate::rotation::reminder::remind;
 
 /// Between two looks.
 const PAUSE: Duration = Duration::from_secs(6 * 3600);
 /// Every so many looks an alert goes out, as long as there is reason.
 const LOOKS_BETWEEN_ALERTS: u64 = 4;
 
-/// Looks now and again, and for old keys when it was `reloaded`, until `shutdown` turns true.
-pub async fn watch(
-    running: Arc<ArcSwap<Running>>,
-    reloaded: Arc<Notify>,
-    mut shutdown: watch::Receiver<bool>,
-) {
+/// Looks now and again, until `shutdown` turns true.
+pub async fn watch(running: Arc<ArcSwap<Running>>, mut shutdown: watch::Receiver<bool>) {
     let mut looks = interval(PAUSE);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut look = 0;
-    loop {
-        let mut alert = true;
+    for look in 0.. {
         tokio::select! {
-            _ = looks.tick() => {
-                alert = look % LOOKS_BETWEEN_ALERTS == 0;
-                look += 1;
-                say(&running.load(), alert);
-            }
-            () = reloaded.notified() => {}
-            _ = shutdown.wait_for(|stop| *stop) => return,
-        }
-        let now = running.load_full();
-        tokio::select! {
-            () = remind(&now, alert) => {}
+            _ = looks.tick() => say(&running.load(), look % LOOKS_BETWEEN_ALERTS == 0),
             _ = shutdown.wait_for(|stop| *stop) => return,
         }
     }
@@ -96,15 +79,16 @@ fn say_certificate(running: &Running, alert: bool, now: u64) {
 pub fn say(running: &Running, alert: bool) {
     let Some(now) = unix_time() else { return };
     say_certificate(running, alert, now);
-    for sealer in &running.setup.sealers {
-        if sealer.delegations.has_lapsed(now) {
+    for own in &running.setup.domains {
+        let Some(sealer) = own.sealer() else { continue };
+        if !own.has_folder() && sealer.delegations.has_lapsed(now) {
             let (domain, selector) = (&sealer.domain, &sealer.selector);
             info!(%domain, %selector, "the earlier key's word for this one has ended: `succession` may go");
         }
         let Some(life) = sealer.delegations.life(now).filter(|life| life.is_short) else {
             continue;
         };
-        let text = words(sealer, life);
+        let text = words(&sealer, life);
         if life.left == 0 {
             error!("{text}");
         } else {

@@ -11,8 +11,8 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::beneath::Folder;
 use super::quarantine::{HeldId, Quarantine, StoreError};
+use crate::disk::beneath::Folder;
 
 const LOG: &str = "release.jsonl";
 

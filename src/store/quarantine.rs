@@ -19,9 +19,9 @@ use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::beneath::Folder;
 use super::claim::{self, Claim, Releases};
 use super::ledger::{Filling, Ledger, Share};
+use crate::disk::beneath::Folder;
 use crate::store::Quotas;
 
 pub(super) const MESSAGE: &str = "message.eml";

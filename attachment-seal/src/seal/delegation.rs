@@ -141,6 +141,11 @@ impl Delegations {
         self.by_root.iter().filter(|own| own.covers(now)).max_by_key(|own| own.not_after)
     }
 
+    /// Those of the domain's earlier sealing key.
+    pub fn by_earlier(&self) -> &[Delegation] {
+        &self.by_earlier_key
+    }
+
     /// Whether there was an earlier key's word, and it is of no use to any seal from `now` on.
     pub fn has_lapsed(&self, now: u64) -> bool {
         self.by_root.is_empty()

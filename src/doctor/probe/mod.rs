@@ -17,7 +17,7 @@ use super::finding::{Finding, Subject};
 use super::listeners::as_client;
 use super::{now, quoted};
 use crate::config::{self, Auth, Config, Mistake, Mode};
-use crate::keys;
+use crate::gateway::keyring::OwnDomain;
 use crate::smtp::next_hop::RelayError;
 use crate::smtp::next_hop::hand_over::{self, Fate, HandOverError, Recipient, hand_over};
 use crate::smtp::next_hop::visit::Visit;
@@ -180,9 +180,11 @@ pub fn arrived(config: &std::path::Path, file: &std::path::Path) -> Result<Vec<F
     let keys: Vec<OwnKey> = config
         .domains
         .iter()
-        .filter_map(|domain| {
-            let key = keys::read_sealing_key(&domain.key.value).ok()?.public();
-            Some(OwnKey { domain: domain.name.clone(), selector: domain.selector.clone(), key })
+        .filter_map(|domain| OwnDomain::read(domain, &mut Vec::new()))
+        .flat_map(|own| {
+            let keys = own.keys().into_iter();
+            let domain = own.name().clone();
+            keys.map(move |(selector, key)| OwnKey { domain: domain.clone(), selector, key })
         })
         .collect();
     let (wire, _) = to_wire(stored.clone());

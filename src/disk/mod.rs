@@ -1,4 +1,6 @@
-//! The room that a disk has.
+//! Files and folders in which strangers may have laid links, and the room that a disk has.
+
+pub(crate) mod beneath;
 
 use std::io;
 use std::path::Path;

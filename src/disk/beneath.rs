@@ -1,15 +1,18 @@
-//! What lies beneath the state folder, reached step by step from a folder held open, so that no link is followed: root runs
-//! commands where the gateway's user can put a link, a FIFO or another name of root's own files at any moment. The state
-//! folder itself is the administrator's, who may have made a link of it.
+//! What lies beneath the state folder and the folders of keys, reached step by step from a folder held open, so that no link is
+//! followed: root runs commands where the gateway's user can put a link, a FIFO or another name of root's own files at any
+//! moment. The folder itself is the administrator's, who may have made a link of it.
 
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, Permissions};
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, fchown};
 use std::path::Path;
 
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, mkdirat, openat, renameat, statat, unlinkat};
+use rustix::fs::{
+    AtFlags, Dir, FileType, Mode, OFlags, RenameFlags, mkdirat, openat, renameat, renameat_with, statat,
+    unlinkat,
+};
 use rustix::io::Errno;
 
 /// Who may look into our folders.
@@ -21,17 +24,17 @@ const MAX_DEPTH: usize = 8;
 
 /// A folder, held open.
 #[derive(Debug)]
-pub(super) struct Folder(File);
+pub(crate) struct Folder(File);
 
 impl Folder {
     /// The state folder.
-    pub(super) fn open(path: &Path) -> io::Result<Self> {
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         Ok(Self(rustix::fs::open(path, flags, Mode::empty())?.into()))
     }
 
     /// The state folder, made if it is missing: for us alone, whatever the umask is.
-    pub(super) fn open_or_make(path: &Path) -> io::Result<Self> {
+    pub(crate) fn open_or_make(path: &Path) -> io::Result<Self> {
         match Self::open(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(path)?;
@@ -43,7 +46,7 @@ impl Folder {
     }
 
     /// A folder in it.
-    pub(super) fn folder(&self, name: &str) -> io::Result<Self> {
+    pub(crate) fn folder(&self, name: &str) -> io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         match openat(&self.0, name, flags, Mode::empty()) {
             Ok(folder) => Ok(Self(folder.into())),
@@ -55,12 +58,17 @@ impl Folder {
     }
 
     /// A folder in it, made if it is missing, with the owner of this one: for that owner alone, whatever the umask is.
-    pub(super) fn folder_or_make(&self, name: &str) -> io::Result<Self> {
+    pub(crate) fn folder_or_make(&self, name: &str) -> io::Result<Self> {
+        self.folder_or_make_like(name, &self.0)
+    }
+
+    /// The same with the owner of `like`.
+    pub(crate) fn folder_or_make_like(&self, name: &str, like: &File) -> io::Result<Self> {
         match mkdirat(&self.0, name, Mode::from_raw_mode(FOLDER_MODE)) {
             Ok(()) => {
                 let made = self.folder(name)?;
                 made.0.set_permissions(Permissions::from_mode(FOLDER_MODE))?;
-                own_like(&self.0, &made.0)?;
+                own_like(like, &made.0)?;
                 Ok(made)
             }
             Err(Errno::EXIST) => self.folder(name),
@@ -70,7 +78,7 @@ impl Folder {
 
     /// Opens a file in it, which must be one, without waiting for whoever writes to a FIFO. Another name of a file elsewhere
     /// is refused where it is to be written.
-    pub(super) fn open_file(&self, name: &str, flags: OFlags) -> io::Result<File> {
+    pub(crate) fn open_file(&self, name: &str, flags: OFlags) -> io::Result<File> {
         let flags = flags | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         let file: File = match openat(&self.0, name, flags, Mode::RUSR | Mode::WUSR) {
             Ok(file) => file.into(),
@@ -88,7 +96,7 @@ impl Folder {
     }
 
     /// Opens a file in it to write, and makes it, with the folder's owner, if it is missing. Says whether it was made.
-    pub(super) fn open_or_make_file(&self, name: &str) -> io::Result<(File, bool)> {
+    pub(crate) fn open_or_make_file(&self, name: &str) -> io::Result<(File, bool)> {
         match self.open_file(name, OFlags::RDWR | OFlags::CREATE | OFlags::EXCL) {
             Ok(file) => {
                 own_like(&self.0, &file)?;
@@ -102,7 +110,7 @@ impl Folder {
     }
 
     /// What a file in it holds.
-    pub(super) fn read(&self, name: &str) -> io::Result<Vec<u8>> {
+    pub(crate) fn read(&self, name: &str) -> io::Result<Vec<u8>> {
         let file = self.open_file(name, OFlags::RDONLY)?;
         if file.metadata()?.len() > MAX_FILE {
             return Err(io::ErrorKind::FileTooLarge.into());
@@ -113,14 +121,14 @@ impl Folder {
     }
 
     /// Whether it has something of this name, and if so whether a file, and its number and length.
-    pub(super) fn look(&self, name: &str) -> io::Result<Found> {
+    pub(crate) fn look(&self, name: &str) -> io::Result<Found> {
         let found = statat(&self.0, name, AtFlags::SYMLINK_NOFOLLOW)?;
         let kind = FileType::from_raw_mode(found.st_mode);
         Ok(Found { kind, number: found.st_ino, length: u64::try_from(found.st_size).unwrap_or_default() })
     }
 
     /// The names of what is in it.
-    pub(super) fn names(&self) -> io::Result<Vec<OsString>> {
+    pub(crate) fn names(&self) -> io::Result<Vec<OsString>> {
         let mut names = Vec::new();
         for entry in Dir::read_from(&self.0)? {
             let name = entry?.file_name().to_bytes().to_vec();
@@ -132,12 +140,39 @@ impl Folder {
     }
 
     /// Moves something out of it, under the same name.
-    pub(super) fn move_to(&self, name: &str, folder: &Self) -> io::Result<()> {
+    pub(crate) fn move_to(&self, name: &str, folder: &Self) -> io::Result<()> {
         Ok(renameat(&self.0, name, &folder.0, name)?)
     }
 
+    /// Puts a new file into it, whole and to stay, or not at all. What has that name already stays as it is. The file gets the
+    /// owner of `like`; else it is ours.
+    pub(crate) fn add_file(
+        &self,
+        name: &str,
+        content: &[u8],
+        mode: u32,
+        like: Option<&File>,
+    ) -> io::Result<()> {
+        // Under a name that nobody knows beforehand.
+        let mut random = [0; 8];
+        getrandom::fill(&mut random).map_err(io::Error::from)?;
+        let unfinished = format!(".waxseal-{:016x}", u64::from_ne_bytes(random));
+        let mut file = self.open_file(&unfinished, OFlags::RDWR | OFlags::CREATE | OFlags::EXCL)?;
+        let written = file
+            .write_all(content)
+            .and_then(|()| file.set_permissions(Permissions::from_mode(mode)))
+            .and_then(|()| like.map_or(Ok(()), |like| own_like(like, &file)))
+            .and_then(|()| file.sync_all())
+            .and_then(|()| Ok(renameat_with(&self.0, &unfinished, &self.0, name, RenameFlags::NOREPLACE)?));
+        if written.is_err() {
+            let _ = unlinkat(&self.0, &unfinished, AtFlags::empty());
+        }
+        written?;
+        self.sync()
+    }
+
     /// Removes a folder in it with all that it holds.
-    pub(super) fn remove_folder(&self, name: &str) -> io::Result<()> {
+    pub(crate) fn remove_folder(&self, name: &str) -> io::Result<()> {
         self.remove_folder_to(name, MAX_DEPTH)
     }
 
@@ -160,29 +195,29 @@ impl Folder {
     }
 
     /// Makes its entries durable.
-    pub(super) fn sync(&self) -> io::Result<()> {
+    pub(crate) fn sync(&self) -> io::Result<()> {
         self.0.sync_all()
     }
 
     /// The folder as an open file.
-    pub(super) fn as_file(&self) -> &File {
+    pub(crate) fn as_file(&self) -> &File {
         &self.0
     }
 }
 
 /// Something in a folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Found {
-    pub(super) kind: FileType,
+pub(crate) struct Found {
+    pub(crate) kind: FileType,
     /// The inode.
-    pub(super) number: u64,
+    pub(crate) number: u64,
     /// Octets.
-    pub(super) length: u64,
+    pub(crate) length: u64,
 }
 
 /// Gives an open file that root made, be it called as it may, to whom the folder belongs, the gateway's user: it must be able
 /// to read and replace it. A file with a second name may be one of root's own, which it shall not get.
-pub(super) fn own_like(folder: &File, file: &File) -> io::Result<()> {
+pub(crate) fn own_like(folder: &File, file: &File) -> io::Result<()> {
     let (folder, file_now) = (folder.metadata()?, file.metadata()?);
     if (folder.uid(), folder.gid()) == (file_now.uid(), file_now.gid()) {
         return Ok(());
