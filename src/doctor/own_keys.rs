@@ -9,7 +9,7 @@ use futures_util::future::join_all;
 use super::Site;
 use super::finding::{Finding, Subject, chain, moment};
 use super::user::User;
-use crate::gateway::keyring::{Keyring, Keyrings, OwnDomain, State, Status, day, look, watch};
+use crate::gateway::keyring::{Found, Keyring, Keyrings, OwnDomain, State, Status, day, look, watch};
 use crate::store::KeysFile;
 
 pub(super) async fn check(site: &Site, findings: &mut Vec<Finding>) {
@@ -82,7 +82,7 @@ fn judge(subject: &mut Subject<'_>, own: &OwnDomain, status: &Status<'_>) {
             format!("others have this old key, and it is not revoked: what they seal with it passes as yours ({answers})"),
             todo,
         ),
-        State::Done if key.revoked => subject.ok("the old key is revoked"),
+        State::Done if key.record == Found::Revoked => subject.ok("the old key is revoked"),
         State::Done => subject.ok("the old key's record is gone"),
     }
 }

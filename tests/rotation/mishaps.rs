@@ -28,8 +28,10 @@ fn send(gateway: &Gateway, subject: &str) -> String {
 #[test]
 fn a_stolen_key_is_revoked() {
     let Some(mut ground) = Ground::new(Kind::Unsigned) else { return };
-    let server = Server::taking_all();
-    let gateway = ground.sealing(server.address, "").start();
+    let (server, postmaster) = (Server::taking_all(), Server::taking_all());
+    let alerts =
+        format!("[alerts]\nto = \"postmaster@example.org\"\nnext_hop = \"{}\"\n", postmaster.address);
+    let gateway = ground.sealing(server.address, "").and(&alerts).start();
     assert!(send(&gateway, "before").starts_with("250"));
     let record = ground.next_key("gate2", &[]);
     ground.publish("gate2", &record);
@@ -48,6 +50,7 @@ fn a_stolen_key_is_revoked() {
     }
     // Nobody has to reload.
     gateway.await_log("gate1 is revoked here, and others believe it still");
+    postmaster.await_message("the key gate1 of example.org: revoked: publish that now");
     assert!(send(&gateway, "alone").starts_with("250"));
     let delegated = |subject: &str| {
         let message = server.await_message(subject).message;

@@ -15,7 +15,9 @@ use crate::store::{DatabaseError, Memories, PinFile, Said, SaidKey, SaidPin};
 /// Arguments of `keys pin`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "The gateway believes the pin from the next message on. More pins for a domain add to those it has; \
+    after_help = "Best pin a root (--root), whose sealing keys may change without you, or a fingerprint that you were told by \
+                        telephone. Of a pinned sealing key, the next one is `key-changed` until you pin that, too.\n\n\
+                        The gateway believes the pin from the next message on. More pins for a domain add to those it has; \
                         `keys forget --pin` undoes them all. A pin by fingerprint takes the key from DNS or from the seal, \
                         and believes it only if it has that fingerprint."
 )]

@@ -74,7 +74,7 @@ impl OwnDomain {
         matches!(self.config.keys, SealingKeys::Folder(_))
     }
 
-    /// Whether its keys lie in the folder in another way than at `before`, if it has a folder.
+    /// Which state its folder is in, if it has one: another once a key was put there or taken away.
     pub fn stamp(&self) -> Option<[(i64, i64); 2]> {
         match &self.config.keys {
             SealingKeys::Folder(path) => keys::folder_stamp(&path.value),

@@ -113,15 +113,17 @@ fn coming(key: &Known) -> State {
 /// Of one that seals, has sealed, or never will.
 fn used(key: &Known, lifetime: u64, now: u64) -> State {
     let is_there = matches!(key.record, Found::Everywhere | Found::OnTrial | Found::Partly | Found::Silent);
-    if key.revoked {
-        return if key.record == Found::Revoked { State::Done } else { State::Revoke };
-    }
     if key.seals() {
         return match key.record {
             denied if denied.is_denied() => State::Publish,
             _ if !key.delegated => State::Delegate,
             _ => State::Sealing,
         };
+    }
+    match key.record {
+        Found::Revoked => return State::Done,
+        _ if key.revoked => return State::Revoke,
+        _ => {}
     }
     let needed_until = key.replaced.map(|since| since.saturating_add(lifetime).saturating_add(MARGIN));
     match needed_until.filter(|_| key.sealed.is_some()) {
@@ -149,7 +151,7 @@ impl Status<'_> {
             State::Old(until) => format!("old: leave its record until {}", day(until)),
             State::Remove => "remove the record now".to_owned(),
             State::Revoke => "revoked: publish that now".to_owned(),
-            State::Done if self.key.revoked => "revoked".to_owned(),
+            State::Done if self.key.record == Found::Revoked => "revoked".to_owned(),
             State::Done => "old: its record is gone".to_owned(),
         }
     }

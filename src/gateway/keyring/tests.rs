@@ -89,6 +89,20 @@ fn a_record_that_goes_again_is_waited_for_anew() {
     }
 }
 
+/// A clock that ran ahead for a while makes nobody wait as long.
+#[test]
+fn a_clock_that_was_ahead_costs_no_more_than_the_wait() {
+    let both = [held("gate1"), held("gate2")];
+    let found = looks(&[("gate2", Found::Everywhere)]);
+    let mut ring = Keyring::default();
+    ring.advance(&both[..1], &HashMap::new(), START);
+    ring.advance(&both, &found, START + 365 * DAY);
+    for (now, seals) in [(START, "gate1"), (START + u64::from(TTL), "gate2")] {
+        ring.advance(&both, &found, now);
+        assert_eq!(sealing(&ring), Some(seals));
+    }
+}
+
 #[test]
 fn a_revoked_key_seals_no_more_and_vouches_for_nothing() {
     let mut ring = Keyring::default();
