@@ -167,8 +167,17 @@ impl EmbeddedScan {
             memmem::find_iter(text, b"%!").filter(|&at| starts(&text[at..], b"%!ps-") && at_line_start(at));
         marks.extend(postscript.map(|at| (at, Mark::Block("postscript", |line| line == b"%%EOF"))));
         let fields = memchr_iter(b'-', text).filter_map(|at| at.checked_sub(b"content".len()));
-        let fields = fields.filter(|&at| at_line_start(at));
-        marks.extend(fields.filter_map(|at| Some((at, Mark::Field(mime_field(&text[at..])?)))));
+        // ripMIME finds the name inside a longer one, too: whatever begins the line up to the first blank or colon.
+        let is_in_name = |at: usize| {
+            let ends = |&octet: &u8| matches!(octet, b'\r' | b'\n' | b':' | b' ' | b'\t');
+            let start = at.saturating_sub(LONG_WORD);
+            match text[start..at].iter().rposition(ends) {
+                Some(before) => matches!(text[start + before], b'\r' | b'\n'),
+                None => start > 0 || piece.starts_line,
+            }
+        };
+        let fields = fields.filter_map(|at| Some((at, mime_field(&text[at..])?)));
+        marks.extend(fields.filter(|&(at, _)| is_in_name(at)).map(|(at, length)| (at, Mark::Field(length))));
         if !self.is_html {
             let first = (piece.starts_line && text.starts_with(b":")).then_some(0);
             let others =
@@ -181,24 +190,37 @@ impl EmbeddedScan {
     }
 }
 
-/// How long the name is, with its colon, of a field that makes ripMIME, munpack, uudeview and Email::MIME look for a file
-/// below it.
+/// How long the name is, with what ends it, of a field that makes ripMIME, munpack, uudeview and Email::MIME look for a file
+/// below it. ripMIME minds neither what follows the name nor whether a colon does.
 fn mime_field(text: &[u8]) -> Option<usize> {
-    let length = text.iter().take(40).take_while(|&&octet| octet != b':').count();
-    if text.get(length) != Some(&b':') {
-        return None;
-    }
-    let (name, value) = (text[..length].trim_ascii_end(), &text[length + 1..]);
-    // Prose may begin with the name of a field: a type stands alone, or before parameters.
-    let is_type = || {
-        let mut words = value[..end_of_line(value, 0)].split(|&octet| octet == b';');
-        let word = words.next().unwrap_or_default().trim_ascii();
-        word.contains(&b'/') && !word.iter().any(|&octet| is_blank(octet))
+    let known = [b"content-disposition".as_slice(), b"content-location", b"content-type"];
+    let known = *known.iter().find(|known| starts(text, known))?;
+    let ends = |octet: &u8| matches!(octet, b':' | b' ' | b'\t' | b'\r' | b'\n');
+    let word = known.len() + text[known.len()..].iter().take(MAX_NAME).take_while(|octet| !ends(octet)).count();
+    let blanks = text[word..].iter().take(MAX_NAME).take_while(|&&octet| is_blank(octet)).count();
+    let colon = usize::from(text.get(word + blanks) == Some(&b':'));
+    let length = word + blanks + colon;
+    let value = &text[length..end_of_field(text, length)];
+    let line = &value[..end_of_line(value, 0)];
+    let first = line.split(|&octet| octet == b';').next().unwrap_or_default().trim_ascii();
+    let has = |word: &[u8]| contains(value, word);
+    // Prose may begin with the name of a field: a type or a place is the only word, or is before parameters.
+    let is_only_word = !first.is_empty() && !first.iter().any(|&octet| is_blank(octet));
+    let describes_file = match known {
+        // `<meta http-equiv=Content-Type content="text/html; charset=utf-8">`
+        b"content-type" if starts(first, b"content=") => has(b"name"),
+        b"content-type" => is_only_word && first.contains(&b'/'),
+        b"content-location" => is_only_word,
+        _ => colon > 0 || has(b"attachment") || has(b"inline") || has(b"name"),
     };
-    let describes_file = name.eq_ignore_ascii_case(b"content-disposition")
-        || name.eq_ignore_ascii_case(b"content-type") && is_type();
-    describes_file.then_some(length + 1)
+    describes_file.then_some(length)
 }
+
+/// Octets of a name, and of blanks behind it, that are looked at.
+const MAX_NAME: usize = 64;
+
+/// No word of prose is so long.
+const LONG_WORD: usize = 1024;
 
 /// What a `begin` at `at` begins.
 fn begin(text: &[u8], at: usize, at_line_start: impl Fn(usize) -> bool) -> Option<(usize, Mark)> {
@@ -298,6 +320,18 @@ fn end_of_line(text: &[u8], at: usize) -> usize {
     if text[..end].ends_with(b"\r") && text[end..].starts_with(b"\n") { end + 1 } else { end }
 }
 
+/// Where the field at `at` ends: at a line that no line with a blank at its start continues, or behind a few.
+fn end_of_field(text: &[u8], at: usize) -> usize {
+    let mut end = end_of_line(text, at);
+    for _ in 0..8 {
+        if !text.get(end).copied().is_some_and(is_blank) {
+            break;
+        }
+        end = end_of_line(text, end);
+    }
+    end
+}
+
 fn trim_line_end(line: &[u8]) -> &[u8] {
     let line = line.strip_suffix(b"\n").unwrap_or(line);
     line.strip_suffix(b"\r").unwrap_or(line)
@@ -374,6 +408,10 @@ mod tests {
             "BEGIN: the vote\r\n",
             "---------- Forwarded message ---------\r\nFrom: a@b.example\r\n",
             "Content-Type: text/plain is what you wrote",
+            "the Content-Disposition: attachment that you wrote",
+            "Content-Disposition is a field",
+            "Content-Location: the place",
+            "http-equiv=Content-Type content=\"text/html; charset=utf-8\">",
             "Content-Length: 5\r\n",
             "My answer $B",
         ] {
@@ -398,6 +436,10 @@ mod tests {
             ("BEGIN:VCALENDAR\r\n", "calendar"),
             ("  begin:vcard\r\n", "vcard"),
             ("----gnatsweb-attachment----\r\n", "mime"),
+            ("xContent-Disposition: attachment; filename=a.exe\r\n", "mime"),
+            ("words\nx-content-disposition attachment;\n filename=a.exe\n", "mime"),
+            ("Content-Type-x application/x-msdownload; name=a.exe\r\n", "mime"),
+            ("Content-Location: a.exe\r\n", "mime"),
         ] {
             assert_eq!(kind(text), Some(expected), "{text}");
         }
