@@ -201,12 +201,7 @@ impl<'a> HeaderSection<'a> {
         section
     }
 
-    fn split_at(
-        message: &'a [u8],
-        start: usize,
-        end: usize,
-        is_delimiter: impl Fn(&[u8]) -> bool,
-    ) -> Self {
+    fn split_at(message: &'a [u8], start: usize, end: usize, is_delimiter: impl Fn(&[u8]) -> bool) -> Self {
         let mut section = Self {
             fields: Vec::new(),
             faults: Vec::new(),
@@ -474,7 +469,8 @@ pub(crate) fn names_a_file_elsewhere(name: &[u8], value: &[u8]) -> bool {
     let lower = name.to_ascii_lowercase();
     let holds = |known: &[u8]| lower.len() > known.len() && memmem::find(&lower, known).is_some();
     let has_name = || {
-        let words: Vec<u8> = value.to_ascii_lowercase().into_iter().filter(|o| !o.is_ascii_whitespace()).collect();
+        let words: Vec<u8> =
+            value.to_ascii_lowercase().into_iter().filter(|o| !o.is_ascii_whitespace()).collect();
         [b"name=".as_slice(), b"name*"].iter().any(|sign| memmem::find(&words, sign).is_some())
     };
     holds(b"content-location") || (holds(b"content-type") || holds(b"content-disposition")) && has_name()

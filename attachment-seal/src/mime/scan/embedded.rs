@@ -196,7 +196,8 @@ fn mime_field(text: &[u8]) -> Option<usize> {
     let known = [b"content-disposition".as_slice(), b"content-location", b"content-type"];
     let known = *known.iter().find(|known| starts(text, known))?;
     let ends = |octet: &u8| matches!(octet, b':' | b' ' | b'\t' | b'\r' | b'\n');
-    let word = known.len() + text[known.len()..].iter().take(MAX_NAME).take_while(|octet| !ends(octet)).count();
+    let word =
+        known.len() + text[known.len()..].iter().take(MAX_NAME).take_while(|octet| !ends(octet)).count();
     let blanks = text[word..].iter().take(MAX_NAME).take_while(|&&octet| is_blank(octet)).count();
     let colon = usize::from(text.get(word + blanks) == Some(&b':'));
     let length = word + blanks + colon;
