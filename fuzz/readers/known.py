@@ -4,7 +4,10 @@ A finding is only put down to a cause here where the reader is one that is known
 and where what the reader shows holds nothing but sealed octets. What a mutation wrote is never put down to anything.
 """
 import base64
+import email
 import re
+from email.errors import HeaderParseError
+from email.header import decode_header, make_header
 
 import compare
 import mime
@@ -17,6 +20,8 @@ class Case:
     def __init__(self, sealed, changed, sealed_octets, changed_octets, true):
         self.sealed, self.changed, self.true = sealed, changed, true
         self.before, self.after = mime.parse(sealed_octets), mime.parse(changed_octets)
+        self.sealed_lines = set(re.split(rb"\r\n", sealed_octets))
+        self.longest_field_line = max(map(len, changed_octets.partition(b"\r\n\r\n")[0].split(b"\r\n")))
 
     def part_of(self, root, digest):
         """The leaf that decodes to these octets."""
@@ -34,9 +39,28 @@ def is_made_of(found, part, besides=()):
         return False
     content = mutations.decoded(part) or b""
     forms = b"\n".join(compare.flat(form) for form in (part.body, content, *transcoded(content)))
-    own = set(re.split(rb"[\r\n]+", forms)) | set(besides)
+    own = set(re.split(rb"[\r\n]+", forms))
+    others = {bare(other) for other in besides} | {bare(UNDONE.sub(unescaped, other)) for other in besides}
     lines = re.split(rb"[\r\n]+", base64.b64decode(found[4]))
-    return all(line in own or line.strip(b" \t") in own or len(line) >= 8 and line in forms for line in lines)
+
+    def is_other(line):
+        # The last one may be cut off.
+        return bool(others) and (bare(line) in others or line is lines[-1] and any(other.startswith(bare(line)) for other in others))
+
+    return any(line in own for line in lines) and all(
+        line in own or line.strip(b" \t") in own or len(line) >= 8 and line in forms or is_other(line) for line in lines)
+
+
+UNDONE = re.compile(rb"=([0-9A-Fa-f]{2})")
+
+
+def unescaped(found):
+    return bytes([int(found[1], 16)])
+
+
+def bare(line):
+    """A line that may have been decoded as quoted-printable, which it is not."""
+    return line.replace(b"=", b"")
 
 
 # Encodings as honest handlers write them.
@@ -72,6 +96,15 @@ def transcoded(content):
             yield bytes(ord(character) & 0xff for character in text)
 
 
+def name_of(part):
+    """A part's file name as Python's package email reads it."""
+    fields = email.message_from_bytes(b"\r\n".join(part.fields) + b"\r\n\r\n")
+    try:
+        return compare.plain(str(make_header(decode_header(fields.get_filename() or ""))))
+    except (LookupError, ValueError, UnicodeError, HeaderParseError):
+        return ""
+
+
 def is_named(case, name):
     """Whether the reader gave this name to a file of the sealed message."""
     return any(found[0] == "file" and compare.plain(found[1]) == compare.plain(name) for found in case.sealed)
@@ -91,17 +124,18 @@ def misread(case, kind, found, besides=()):
             continue
         before = case.part_of(case.before, digest)
         is_its_own = digest == found[2] if kind == "lost" else any(
-            digest == other[2] or before is not None and is_made_of(other, before, besides) for other in sealed)
+            digest == other[2] or before is not None and is_made_of(other, before, besides) for other in sealed) \
+            or name_of(part) == compare.plain(found[1])
         if is_its_own and any(is_made_of(file, part, besides) for file in shown):
             return True
     return False
 
 
 def goes_on(case, kind, found):
-    """In multiparts inside multiparts it takes the next delimiters for lines of the part."""
+    """In multiparts inside multiparts it takes what follows for lines of the part: delimiters, and other sealed lines."""
     boundaries = [part.boundary for root in (case.before, case.after) for part in root.walk() if part.parts is not None]
     delimiters = {b"--" + boundary + end for boundary in boundaries for end in (b"", b"--")}
-    return len(boundaries) > 2 and misread(case, kind, found, delimiters)
+    return len(boundaries) > 2 and misread(case, kind, found, delimiters | case.sealed_lines)
 
 
 def same_part(case, kind, found):
@@ -142,10 +176,14 @@ def extended_name(case, kind, found):
 
 def one_for_all(case, kind, found):
     """It writes files of one name over each other; the last one stays."""
-    of_name = {compare.digest(mutations.decoded(part) or b"") for part in all_leaves(case.after)
-               if found[1] and found[1].encode() in b"".join(part.fields)}
+    names = {}
+    for part in all_leaves(case.after):
+        names.setdefault(name_of(part), set()).add(compare.digest(mutations.decoded(part) or b""))
+    of_name = next((digests for name, digests in names.items() if name and found[2] in digests and len(digests) > 1), set())
     last = [other for other in case.shows(found[1]) if other[2] != found[2]]
-    return kind == "lost" and {found[2], *(other[2] for other in last)} <= of_name and bool(last)
+    return kind == "lost" and bool(last) and bool(of_name) and all(
+        other[2] in of_name and other[2] in case.true or misread(case, "new-file", other) or goes_on(case, "new-file", other)
+        for other in last)
 
 
 def text_as_file(case, kind, found):
@@ -194,6 +232,33 @@ def attached_opened(case, kind, found):
     return kind == "lost" and is_message and again.body == part.body
 
 
+def named_right(case, kind, found):
+    """It misread the sealed message, and shows this file as it was sealed."""
+    part = [part for part in all_leaves(case.before) if compare.digest(mutations.decoded(part) or b"") == found[2]]
+    return kind == "renamed" and compare.plain(found[1]) in {name_of(own) for own in part}
+
+
+def only_filename(case, kind, found):
+    """It shows no part whose name is in Content-Type alone."""
+    part = case.part_of(case.after, found[2])
+    return kind == "lost" and part is not None and name_of(part) == compare.plain(found[1]) \
+        and b"filename" not in part.value(b"Content-Disposition").lower()
+
+
+def too_deep(case, kind, found):
+    """It reads no more than four multiparts inside each other."""
+    def levels(part, level):
+        if part.parts is None:
+            return {level} if compare.digest(mutations.decoded(part) or b"") == found[2] else set()
+        return set().union(*(levels(inner, level + 1) for inner in part.parts))
+    return kind == "lost" and any(level > 4 for level in levels(case.after, 0))
+
+
+def long_field(case, kind, found):
+    """A line of more than 998 octets at the top keeps it from reading the message."""
+    return kind == "lost" and case.longest_field_line > 998 and not any(other[0] == "file" for other in case.changed)
+
+
 CAUSES = [
     ("misread", {"emailjs", "flanker", "uudeview", "munpack", "reformime", "ripmime", "mshow"}, misread),
     ("goes-on", {"uudeview"}, goes_on),
@@ -204,6 +269,10 @@ CAUSES = [
     ("extended-name", {"munpack", "uudeview"}, extended_name),
     ("one-for-all", {"munpack", "uudeview", "mshow"}, one_for_all),
     ("text-as-file", {"JavaMail", "mailparser", "postal-mime", "php-mailparse", "reformime", "uudeview", "munpack"}, text_as_file),
+    ("named-right", {"emailjs", "flanker", "uudeview", "munpack", "reformime", "ripmime", "mshow"}, named_right),
+    ("only-filename", {"mshow"}, only_filename),
+    ("long-field", {"uudeview"}, long_field),
+    ("too-deep", {"uudeview"}, too_deep),
     ("misnamed", {"ripmime"}, misnamed),
     ("guesses", {"uudeview"}, guesses),
     ("inside-a-leaf", {"flanker", "php-mailparse"}, inside_a_leaf),
