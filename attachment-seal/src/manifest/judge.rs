@@ -708,21 +708,28 @@ impl Judge<'_> {
                 at += memchr::memchr2(b'\r', b'\n', &self.message[at..]).unwrap_or(0);
                 continue;
             }
-            let near = &self.message[at..self.message.len().min(at + 256)];
-            let line = core(near.split(|octet| matches!(octet, b'\r' | b'\n')).next().unwrap_or_default());
-            if line.is_empty() {
-                continue;
-            }
             let before = self.message[..dashes].iter().rposition(|&octet| !is_blank(octet));
             let starts_line = before.is_none_or(|before| matches!(self.message[before], b'\r' | b'\n'));
-            let part = self.innermost(dashes).unwrap_or(0);
-            // mshow takes a delimiter for one wherever it is in a line; a boundary's own parameter is none.
-            let is_alike = |own: &[u8]| match starts_line {
-                true => are_alike(own, &line),
-                false => line.starts_with(own) && !entities[part].header.contains(&dashes),
+            let near = &self.message[at..self.message.len().min(at + 256)];
+            let is_alike = if starts_line {
+                let line =
+                    core(near.split(|octet| matches!(octet, b'\r' | b'\n')).next().unwrap_or_default());
+                if line.is_empty() {
+                    continue;
+                }
+                cores.iter().any(|(own, _)| are_alike(own, &line))
+            } else {
+                // mshow takes a delimiter for one wherever it is in a line.
+                let rest = near.trim_ascii_start();
+                cores.iter().any(|(own, _)| !own.is_empty() && starts_with(rest, own))
             };
-            let is_touched = || starts_line && !self.untouched.covered[part];
-            if cores.iter().any(|(own, _)| is_alike(own)) || is_odd && is_touched() {
+            if !is_alike && !(is_odd && starts_line) {
+                continue;
+            }
+            let part = self.innermost(dashes).unwrap_or(0);
+            // A header section declares boundaries.
+            let is_declared = !starts_line && entities[part].header.contains(&dashes);
+            if is_alike && !is_declared || is_odd && starts_line && !self.untouched.covered[part] {
                 return self.add(
                     Doubt::BoundaryPrefix,
                     part,
@@ -771,6 +778,11 @@ fn core(text: &[u8]) -> Vec<u8> {
     let rest = &text[start..];
     let end = rest.iter().rposition(|octet| !matches!(octet, b'-' | b' ' | b'\t')).map_or(0, |last| last + 1);
     rest[..end].to_ascii_lowercase()
+}
+
+/// Whether a text starts with a lower-case word, in any case.
+fn starts_with(text: &[u8], word: &[u8]) -> bool {
+    text.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word))
 }
 
 /// Whether one is the beginning of the other.

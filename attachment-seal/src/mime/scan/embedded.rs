@@ -166,18 +166,7 @@ impl EmbeddedScan {
         let postscript =
             memmem::find_iter(text, b"%!").filter(|&at| starts(&text[at..], b"%!ps-") && at_line_start(at));
         marks.extend(postscript.map(|at| (at, Mark::Block("postscript", |line| line == b"%%EOF"))));
-        let fields = memchr_iter(b'-', text).filter_map(|at| at.checked_sub(b"content".len()));
-        // ripMIME finds the name inside a longer one, too: whatever begins the line up to the first blank or colon.
-        let is_in_name = |at: usize| {
-            let ends = |&octet: &u8| matches!(octet, b'\r' | b'\n' | b':' | b' ' | b'\t');
-            let start = at.saturating_sub(LONG_WORD);
-            match text[start..at].iter().rposition(ends) {
-                Some(before) => matches!(text[start + before], b'\r' | b'\n'),
-                None => start > 0 || piece.starts_line,
-            }
-        };
-        let fields = fields.filter_map(|at| Some((at, mime_field(&text[at..])?)));
-        marks.extend(fields.filter(|&(at, _)| is_in_name(at)).map(|(at, length)| (at, Mark::Field(length))));
+        marks.extend(mime_fields(piece));
         if !self.is_html {
             let first = (piece.starts_line && text.starts_with(b":")).then_some(0);
             let others =
@@ -190,38 +179,54 @@ impl EmbeddedScan {
     }
 }
 
-/// How long the name is, with what ends it, of a field that makes ripMIME, munpack, uudeview and Email::MIME look for a file
-/// below it. ripMIME minds neither what follows the name nor whether a colon does.
-fn mime_field(text: &[u8]) -> Option<usize> {
-    let known = [b"content-disposition".as_slice(), b"content-location", b"content-type"];
-    let known = *known.iter().find(|known| starts(text, known))?;
-    let ends = |octet: &u8| matches!(octet, b':' | b' ' | b'\t' | b'\r' | b'\n');
-    let word =
-        known.len() + text[known.len()..].iter().take(MAX_NAME).take_while(|octet| !ends(octet)).count();
-    let blanks = text[word..].iter().take(MAX_NAME).take_while(|&&octet| is_blank(octet)).count();
-    let colon = usize::from(text.get(word + blanks) == Some(&b':'));
-    let length = word + blanks + colon;
-    let value = &text[length..end_of_field(text, length)];
+/// Fields that make ripMIME, munpack, uudeview and Email::MIME look for a file below them. ripMIME finds the name inside a
+/// longer word that begins a line, and minds neither what follows it nor whether a colon does.
+fn mime_fields(piece: &Piece<'_>) -> Vec<(usize, Mark)> {
+    let text = piece.text;
+    let ends_word = |octet: &u8| matches!(octet, b':' | b' ' | b'\t' | b'\r' | b'\n');
+    let mut marks = Vec::new();
+    // Up to where the text is read, and whether the word there is the first of its line.
+    let (mut read, mut is_first) = (0, piece.starts_line);
+    for at in memchr_iter(b'-', text).filter_map(|hyphen| hyphen.checked_sub(b"content".len())) {
+        if at < read || !starts(&text[at..], b"content-") {
+            continue;
+        }
+        if let Some(end) = text[read..at].iter().rposition(ends_word) {
+            is_first = matches!(text[read + end], b'\r' | b'\n');
+        }
+        read = text[at..].iter().position(ends_word).map_or(text.len(), |length| at + length);
+        if is_first && let Some(length) = mime_field(&text[read..], &text[at..read]) {
+            marks.push((at, Mark::Field(read + length - at)));
+        }
+    }
+    marks
+}
+
+/// How long what separates a word from a field's value is, if it is the name of such a field.
+fn mime_field(rest: &[u8], word: &[u8]) -> Option<usize> {
+    let word = word.to_ascii_lowercase();
+    let holds = |name: &[u8]| memmem::find(&word, name).is_some();
+    let rest = &rest[..rest.len().min(MAX_VALUE)];
+    let blanks = rest.iter().take_while(|&&octet| is_blank(octet)).count();
+    let length = blanks + usize::from(rest.get(blanks) == Some(&b':'));
+    let value = &rest[length..end_of_field(rest, length)];
     let line = &value[..end_of_line(value, 0)];
     let first = line.split(|&octet| octet == b';').next().unwrap_or_default().trim_ascii();
     let has = |word: &[u8]| contains(value, word);
     // Prose may begin with the name of a field: a type or a place is the only word, or is before parameters.
     let is_only_word = !first.is_empty() && !first.iter().any(|&octet| is_blank(octet));
-    let describes_file = match known {
-        // `<meta http-equiv=Content-Type content="text/html; charset=utf-8">`
-        b"content-type" if starts(first, b"content=") => has(b"name"),
-        b"content-type" => is_only_word && first.contains(&b'/'),
-        b"content-location" => is_only_word,
-        _ => colon > 0 || has(b"attachment") || has(b"inline") || has(b"name"),
-    };
+    // `<meta http-equiv=Content-Type content="text/html; charset=utf-8">`
+    let is_type =
+        if starts(first, b"content=") { has(b"name") } else { is_only_word && first.contains(&b'/') };
+    let is_disposition = || length > blanks || has(b"attachment") || has(b"inline") || has(b"name");
+    let describes_file = holds(b"content-type") && is_type
+        || holds(b"content-location") && is_only_word
+        || holds(b"content-disposition") && is_disposition();
     describes_file.then_some(length)
 }
 
-/// Octets of a name, and of blanks behind it, that are looked at.
-const MAX_NAME: usize = 64;
-
-/// No word of prose is so long.
-const LONG_WORD: usize = 1024;
+/// Octets of a field's value that are looked at.
+const MAX_VALUE: usize = 1024;
 
 /// What a `begin` at `at` begins.
 fn begin(text: &[u8], at: usize, at_line_start: impl Fn(usize) -> bool) -> Option<(usize, Mark)> {
