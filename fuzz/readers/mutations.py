@@ -403,4 +403,4 @@ def mutate(message, rng):
     while not names or rng.random() < 0.1:
         message = octets(message, rng)
         names.append("octets")
-    return message, names
+    return seeds.ended(message), names

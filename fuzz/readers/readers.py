@@ -81,12 +81,14 @@ class Reader:
         return json.loads(line)
 
 
-def installed(folder):
-    """The readers that work here, and the names of those that don't."""
+def installed(folder, without=()):
+    """The readers that work here but for those left out, and the names of those that don't."""
     probe = pathlib.Path(folder) / "probe.eml"
     probe.write_bytes(PROBE)
     working, missing = [], []
     for name, command in COMMANDS.items():
+        if name in without:
+            continue
         tool = {"unpackers.py": command[-1], "reformime.py": "reformime"}.get(command[1], command[0])
         if shutil.which(tool) is None:
             missing.append(name)

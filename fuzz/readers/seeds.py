@@ -19,13 +19,18 @@ def of_tests():
             octets = re.sub(rb"^Attachment-Seal:.*\r\n([ \t].*\r\n)*", b"", octets, flags=re.M)
             head, blank, body = octets.partition(b"\r\n\r\n")
             head = re.sub(rb"(?mi)^(From:.*)@[\w.-]+", rb"\1@example.org", head)
-            yield head + blank + body
+            yield ended(head + blank + body)
 
 
 def at_random(rng):
     head = b"From: Office <office@example.org>\r\nTo: desk@partner.example\r\nSubject: Papers\r\n" \
         b"Date: Mon, 23 Nov 2026 00:00:00 +0000\r\nMessage-ID: <%d@example.org>\r\nMIME-Version: 1.0\r\n" % rng.randrange(10**9)
-    return head + (tree(rng, 0) if rng.random() < 0.9 else leaf(rng))
+    return ended(head + (tree(rng, 0) if rng.random() < 0.9 else leaf(rng)))
+
+
+def ended(message):
+    """As SMTP hands it on: every message ends in CR LF."""
+    return message if message.endswith(b"\r\n") else message + b"\r\n"
 
 
 def tree(rng, depth):

@@ -52,6 +52,8 @@ def header_doubts(section):
         if f.name is None or number == 0 and f.raw[:1] in b" \t" or any(not line.strip(b" \t") for line in lines):
             doubts.append("junk-header-line")
             continue
+        if names_a_file_elsewhere(f):
+            doubts.append("lookalike-field")
         bare = re.sub(rb"\([^()]*\)", b"", f.name).strip()
         if f.name not in MIME_NAMES and (bare in MIME_NAMES or any(one_away(bare, name) for name in MIME_NAMES)) \
                 or any(MIME_LINE.match(line) for line in lines[1:]):
@@ -63,6 +65,14 @@ def header_doubts(section):
     if is_too_long(section):
         doubts.append("header-too-long")
     return list(dict.fromkeys(doubts))
+
+
+def names_a_file_elsewhere(f):
+    """A MIME field's name inside the field's own, and a file's name."""
+    held = re.search(rb"content-(?:location|type|disposition)", f.name)
+    if not held or held[0] == f.name:
+        return False
+    return held[0] == b"content-location" or re.search(rb"name[=*]", re.sub(rb"\s", b"", f.value.lower())) is not None
 
 
 def one_away(a, b):
@@ -87,7 +97,7 @@ def field_flaws(fields, is_message):
                 or any(not line.strip(b" \t") for line in f.raw.split(b"\r\n")) \
                 or re.search(rb"[\0\r\n]", f.raw.replace(b"\r\n", b"")):
             return f"{f.name.decode('latin-1')}: not of the form of a field"
-        flaw = _value_flaw(f)
+        flaw = "a name elsewhere" if names_a_file_elsewhere(f) else _value_flaw(f)
         if flaw:
             return f"{f.name.decode('latin-1')}: {flaw}"
     return _name_flaw(fields)
@@ -104,6 +114,8 @@ def _value_flaw(f):
     if f.name == b"content-transfer-encoding":
         return None if value.lower() in ENCODINGS else "not an encoding"
     if f.name == b"content-type":
+        if f.value.startswith(b"\r\n") and value.lower().startswith(b"multipart/"):
+            return "a multipart's type folded behind its colon"
         return _parameters_flaw(value, SAFE + rb"/" + SAFE, TYPE_PARAMETERS)
     if f.name == b"content-disposition":
         return _parameters_flaw(value, rb"(?i:inline|attachment)", DISPOSITION_PARAMETERS)
@@ -153,7 +165,7 @@ def _parameters_flaw(value, start, known):
 
 def plain_boundary(boundary):
     return (BOUNDARY.fullmatch(boundary) and not boundary.endswith(b"--") and boundary.strip(b"-")
-            and not re.match(rb"[A-Za-z0-9-]*:", boundary))
+            and boundary.strip(b"'") == boundary and not re.match(rb"[A-Za-z0-9-]*:", boundary))
 
 
 def _name_flaw(fields):
@@ -200,7 +212,10 @@ def alike(a, b):
 ENCODED_FILES = rb"^[ \t>]*begin(?:-base64)?[ \t]+[0-7]{3,5}[ \t]+\S|^=ybegin |must be converted with BinHex"
 BLANKS_MATTER = re.compile(rb"(?im)" + ENCODED_FILES)
 FILES = re.compile(rb"(?im)" + ENCODED_FILES + rb"|^%!PS|-----BEGIN (?:PGP|PKCS7|CERTIFICATE|CMS)|"
-                   rb"^[ \t]*BEGIN:V(?:CALENDAR|CARD|EVENT)")
+                   rb"^[ \t]*BEGIN:V(?:CALENDAR|CARD|EVENT)|"
+                   rb"^[^\s:]*content-(?:disposition[^\s:]*[ \t]*(?::|[ \t].*(?:attachment|inline|name))|"
+                   rb"location[^\s:]*[ \t]*[: \t][ \t]*[^\s;]+[ \t]*(?:;|\r?$)|"
+                   rb"type[^\s:]*[ \t]*[: \t][ \t]*(?!content=)[^\s/;]*/[^\s;]+[ \t]*(?:;|\r?$))")
 ACTIVE = re.compile(rb"(?i)<[ \t\r\n]*/?(?:script|i?frame|frameset|form|object|embed|applet|base|svg)\b|"
                     rb"<[^<>]*[\s\"'/]on[a-z]+[ \t\r\n]*=|(?:data|javascript|vbscript)(?::|&#|&colon)")
 
@@ -277,6 +292,12 @@ class Judge:
         subtypes = {subtype for entry in self.seal.entries for subtype in entry.path.split(".")} | set(MULTIPARTS)
         if not part.is_leaf and part.type.partition("/")[2] not in subtypes:
             self.add("not-plain")
+        is_saved = part.disposition.word == b"attachment"
+        number = self.comparison.sealed_for(self.leaf[part]) if part.is_leaf else None
+        was_file = number is not None and self.seal.entries[number].kind == "a"
+        is_shown = part.is_leaf and part.type in ("text/plain", "text/html")
+        if (is_saved or part.name) and not part.is_leaf or was_file and is_shown and not is_saved:
+            self.add("not-plain")
         is_nameless = part.is_leaf and self.leaf[part].kind == "a" and not part.name
         if is_nameless and part.section.named(b"content-description"):
             self.add("not-plain")
@@ -304,6 +325,8 @@ class Judge:
         elif part.type.startswith("message/"):
             self._attached_message(part, mark)
         elif leaf.kind == "a" and encoding_flaw(part, leaf.hash in {entry.hash for entry in self.seal.entries}):
+            self.add("not-plain")
+        elif part.encoding == b"base64" and any(len(line) > 998 for line in part.body.split(b"\r\n")):
             self.add("not-plain")
         if leaf.kind == "t":
             self._text(part, leaf)
@@ -365,6 +388,11 @@ class Judge:
             if bare.startswith(b"--") and core(bare) and delimiters[line.rstrip(b" \t")] < 0 \
                     and any(alike(bare, boundary) for boundary in boundaries):
                 self.add("boundary-prefix")
+        # Behind other characters, but in header sections.
+        for leaf in (part for part in self.root.all() if part.is_leaf):
+            for found in re.finditer(rb"(?m)(?<=[^-\r\n \t])[ \t]*--([^\r\n]*)", leaf.body):
+                if any(core(found[1]).startswith(core(boundary)) for boundary in boundaries):
+                    self.add("boundary-prefix")
         for part, as_sealed in touched:
             if as_sealed and not plain_boundary(part.boundary) and self._touched_hyphens(part):
                 self.add("boundary-prefix")

@@ -446,16 +446,18 @@ impl Judge<'_> {
     /// Whether a plain reading of the fields is the walk's.
     fn check_reading(&mut self, at: usize, leaf: Option<usize>, plain: &Plain) {
         let entity = &self.structure.entities[at];
+        let sealed = leaf.and_then(|leaf| self.comparison.sealed_for[leaf]);
+        let was_file = sealed.is_some_and(|sealed| self.sealed.entries[sealed].kind == Kind::Attachment);
         let Some(leaf) = leaf.map(|leaf| &self.structure.leaves[leaf]) else {
             let boundary = entity.container.as_ref().map(|container| container.boundary.as_slice());
             if plain.boundary.as_ref().map(|boundary| boundary.as_bytes()) != boundary {
                 self.add(Doubt::NotPlain, at, "has a boundary that can be read in two ways");
             }
-            if !plain.name.is_empty() {
+            if !plain.name.is_empty() || plain.is_attachment {
                 self.add(
                     Doubt::NotPlain,
                     at,
-                    "is a multipart with a name, which some readers offer as a file",
+                    "is a multipart with a name or to be saved, which some readers offer as a file",
                 );
             }
             return;
@@ -464,6 +466,10 @@ impl Judge<'_> {
             plain.name == leaf.name && (plain.media_type == leaf.media_type || plain.media_type.is_empty());
         if !is_read {
             self.add(Doubt::NotPlain, at, "has a type or name that can be read in two ways");
+        }
+        let is_shown = matches!(leaf.media_type.as_str(), "text/plain" | "text/html");
+        if is_shown && was_file && !plain.is_attachment {
+            self.add(Doubt::NotPlain, at, "is a file that some readers show as a text");
         }
         if plain.has_description && leaf.kind == Kind::Attachment && leaf.name.is_empty() {
             self.add(Doubt::NotPlain, at, "has a description that readers show as its name");
@@ -562,6 +568,10 @@ impl Judge<'_> {
             }
             Encoding::Base64 if !is_text && !is_regular_base64(body) => {
                 self.add(Doubt::NotPlain, at, "is base64 in lines of many lengths");
+            }
+            // ripMIME overlooks what follows such a line, the next delimiter included.
+            Encoding::Base64 if body.split(|&octet| octet == b'\n').any(|line| line.len() > MAX_LINE) => {
+                self.add(Doubt::NotPlain, at, "is base64 in lines too long for mail");
             }
             Encoding::Unknown => self.add(Doubt::NotPlain, at, "is in an unknown encoding"),
             _ => {}
@@ -689,29 +699,37 @@ impl Judge<'_> {
         }
         let delimiters = self.delimiters();
         let is_odd = touched.iter().any(|container| !container.is_plain);
-        let mut at = 0;
-        let start_of_body = entities[0].body.start;
-        while let Some(found) = memchr::memmem::find(&self.message[start_of_body + at..], b"--") {
-            let dashes = start_of_body + at + found;
-            let line_end = memchr::memchr2(b'\r', b'\n', &self.message[dashes..])
-                .map_or(self.message.len(), |end| dashes + end);
-            at = dashes - start_of_body + 2;
+        let mut at = entities[0].body.start;
+        while let Some(found) = memchr::memmem::find(&self.message[at..], b"--") {
+            let dashes = at + found;
+            let hyphens = self.message[dashes..].iter().take_while(|&&octet| octet == b'-').count();
+            at = dashes + hyphens;
+            if delimiters.binary_search(&dashes).is_ok() {
+                at += memchr::memchr2(b'\r', b'\n', &self.message[at..]).unwrap_or(0);
+                continue;
+            }
             let before = self.message[..dashes].iter().rposition(|&octet| !is_blank(octet));
             let starts_line = before.is_none_or(|before| matches!(self.message[before], b'\r' | b'\n'));
-            if !starts_line {
+            let near = &self.message[at..self.message.len().min(at + 256)];
+            let is_alike = if starts_line {
+                let line =
+                    core(near.split(|octet| matches!(octet, b'\r' | b'\n')).next().unwrap_or_default());
+                if line.is_empty() {
+                    continue;
+                }
+                cores.iter().any(|(own, _)| are_alike(own, &line))
+            } else {
+                // mshow takes a delimiter for one wherever it is in a line.
+                let rest = near.trim_ascii_start();
+                cores.iter().any(|(own, _)| !own.is_empty() && starts_with(rest, own))
+            };
+            if !is_alike && !(is_odd && starts_line) {
                 continue;
             }
-            at = line_end - start_of_body;
-            if delimiters.binary_search(&dashes).is_ok() {
-                continue;
-            }
-            let line = core(&self.message[dashes..line_end.min(dashes + 256)]);
-            if line.is_empty() {
-                continue;
-            }
-            let is_untouched = || self.innermost(dashes).is_some_and(|part| self.untouched.covered[part]);
-            if cores.iter().any(|(own, _)| are_alike(own, &line)) || is_odd && !is_untouched() {
-                let part = self.innermost(dashes).unwrap_or(0);
+            let part = self.innermost(dashes).unwrap_or(0);
+            // A header section declares boundaries.
+            let is_declared = !starts_line && entities[part].header.contains(&dashes);
+            if is_alike && !is_declared || is_odd && starts_line && !self.untouched.covered[part] {
                 return self.add(
                     Doubt::BoundaryPrefix,
                     part,
@@ -762,10 +780,18 @@ fn core(text: &[u8]) -> Vec<u8> {
     rest[..end].to_ascii_lowercase()
 }
 
+/// Whether a text starts with a lower-case word, in any case.
+fn starts_with(text: &[u8], word: &[u8]) -> bool {
+    text.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word))
+}
+
 /// Whether one is the beginning of the other.
 fn are_alike(one: &[u8], other: &[u8]) -> bool {
     one.starts_with(other) || other.starts_with(one)
 }
+
+/// RFC 5321 §4.5.3.1.6: the longest line that mail may have, its CR included.
+const MAX_LINE: usize = 999;
 
 fn has_hard_line_end(body: &[u8]) -> bool {
     memchr::memchr_iter(b'\n', body).any(|at| !body[..at].ends_with(b"=\r"))
@@ -783,7 +809,7 @@ fn is_regular_base64(body: &[u8]) -> bool {
     };
     let mut lines = text.chunks(columns + 2);
     let is_last = lines.next_back().is_none_or(|last| last.len() <= columns && is_line(last));
-    columns <= 998 && is_last && lines.all(|line| line.strip_suffix(b"\r\n").is_some_and(is_line))
+    columns < MAX_LINE && is_last && lines.all(|line| line.strip_suffix(b"\r\n").is_some_and(is_line))
 }
 
 /// Whether a body begins with what reads as a header field, empty lines aside.

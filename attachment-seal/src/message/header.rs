@@ -1,7 +1,7 @@
 //! The header section: split into fields, whether it is clean (SPEC.md §8 step 7), and the three header hashes (§4).
 //! Lines end in CR LF only; what other programs might take for a line end is a fault, not a line end.
 
-use memchr::{memchr, memchr_iter, memchr2};
+use memchr::{memchr, memchr_iter, memchr2, memmem};
 
 use super::identity;
 use crate::doubt::{Doubt, Doubts};
@@ -191,6 +191,18 @@ impl<'a> HeaderSection<'a> {
         end: usize,
         is_delimiter: impl Fn(&[u8]) -> bool,
     ) -> Self {
+        let mut section = Self::split_at(message, start, end, is_delimiter);
+        let is_misread = |field: &&Field<'_>| names_a_file_elsewhere(field.name, field.value);
+        let misread: Vec<usize> = section.fields.iter().filter(is_misread).map(|field| field.start).collect();
+        for at in misread.into_iter().take(MAX_FAULTS) {
+            let number = 1 + lines(&message[start..at]).count();
+            section.fault(number, Doubt::LookalikeField);
+        }
+        section.faults.sort_by_key(|fault| fault.line);
+        section
+    }
+
+    fn split_at(message: &'a [u8], start: usize, end: usize, is_delimiter: impl Fn(&[u8]) -> bool) -> Self {
         let mut section = Self {
             fields: Vec::new(),
             faults: Vec::new(),
@@ -452,6 +464,19 @@ pub(crate) fn looks_like_mime_name(name: &[u8]) -> bool {
     known().any(|known| bare == known || is_one_edit_away(&bare, known))
 }
 
+/// Whether a field holds a MIME field's name inside its own, as X-Original-Content-Type does, and a file's name: ripMIME
+/// looks for the one inside the other, and calls the part so.
+pub(crate) fn names_a_file_elsewhere(name: &[u8], value: &[u8]) -> bool {
+    let lower = name.to_ascii_lowercase();
+    let holds = |known: &[u8]| lower.len() > known.len() && memmem::find(&lower, known).is_some();
+    let has_name = || {
+        let words: Vec<u8> =
+            value.to_ascii_lowercase().into_iter().filter(|o| !o.is_ascii_whitespace()).collect();
+        [b"name=".as_slice(), b"name*"].iter().any(|sign| memmem::find(&words, sign).is_some())
+    };
+    holds(b"content-location") || (holds(b"content-type") || holds(b"content-disposition")) && has_name()
+}
+
 fn without_comments(name: &[u8]) -> Vec<u8> {
     let mut depth = 0_usize;
     let mut kept = Vec::with_capacity(name.len());
@@ -583,6 +608,9 @@ mod tests {
             ("X: a\r\n Content-Type: text/html\r\n", "lookalike-field"),
             ("X: a\r\n\tcontent-disposition: attachment; filename=x\r\n", "lookalike-field"),
             ("X: a\r\n MIME-Version: 1.0\r\n", "lookalike-field"),
+            ("X-Content-Disposition: attachment; filename=a.exe\r\n", "lookalike-field"),
+            ("X-Old-Content-Type: text/plain;\r\n name*0=a.exe\r\n", "lookalike-field"),
+            ("X-Content-Location: a.exe\r\n", "lookalike-field"),
             ("Content-Type : text/plain\r\n", "space-before-colon"),
         ] {
             assert_eq!(doubts_of(section), [code], "{section:?}");

@@ -44,9 +44,10 @@ public class JavaMail {
         boolean text = (part.isMimeType("text/plain") || part.isMimeType("text/html")) && !attached && name.isEmpty();
         String content = new String(octets, "ISO-8859-1").replace("\r\n", "\n").replaceAll("[\r\n]+\\z", "");
         octets = content.getBytes("ISO-8859-1");
+        String start = Base64.getEncoder().encodeToString(Arrays.copyOf(octets, Math.min(octets.length, 65536)));
         StringBuilder hash = new StringBuilder();
         for (byte octet : MessageDigest.getInstance("SHA-256").digest(octets)) hash.append(String.format("%02x", octet));
-        return "[" + (text ? "\"text\"" : "\"file\"") + "," + quoted(name) + ",\"" + hash + "\"," + octets.length + "]";
+        return "[" + (text ? "\"text\"" : "\"file\"") + "," + quoted(name) + ",\"" + hash + "\"," + octets.length + ",\"" + start + "\"]";
     }
 
     static String quoted(String text) {

@@ -4,6 +4,7 @@ use strict;
 use warnings;
 use Digest::SHA qw(sha256_hex);
 use JSON::PP;
+use MIME::Base64 qw(encode_base64);
 
 # One leaf: "text" is what a reader shows as the message itself, "file" is what it offers to save.
 sub file {
@@ -13,7 +14,7 @@ sub file {
     my $text = lc($type // 'text/plain') =~ m{^(text/(plain|html)\b|multipart/)} && !$attached && $name eq '';
     $octets =~ s/\r\n/\n/g;
     $octets =~ s/[\r\n]+\z//;
-    return [$text ? 'text' : 'file', $name, sha256_hex($octets), length $octets];
+    return [$text ? 'text' : 'file', $name, sha256_hex($octets), length $octets, encode_base64(substr($octets, 0, 65536), '')];
 }
 
 sub run {

@@ -15,8 +15,7 @@ def files(octets):
         if body and body.startswith(b"--"):
             body = b""  # flanker takes the delimiter behind a part without octets for its content
         disposition = part.content_disposition[0] if part.content_disposition else ""
-        name = part.detected_file_name if part.is_attachment() or part.is_inline() else ""
-        yield loop.file(str(part.content_type), disposition == "attachment", name or "", body or b"")
+        yield loop.file(str(part.content_type), disposition == "attachment", part.detected_file_name or "", body or b"")
 
 
 loop.run(files)

@@ -7,7 +7,8 @@ const readline = require('readline');
 exports.file = (type, attached, name, octets) => {
   const text = /^(text\/(plain|html)\b|multipart\/)/i.test(type || 'text/plain') && !attached && !name;
   let content = Buffer.from(Buffer.from(octets).toString('latin1').replace(/\r\n/g, '\n').replace(/[\r\n]+$/, ''), 'latin1');
-  return [text ? 'text' : 'file', name || '', crypto.createHash('sha256').update(content).digest('hex'), content.length];
+  return [text ? 'text' : 'file', name || '', crypto.createHash('sha256').update(content).digest('hex'), content.length,
+    content.subarray(0, 65536).toString('base64')];
 };
 
 exports.run = async files => {

@@ -7,7 +7,7 @@ require 'mail'
 def leaf(type, attached, name, octets)
   text = type =~ %r{\A(text/(plain|html)\b|multipart/)}i && !attached && name.empty?
   octets = octets.b.gsub("\r\n".b, "\n".b).sub(/[\r\n]+\z/n, ''.b)
-  [text ? 'text' : 'file', name, Digest::SHA256.hexdigest(octets), octets.bytesize]
+  [text ? 'text' : 'file', name, Digest::SHA256.hexdigest(octets), octets.bytesize, [octets.byteslice(0, 65536)].pack('m0')]
 end
 
 def leaves(part)

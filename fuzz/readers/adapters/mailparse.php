@@ -5,7 +5,7 @@
 function leaf($type, $attached, $name, $octets) {
     $text = preg_match('#^text/(plain|html)\b#i', $type) && !$attached && $name === '';
     $octets = rtrim(str_replace("\r\n", "\n", $octets), "\r\n");
-    return [$text ? 'text' : 'file', $name, hash('sha256', $octets), strlen($octets)];
+    return [$text ? 'text' : 'file', $name, hash('sha256', $octets), strlen($octets), base64_encode(substr($octets, 0, 65536))];
 }
 
 ini_set('display_errors', 'stderr');

@@ -166,9 +166,7 @@ impl EmbeddedScan {
         let postscript =
             memmem::find_iter(text, b"%!").filter(|&at| starts(&text[at..], b"%!ps-") && at_line_start(at));
         marks.extend(postscript.map(|at| (at, Mark::Block("postscript", |line| line == b"%%EOF"))));
-        let fields = memchr_iter(b'-', text).filter_map(|at| at.checked_sub(b"content".len()));
-        let fields = fields.filter(|&at| at_line_start(at));
-        marks.extend(fields.filter_map(|at| Some((at, Mark::Field(mime_field(&text[at..])?)))));
+        marks.extend(mime_fields(piece));
         if !self.is_html {
             let first = (piece.starts_line && text.starts_with(b":")).then_some(0);
             let others =
@@ -181,24 +179,54 @@ impl EmbeddedScan {
     }
 }
 
-/// How long the name is, with its colon, of a field that makes ripMIME, munpack, uudeview and Email::MIME look for a file
-/// below it.
-fn mime_field(text: &[u8]) -> Option<usize> {
-    let length = text.iter().take(40).take_while(|&&octet| octet != b':').count();
-    if text.get(length) != Some(&b':') {
-        return None;
+/// Fields that make ripMIME, munpack, uudeview and Email::MIME look for a file below them. ripMIME finds the name inside a
+/// longer word that begins a line, and minds neither what follows it nor whether a colon does.
+fn mime_fields(piece: &Piece<'_>) -> Vec<(usize, Mark)> {
+    let text = piece.text;
+    let ends_word = |octet: &u8| matches!(octet, b':' | b' ' | b'\t' | b'\r' | b'\n');
+    let mut marks = Vec::new();
+    // Up to where the text is read, and whether the word there is the first of its line.
+    let (mut read, mut is_first) = (0, piece.starts_line);
+    for at in memchr_iter(b'-', text).filter_map(|hyphen| hyphen.checked_sub(b"content".len())) {
+        if at < read || !starts(&text[at..], b"content-") {
+            continue;
+        }
+        if let Some(end) = text[read..at].iter().rposition(ends_word) {
+            is_first = matches!(text[read + end], b'\r' | b'\n');
+        }
+        read = text[at..].iter().position(ends_word).map_or(text.len(), |length| at + length);
+        if is_first && let Some(length) = mime_field(&text[read..], &text[at..read]) {
+            marks.push((at, Mark::Field(read + length - at)));
+        }
     }
-    let (name, value) = (text[..length].trim_ascii_end(), &text[length + 1..]);
-    // Prose may begin with the name of a field: a type is alone, or before parameters.
-    let is_type = || {
-        let mut words = value[..end_of_line(value, 0)].split(|&octet| octet == b';');
-        let word = words.next().unwrap_or_default().trim_ascii();
-        word.contains(&b'/') && !word.iter().any(|&octet| is_blank(octet))
-    };
-    let describes_file = name.eq_ignore_ascii_case(b"content-disposition")
-        || name.eq_ignore_ascii_case(b"content-type") && is_type();
-    describes_file.then_some(length + 1)
+    marks
 }
+
+/// How long what separates a word from a field's value is, if it is the name of such a field.
+fn mime_field(rest: &[u8], word: &[u8]) -> Option<usize> {
+    let word = word.to_ascii_lowercase();
+    let holds = |name: &[u8]| memmem::find(&word, name).is_some();
+    let rest = &rest[..rest.len().min(MAX_VALUE)];
+    let blanks = rest.iter().take_while(|&&octet| is_blank(octet)).count();
+    let length = blanks + usize::from(rest.get(blanks) == Some(&b':'));
+    let value = &rest[length..end_of_field(rest, length)];
+    let line = &value[..end_of_line(value, 0)];
+    let first = line.split(|&octet| octet == b';').next().unwrap_or_default().trim_ascii();
+    let has = |word: &[u8]| contains(value, word);
+    // Prose may begin with the name of a field: a type or a place is the only word, or is before parameters.
+    let is_only_word = !first.is_empty() && !first.iter().any(|&octet| is_blank(octet));
+    // `<meta http-equiv=Content-Type content="text/html; charset=utf-8">`
+    let is_type =
+        if starts(first, b"content=") { has(b"name") } else { is_only_word && first.contains(&b'/') };
+    let is_disposition = || length > blanks || has(b"attachment") || has(b"inline") || has(b"name");
+    let describes_file = holds(b"content-type") && is_type
+        || holds(b"content-location") && is_only_word
+        || holds(b"content-disposition") && is_disposition();
+    describes_file.then_some(length)
+}
+
+/// Octets of a field's value that are looked at.
+const MAX_VALUE: usize = 1024;
 
 /// What a `begin` at `at` begins.
 fn begin(text: &[u8], at: usize, at_line_start: impl Fn(usize) -> bool) -> Option<(usize, Mark)> {
@@ -298,6 +326,18 @@ fn end_of_line(text: &[u8], at: usize) -> usize {
     if text[..end].ends_with(b"\r") && text[end..].starts_with(b"\n") { end + 1 } else { end }
 }
 
+/// Where the field at `at` ends: at a line that no line with a blank at its start continues, or behind a few.
+fn end_of_field(text: &[u8], at: usize) -> usize {
+    let mut end = end_of_line(text, at);
+    for _ in 0..8 {
+        if !text.get(end).copied().is_some_and(is_blank) {
+            break;
+        }
+        end = end_of_line(text, end);
+    }
+    end
+}
+
 fn trim_line_end(line: &[u8]) -> &[u8] {
     let line = line.strip_suffix(b"\n").unwrap_or(line);
     line.strip_suffix(b"\r").unwrap_or(line)
@@ -374,6 +414,10 @@ mod tests {
             "BEGIN: the vote\r\n",
             "---------- Forwarded message ---------\r\nFrom: a@b.example\r\n",
             "Content-Type: text/plain is what you wrote",
+            "the Content-Disposition: attachment that you wrote",
+            "Content-Disposition is a field",
+            "Content-Location: the place",
+            "http-equiv=Content-Type content=\"text/html; charset=utf-8\">",
             "Content-Length: 5\r\n",
             "My answer $B",
         ] {
@@ -398,6 +442,10 @@ mod tests {
             ("BEGIN:VCALENDAR\r\n", "calendar"),
             ("  begin:vcard\r\n", "vcard"),
             ("----gnatsweb-attachment----\r\n", "mime"),
+            ("xContent-Disposition: attachment; filename=a.exe\r\n", "mime"),
+            ("words\nx-content-disposition attachment;\n filename=a.exe\n", "mime"),
+            ("Content-Type-x application/x-msdownload; name=a.exe\r\n", "mime"),
+            ("Content-Location: a.exe\r\n", "mime"),
         ] {
             assert_eq!(kind(text), Some(expected), "{text}");
         }
