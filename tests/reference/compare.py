@@ -58,7 +58,7 @@ ASCII_CHARSET = re.compile(r"\A(text/[^;]*);charset=(?:utf-8|iso-8859-(?:[1-9]|1
 
 def _is_type_alike(sealed, leaf):
     """Whether an attachment's type is the sealed one, but for a charset that makes no difference to its octets."""
-    is_ascii = re.fullmatch(rb"[\t\r\n\x20-\x7e]*", leaf.octets) and b"~{" not in leaf.octets
+    is_ascii = re.fullmatch(rb"(?!\s*<)[\t\r\n\x20-\x7e]*", leaf.octets) and b"~{" not in leaf.octets
     if sealed == leaf.type or not is_ascii or re.search("html|xml|xsl|css", leaf.type.partition(";")[0]):
         return sealed == leaf.type
     return ASCII_CHARSET.sub(r"\1", sealed) == ASCII_CHARSET.sub(r"\1", leaf.type)

@@ -229,15 +229,17 @@ fn is_ascii_text(message: &[u8], leaf: &Leaf) -> bool {
     if !leaf.is_text_type() || names_charset {
         return false;
     }
-    let (mut is_ascii, mut last) = (true, 0);
+    let (mut is_ascii, mut last, mut first) = (true, 0, None);
     Decoder::default().decode(&message[leaf.body.clone()], leaf.encoding, &mut |window| {
         // HZ shifts to Chinese with `~{`.
         let shifts = last == b'~' && window.first() == Some(&b'{') || memmem::find(window, b"~{").is_some();
         is_ascii &=
             !shifts && window.iter().all(|octet| matches!(octet, b'\t' | b'\r' | b'\n' | b' '..=b'~'));
+        first = first.or_else(|| window.iter().copied().find(u8::is_ascii_graphic));
         last = window.last().copied().unwrap_or(last);
     });
-    is_ascii
+    // XML under a name of its own, such as WML.
+    is_ascii && first != Some(b'<')
 }
 
 /// The sealed part that an untouched part is: the one that its outermost untouched container is, and so many further.
