@@ -52,6 +52,18 @@ class Untouched:
         return number_of_mark.get(self.partner.get(part))
 
 
+# Charsets in which octets of ASCII are ASCII, at the place that a type has them.
+ASCII_CHARSET = re.compile(r"\A(text/[^;]*);charset=(?:utf-8|iso-8859-(?:[1-9]|1[0-6])|windows-125[0-8])(?=;|\Z)")
+
+
+def _is_type_alike(sealed, leaf):
+    """Whether an attachment's type is the sealed one, but for a charset that makes no difference to its octets."""
+    is_ascii = re.fullmatch(rb"(?!\s*<)[\t\r\n\x20-\x7e]*", leaf.octets) and b"~{" not in leaf.octets
+    if sealed == leaf.type or not is_ascii or re.search("html|xml|xsl|css", leaf.type.partition(";")[0]):
+        return sealed == leaf.type
+    return ASCII_CHARSET.sub(r"\1", sealed) == ASCII_CHARSET.sub(r"\1", leaf.type)
+
+
 class Comparison:
     def __init__(self, root, seal, untouched):
         self.seal, self.untouched = seal, untouched
@@ -111,7 +123,7 @@ class Comparison:
             if leaf is None:
                 row["status"] = "removed"
             elif self.untouched.leaf_of(leaf.part, self.number_of_mark) == number \
-                    or (entry.hash, entry.type, entry.name) == (leaf.hash, leaf.type, leaf.name):
+                    or (entry.hash, entry.name) == (leaf.hash, leaf.name) and _is_type_alike(entry.type, leaf):
                 row["status"] = "intact"
             else:
                 row["status"] = "renamed" if entry.hash == leaf.hash else "altered"

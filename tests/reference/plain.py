@@ -88,8 +88,10 @@ def field_flaws(fields, is_message):
     asked = [f for f in fields if not is_message or f.name is None or f.name.startswith((b"content-", b"x-mozilla-"))
              or f.name == b"mime-version"]
     names = [f.name for f in asked]
+    versions = [f.value for f in asked if f.name == b"mime-version"]
+    may_repeat = b"mime-version" if is_message and set(versions) == {b" 1.0"} else None
     for f in asked:
-        if f.name is None or names.count(f.name) > 1 or is_message and f.name.startswith(b"x-mozilla-ext"):
+        if f.name is None or names.count(f.name) > 1 and f.name != may_repeat or is_message and f.name.startswith(b"x-mozilla-ext"):
             return "a field"
         if is_message and f.name.startswith(b"x-mozilla-"):
             continue
@@ -266,9 +268,24 @@ class Judge:
             self.add("too-many-parts")
 
     def _has_sealed_fields(self, part):
-        if part is self.root and self.has_structure:
-            return True
-        fields = part.fields_mark()[:12]
+        return part is self.root and self.has_structure or self._are_sealed(part.fields_mark(), part)
+
+    def _has_sealed_description(self, part):
+        """Whether an attachment's fields are the sealed ones but for a charset at the end of its type and for the type's place."""
+        types = part.section.named(b"content-type")
+        if len(types) != 1:
+            return False
+        others = [f.raw for f in part.section.fields if f is not types[0]]
+        bare = re.sub(rb"(?i);[ \t\r\n]*charset=[a-z0-9_.+-]+\Z", b"", types[0].raw)
+        for place in range(len(others) + 1):
+            fields = others[:place] + [bare] + others[place:]
+            section = header.split(b"\r\n".join(fields) + b"\r\n\r\n")
+            if self._are_sealed(header.part_fields(section, part.in_digest), part):
+                return True
+        return False
+
+    def _are_sealed(self, fields, part):
+        fields = fields[:12]
         pair = {leaf.part: number for number, leaf in self.comparison.pair.items()}
         for index, mark in enumerate(self.seal.marks or ()):
             if (index == 0) != (part is self.root) or index in self.untouched.used or mark.fields != fields \
@@ -299,7 +316,7 @@ class Judge:
         if (is_saved or part.name) and not part.is_leaf or was_file and is_shown and not is_saved:
             self.add("not-plain")
         is_nameless = part.is_leaf and self.leaf[part].kind == "a" and not part.name
-        if is_nameless and part.section.named(b"content-description"):
+        if is_nameless and part.section.named(b"content-description") and not self._has_sealed_description(part):
             self.add("not-plain")
         return False
 

@@ -91,6 +91,8 @@ pub struct Found {
     pub as_text: Option<Entry>,
     /// The sealed leaf of which it is an untouched copy, as an index into the manifest.
     pub untouched: Option<usize>,
+    /// Whether its octets are the same text in every charset that agrees with ASCII.
+    pub is_ascii: bool,
 }
 
 /// A changed text and what it has of a sealed one.
@@ -154,7 +156,7 @@ impl Comparison {
             let partner = pairs.found_for[at].map(|at| &found[at]);
             let status = match partner {
                 Some(leaf) if leaf.untouched.is_some() => Status::Intact,
-                partner => status(entry, partner.map(|leaf| &leaf.entry)),
+                partner => status(entry, partner),
             };
             let found = partner.map(|leaf| leaf.entry.clone());
             attachments.push(Outcome { status, sealed: Some(entry.clone()), found });
@@ -182,18 +184,33 @@ impl Comparison {
     }
 }
 
-fn status(sealed: &Entry, found: Option<&Entry>) -> Status {
-    match found {
-        None => Status::Removed,
-        Some(found) if found.hash != sealed.hash => Status::Altered,
-        Some(found) if called(found) != called(sealed) => Status::Renamed,
-        Some(_) => Status::Intact,
+fn status(sealed: &Entry, found: Option<&Found>) -> Status {
+    let Some(Found { entry, is_ascii, .. }) = found else { return Status::Removed };
+    let is_called_alike = called(entry) == called(sealed)
+        || *is_ascii
+            && (&entry.media_type, &entry.name) == (&sealed.media_type, &sealed.name)
+            && without_ascii_charset(&entry.parameters) == without_ascii_charset(&sealed.parameters);
+    match (entry.hash == sealed.hash, is_called_alike) {
+        (false, _) => Status::Altered,
+        (true, false) => Status::Renamed,
+        (true, true) => Status::Intact,
     }
 }
 
 /// What a leaf is called, besides its octets.
 fn called(entry: &Entry) -> (&str, &str, &str) {
     (&entry.media_type, &entry.parameters, &entry.name)
+}
+
+/// The parameters of a text but for a charset in which octets of ASCII are ASCII.
+fn without_ascii_charset(parameters: &str) -> &str {
+    let Some(rest) = parameters.strip_prefix(";charset=") else { return parameters };
+    let (charset, others) = rest.split_at(rest.find(';').unwrap_or(rest.len()));
+    let is_part = |prefix: &str, parts: std::ops::RangeInclusive<u16>| {
+        charset.strip_prefix(prefix).is_some_and(|part| parts.clone().any(|own| own.to_string() == part))
+    };
+    let agrees = charset == "utf-8" || is_part("iso-8859-", 1..=16) || is_part("windows-", 1250..=1258);
+    if agrees { others } else { parameters }
 }
 
 /// Which sealed leaf became which found one, by index into all leaves.
@@ -433,7 +450,13 @@ mod tests {
     fn compare(sealed: &[Entry], found: &[Entry]) -> Comparison {
         let found: Vec<Found> = found
             .iter()
-            .map(|entry| Found { entry: entry.clone(), is_inline: true, as_text: None, untouched: None })
+            .map(|entry| Found {
+                entry: entry.clone(),
+                is_inline: true,
+                as_text: None,
+                untouched: None,
+                is_ascii: false,
+            })
             .collect();
         Comparison::of(&Manifest { entries: sealed.to_vec() }, &found, |_, _| None)
     }
@@ -481,6 +504,33 @@ mod tests {
     }
 
     #[test]
+    fn a_charset_may_change_where_the_octets_are_ascii() {
+        let log = |parameters: &str| Entry {
+            parameters: parameters.to_owned(),
+            ..entry(Kind::Attachment, "mixed", "built", "text/plain", "build.log")
+        };
+        let status_of = |from: &str, to: &str, is_ascii: bool| {
+            let found = Found { entry: log(to), is_inline: false, as_text: None, untouched: None, is_ascii };
+            status(&log(from), Some(&found)).as_str()
+        };
+        let cases = [
+            ("", ";charset=utf-8", "intact"),
+            (";charset=iso-8859-15", "", "intact"),
+            (";charset=utf-8;format=flowed", ";charset=windows-1252;format=flowed", "intact"),
+            (";charset=utf-8;format=flowed", ";charset=utf-8", "renamed"),
+            ("", ";charset=utf-7", "renamed"),
+            ("", ";charset=utf-16", "renamed"),
+            ("", ";charset=iso-8859-8-i", "renamed"),
+            ("", ";charset=iso-8859-017", "renamed"),
+            (";charset=utf-7", "", "renamed"),
+        ];
+        for (from, to, expected) in cases {
+            assert_eq!(status_of(from, to, true), expected, "{from} to {to}");
+            assert_eq!(status_of(from, to, false), "renamed", "{from} to {to}, not in ASCII");
+        }
+    }
+
+    #[test]
     fn html_stays_where_it_was() {
         let (plain, html) =
             (|path| text(path, "hello", "text/plain"), |path| text(path, "<b>hello", "text/html"));
@@ -491,6 +541,7 @@ mod tests {
             entry: Entry { kind: Kind::Attachment, hash: blake3::hash(b"decoded"), ..entry },
             is_inline: true,
             untouched: None,
+            is_ascii: false,
         };
         let moved = |found: &[Entry]| {
             let found: Vec<Found> = found
@@ -499,8 +550,13 @@ mod tests {
                 .map(|(at, entry)| {
                     let is_html =
                         at > 0 && entry.media_type == "text/html" && !entry.path.contains("alternative");
-                    let plain =
-                        Found { entry: entry.clone(), is_inline: true, as_text: None, untouched: None };
+                    let plain = Found {
+                        entry: entry.clone(),
+                        is_inline: true,
+                        as_text: None,
+                        untouched: None,
+                        is_ascii: false,
+                    };
                     if is_html { offered(entry.clone()) } else { plain }
                 })
                 .collect();

@@ -4,6 +4,8 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
+use memchr::memmem;
+
 use super::compare::{Comparison, Found, Growth, TextState};
 use super::{Entry, Kind, LinkChanges, Manifest, Parts, SealedLinks, digests, links};
 use crate::doubt::{Doubt, Remark, Remarks};
@@ -205,6 +207,7 @@ fn found_leaves(
                 is_inline: leaf.is_inline,
                 as_text,
                 untouched: sealed_part(structure, untouched, leaf.entity).and_then(|at| sealed[at].leaf),
+                is_ascii: leaf.kind == Kind::Attachment && is_ascii_text(message, leaf),
             };
             if parts.is_none() {
                 // Such a seal names no parameters.
@@ -214,6 +217,26 @@ fn found_leaves(
             found
         })
         .collect()
+}
+
+/// Whether a text is printable ASCII that no reader takes for a shift to other characters, of a type that names no charset
+/// in its octets.
+fn is_ascii_text(message: &[u8], leaf: &Leaf) -> bool {
+    let names_charset = ["html", "xml", "xsl", "css"].iter().any(|word| leaf.media_type.contains(word));
+    if !leaf.is_text_type() || names_charset {
+        return false;
+    }
+    let (mut is_ascii, mut last, mut first) = (true, 0, None);
+    Decoder::default().decode(&message[leaf.body.clone()], leaf.encoding, &mut |window| {
+        // HZ shifts to Chinese with `~{`.
+        let shifts = last == b'~' && window.first() == Some(&b'{') || memmem::find(window, b"~{").is_some();
+        is_ascii &=
+            !shifts && window.iter().all(|octet| matches!(octet, b'\t' | b'\r' | b'\n' | b' '..=b'~'));
+        first = first.or_else(|| window.iter().copied().find(u8::is_ascii_graphic));
+        last = window.last().copied().unwrap_or(last);
+    });
+    // XML under a name of its own, such as WML.
+    is_ascii && first != Some(b'<')
 }
 
 /// The sealed part that an untouched part is: the one that its outermost untouched container is, and so many further.
@@ -374,6 +397,11 @@ impl Judge<'_> {
 
     /// The sealed part whose fields a touched part has, if any: of an attachment only the one that it is or was.
     fn has_sealed_fields(&self, at: usize, leaf: Option<usize>) -> bool {
+        self.are_sealed_fields(&self.marks[at], at, leaf)
+    }
+
+    /// The same of the fields that a mark covers.
+    fn are_sealed_fields(&self, mark: &Mark, at: usize, leaf: Option<usize>) -> bool {
         let Some(parts) = self.parts else { return false };
         let is_own = |part: &super::Part| match leaf {
             None => part.parts.is_some(),
@@ -385,12 +413,28 @@ impl Judge<'_> {
                 }
             }
         };
-        let mark = &self.marks[at];
         parts.as_slice().iter().enumerate().any(|(number, part)| {
             (number == 0) == (at == 0)
                 && !self.untouched.used[number]
                 && is_own(part)
                 && part.has_fields(mark)
+        })
+    }
+
+    /// Whether an attachment's fields are the sealed ones, its description with them, but for a charset at the end of its
+    /// Content-Type and for the place of that field among them.
+    fn has_sealed_description(&self, at: usize, leaf: usize) -> bool {
+        let entity = &self.structure.entities[at];
+        let (types, others): (Vec<&[u8]>, Vec<&[u8]>) =
+            groups(&self.message[entity.header.clone()]).partition(|group| is_named(group, b"content-type"));
+        let [media_type] = types[..] else { return false };
+        let media_type = plain::without_charset_at_end(media_type);
+        (0..=others.len()).any(|place| {
+            let mut fields = others.clone();
+            fields.insert(place, media_type);
+            let section = [fields.join(&b"\r\n"[..]).as_slice(), b"\r\n\r\n"].concat();
+            let mark = Mark { fields: marks::part_fields(&section, entity), ..self.marks[at] };
+            self.are_sealed_fields(&mark, at, Some(leaf))
         })
     }
 
@@ -438,7 +482,7 @@ impl Judge<'_> {
         let is_version = |group: &&[u8]| is_named(group, b"mime-version");
         let version: Vec<u8> =
             groups(section).filter(is_version).flat_map(|group| [group, b"\r\n"].concat()).collect();
-        if let Err(flaw) = plain::header_section(&version, Section::Part) {
+        if let Err(flaw) = plain::header_section(&version, Section::Message) {
             self.note(0, &flaw);
         }
     }
@@ -448,7 +492,7 @@ impl Judge<'_> {
         let entity = &self.structure.entities[at];
         let sealed = leaf.and_then(|leaf| self.comparison.sealed_for[leaf]);
         let was_file = sealed.is_some_and(|sealed| self.sealed.entries[sealed].kind == Kind::Attachment);
-        let Some(leaf) = leaf.map(|leaf| &self.structure.leaves[leaf]) else {
+        let Some((number, leaf)) = leaf.map(|number| (number, &self.structure.leaves[number])) else {
             let boundary = entity.container.as_ref().map(|container| container.boundary.as_slice());
             if plain.boundary.as_ref().map(|boundary| boundary.as_bytes()) != boundary {
                 self.add(Doubt::NotPlain, at, "has a boundary that can be read in two ways");
@@ -471,7 +515,11 @@ impl Judge<'_> {
         if is_shown && was_file && !plain.is_attachment {
             self.add(Doubt::NotPlain, at, "is a file that some readers show as a text");
         }
-        if plain.has_description && leaf.kind == Kind::Attachment && leaf.name.is_empty() {
+        if plain.has_description
+            && leaf.kind == Kind::Attachment
+            && leaf.name.is_empty()
+            && !self.has_sealed_description(at, number)
+        {
             self.add(Doubt::NotPlain, at, "has a description that readers show as its name");
         }
     }

@@ -108,7 +108,7 @@ const ENCODING: &[u8] = b"content-transfer-encoding";
 
 /// All fields of a part in their order, Content-Transfer-Encoding aside, and lines that are none; the type that counts where
 /// no field names one; whether an empty line ends them.
-fn part_fields(section: &[u8], entity: &Entity) -> blake3::Hash {
+pub(crate) fn part_fields(section: &[u8], entity: &Entity) -> blake3::Hash {
     let mut hasher = blake3::Hasher::new();
     let mut is_typed = false;
     for group in groups(section) {

@@ -2,7 +2,7 @@
 //! be of this form, so that every reader sees the same; whatever else stands there is a flaw.
 
 use super::field::Parameter;
-use super::marks::{field, groups, plain_encoding};
+use super::marks::{field, groups, is_named, plain_encoding};
 use super::name::{extended_text, plain_text};
 use crate::message::header::{holds_blank_line, is_blank, is_token, names_a_file_elsewhere};
 
@@ -69,6 +69,11 @@ pub(crate) fn header_section(section: &[u8], kind: Section) -> Result<Plain, Fla
     let mut plain = Plain::default();
     let mut seen: Vec<String> = Vec::new();
     let (mut in_type, mut in_disposition) = (None, None);
+    // Some programs add a field of their own to the sender's. All that read either find the same.
+    let versions_agree = kind == Section::Message
+        && groups(section)
+            .filter(|group| is_named(group, b"mime-version"))
+            .all(|group| field(group).is_some_and(|(_, value)| value == b" 1.0"));
     for group in groups(section) {
         plain.has_fields = true;
         let Some((name, value)) = field(group) else {
@@ -82,7 +87,7 @@ pub(crate) fn header_section(section: &[u8], kind: Section) -> Result<Plain, Fla
         if kind == Section::Message && !is_mime {
             continue;
         }
-        if seen.contains(&lower) {
+        if seen.contains(&lower) && !(lower == "mime-version" && versions_agree) {
             return flaw(&lower, "is given twice");
         }
         ascii_with_folds(&lower, value)?;
@@ -136,6 +141,16 @@ fn ascii_with_folds(place: &str, value: &[u8]) -> Result<(), Flaw> {
         return flaw(place, "has a line of nothing but blanks");
     }
     Ok(())
+}
+
+/// A Content-Type without the charset that ends it.
+pub(crate) fn without_charset_at_end(group: &[u8]) -> &[u8] {
+    let Some(at) = memchr::memrchr(b';', group) else { return group };
+    let last = group[at + 1..].trim_ascii_start();
+    let is_charset = last.len() > 8
+        && last[..8].eq_ignore_ascii_case(b"charset=")
+        && last[8..].iter().all(|&octet| is_safe(octet));
+    if is_charset { &group[..at] } else { group }
 }
 
 /// RFC 2045 §4, with the one comment that Apple Mail puts there.
