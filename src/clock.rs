@@ -4,7 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use jiff::Timestamp;
 
-/// Now, in whole Unix seconds; `None` where the clock stands before 1970.
+/// Now, in whole Unix seconds; `None` where the system clock is set before 1970.
 pub fn unix_time() -> Option<u64> {
     SystemTime::now().duration_since(UNIX_EPOCH).ok().map(|since| since.as_secs())
 }

@@ -128,7 +128,7 @@ fn bad_arguments_are_status_2() {
 fn a_key_that_others_can_read_is_refused() {
     let desk = Desk::new();
     fs::set_permissions(desk.path("gate1.pem"), fs::Permissions::from_mode(0o640)).unwrap();
-    let why = "others can read this private key (mode 0640): chmod 600 it";
+    let why = "others can read this private key (mode 0640): run chmod 600 on it";
     desk.seal(&letter::plain("office@example.org", "x")).assert_failed(why);
     let config = Config::new(desk.folder.path(), "mx.example.org")
         .listener("outbound", "seal", closed_port(), "")

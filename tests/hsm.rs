@@ -266,7 +266,7 @@ fn each_mistake_is_named_with_its_remedy() {
             "no such private key in the token; it has `gate1`, `rsa`",
         ),
         (good.replace("object=gate1", "object=rsa"), "not an Ed25519 key; make one with waxseal keygen"),
-        (good.split_once('&').unwrap().0.to_owned(), "the token wants a PIN; add pin-source="),
+        (good.split_once('&').unwrap().0.to_owned(), "the token needs a PIN; add pin-source="),
         (good.replace("/pin", "/no-pin"), "No such file"),
         (good.replace("object", "objekt"), "`objekt` is not understood"),
         (good.replace(";object=gate1", ""), "add object=…, the key's label, or id=…"),
@@ -278,7 +278,7 @@ fn each_mistake_is_named_with_its_remedy() {
     let pin = fs::Permissions::from_mode(0o644);
     fs::set_permissions(hsm.path("pin"), pin).unwrap();
     let said = hsm.complaint(&good);
-    assert!(said.contains("(mode 0644): chmod 600 it"), "{said}");
+    assert!(said.contains("(mode 0644): run chmod 600 on it"), "{said}");
 }
 
 #[test]
@@ -297,7 +297,7 @@ fn a_wrong_pin_is_tried_once() {
     assert_eq!(said.matches("It is not tried again").count(), 2, "{said}");
     // A service that is started again and again would lock the token.
     let said = format!("{:?}", check());
-    assert_eq!(said.matches("the PIN is not tried, since the token says").count(), 2, "{said}");
+    assert_eq!(said.matches("the PIN is not tried, because the token reports").count(), 2, "{said}");
     hsm.write_pin(PIN);
     assert_eq!(check().status, 1);
     hsm.done(&["keys", "fingerprint", &hsm.uri("gate1")]);
@@ -422,7 +422,7 @@ fn a_pin_that_is_wrong_at_the_next_login_is_tried_once() {
     // A token that was told a wrong PIN says so, and then no other is tried either, right or not.
     hsm.write_pin(PIN);
     assert_eq!(send(&mut client, "right"), CANNOT);
-    gateway.await_log("the PIN is not tried, since the token says that the last one was wrong");
+    gateway.await_log("the PIN is not tried, because the token reports that the last one");
     hsm.done(&["keys", "fingerprint", &hsm.uri("gate1")]);
     assert!(wait_for(|| send(&mut client, "after").starts_with("250").then_some(())).is_some());
 }

@@ -273,7 +273,7 @@ fn a_reply_slipped_in_behind_starttls_ends_the_session() {
         let scene = Scene::new(Manner::Answering(injected));
         for mode in ["may", "encrypt"] {
             let gateway = scene.gateway(&format!("next_hop_tls = \"{mode}\""));
-            scene.assert_deferred(&gateway, "more came behind the next hop's reply to STARTTLS");
+            scene.assert_deferred(&gateway, "more came after the next hop's reply to STARTTLS");
         }
     }
 }

@@ -150,7 +150,7 @@ fn goes_on_when_nobody_listens_to_what_it_tells() {
     let site = Site::new();
     let nowhere = site.folder.path().join("nowhere");
     let mut gateway = site.config().start_with(&[("NOTIFY_SOCKET", word(&nowhere))]);
-    assert!(gateway.await_log("systemd cannot be told").contains("WARN"));
+    assert!(gateway.await_log("cannot tell systemd").contains("WARN"));
     Client::hello(gateway.address("inbound"));
     gateway.signal(Signal::TERM);
     assert_eq!(gateway.wait().code(), Some(0));

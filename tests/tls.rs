@@ -124,7 +124,7 @@ fn old_versions_are_refused() {
     let gateway = site.config("implicit_tls = true").start();
     let old = ["-tls1_1", "-cipher", "DEFAULT@SECLEVEL=0"];
     assert!(Client::over(site.openssl(&gateway, &old)).is_closed());
-    gateway.await_log("the other side speaks neither TLS 1.2 nor 1.3, only older versions");
+    gateway.await_log("the other side supports neither TLS 1.2 nor 1.3, only older versions");
 }
 
 /// Old clients that speak TLS 1.2: the log names what they have, for whoever must mend them.
@@ -248,7 +248,7 @@ fn commands_slipped_in_behind_starttls_end_the_session() {
         assert_eq!(client.reply(), "421 4.7.0 nothing may follow STARTTLS, closing connection");
         assert!(client.is_closed());
     }
-    assert!(gateway.await_log("client sent more behind STARTTLS").contains("WARN"));
+    assert!(gateway.await_log("client sent more after STARTTLS").contains("WARN"));
     let heard = next_hop.heard();
     assert!(
         heard.iter().all(|line| ["EHLO client.example.org", "QUIT"].contains(&line.as_str())),

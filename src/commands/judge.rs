@@ -60,7 +60,7 @@ pub(super) enum JudgeError {
         source: DatabaseError,
     },
     /// No seal could be judged by its dates.
-    #[error("the clock stands before 1970")]
+    #[error("the system clock is set before 1970")]
     Clock,
     /// The system gives no more threads or files.
     #[error("cannot start: {0}")]

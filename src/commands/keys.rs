@@ -28,15 +28,15 @@ pub(super) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// What is pinned and what is remembered, domain by domain
+    /// List what is pinned and what is remembered, domain by domain
     List(list::Args),
-    /// Pin a correspondent's key or root: nothing else is believed of it, and its unsealed mail is `missing`
+    /// Pin a correspondent's key or root: only the pin is trusted, and its unsealed mail is `missing`
     Pin(pin::Args),
     /// Accept a key that contradicted what was remembered
     Approve(Approve),
     /// Forget what is remembered of a domain, or undo a pin
     Forget(Forget),
-    /// Note that a domain sends unsealed mail too, so that memory alone misses no seal of it
+    /// Note that a domain sends unsealed mail too, so that its unsealed mail is not flagged from memory alone
     Unsealed(Unsealed),
     /// How each of our own keys does, and what is to be done next
     Status(status::Args),
@@ -58,8 +58,7 @@ struct Rotate {
 
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Ask the correspondent first, by telephone: whoever can forge DNS answers can offer a key. Held mail \
-                        is judged no second time; `waxseal quarantine release` delivers it."
+    after_help = "Ask the correspondent first, by telephone: an attacker who can forge DNS answers can offer a key. Held mail is not judged a second time; `waxseal quarantine release` delivers it."
 )]
 struct Approve {
     #[command(flatten)]
@@ -84,8 +83,7 @@ struct Forget {
 
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Pins and published policies are not touched by it: where they say that all mail is sealed, unsealed \
-                        mail is `missing` still. It is for the domains below as well."
+    after_help = "Pins and published policies still count: if they state that all mail is sealed, unsealed mail is `missing`. The note is for the domains below as well."
 )]
 struct Unsealed {
     #[command(flatten)]
@@ -165,7 +163,7 @@ fn approve(args: &Approve, config: &Config) -> Result<(), String> {
                 let (digits, state) = (key.key.fingerprint().digits(), key.state.as_str());
                 complain(format!("{} ({state}): {digits}", shown(&key.selector)));
             }
-            Err(format!("{} keys of {domain} wait: say which by --fingerprint", several.len()))
+            Err(format!("{} keys of {domain} wait: name one with --fingerprint", several.len()))
         }
     }
 }

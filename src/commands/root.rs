@@ -103,7 +103,7 @@ fn delegate(args: &Delegate) -> Result<(), String> {
     }
     let (not_before, not_after) = period(args).map_err(|error| format!("no such time: {error}"))?;
     let seconds =
-        |time: Timestamp| u64::try_from(time.as_second()).map_err(|_| "the clock stands before 1970");
+        |time: Timestamp| u64::try_from(time.as_second()).map_err(|_| "the system clock is set before 1970");
     let Request { domain, selector, key } = request;
     let period = (seconds(not_before)?, seconds(not_after)?);
     let delegation = Delegation::new(&root, &domain, &selector, key, period);

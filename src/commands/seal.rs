@@ -58,7 +58,7 @@ fn sealed(args: &Args) -> Result<Vec<u8>, String> {
         lifetime: DEFAULT_LIFETIME,
         delegations: Delegations::default(),
     };
-    let now = unix_time().ok_or("the clock stands before 1970")?;
+    let now = unix_time().ok_or("the system clock is set before 1970")?;
     let mut random = [0; 16];
     getrandom::fill(&mut random).map_err(|error| format!("the system gave no random numbers: {error}"))?;
     let unsigned = prepare(&Message::new(&wire), &sealer, Moment { now, random })

@@ -82,7 +82,9 @@ impl Folder {
         let flags = flags | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         let file: File = match openat(&self.0, name, flags, Mode::RUSR | Mode::WUSR) {
             Ok(file) => file.into(),
-            Err(Errno::LOOP) => return Err(io::Error::other("it is a link, and none is followed here")),
+            Err(Errno::LOOP) => {
+                return Err(io::Error::other("it is a link, and links are not followed here"));
+            }
             Err(error) => return Err(error.into()),
         };
         let found = file.metadata()?;
@@ -90,7 +92,7 @@ impl Folder {
             return Err(io::Error::other("it is no file"));
         }
         if flags.intersects(OFlags::WRONLY | OFlags::RDWR) && found.nlink() > 1 {
-            return Err(io::Error::other("it is a file of another name, too"));
+            return Err(io::Error::other("it has a second name (a hard link)"));
         }
         Ok(file)
     }
@@ -223,7 +225,7 @@ pub(crate) fn own_like(folder: &File, file: &File) -> io::Result<()> {
         return Ok(());
     }
     if file_now.is_file() && file_now.nlink() > 1 {
-        return Err(io::Error::other("it is a file of another name, too"));
+        return Err(io::Error::other("it has a second name (a hard link)"));
     }
     match fchown(file, Some(folder.uid()), Some(folder.gid())) {
         // The gateway's own user may not give its files to another group, and need not.

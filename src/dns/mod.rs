@@ -241,7 +241,7 @@ impl Client {
             return Answer::NotFound { secure };
         }
         if self.settings.dnssec == Dnssec::Require && !secure {
-            warn!(%name, "a record is not believed: DNSSEC is required, and the zone is unsigned");
+            warn!(%name, "a record is not trusted: DNSSEC is required, and the zone is unsigned");
             return Answer::NotFound { secure };
         }
         Answer::Found { records, secure }
@@ -254,10 +254,10 @@ impl Client {
             return heard;
         }
         if self.gets_proofs(name).await {
-            warn!(%name, "an answer is not believed: its DNSSEC proof is wrong");
+            warn!(%name, "an answer is not trusted: its DNSSEC proof is wrong");
             return heard;
         }
-        warn!(%name, "an answer is not believed: its DNSSEC proof cannot be had for now");
+        warn!(%name, "an answer is not trusted: its DNSSEC proof cannot be looked up now");
         Err(Failure::Unanswered)
     }
 
@@ -382,7 +382,7 @@ impl Client {
         if authorities.is_empty() || authorities.iter().any(is_above) {
             return Ok(false);
         }
-        debug!(%name, "a denial is not believed: it is another zone's");
+        debug!(%name, "a denial is not trusted: it is another zone's");
         Err(Failure::Bogus)
     }
 

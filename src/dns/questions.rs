@@ -48,7 +48,7 @@ impl Allowance {
         let taken = self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less);
         if taken == Ok(1) {
             warn!(
-                "a message has used up its DNS questions (dns.questions); what it still asks is not answered"
+                "a message has used up its DNS questions (dns.questions); its further questions are not asked"
             );
         }
         taken.is_ok()

@@ -73,7 +73,7 @@ impl Drop for Question<'_> {
             return;
         }
         if let Some(lookups) = self.silence.unanswered(Instant::now()) {
-            error!(lookups, name = %self.name, "DNS answers nothing: messages that need a record of it are deferred");
+            error!(lookups, name = %self.name, "DNS does not answer: messages that need a record from it are deferred");
         }
     }
 }

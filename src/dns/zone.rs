@@ -59,7 +59,7 @@ pub enum ZoneError {
     #[error("no zone that holds {0} was found")]
     NotFound(String),
     /// A question on the way to them was not answered, or not with the proof it needs.
-    #[error("the name servers of {0} cannot be looked up for now")]
+    #[error("the name servers of {0} cannot be looked up now")]
     Failed(String),
 }
 
@@ -105,7 +105,7 @@ pub enum ZoneFailure {
     Silent,
     /// An error, in DNS's own word for it.
     Refused(String),
-    /// It does not speak for the zone.
+    /// It is not authoritative for the zone.
     NotAuthoritative,
 }
 
@@ -115,7 +115,7 @@ impl fmt::Display for ZoneFailure {
             Self::NoAddress => f.write_str("has no address"),
             Self::Silent => f.write_str("does not answer"),
             Self::Refused(code) => write!(f, "answers with an error: {code}"),
-            Self::NotAuthoritative => f.write_str("does not speak for the zone"),
+            Self::NotAuthoritative => f.write_str("is not authoritative for the zone"),
         }
     }
 }

@@ -112,7 +112,7 @@ impl Standing {
             let memory = match recorder.map(|recorder| recorder.recall(&domains, now)) {
                 Some(Ok(memory)) => memory,
                 Some(Err(error)) => {
-                    error!(%error, "memory cannot be read; the message is judged without, or put off");
+                    error!(%error, "memory cannot be read; the message is judged without it, or deferred");
                     Memory { now, unreadable: true, ..Memory::default() }
                 }
                 None => Memory { now, ..Memory::default() },

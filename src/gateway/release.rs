@@ -41,7 +41,9 @@ pub enum ReleaseError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// Nobody knows the next hop.
-    #[error("it came in by listener `{0}`, which the configuration has no more: say --listener")]
+    #[error(
+        "it came in by listener `{0}`, which is no longer in the configuration: name one with --listener"
+    )]
     NoListener(String),
     /// The next hop cannot be spoken to as the configuration says.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
@@ -54,7 +56,7 @@ pub enum ReleaseError {
         error: HandOverError,
     },
     /// The next hop answered, and that could not be noted, so the message is in doubt.
-    #[error("the next hop answered, which cannot be noted ({error}); delivered to: {}", .delivered.join(", "))]
+    #[error("the next hop answered, but the disk has no note of it ({error}); delivered to: {}", .delivered.join(", "))]
     NotNoted {
         /// To whom it was delivered.
         delivered: Vec<String>,

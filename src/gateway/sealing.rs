@@ -107,7 +107,7 @@ pub(super) async fn seal(
             error.to_string()
         }
         Err(SealNowError::Moment) => "no clock or no random numbers".to_owned(),
-        Err(SealNowError::Lost) => "the thread that was to sign is gone".to_owned(),
+        Err(SealNowError::Lost) => "the thread that signs is gone".to_owned(),
     };
     cannot_now(running, session, origin, &reason)
 }

@@ -213,7 +213,7 @@ fn certificate(
     let key = tls.key.note(keys::read_certificate_key(&tls.key.value), mistakes);
     let (certificates, (key, is_exposed)) = (certificates?, key?);
     if is_exposed {
-        let advice = "everybody on this machine can read this private key: chmod o-r it".to_owned();
+        let advice = "everybody on this machine can read this private key: run chmod o-r on it".to_owned();
         warnings.push(Warning { place: tls.key.place.clone(), advice });
     }
     let usable = ServerTls::from_pem(&certificates, &key);

@@ -39,7 +39,7 @@ impl<L: LookupKey> Verifying<'_, L> {
     pub(super) async fn verify(self, mut message: Content, body: ArrivingBody) -> Decision<Account> {
         let Some(now) = unix_time() else {
             let origin = Origin::of(&HeaderSection::parse(message.head()));
-            let why = "the clock stands before 1970";
+            let why = "the system clock is set before 1970";
             error!(session = %self.session.id, "{why}");
             let account = Account::unjudged(self.running, Deed::Own(Action::Defer), origin, why);
             return Decision::answer(Reply::new(451, "4.3.0 cannot verify now, try again later"), account);
@@ -176,9 +176,9 @@ impl<L: LookupKey> Verifying<'_, L> {
 fn tell_of_quota(alerter: Option<&Alerter>, filling: Filling) {
     let Some(alerter) = alerter else { return };
     let (subject, consequence) = if filling.is_full {
-        ("the quarantine is full", "Mail that would have to be held is put off (452).")
+        ("the quarantine is full", "Mail that must be held is deferred (452).")
     } else {
-        ("the quarantine is filling up", "Once it is full, mail that would have to be held is put off (452).")
+        ("the quarantine is filling up", "Once it is full, mail that must be held is deferred (452).")
     };
     let text = format!(
         "{filling}.\n\n{consequence} Look at what is held: waxseal quarantine list, then show ID, release ID or delete ID. \

@@ -35,7 +35,7 @@ pub enum KeyFileError {
         error: io::Error,
     },
     /// Others than its owner can read a private key.
-    #[error("{0}: others can read this private key (mode {mode:04o}): chmod 600 it", path.display())]
+    #[error("{0}: others can read this private key (mode {mode:04o}): run chmod 600 on it", path.display())]
     Exposed {
         /// Which one.
         path: PathBuf,
@@ -64,7 +64,7 @@ pub enum KeyFileError {
     },
     /// A key in a token, and no way to it.
     #[error(
-        "{0}: this build of waxseal cannot use keys in PKCS#11 tokens: take one that can, or build it with \
+        "{0}: this build of waxseal cannot use keys in PKCS#11 tokens: use one that can, or build it with \
          `cargo build --release --features hsm`"
     )]
     NoTokens(String),
@@ -205,7 +205,7 @@ fn credential(path: &Path, name: &str, folder: Option<OsString>) -> Result<PathB
     }
     let folder = folder.filter(|folder| !folder.is_empty());
     let folder =
-        folder.ok_or_else(|| bad("$CREDENTIALS_DIRECTORY is not set: only systemd's service sees it"))?;
+        folder.ok_or_else(|| bad("$CREDENTIALS_DIRECTORY is not set: only the systemd service has it"))?;
     Ok(Path::new(&folder).join(name))
 }
 

@@ -129,7 +129,7 @@ fn register_alerts(registry: &mut Registry, running: &Running) {
         gauge(
             registry,
             "remembering",
-            "Whether what is seen of other domains is remembered",
+            "Whether other domains' keys and seals are remembered",
             running.recorder.as_ref().is_some_and(Recorder::is_open).into(),
         );
     }
@@ -199,7 +199,7 @@ fn register_disk(registry: &mut Registry, disk: &Disk) {
         gauge(registry, "quarantine_unverified_bytes", "Octets of those messages", held.unverified_octets);
     }
     if let Some(room) = disk.room {
-        gauge(registry, "state_free_bytes", "What is free of the state folder's file system", room.free);
+        gauge(registry, "state_free_bytes", "Free space on the state folder's file system", room.free);
         gauge(registry, "state_size_bytes", "The size of the state folder's file system", room.size);
     }
 }

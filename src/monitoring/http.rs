@@ -73,7 +73,7 @@ pub async fn serve(sockets: Vec<Socket>, pages: Arc<impl Pages>) {
     }
     while let Some(ended) = serving.join_next().await {
         if let Err(fault) = ended {
-            error!(%fault, "metrics and health are no longer told, by a fault in this program");
+            error!(%fault, "metrics and health are no longer served, by a fault in this program");
         }
     }
 }

@@ -105,7 +105,7 @@ pub enum StartError {
         error: StoreError,
     },
     /// There is no thread for the memory.
-    #[error("cannot start to remember: {0}")]
+    #[error("cannot open the memory: {0}")]
     Memory(io::Error),
     /// The pins made by command cannot be read; without them mail would be believed that must not be.
     #[error("pins made by command: {0}")]
@@ -361,9 +361,7 @@ fn spool_folder(state: &Path) -> PathBuf {
 
 fn memory_notice(state: &Path) -> Notice {
     let text = format!(
-        "What is remembered of correspondents, in {}, cannot be opened; the log says why. Until it can be, sealed mail \
-         whose key nothing but an unsigned DNS answer proves is put off (451). See that the files memory.sqlite* belong \
-         to the gateway's user: it tries again by itself.",
+        "The memory of correspondents, {}, cannot be opened; the log has the reason. Until it can be opened, sealed mail whose key only an unsigned DNS answer proves is deferred (451). Check that the files memory.sqlite* belong to the gateway's user. The gateway tries again by itself.",
         state.display()
     );
     Notice { subject: "memory cannot be used".to_owned(), text }

@@ -47,7 +47,7 @@ fn say_certificate(running: &Running, alert: bool, now: u64) {
             (
                 "is not valid yet",
                 format!(
-                    "the certificate in [tls] is not valid before {begins}: is it the right one, and the clock?"
+                    "the certificate in [tls] is not valid before {begins}: check the certificate and the clock"
                 ),
             )
         }
@@ -83,7 +83,7 @@ pub fn say(running: &Running, alert: bool) {
         let Some(sealer) = own.sealer() else { continue };
         if !own.has_folder() && sealer.delegations.has_lapsed(now) {
             let (domain, selector) = (&sealer.domain, &sealer.selector);
-            info!(%domain, %selector, "the earlier key's word for this one has ended: `succession` may go");
+            info!(%domain, %selector, "The old key's delegation has expired. Remove `succession`.");
         }
         let Some(life) = sealer.delegations.life(now).filter(|life| life.is_short) else {
             continue;
@@ -107,13 +107,11 @@ fn words(sealer: &Sealer, life: Life) -> String {
     let ends = moment(life.ends);
     if life.left == 0 {
         return format!(
-            "no delegation of {selector} for {domain} holds now (the last ends {ends}): mail of {domain} is put off with \
-             451 until there is another from `waxseal root delegate`"
+            "no delegation of {selector} for {domain} is valid now (the last ends {ends}): mail of {domain} is deferred with 451 until you make another with `waxseal root delegate`"
         );
     }
     let left = life.left / 3600;
     format!(
-        "the delegation of {selector} for {domain} ends {ends}, in {left} hours; then mail of {domain} is put off: make \
-         another with `waxseal root delegate`"
+        "the delegation of {selector} for {domain} ends {ends}, in {left} hours; then mail of {domain} is deferred: make another with `waxseal root delegate`"
     )
 }

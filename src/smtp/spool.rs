@@ -42,13 +42,13 @@ pub(super) enum SpoolError {
     #[error("cannot write a large message to a file in the state folder")]
     Io(#[from] io::Error),
     /// All messages in files have their limit.
-    #[error("messages in files take all they may (limits.spool)")]
+    #[error("messages in files have reached their limit (limits.spool)")]
     Full,
     /// So have those of one client.
-    #[error("the client's messages in files take all they may (limits.spool_per_client)")]
+    #[error("the client's messages in files have reached their limit (limits.spool_per_client)")]
     FullForClient,
     /// What is left of the disk is for what must be held.
-    #[error("the disk has no more to spare (limits.spool_reserve)")]
+    #[error("the disk has no room beyond limits.spool_reserve")]
     Reserve,
 }
 

@@ -220,7 +220,7 @@ pub struct ClientTls {
 
 /// A text that is neither a host name nor an IP address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("not a name that a certificate can bear")]
+#[error("not a name that a certificate can have")]
 pub struct ServerNameError;
 
 impl ClientTls {
@@ -276,7 +276,7 @@ pub enum HandshakeError {
     #[error("the certificate is for another name: {0}")]
     WrongName(Box<CertificateError>),
     /// The other side offers no version that we speak.
-    #[error("the other side speaks neither TLS 1.2 nor 1.3, only older versions")]
+    #[error("the other side supports neither TLS 1.2 nor 1.3, only older versions")]
     OldVersion,
     /// It speaks TLS 1.2, with cipher suites that we don't have: CBC, or without forward secrecy.
     #[error(

@@ -119,7 +119,7 @@ pub(super) fn open_or_make(state: &Path) -> Result<Connection, DatabaseError> {
     match try_open_or_make(&path) {
         Err(DatabaseError::Sqlite(error)) if is_damage(&error) => {
             let aside = path.with_extension(format!("damaged-{}", jiff::Timestamp::now().as_second()));
-            tracing::error!(%error, aside = %aside.display(), "the memory is damaged; it is put aside, and all is forgotten");
+            tracing::error!(%error, aside = %aside.display(), "the memory is damaged; it was put aside, and everything is forgotten");
             fs::rename(&path, &aside).map_err(|source| DatabaseError::Io { path: path.clone(), source })?;
             for suffix in ["-wal", "-shm"] {
                 let mut name = path.clone().into_os_string();

@@ -134,7 +134,7 @@ impl Recorder {
                 self.0.octets.fetch_sub(octets, Ordering::Relaxed);
                 // The first of many is said at once, the others with the next batch.
                 if self.0.dropped.fetch_add(1, Ordering::Relaxed) == 0 {
-                    error!("memory falls behind: messages go on, and some are not written down");
+                    error!("memory falls behind: messages go on, and some are not recorded");
                 }
             }
         }
@@ -178,7 +178,7 @@ impl Writer {
             self.octets.fetch_sub(octets, Ordering::Relaxed);
             let dropped = self.dropped.swap(0, Ordering::Relaxed);
             if dropped > 0 {
-                error!(messages = dropped, "memory fell behind; these were not written down");
+                error!(messages = dropped, "memory fell behind; these were not recorded");
             }
         }
     }
@@ -206,7 +206,7 @@ impl Writer {
             let forgotten = memory::forget_old(&transaction, now)?;
             judged::forget_old(&transaction, now)?;
             if forgotten > 0 {
-                info!(domains = forgotten, "memory: what was not seen for 400 days is forgotten");
+                info!(domains = forgotten, "memory: domains not seen for 400 days are forgotten");
             }
         }
         transaction.commit()?;

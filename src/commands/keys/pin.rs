@@ -17,9 +17,9 @@ use crate::store::{DatabaseError, Memories, PinFile, Said, SaidKey, SaidPin};
 #[command(
     after_help = "Best pin a root (--root), whose sealing keys may change without you, or a fingerprint that you were told by \
                         telephone. Of a pinned sealing key, the next one is `key-changed` until you pin that, too.\n\n\
-                        The gateway believes the pin from the next message on. More pins for a domain add to those it has; \
+                        The gateway trusts the pin from the next message on. More pins for a domain add to those it has; \
                         `keys forget --pin` undoes them all. A pin by fingerprint takes the key from DNS or from the seal, \
-                        and believes it only if it has that fingerprint."
+                        and trusts it only if it has that fingerprint."
 )]
 pub(super) struct Args {
     #[command(flatten)]
@@ -117,7 +117,7 @@ fn keys(args: &Args, text: &str) -> Result<Vec<(Option<String>, key::KeyRecord)>
     let mut keys = Vec::new();
     for published in Published::read(&text).map_err(|error| format!("{name}: {error}"))? {
         let Published::Key { owner, record } = published else {
-            return Err(format!("{name}: holds something else than key records; a root is pinned by --root"));
+            return Err(format!("{name}: not only key records; pin a root with --root"));
         };
         let (owner, own) = owner.unzip();
         if let Some(owner) = owner.filter(|owner| *owner != args.domain) {
@@ -125,7 +125,9 @@ fn keys(args: &Args, text: &str) -> Result<Vec<(Option<String>, key::KeyRecord)>
         }
         let selector = args.selector.clone().or(own);
         if record.key.is_none() && selector.is_none() {
-            return Err(format!("{name}: a revoked key (empty `p`) needs a selector: say it by --selector"));
+            return Err(format!(
+                "{name}: a revoked key (empty `p`) needs a selector: name it with --selector"
+            ));
         }
         keys.push((selector.map(|selector| selector.to_string()), record));
     }
@@ -139,9 +141,7 @@ fn roots(domain: &DomainName, text: &str) -> Result<Vec<PublicKey>, String> {
             Err(format!("{name}: the root is {owner}'s, not {domain}'s"))
         }
         Published::Root { key, .. } => Ok(key),
-        Published::Key { .. } | Published::Delegated { .. } => {
-            Err(format!("{name}: holds something else than root keys"))
-        }
+        Published::Key { .. } | Published::Delegated { .. } => Err(format!("{name}: not only root keys")),
     };
     let found = Published::read(&text).map_err(|error| format!("{name}: {error}"))?;
     found.into_iter().map(root).collect()

@@ -48,30 +48,29 @@ pub enum TokenError {
         others: Vec<String>,
     },
     /// More than one is.
-    #[error("several tokens are so called; add serial=…")]
+    #[error("several tokens have that name; add serial=…")]
     SeveralTokens,
     /// The token wants a PIN and none is given.
-    #[error("the token wants a PIN; add pin-source=file:/… or pin-source=credential:…")]
+    #[error("the token needs a PIN; add pin-source=file:/… or pin-source=credential:…")]
     NoPin,
     /// The PIN's file cannot be read.
     #[error("the token's PIN: {0}")]
     PinFile(Box<KeyFileError>),
     /// Wrong.
     #[error(
-        "the token refuses the PIN. It is not tried again, since tokens lock after a few wrong ones: correct it"
+        "the token refuses the PIN. It is not tried again, because tokens lock after a few wrong ones: correct it"
     )]
     PinRefused,
     /// An earlier one was wrong, perhaps ours.
     #[error(
-        "the PIN is not tried, since the token says that the last one was wrong, and tokens lock after a few. Correct it, \
-         and see once by hand that it is right: waxseal keys fingerprint 'pkcs11:…'"
+        "the PIN is not tried, because the token reports that the last one was wrong, and tokens lock after a few. Correct it, and check it once by hand: waxseal keys fingerprint 'pkcs11:…'"
     )]
     PinTriedBefore,
     /// One more would lock it.
-    #[error("the PIN is not tried, since a wrong one would lock the token: log in once by its own tool")]
+    #[error("the PIN is not tried, because a wrong one would lock the token: log in once with its own tool")]
     PinLastTry,
     /// Too many were wrong.
-    #[error("the token's PIN is locked: unlock it by its own tool")]
+    #[error("the token's PIN is locked: unlock it with its own tool")]
     PinLocked,
     /// The token holds no such private key.
     #[error("no such private key in the token; it has {}", listed(others))]
@@ -80,13 +79,13 @@ pub enum TokenError {
         others: Vec<String>,
     },
     /// More than one is.
-    #[error("several private keys of the token are so called; add id=…")]
+    #[error("several private keys of the token have that name; add id=…")]
     SeveralKeys,
     /// Of another kind.
     #[error("not an Ed25519 key; make one with waxseal keygen --out 'pkcs11:…'")]
     NotEd25519,
     /// The token does not say what the public key is.
-    #[error("the token has no public key beside the private one; store it with the same label and id")]
+    #[error("the token has no public key for the private one; store it with the same label and id")]
     NoPublicKey,
     /// A public key has its label or id, and is another's.
     #[error("the public key in the token is not that of the private key")]

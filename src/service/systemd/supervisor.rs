@@ -38,7 +38,7 @@ impl<F: Fn() -> usize> Supervisor<F> {
     pub async fn reloading(&self) {
         match NotifyState::monotonic_usec_now() {
             Ok(now) => self.tell(&[NotifyState::Reloading, now]).await,
-            Err(error) => warn!(%error, "systemd is not told of the reload"),
+            Err(error) => warn!(%error, "cannot tell systemd about the reload"),
         }
     }
 
@@ -98,6 +98,6 @@ async fn send(message: String) {
     }
     let sent = spawn_blocking(move || sd_notify::notify(&[NotifyState::Custom(&message)]));
     if let Ok(Err(error)) = sent.await {
-        warn!(%error, "systemd cannot be told of our state");
+        warn!(%error, "cannot tell systemd about our state");
     }
 }

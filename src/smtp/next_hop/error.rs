@@ -15,7 +15,7 @@ pub(super) const IMPLICIT_REMEDY: &str =
     "; if TLS begins with the connection there, as at port 465, set next_hop_tls = \"implicit\"";
 
 /// What to do about a Postfix that knows no IPv6 client.
-pub(in crate::smtp) const IPV6_REMEDY: &str = "; the client has an IPv6 address, which a Postfix with inet_protocols = ipv4 does not take: set -o \
+pub(in crate::smtp) const IPV6_REMEDY: &str = "; the client has an IPv6 address, which a Postfix with inet_protocols = ipv4 refuses: set -o \
      inet_protocols=all for that smtpd in its master.cf";
 
 /// What may help where XCLIENT with a client of this address is refused.
@@ -60,19 +60,19 @@ pub enum RelayError {
     #[error("unexpected reply from the next hop: {0}")]
     UnexpectedReply(Reply),
     /// It does not offer XCLIENT with ADDR, and would take the client for us.
-    #[error("the next hop does not offer XCLIENT, so it cannot be told who the client is")]
+    #[error("the next hop does not offer XCLIENT, so the client cannot be announced to it")]
     NoXclient,
     /// It offers XCLIENT but answered ours with this.
     #[error("the next hop refuses XCLIENT: {0}{1}")]
     XclientRefused(Reply, &'static str),
     /// It does not offer STARTTLS, without which it gets nothing.
-    #[error("the next hop does not offer STARTTLS, and `next_hop_tls` forbids to go on in clear")]
+    #[error("the next hop does not offer STARTTLS, and `next_hop_tls` forbids mail in clear")]
     NoStartTls,
     /// It offers STARTTLS but answered ours with this.
     #[error("the next hop refuses STARTTLS: {0}")]
     StartTlsRefused(Reply),
     /// More came behind its reply to STARTTLS, which somebody else may have put there.
-    #[error("more came behind the next hop's reply to STARTTLS: perhaps replies that are not its own")]
+    #[error("more came after the next hop's reply to STARTTLS: perhaps replies that are not its own")]
     ResponseInjection,
     /// There is no TLS with it.
     #[error("no TLS with the next hop")]

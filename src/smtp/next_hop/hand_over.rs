@@ -57,7 +57,7 @@ pub enum HandOverError {
     #[error(transparent)]
     Relay(#[from] RelayError),
     /// It refuses everybody or everything.
-    #[error("the next hop says {reply} to {command}")]
+    #[error("the next hop answers {reply} to {command}")]
     Refused {
         /// Which command.
         command: &'static str,

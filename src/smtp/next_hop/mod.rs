@@ -81,7 +81,7 @@ impl NextHop {
                 Ok(greeted) => greeted,
                 Err(_) => {
                     let hint = if tls.is_none() { IMPLICIT_REMEDY } else { "" };
-                    warn!(next_hop = %address, address = %place, "the next hop takes long to greet{hint}");
+                    warn!(next_hop = %address, address = %place, "the next hop has not greeted yet{hint}");
                     greeted.await
                 }
             };

@@ -43,7 +43,7 @@ pub(crate) enum ParameterError {
     #[error("{0} does not belong here")]
     Misplaced(Shown),
     /// It says two things.
-    #[error("{0} stands there twice")]
+    #[error("{0} is given twice")]
     Repeated(Shown),
 }
 

@@ -65,7 +65,7 @@ pub(super) enum End {
     #[error("message broken off")]
     MessageBrokenOff,
     /// The client sent more behind STARTTLS, which somebody else may have put there.
-    #[error("client sent more behind STARTTLS before the handshake: perhaps commands that are not its own")]
+    #[error("client sent more after STARTTLS before the handshake: perhaps commands that are not its own")]
     CommandInjection,
     /// There is no TLS with the client.
     #[error("no TLS with the client: {0}")]

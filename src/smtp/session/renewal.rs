@@ -102,7 +102,7 @@ impl<H: MessageHandler> Session<H> {
             Ok(()) => Ok(()),
             Err(NotRepeated::Lost(end)) => Err(end),
             Err(NotRepeated::Differs) => {
-                Err(RelayError::NotReplaced("answers otherwise on a new connection".to_owned()).into())
+                Err(RelayError::NotReplaced("answers differently on a new connection".to_owned()).into())
             }
         }
     }
@@ -149,7 +149,7 @@ impl<H: MessageHandler> Session<H> {
         let Some((line, reply)) = &differing else { return Ok(()) };
         let command = String::from_utf8_lossy(&line[..line.len().min(4)]).into_owned();
         warn!(session = %self.id, client = %self.address(), listener = self.listener(), command, %reply,
-            "the next hop answers otherwise on a new connection, so the client is asked to come back");
+            "the next hop answers differently on a new connection, so the client is asked to come back");
         Err(NotRepeated::Differs)
     }
 }
