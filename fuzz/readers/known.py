@@ -99,8 +99,12 @@ def transcoded(content):
 def name_of(part):
     """A part's file name as Python's package email reads it."""
     fields = email.message_from_bytes(b"\r\n".join(part.fields) + b"\r\n\r\n")
+    return words(fields.get_filename() or "")
+
+
+def words(name):
     try:
-        return compare.plain(str(make_header(decode_header(fields.get_filename() or ""))))
+        return compare.plain(str(make_header(decode_header(name))))
     except (LookupError, ValueError, UnicodeError, HeaderParseError):
         return ""
 
@@ -113,11 +117,11 @@ def is_named(case, name):
 def misread(case, kind, found, besides=()):
     """Other octets of the same sealed part, under the name that it had: an honest transfer encoding, a charset, or the end
     of the part is not understood."""
-    if not found[1] or kind not in ("lost", "new-file"):
+    if not found[1] or kind not in ("lost", "new-file", "renamed"):
         return False
-    known = {other[2] for other in case.sealed}
-    shown = [found] if kind == "new-file" else [file for file in case.shows(found[1]) if file[2] not in known]
     sealed = case.shows(found[1], changed=False)
+    known = {other[2] for other in sealed}
+    shown = [file for file in case.shows(found[1]) if file[2] not in known] if kind == "lost" else [found]
     for part in all_leaves(case.after):
         digest = compare.digest(mutations.decoded(part) or b"")
         if digest not in case.true or not is_honest(part):
@@ -132,10 +136,10 @@ def misread(case, kind, found, besides=()):
 
 
 def goes_on(case, kind, found):
-    """In multiparts inside multiparts it takes what follows for lines of the part: delimiters, and other sealed lines."""
+    """It takes what follows a part for lines of it: delimiters, and other sealed lines."""
     boundaries = [part.boundary for root in (case.before, case.after) for part in root.walk() if part.parts is not None]
     delimiters = {b"--" + boundary + end for boundary in boundaries for end in (b"", b"--")}
-    return len(boundaries) > 2 and misread(case, kind, found, delimiters | case.sealed_lines)
+    return misread(case, kind, found, delimiters | case.sealed_lines)
 
 
 def same_part(case, kind, found):
@@ -194,11 +198,14 @@ def text_as_file(case, kind, found):
 
 
 def misnamed(case, kind, found):
-    """It gives a file the name of the one before it, in the sealed message as well; or one name twice, that of both fields."""
+    """It gives files the names of others, or several names, in the sealed message as well; or one name twice, that of both fields."""
     def true_names(root, digest):
         return b" ".join(b" ".join(part.fields) for part in all_leaves(root) if compare.digest(mutations.decoded(part) or b"") == digest)
     wrong = [other for other in case.sealed if other[0] == "file" and other[1]
              and other[1].encode() not in true_names(case.before, other[2])]
+    parts = [compare.digest(mutations.decoded(part) or b"") for part in all_leaves(case.before)]
+    wrong += [other for other in case.sealed if other[0] == "file"
+              and len({more[1] for more in case.sealed if more[2] == other[2]}) > max(parts.count(other[2]), 1)]
     half = found[1][:len(found[1]) // 2]
     is_twice = half * 2 == found[1] and is_named(case, half)
     is_own = is_named(case, found[1]) or found[1].encode() in true_names(case.before, found[2])
@@ -241,7 +248,7 @@ def named_right(case, kind, found):
 def only_filename(case, kind, found):
     """It shows no part whose name is in Content-Type alone."""
     part = case.part_of(case.after, found[2])
-    return kind == "lost" and part is not None and name_of(part) == compare.plain(found[1]) \
+    return kind == "lost" and part is not None and name_of(part) == words(found[1]) \
         and b"filename" not in part.value(b"Content-Disposition").lower()
 
 

@@ -27,6 +27,7 @@ PARAMETER = re.compile(rb";(?:[ \t]|\r\n[ \t])*([A-Za-z-]+)((?:\*[0-9]+)?\*?)=("
 VERSION = re.compile(rb"(?:\((?:[^()\\]|\\.)*\) ?)?1\.0(?: ?\((?:[^()\\]|\\.)*\))?[ \t]*")
 BOUNDARY = re.compile(rb"[A-Za-z0-9_.+',/:=?-]{1,70}")
 FILE_END = re.compile(rb"\.[A-Za-z0-9]{1,5}\Z")
+WHOLE_TYPE = SAFE + rb"/" + SAFE + rb"[ \t\r\n]*(?:[;(]|\Z)"
 FIELD_LINE = re.compile(rb"[\x21-\x39\x3b-\x7e]+[ \t]*:")
 # A line that reads as a MIME field with a value of that field's form; a list of field names is none.
 MIME_LINE = re.compile(
@@ -346,6 +347,10 @@ class Judge:
         elif part.encoding == b"base64" and any(len(line) > 998 for line in part.body.split(b"\r\n")):
             self.add("not-plain")
         if leaf.kind == "t":
+            state = self.comparison.text_for.get(leaf, (None, "changed"))[1]
+            types = part.section.named(b"content-type")
+            if state != "intact" and any(not re.match(WHOLE_TYPE, _start(f.value).lstrip(b" \t\r\n")) for f in types):
+                self.add("not-plain")
             self._text(part, leaf)
 
     def _attached_message(self, part, mark):
@@ -387,9 +392,10 @@ class Judge:
     def _lines(self, touched):
         """Section 12.2."""
         containers = [part for part in self.root.all() if not part.is_leaf]
+        is_wrapped = self.root not in self.untouched.covered and 0 in self.untouched.used
         for part, as_sealed in touched:
             for other in containers:
-                own = as_sealed and part in list(other.ancestors()) and other in self.untouched.covered
+                own = as_sealed and not is_wrapped and part in list(other.ancestors()) and other in self.untouched.covered
                 if other is not part and alike(part.boundary, other.boundary) and not own:
                     self.add("boundary-prefix")
         boundaries = [part.boundary for part, _ in touched]

@@ -547,6 +547,11 @@ impl Judge<'_> {
             self.add(Doubt::FieldInBody, at, "begins with what reads as a header field");
         }
         let is_text = leaf.kind == Kind::Text || growth.is_some();
+        let is_known = growth.is_some_and(|growth| growth.state == TextState::Intact);
+        let section = &self.message[self.structure.entities[at].header.clone()];
+        if is_text && !body_is_sealed && !is_known && !plain::has_whole_type(section) {
+            self.add(Doubt::NotPlain, at, "is a changed text that some readers show as a file, by its type");
+        }
         if is_text && !body_is_sealed {
             self.check_text(at, leaf, digest.damage.what().is_some(), growth);
         }
@@ -734,10 +739,12 @@ impl Judge<'_> {
         let boundary = |at: usize| entities[at].container.as_ref().map(|container| core(&container.boundary));
         let cores: Vec<(Vec<u8>, &Touched)> =
             touched.iter().filter_map(|container| Some((boundary(container.entity)?, container))).collect();
+        let is_wrapped = self.untouched.partner.iter().skip(1).any(|&partner| partner == Some(0));
         for at in 0..entities.len() {
             let Some(own) = boundary(at) else { continue };
-            // Of two of the sender's own, of which the inner one is untouched, nobody reads anything new.
-            let is_senders = self.untouched.covered[at];
+            // Of two of the sender's own, of which the inner one is untouched, nobody reads anything new. A container around
+            // the whole sealed message is not the sender's.
+            let is_senders = self.untouched.covered[at] && !is_wrapped;
             let clash = cores.iter().any(|(other, container)| {
                 container.entity != at && !(is_senders && container.as_sealed) && are_alike(&own, other)
             });

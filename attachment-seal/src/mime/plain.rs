@@ -242,6 +242,19 @@ fn content_type(plain: &mut Plain, place: &str, mut text: Cursor<'_>) -> Result<
     plain_name(place, "name", &parameters)
 }
 
+/// Whether nothing but a parameter or a comment follows the type, so that no reader takes a text for a file.
+pub(crate) fn has_whole_type(section: &[u8]) -> bool {
+    let types =
+        groups(section).filter_map(field).filter(|(name, _)| name.eq_ignore_ascii_case(b"content-type"));
+    types.map(|(_, value)| value).all(|value| {
+        let mut text = Cursor { rest: value, kind: Section::Part };
+        text.skip_blanks();
+        let is_type = !text.word().is_empty() && text.take(b'/') && !text.word().is_empty();
+        text.skip_blanks();
+        is_type && matches!(text.rest.first(), None | Some(b';' | b'('))
+    })
+}
+
 fn disposition(plain: &mut Plain, place: &str, mut text: Cursor<'_>) -> Result<Option<String>, Flaw> {
     text.skip_blanks();
     let word = text.word();
