@@ -296,8 +296,8 @@ mod tests {
             &both,
             &[(State::Ok, "under gate1 another key")],
         );
-        assert_judged(&by_keys(&[(None, Some(2))]), &both, &[(State::Ok, "besides")]);
-        assert_judged(&by_fingerprint(2), &both, &[(State::Ok, "besides")]);
+        assert_judged(&by_keys(&[(None, Some(2))]), &both, &[(State::Ok, "also")]);
+        assert_judged(&by_fingerprint(2), &both, &[(State::Ok, "also")]);
         let old = says(&[("gate1", Some(1))], &[]);
         let unheard = Published { failed: true, ..old };
         assert_judged(&by_keys(&[(Some("gate2"), Some(2))]), &unheard, &[(State::NotChecked, "no answer")]);

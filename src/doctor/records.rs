@@ -342,7 +342,7 @@ mod tests {
         for (texts, root, state, says) in [
             (vec![], None, State::Warning, "none published"),
             (vec!["v=SEAL1; p=reject".to_owned()], None, State::Ok, "p=reject"),
-            (vec!["v=SEAL1; p=none".to_owned()], None, State::Ok, "does not say"),
+            (vec!["v=SEAL1; p=none".to_owned()], None, State::Ok, "does not state"),
             (vec!["v=SEAL1; p=burn".to_owned()], None, State::Problem, "no policy"),
             (vec![with_root(1)], Some(1), State::Ok, "p=reject"),
             (vec![with_root(2)], Some(1), State::Warning, "does not name the root"),

@@ -19,7 +19,7 @@ def domain(section):
     named = []  # What quoted strings, comments and encoded-words hold.
 
     def blank(match):
-        named.append((match.end(), match[0]))
+        named.append((match.start(), match.end(), match[0]))
         return b" " * len(match[0]) if match[0].startswith(b"(") else b'""'.ljust(len(match[0]), b"q")
 
     outside = re.sub(rb'"(?:[^"\\]|\\.)*"|\((?:[^()\\]|\\.)*\)|=\?[^?\s]+\?[bBqQ]\?[^?\s]*\?=', blank, value)
@@ -31,13 +31,17 @@ def domain(section):
     own = address[1].decode().lower()
     if not header.is_domain(own):
         return None
-    for end, text in named:
+    for start, end, text in named:
         shown = text.decode("utf-8", "replace")
         shown = header.decode_words(shown)[0]
         others = [d.lower() for d in re.findall(r"@\s*([A-Za-z0-9._-]+)", shown) if d.lower() != own]
         bracketed = [d.lower() for d in re.findall(r"<[^<>]*@([A-Za-z0-9._-]+)", shown) if d.lower() != own]
         followed = re.search(rb"<[^<>]*@", outside[end:])
-        if bracketed or others and not text.startswith(b"(") and not followed:
+        is_comment = text.startswith(b"(")
+        # A reader that knows no comments takes the first address that it sees in them.
+        is_open = not followed and not (is_comment and b"@" in outside[:start])
+        is_listed = is_comment and re.search(r"[,;]", shown)
+        if bracketed or others and (is_open or is_listed):
             return None
     return own
 

@@ -197,6 +197,9 @@ mod tests {
     #[test]
     fn what_readers_disagree_about_is_unclear() {
         for from in [
+            "(,b@two.example,) <a@one.example>",
+            "( b@two.example ) a@one.example",
+            "( b@two.example )@one.example",
             "",
             "nobody",
             "<>",

@@ -199,7 +199,10 @@ impl Reader {
                         if is_in_address && inside.iter().any(|octet| matches!(octet, b'@' | b'.')) {
                             sight.shown.extend(inside);
                         } else {
-                            sight.cover(inside, Cover::Comment, false);
+                            // Who knows no comments takes the first address that stands bare.
+                            let is_first = !sight.shown.contains(&b'@');
+                            let is_open = is_first && !is_followed_by_address(value, end, &mut next_mark);
+                            sight.cover(inside, Cover::Comment, is_open);
                         }
                         sight.shown.push(b' ');
                         at = end;
@@ -282,16 +285,20 @@ enum Cover {
 }
 
 /// Whether some reader takes an address in a covered text for the author's, and no name: all that look for brackets
-/// first, and those that decode first, where a comma ends it.
+/// first, and those that decode first or know no comments, where a comma ends it.
 fn claims_address(text: &[u8], cover: Cover) -> bool {
     let in_brackets = memchr(b'<', text).is_some_and(|at| text[at..].contains(&b'@'));
-    let is_listed = || memchr(b'@', text).is_some_and(|at| memchr2(b',', b';', &text[at..]).is_some());
+    let is_listed = || match (memchr(b'@', text), cover) {
+        (None, _) | (_, Cover::Quotes) => false,
+        (Some(_), Cover::Comment) => memchr2(b',', b';', text).is_some(),
+        (Some(at), Cover::EncodedWord) => memchr2(b',', b';', &text[at..]).is_some(),
+    };
     // `["] a@b.example, ["]`: quotes in what is in square brackets are none to some.
     let is_astride = || match (memchr(b']', text), memchr(b'[', text)) {
         (Some(end), Some(start)) => end < start,
         (end, _) => end.is_some(),
     };
-    in_brackets || text.contains(&b'@') && is_astride() || cover == Cover::EncodedWord && is_listed()
+    in_brackets || text.contains(&b'@') && is_astride() || is_listed()
 }
 
 /// Whether an encoded-word and the text directly before or after it have an `@` in them.
