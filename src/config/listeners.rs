@@ -143,7 +143,7 @@ fn check_clear(checker: &mut Checker<'_>, index: usize, listener: &Listener) {
     let path = format!("listener[{index}].next_hop");
     if server.port == SUBMISSIONS && listener.next_hop_tls.value != NextHopTls::Implicit {
         let advice = "at port 465 TLS begins with the connection, and a server there sends no greeting in clear; \
-                      next_hop_tls = \"implicit\"";
+                      set next_hop_tls = \"implicit\"";
         checker.warn(&path, advice);
     } else if listener.mode == Mode::Seal
         && listener.next_hop_tls.value == NextHopTls::Off

@@ -269,7 +269,7 @@ fn a_refused_reload_is_a_problem() {
         .listener("outbound", "seal", next_hop.address, "")
         .sealing_with(&key)
         .start();
-    examine(&gateway.config).assert("reload", "gateway", "ok", "took");
+    examine(&gateway.config).assert("reload", "gateway", "ok", "uses its present configuration");
     let text = fs::read_to_string(&gateway.config).unwrap();
     fs::write(&gateway.config, text.replace(word(&key), "credential:gate1.pem")).unwrap();
     gateway.signal(Signal::HUP);
@@ -281,7 +281,7 @@ fn a_refused_reload_is_a_problem() {
     examine(&gateway.config).assert("reload", "gateway", "problem", "refused the last configuration");
     gateway.signal(Signal::HUP);
     gateway.await_log("configuration reloaded");
-    examine(&gateway.config).assert("reload", "gateway", "ok", "took");
+    examine(&gateway.config).assert("reload", "gateway", "ok", "uses its present configuration");
 }
 
 /// Who forgets that the gateway only observes is not protected.

@@ -102,7 +102,7 @@ fn a_probe_shows_who_changes_what() {
             "a footer",
             message.replace("\r\n-- \r\nwaxseal\r\n", "\r\n-- \r\nwaxseal\r\nour disclaimer\r\n"),
             0,
-            "put behind it: our disclaimer",
+            "added after it: our disclaimer",
         ),
         ("blanks cut", message.replace("800 €  \r\n", "800 €\r\n"), 1, "blanks at line ends"),
         ("lines broken", broken, 1, "broken anew"),
