@@ -486,7 +486,7 @@ fn mistakes_are_told() {
     )
     .unwrap();
     pin(&["--key", word(&site.path("zone.txt"))]).assert_failed("the record is example.net's");
-    pin(&["--root", word(&site.path("zone.txt"))]).assert_failed("something else than root keys");
+    pin(&["--root", word(&site.path("zone.txt"))]).assert_failed("not only root keys");
     for wrong in [&["--fingerprint", "12345"][..], &[]] {
         let ended = pin(wrong);
         assert_eq!((ended.status, ended.stdout.len()), (2, 0), "{ended:?}");

@@ -410,7 +410,7 @@ fn name_servers_that_answer_nothing_are_an_error_once() {
             assert!(client.deliver(SENDER, RECIPIENT, &sealed).starts_with("451"));
         }
         let lines: Vec<String> =
-            gateway.log().into_iter().filter(|line| line.contains("DNS answers nothing")).collect();
+            gateway.log().into_iter().filter(|line| line.contains("DNS does not answer")).collect();
         assert_eq!(lines.len(), 1, "{lines:#?}");
         assert!(lines[0].contains(" ERROR "), "{lines:#?}");
     }

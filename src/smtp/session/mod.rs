@@ -1,7 +1,7 @@
 //! One session: the client's commands go to the next hop in lockstep, its replies come back to the letter.
 //!
-//! What a session holds is sorted by how long it lasts: [`Session`] itself is the client's connection, [`Hop`] one connection
-//! to the next hop, [`Hello`] what counts since the client's greeting, [`Transaction`] one mail transaction. So each is
+//! What a session holds is sorted by how long it lasts: `Session` itself is the client's connection, `Hop` one connection
+//! to the next hop, `Hello` what counts since the client's greeting, `Transaction` one mail transaction. So each is
 //! forgotten by one assignment.
 //!
 //! `impl Session` is in five files. Here are the session's life and what belongs to no other part; `client` has who the client
