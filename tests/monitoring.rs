@@ -272,10 +272,7 @@ fn what_the_next_hop_makes_of_a_message_is_what_is_recorded() {
     let text = text.text();
     assert!(text.starts_with("3 messages were judged since "), "{text}");
     assert!(text.contains("\nThe next hop put off 2 more attempts, "), "{text}");
-    assert!(
-        text.contains("\nKept from their readers: 1\n") && !text.contains("no longer named"),
-        "{text}"
-    );
+    assert!(text.contains("\nKept from their readers: 1\n") && !text.contains("no longer named"), "{text}");
 }
 
 #[test]
