@@ -92,7 +92,7 @@ fn nothing_is_sealed_that_nobody_could_check() {
     assert_eq!(desk.delegate("1", "delegations/old.delegation", &["--from", "2020-01-01"]).status, 0);
     let next_hop = Server::taking_all();
     let gateway = desk.gateway(&next_hop, "delegations");
-    gateway.await_log("no delegation of gate1 for example.org holds now");
+    gateway.await_log("no delegation of gate1 for example.org is valid now");
     assert!(send(&gateway, "too late").starts_with("451 4.3.0 "));
     assert!(next_hop.received().is_empty());
 
