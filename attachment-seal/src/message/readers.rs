@@ -348,7 +348,7 @@ fn domains_at(text: &[u8]) -> Vec<DomainName> {
     let name: String = std::str::from_utf8(&text[..end]).map_or_else(|_| latin_1(), str::to_owned);
     // A reader may end it at what looks like a blank, or like a dot.
     let is_part = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_');
-    let name = name.trim_start_matches(|c| !is_part(c));
+    let name = name.trim_matches(|c| !is_part(c));
     let start = name.split(|c| !is_part(c)).next().unwrap_or_default();
     // A dot too many is overlooked by some.
     let domain = |name: &str| name.trim_matches('.').parse().ok();
