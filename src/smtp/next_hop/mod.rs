@@ -356,25 +356,30 @@ impl NextHop {
 #[cfg(test)]
 mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
+
+    /// A next hop that has greeted, and its own end of the connection.
+    async fn connected() -> (NextHop, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = Address::Tcp(listener.local_addr().unwrap().to_string());
+        let connecting = NextHop::connect(&address, None, None, Duration::from_secs(20));
+        let accepting = async {
+            let (mut peer, _) = listener.accept().await.unwrap();
+            peer.write_all(b"220 hello\r\n").await.unwrap();
+            peer
+        };
+        let (connected, peer) = tokio::join!(connecting, accepting);
+        (connected.unwrap().0, peer)
+    }
 
     /// A 250 that was said before the message is no reply to it, by DATA or by BDAT.
     #[tokio::test]
     async fn nothing_said_beforehand_is_a_reply_to_the_message() {
         for (unasked, is_farewell) in [("250 2.0.0 taken\r\n", false), ("421 4.3.2 bye\r\n", true)] {
             for framing in [Framing::Data, Framing::Chunk] {
-                let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-                let address = Address::Tcp(listener.local_addr().unwrap().to_string());
-                let connecting = NextHop::connect(&address, None, None, Duration::from_secs(20));
-                let accepting = async {
-                    let (mut peer, _) = listener.accept().await.unwrap();
-                    peer.write_all(b"220 hello\r\n").await.unwrap();
-                    peer
-                };
-                let (connected, mut peer) = tokio::join!(connecting, accepting);
-                let (mut next_hop, _) = connected.unwrap();
+                let (mut next_hop, mut peer) = connected().await;
                 peer.write_all(unasked.as_bytes()).await.unwrap();
                 next_hop.idle_event().await;
                 let message = Content::new(b"A: b\r\n\r\nc\r\n".to_vec());
@@ -390,16 +395,7 @@ mod tests {
     /// A bare CR or LF could be the end of the message to a next hop, and a second message what follows (smuggling).
     #[tokio::test]
     async fn a_message_with_a_bare_line_end_never_goes_out_by_data() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = Address::Tcp(listener.local_addr().unwrap().to_string());
-        let connecting = NextHop::connect(&address, None, None, Duration::from_secs(20));
-        let accepting = async {
-            let (mut peer, _) = listener.accept().await.unwrap();
-            peer.write_all(b"220 hello\r\n").await.unwrap();
-            peer
-        };
-        let (connected, mut peer) = tokio::join!(connecting, accepting);
-        let (mut next_hop, _) = connected.unwrap();
+        let (mut next_hop, mut peer) = connected().await;
         for message in ["A: b\r\n\r\nc\n.\r\nMAIL FROM:<a@b>\r\n", "A: b\r\n\r\nc\r.\r\n"] {
             let message = Content::new(message.as_bytes().to_vec());
             let sent = next_hop.send_message(&message, &Edits::none(), Framing::Data).await;
