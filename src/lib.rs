@@ -1,41 +1,31 @@
 //! waxseal: an inline mail gateway that seals attachments where mail is sent and checks them where it is received.
 //!
-//! The pure core is the crate [`attachment_seal`]; here are the edges, each of which speaks one outside language, and the
-//! centre, where core and edges meet. Imports go one way: `main → commands → service → gateway → edges → core`.
+//! The pure core is the crate [`attachment_seal`]. Imports go one way: each room imports rooms of the rows below its own.
 //!
-//! | part | modules | rule |
+//! | row | rooms | what they have in common |
 //! |---|---|---|
-//! | rules | [`envelope`], [`limits`], [`policy`] | pure, as the core is |
-//! | edges | [`smtp`], [`config`], [`dns`], [`keyfile`], [`lookup`], [`store`], [`notify`], [`http`], [`systemd`], [`open_files`] | edges don't import each other, but for the contract in `lookup`, the threads of [`blocking`] and the [`clock`] |
-//! | centre | [`setup`], [`standing`], [`gateway`], [`release`], [`expiry`], [`rotation`], [`announcer`], [`monitoring`], [`service`], [`log`], [`demo`], [`doctor`], [`commands`] | decides, and asks the edges |
-//! | counts | [`metrics`] | as the log: written by edges and centre, read by `monitoring` alone; decides nothing |
+//! | commands | [`commands`] | one file for each subcommand; they decide nothing |
+//! | program | [`log`], [`monitoring`], [`service`], [`doctor`], [`demo`] | what runs, and what looks at it from outside |
+//! | gateway | [`gateway`] | one message, from its final dot to the reply: where the core and the edges meet |
+//! | configuration | [`config`] | the administrator's words, in the edges' own types |
+//! | edges | [`smtp`], [`dns`], [`keys`], [`store`], [`notify`] | each has one outside language, and imports no other edge |
+//! | base | [`policy`], [`metrics`], [`disk`], [`blocking`], [`clock`] | small, without an outside language of their own |
 
-pub mod announcer;
 pub mod blocking;
 pub mod clock;
 pub mod commands;
 pub mod config;
 pub mod demo;
+pub mod disk;
 pub mod dns;
 pub mod doctor;
-pub mod envelope;
-pub mod expiry;
 pub mod gateway;
-pub mod http;
-pub mod keyfile;
-pub mod limits;
+pub mod keys;
 pub mod log;
-pub mod lookup;
 pub mod metrics;
 pub mod monitoring;
 pub mod notify;
-pub mod open_files;
 pub mod policy;
-pub mod release;
-pub mod rotation;
 pub mod service;
-pub mod setup;
 pub mod smtp;
-pub mod standing;
 pub mod store;
-pub mod systemd;

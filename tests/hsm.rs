@@ -198,6 +198,39 @@ fn what_the_token_signs_is_what_everybody_verifies() {
     hsm.done(&["verify", "--no-dns", "--keys", word(&hsm.path("pins")), word(&file)]);
 }
 
+/// A folder holds the names of keys in tokens; the newest seals, and has the other vouch.
+#[test]
+fn keys_in_a_token_follow_each_other() {
+    let Some(hsm) = Hsm::new() else { return };
+    let server = Server::taking_all();
+    let config = Config::new(hsm.folder.path(), "mx.example.org")
+        .listener("outbound", "seal", server.address, "")
+        .and("[[domain]]\nname = \"example.org\"\nkeys = \"keys\"\n");
+    let path = config.write();
+    fs::create_dir(hsm.path("keys")).unwrap();
+    let keygen = |selector: &str, out: &str| {
+        let domain = ["keygen", "--config", word(&path), "--domain", "example.org"];
+        hsm.waxseal(&[&domain[..], &["--selector", selector, "--out", out]].concat())
+    };
+    let told = hsm.uri("gate1").replace("pin-source=file:", "pin-value=");
+    keygen("gate1", &told).assert_failed("put the PIN into a file of its own");
+    for selector in ["gate1", "gate2"] {
+        let made = keygen(selector, &hsm.uri(selector));
+        assert_eq!(made.status, 0, "{made:?}");
+        assert!(hsm.path("keys").join(format!("{selector}.pkcs11")).exists());
+    }
+    keygen("gate1", &hsm.uri("other")).assert_failed("exists already");
+    let gateway = hsm.start(&config);
+    // Nobody is asked for records here, so that each seals as soon as it is seen.
+    gateway.await_log("gate2 seals");
+    let letter = letter::with_attachments("by gate2");
+    let mut client = Client::hello(gateway.address("outbound"));
+    assert!(client.deliver("office@example.org", "desk@partner.example", &letter).starts_with("250"));
+    let sealed = server.await_message("by gate2").message;
+    let seal = String::from_utf8_lossy(&sealed).replace([' ', '\r', '\n'], "");
+    assert!(seal.contains(";s=gate2;") && seal.contains(";c="), "{seal}");
+}
+
 #[test]
 fn a_root_key_in_a_token_vouches() {
     let Some(hsm) = Hsm::new() else { return };

@@ -23,7 +23,8 @@ fn pages(command: &Command, name: &str, pages: &mut Vec<(String, Vec<u8>)>) {
         .render(&mut page)
         .unwrap();
     pages.push((format!("{name}.1"), page));
-    for below in command.get_subcommands().filter(|below| below.get_name() != "help") {
+    for below in command.get_subcommands().filter(|below| below.get_name() != "help" && !below.is_hide_set())
+    {
         self::pages(below, &format!("{name}-{}", below.get_name()), pages);
     }
 }

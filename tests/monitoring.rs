@@ -10,6 +10,7 @@ use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -18,6 +19,7 @@ use program::smtp::{Client, Server, closed_port, connected, connected_to};
 use program::tls::Authority;
 use program::{Config, Gateway, letter, wait_for, waxseal, waxseal_in, word};
 use rustix::process::Signal;
+use serde_json::Value;
 
 const ADMIN: &str = "[admin]\nlisten = [\"127.0.0.1:0\"]";
 
@@ -163,6 +165,117 @@ fn mail_is_counted() {
     for theirs in ["example.net", "partner.example", "office", "127.0.0.1", "Agenda"] {
         assert!(!text.contains(theirs), "{theirs}: {text}");
     }
+}
+
+/// What `report --json` says once as many attempts are written down as are expected.
+fn reported(gateway: &Gateway, attempts: u64) -> Value {
+    let report = || waxseal(&["report", "--json", "--config", word(&gateway.config)]).json().remove(0);
+    let total = |report: &Value| -> u64 {
+        report["counts"].as_array().unwrap().iter().map(|count| count["count"].as_u64().unwrap()).sum()
+    };
+    wait_for(|| Some(report()).filter(|report| total(report) == attempts))
+        .unwrap_or_else(|| panic!("not {attempts} attempts: {}", report()))
+}
+
+/// The next hop has the last word: what it puts off or refuses is not written down as delivered, and a message that it
+/// puts off twice is one message.
+#[test]
+fn what_the_next_hop_makes_of_a_message_is_what_is_recorded() {
+    let site = Site::new();
+    let tries = AtomicUsize::new(0);
+    let next_hop = Server::start(move |received| match String::from_utf8_lossy(&received.message) {
+        text if text.contains("greylisted") && tries.fetch_add(1, Ordering::Relaxed) < 2 => {
+            "450 4.2.0 try later".to_owned()
+        }
+        text if text.contains("unwanted") => "550 5.7.1 spam".to_owned(),
+        _ => "250 2.0.0 taken".to_owned(),
+    });
+    let gateway = site
+        .config()
+        .listener("inbound", "verify", next_hop.address, "")
+        .listener("outbound", "seal", next_hop.address, "")
+        .pinning(&site.record)
+        .sealing_with(&site.key)
+        .and("[policy]\nmode = \"observe\"")
+        .and(ADMIN)
+        .start();
+    let admin = admin(&gateway);
+    let mut client = Client::hello(gateway.address("inbound"));
+    let greylisted = site.changed(&letter::with_attachments("greylisted"), str::to_owned);
+    for (message, reply) in [
+        (&greylisted, "450"),
+        (&greylisted, "450"),
+        (&greylisted, "250"),
+        (&plain("unwanted"), "550"),
+        (&site.swapped("unwanted and swapped"), "550"),
+    ] {
+        assert!(client.deliver(SENDER, RECIPIENT, message).starts_with(reply));
+    }
+    drop(client);
+    let mut client = Client::hello(gateway.address("outbound"));
+    assert!(client.deliver(SENDER, RECIPIENT, &letter::with_attachments("unwanted")).starts_with("550"));
+
+    let message = |listener, mode, action, verdict, reason| {
+        format!(
+            "waxseal_messages_total{{listener=\"{listener}\",mode=\"{mode}\",action=\"{action}\",\
+             verdict=\"{verdict}\",reason=\"{reason}\"}}"
+        )
+    };
+    for (series, expected) in [
+        (message("inbound", "verify", "deliver", "pass", ""), 1.0),
+        (message("inbound", "verify", "deferred-by-next-hop", "", ""), 2.0),
+        (message("inbound", "verify", "refused-by-next-hop", "none", ""), 1.0),
+        (message("inbound", "verify", "refused-by-next-hop", "fail", "attachments"), 1.0),
+        (message("outbound", "seal", "refused-by-next-hop", "", ""), 1.0),
+        ("waxseal_verdicts_total{listener=\"inbound\",verdict=\"pass\"}".to_owned(), 1.0),
+        ("waxseal_verdicts_total{listener=\"inbound\",verdict=\"fail\"}".to_owned(), 1.0),
+        ("waxseal_message_size_bytes_count{listener=\"inbound\"}".to_owned(), 5.0),
+    ] {
+        await_value(admin, &series, expected);
+    }
+    for (action, level) in
+        [("deferred-by-next-hop", "WARN"), ("deliver", "INFO"), ("refused-by-next-hop", "WARN")]
+    {
+        let line = gateway.await_log(&format!("action=\"{action}\""));
+        assert!(line.contains(&format!(" {level} ")), "{line}");
+    }
+
+    let report = reported(&gateway, 5);
+    let counts: Vec<_> = report["counts"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|count| {
+            let word = |key: &str| count[key].as_str().unwrap().to_owned();
+            (word("verdict"), word("asked"), word("done"), count["count"].as_u64().unwrap())
+        })
+        .collect();
+    let count = |verdict: &str, asked: &str, done: &str, count| {
+        (verdict.to_owned(), asked.to_owned(), done.to_owned(), count)
+    };
+    assert_eq!(
+        counts,
+        [
+            count("fail", "quarantine", "refused-by-next-hop", 1),
+            count("none", "deliver", "refused-by-next-hop", 1),
+            count("pass", "deliver", "deferred-by-next-hop", 2),
+            count("pass", "deliver", "deliver", 1),
+        ]
+    );
+    // Memory has seen one message.
+    let listed = waxseal(&["keys", "list", "--json", "example.org", "--config", word(&gateway.config)]);
+    assert_eq!(listed.json()[0]["memory"]["verdicts"]["pass"], 1, "{listed:?}");
+    // Named is what the policy has anything against.
+    let named = report["messages"].as_array().unwrap();
+    assert_eq!((named.len(), &named[0]["done"]), (1, &"refused-by-next-hop".into()), "{report}");
+    let text = waxseal(&["report", "--config", word(&gateway.config)]);
+    let text = text.text();
+    assert!(text.starts_with("3 messages were judged since "), "{text}");
+    assert!(text.contains("\nThe next hop put off 2 more attempts, "), "{text}");
+    assert!(
+        text.contains("\nWere kept from their readers: 1\n") && !text.contains("no longer named"),
+        "{text}"
+    );
 }
 
 #[test]

@@ -166,7 +166,7 @@ impl Trap {
             &["keys", "pin", "example.com", "--key", &key],
             &["keys", "unsealed", "example.com"],
             &["keys", "forget", "example.org"],
-            &["keys", "rotate", "--status"],
+            &["keys", "status"],
             &["report"],
             &["doctor"],
         ];
@@ -190,7 +190,7 @@ fn commands_follow_no_link_and_wait_for_no_fifo() {
         "quarantine/HELD/release.jsonl",
         "pins.json",
         "pins.lock",
-        "rotations.json",
+        "keys.json",
         "gateway.json",
         "gateway.lock",
         "memory.sqlite",

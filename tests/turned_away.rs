@@ -230,6 +230,26 @@ fn held_rejected_and_deferred_messages_are_warnings() {
     }
 }
 
+/// By LMTP each recipient has a reply of its own (RFC 2033 §4.2); the last of them does not speak for all.
+#[test]
+fn a_message_that_not_every_recipient_gets_is_a_warning() {
+    let site = Site::new();
+    let next_hop = Server::start(|_| "550 5.2.2 mailbox full\r\n250 2.0.0 taken".to_owned());
+    let gateway = site.config().listener("inbound", "verify", next_hop.address, "").start();
+    let mut client = Client::connect(gateway.address("inbound"));
+    assert!(client.say("LHLO client.example.org").starts_with("250"));
+    for line in
+        ["MAIL FROM:<a@example.net>", "RCPT TO:<full@partner.example>", "RCPT TO:<desk@partner.example>"]
+    {
+        assert!(client.say(line).starts_with("250"), "{line}");
+    }
+    assert!(client.say("DATA").starts_with("354"));
+    assert_eq!(client.finish(&plain("split")), "550 5.2.2 mailbox full");
+    assert_eq!(client.reply(), "250 2.0.0 taken");
+    let line = gateway.await_log("recipients=2 recipients_refused=1 ");
+    assert!(line.contains(" WARN ") && line.contains("action=\"deliver\" code=250"), "{line}");
+}
+
 #[test]
 fn a_flood_at_the_door_is_a_line_a_second_that_counts() {
     let site = Site::new();

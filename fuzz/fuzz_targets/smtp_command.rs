@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use waxseal::smtp::command;
+use waxseal::smtp::protocol::command;
 
 fuzz_target!(|line: &[u8]| {
     if let Ok(command) = command::parse(line) {

@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use waxseal::smtp::BareLineEnds;
-use waxseal::smtp::data::{DataError, Receiver, Stuffer, stuffed, stuffed_to_end};
+use waxseal::smtp::protocol::data::{DataError, Receiver, Stuffer, stuffed, stuffed_to_end};
 
 const MAX_SIZE: u64 = 1 << 20;
 

@@ -2,8 +2,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use waxseal::smtp::identity::{Identity, OFFER};
-use waxseal::smtp::proxy_header::{self, Origin};
+use waxseal::smtp::protocol::identity::{Identity, OFFER};
+use waxseal::smtp::protocol::proxy_header::{self, Origin};
 
 fuzz_target!(|octets: &[u8]| {
     if let Ok(Some((origin, length))) = proxy_header::parse(octets) {

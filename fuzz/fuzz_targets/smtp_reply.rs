@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use waxseal::smtp::Reply;
-use waxseal::smtp::reply::{ParseReplyError, ReplyParser};
+use waxseal::smtp::protocol::reply::{ParseReplyError, ReplyParser};
 
 fn read(pieces: &[&[u8]]) -> Result<Option<(Reply, usize)>, ParseReplyError> {
     let mut parser = ReplyParser::default();

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use super::ConfigArg;
 use crate::config::{self, Mistake};
-use crate::setup::Setup;
+use crate::gateway::setup::Setup;
 
 /// Arguments of `check-config`.
 #[derive(Debug, clap::Args)]
@@ -22,8 +22,10 @@ pub(super) fn run(args: &Args) -> ExitCode {
                 super::say_on_stderr(format_args!("warning: {warning}"));
             }
             say!("{}: good", args.config.config.display());
-            for sealer in &setup.sealers {
-                say!("  seals for {} ({})", sealer.domain, sealer.selector);
+            for own in &setup.domains {
+                let selectors: Vec<String> =
+                    own.keys().iter().map(|(selector, _)| selector.to_string()).collect();
+                say!("  seals for {} ({})", own.name(), selectors.join(", "));
             }
             ExitCode::SUCCESS
         }

@@ -11,8 +11,8 @@ use crate::demo::{Ending, SCENES, Scene, Stage};
 /// Arguments of `demo`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Nothing needs to be set up, and nothing outside this machine is touched.\nExit status: 0 every \
-                        verdict is the right one; 1 some verdict is wrong; 2 the demonstration could not be given."
+    after_help = "You set up nothing, and nothing outside this machine is touched.\nExit status: 0 every \
+                        verdict is the right one; 1 some verdict is wrong; 2 the demo could not run."
 )]
 pub(super) struct Args {}
 

@@ -6,7 +6,7 @@ use attachment_seal::domain::{DomainName, Selector};
 use attachment_seal::seal::key::{KeyRecord, SealingKey};
 
 use super::{SealingKeyArgs, fail};
-use crate::keyfile::read_sealing_key;
+use crate::keys::read_sealing_key;
 
 /// Arguments of `dns-record`.
 #[derive(Debug, clap::Args)]

@@ -12,9 +12,10 @@ use crate::doctor::{self, Finding, NOT_RUNNING, Options, State};
 /// Arguments of `doctor`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Exit status: 0 nothing is wrong, though there may be warnings and checks that could not be made; 1 \
-                  some problem; 2 the command could not do its work.\nBest run as root: as another user it cannot see \
-                  what the service's user may read. Nothing is changed, and no mail goes out without --probe."
+    after_help = "Exit status: 0 nothing is wrong, though there may be warnings and checks that could not \
+                  be made; 1 some problem; 2 the command could not do its work.\nRun it as root: another \
+                  user cannot see what the service's user may read. It changes nothing, and sends no mail \
+                  without --probe."
 )]
 pub(super) struct Args {
     #[command(flatten)]
@@ -22,20 +23,21 @@ pub(super) struct Args {
     /// One JSON object a line, one line a check: check, subject, state, detail, remedy
     #[arg(long)]
     json: bool,
-    /// Postfix's configuration folder, where it is not the one that `postconf` takes by itself
+    /// Postfix's configuration folder, if it is not the one that `postconf` uses by itself
     #[arg(long, value_name = "DIR")]
     postfix: Option<PathBuf>,
-    /// Send a message that is made to find out who changes what, by the sealing listener, to an address outside that you
-    /// can read; nothing else is checked
+    /// Send a test message through the sealing listener to an address outside that you can read, to find out
+    /// what relays change; nothing else is checked
     #[arg(long, value_name = "ADDRESS")]
     probe: Option<String>,
     /// The probe's author, of a sealing domain [default: postmaster at the first]
     #[arg(long, value_name = "ADDRESS", requires = "probe")]
     from: Option<String>,
-    /// The sealing listener that the probe goes by [default: the first]
+    /// The sealing listener that sends the probe [default: the first]
     #[arg(long, value_name = "NAME", requires = "probe")]
     listener: Option<String>,
-    /// Compare a probe as it arrived, a file with the whole message, with what was sent; nothing else is checked
+    /// Compare a probe as it arrived (a file with the whole message) with what was sent; nothing else is
+    /// checked
     #[arg(long, value_name = "FILE", conflicts_with_all = ["probe", "postfix"])]
     arrived: Option<PathBuf>,
 }
@@ -68,7 +70,7 @@ pub(super) fn run(args: &Args) -> ExitCode {
     report(&findings, args.json)
 }
 
-/// Prints the findings; the exit status says whether something is wrong.
+/// Prints the findings; the exit status tells whether something is wrong.
 fn report(findings: &[Finding], json: bool) -> ExitCode {
     let text = if json { for_programs(findings) } else { for_people(findings) };
     if let Err(error) = io::stdout().lock().write_all(text.as_bytes()) {

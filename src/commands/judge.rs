@@ -15,10 +15,10 @@ use tokio::runtime::Runtime;
 
 use crate::clock::unix_time;
 use crate::config::{self, Mistake};
+use crate::dns::lookup::{Bounds, Wanted, look_up};
 use crate::dns::{self, Dns};
-use crate::keyfile::{KeyFileError, read_keys_dir};
-use crate::lookup::{Bounds, Wanted, look_up};
-use crate::setup::Setup;
+use crate::gateway::setup::Setup;
+use crate::keys::{KeyFileError, read_keys_dir};
 use crate::store::{DatabaseError, Memories, PinFile, PinFileError};
 
 /// How keys are found.
@@ -28,12 +28,13 @@ pub(super) struct KeyArgs {
     /// line. Its domains count as pinned, so their unsealed mail is `missing`
     #[arg(long, value_name = "DIR")]
     keys: Option<PathBuf>,
-    /// Judge as the gateway with this configuration would now: by its pins, those made by command included, by what it
-    /// remembers, and asking DNS as its [dns] says. A remembered key counts though DNS names it no longer. Nothing is
-    /// written. Without it the system's name servers are asked, and nothing that they say counts as proved
+    /// Judge as the gateway with this configuration would now: by its pins, also those made by command, by
+    /// its memory, and by DNS as its [dns] sets it. A remembered key counts even if DNS has it no longer.
+    /// Nothing is written. Without this option the system's name servers are asked, and none of their answers
+    /// counts as proved
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Don't ask DNS for keys and policies: only pinned keys are believed, and with --config remembered ones
+    /// Don't ask DNS for keys and policies: trust only pinned keys, and with --config remembered ones
     #[arg(long)]
     no_dns: bool,
 }
@@ -44,7 +45,7 @@ pub(super) enum JudgeError {
     /// The folder of pinned keys cannot be used.
     #[error(transparent)]
     Keys(#[from] KeyFileError),
-    /// The configuration is wrong; the first mistake says enough, and check-config says them all.
+    /// The configuration is wrong. The first mistake is enough; check-config prints them all.
     #[error("{0}")]
     Config(Mistake),
     /// The pins made by command cannot be read.
@@ -146,7 +147,7 @@ impl Judge {
     }
 }
 
-/// The first mistake says enough.
+/// The first mistake is enough.
 fn first(mistakes: Vec<Mistake>) -> JudgeError {
     JudgeError::Config(mistakes.into_iter().next().unwrap_or_default())
 }

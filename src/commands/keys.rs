@@ -1,10 +1,11 @@
-//! `waxseal keys`: what is known of correspondents' keys, what the administrator says of them, and another key of our own. All
-//! of it works while the gateway runs, which sees a change with the next message.
+//! `waxseal keys`: what is known of correspondents' keys, what the administrator says of them, and how our own do. All of it works
+//! while the gateway runs, which sees a change with the next message.
 
 mod fingerprint;
 mod list;
 mod pin;
-mod rotate;
+mod revoke;
+mod status;
 
 use std::process::ExitCode;
 
@@ -37,10 +38,22 @@ enum Command {
     Forget(Forget),
     /// Note that a domain sends unsealed mail too, so that memory alone misses no seal of it
     Unsealed(Unsealed),
-    /// Put a new sealing key in the place of one of ours, without losing a verdict
-    Rotate(rotate::Args),
+    /// How each of our own keys does, and what is to be done next
+    Status(status::Args),
+    /// Take one of our own keys out of use, at once and for good
+    Revoke(revoke::Args),
+    /// Gone: the gateway rotates keys by itself
+    #[command(hide = true)]
+    Rotate(Rotate),
     /// Print fingerprints of keys, or of a message's attachments, as digits and as words
     Fingerprint(fingerprint::Args),
+}
+
+/// Whatever a script gave to the command that there was.
+#[derive(Debug, clap::Args)]
+struct Rotate {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    words: Vec<String>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -87,11 +100,19 @@ struct Unsealed {
 pub(super) fn run(args: &Args) -> ExitCode {
     let config = match &args.command {
         Command::Fingerprint(args) => return fingerprint::run(args),
+        Command::Rotate(_) => {
+            return fail(
+                "keys rotate is no more: with `keys`, a folder, in [[domain]] run waxseal keygen --domain DOMAIN, publish the record \
+                 that it prints, and the gateway does the rest; waxseal keys status says how far it is, waxseal keys revoke takes a \
+                 stolen key out of use (docs/KEYS.md, Changing keys)",
+            );
+        }
         Command::List(list::Args { config, .. })
         | Command::Pin(pin::Args { config, .. })
         | Command::Approve(Approve { config, .. })
         | Command::Forget(Forget { config, .. })
-        | Command::Rotate(rotate::Args { config, .. })
+        | Command::Status(status::Args { config, .. })
+        | Command::Revoke(revoke::Args { config, .. })
         | Command::Unsealed(Unsealed { config, .. }) => config,
     };
     let config = match config::load(&config.config) {
@@ -102,13 +123,14 @@ pub(super) fn run(args: &Args) -> ExitCode {
         }
     };
     let done = match &args.command {
-        Command::Fingerprint(_) => Ok(()),
+        Command::Fingerprint(_) | Command::Rotate(_) => Ok(()),
         Command::List(args) => list::run(args, &config),
         Command::Pin(args) => pin::run(args, &config),
         Command::Approve(args) => approve(args, &config),
         Command::Forget(args) => forget(args, &config),
         Command::Unsealed(args) => unsealed(args, &config),
-        Command::Rotate(args) => return rotate::run(args, &config),
+        Command::Status(args) => status::run(args, &config),
+        Command::Revoke(args) => revoke::run(args, &config),
     };
     done.map_or_else(fail, |()| ExitCode::SUCCESS)
 }

@@ -48,7 +48,7 @@ Is everything right:  waxseal doctor";
 enum Command {
     /// Run the gateway
     Run(run::Args),
-    /// Show the whole story on this machine: sealed mail through a hostile relay, and what is caught
+    /// Send sealed mail through a hostile relay on this machine, and show what is caught
     Demo(demo::Args),
     /// Make a new sealing key, and print the DNS record to publish and the key's fingerprint
     Keygen(keygen::Args),
@@ -56,9 +56,9 @@ enum Command {
     DnsRecord(dns_record::Args),
     /// Make a domain's offline root key, and vouch for sealing keys with it
     Root(root::Args),
-    /// What was judged in the last days, and what of it was held or would have been
+    /// Show the verdicts of the last days, and what was held or would have been
     Report(report::Args),
-    /// What is known of correspondents' keys, and another key in the place of ours
+    /// Manage correspondents' keys and your own
     Keys(keys::Args),
     /// Seal one message: message in, sealed message out
     Seal(seal::Args),
@@ -66,9 +66,9 @@ enum Command {
     Verify(verify::Args),
     /// Check every message of Maildirs, mbox files and folders, and list what was altered
     Scan(scan::Args),
-    /// Read the configuration and say every mistake
+    /// Read the configuration and print every mistake
     CheckConfig(check_config::Args),
-    /// Check everything that sealed mail depends on, and say how to mend what is wrong
+    /// Check everything that sealed mail depends on, and print a remedy for each fault
     Doctor(doctor::Args),
     /// List, show, export, release and delete held mail
     Quarantine(quarantine::Args),
@@ -137,8 +137,8 @@ fn say_on_stderr(text: std::fmt::Arguments<'_>) {
     let _ = writeln!(io::stderr(), "{text}");
 }
 
-/// A line on stdout. Whoever reads there may have heard enough, as in `waxseal report | head -1`: then the command ends, and
-/// that is no fault of its own.
+/// A line on stdout. Its reader may have closed it, as in `waxseal report | head -1`: then the command ends,
+/// and that is no fault of its own.
 fn say_line(text: std::fmt::Arguments<'_>) {
     let Err(error) = writeln!(io::stdout().lock(), "{text}") else { return };
     if error.kind() != io::ErrorKind::BrokenPipe {

@@ -10,7 +10,7 @@ use super::table::shown;
 use super::{ConfigArg, FAILED, check_config, complain, fail};
 use crate::clock::second;
 use crate::config::{self, Config};
-use crate::release;
+use crate::gateway::release;
 use crate::store::{Held, HeldId, Quarantine, StoreError};
 
 /// Arguments of `quarantine`.
@@ -22,7 +22,7 @@ pub(super) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// One line a message, its id first
+    /// List held mail, one line a message, its id first
     List {
         #[command(flatten)]
         config: ConfigArg,
@@ -30,7 +30,7 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// All that is known of a message
+    /// Show all that is known of a message
     Show {
         #[command(flatten)]
         config: ConfigArg,
@@ -52,10 +52,10 @@ enum Command {
     Release {
         #[command(flatten)]
         config: ConfigArg,
-        /// By the next hop of another listener
+        /// Use the next hop of another listener
         #[arg(long, value_name = "NAME")]
         listener: Option<String>,
-        /// Also to those who may have it already, because an earlier attempt was cut short
+        /// Send also to recipients who may have it already, because an earlier attempt was cut short
         #[arg(long)]
         again: bool,
         /// The message's id, as `list` prints it
@@ -108,11 +108,13 @@ fn with_source(error: &dyn std::error::Error) -> String {
 }
 
 const RELEASE_HELP: &str = "\
-The message goes as it was held, with our result on top and results that pretend to be ours cut out. It stays held until \
-everybody has it: a recipient whom the next hop refuses can be tried again. Should the next hop be lost between the end of the \
-message and its reply, nobody can know whether it has the message; this is said, and the message is sent again only with --again.
+The message goes as it was held, with our result on top and without results that pretend to be ours. It stays \
+held until every recipient has it, so a refused recipient can be tried again. If the next hop is lost between \
+the end of the message and its reply, nobody can know whether it has the message. The command reports that, and \
+sends the message again only with --again.
 
-Exit status: 0 delivered to all; 1 not to all, and stdout says to whom; 2 nothing was sent, and stderr says why.";
+Exit status: 0 delivered to all; 1 not to all, and stdout lists the recipients; 2 nothing was sent, and stderr \
+has the reason.";
 
 #[derive(Serialize)]
 struct Line<'a> {

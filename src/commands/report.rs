@@ -8,7 +8,7 @@ use super::table::{self, shown};
 use super::{ConfigArg, FAILED, check_config, fail};
 use crate::clock::{moment, unix_time};
 use crate::config;
-use crate::store::{Count, Judged, Judgements, Period};
+use crate::store::{Count, Judged, Judgements, Period, REFUSED_BY_NEXT_HOP};
 
 const DAY: u64 = 86_400;
 
@@ -87,10 +87,13 @@ impl<'a> Report<'a> {
 }
 
 fn print(args: &Args, from: u64, period: &Period) {
-    let total: u64 = period.counts.iter().map(|count| count.count).sum();
+    let sum = |is_meant: fn(&Count) -> bool| -> u64 {
+        period.counts.iter().filter(|count| is_meant(count)).map(|count| count.count).sum()
+    };
+    let (attempts, total) = (sum(Count::is_of_attempts), sum(|count| !count.is_of_attempts()));
     let were = if total == 1 { "message was" } else { "messages were" };
     say!("{total} {were} judged since {} ({} days).", time(from), args.days);
-    if total > 0 {
+    if !period.counts.is_empty() {
         let mut table = table::new();
         table.set_header(["verdict", "the policy asked to", "what was done", "messages"]);
         for Count { verdict, asked, done, count } in &period.counts {
@@ -98,15 +101,20 @@ fn print(args: &Args, from: u64, period: &Period) {
         }
         say!("{table}");
     }
+    if attempts > 0 {
+        let more = if attempts == 1 { "attempt" } else { "attempts" };
+        say!(
+            "The next hop put off {attempts} more {more}, for the sender to come again; that message is counted then."
+        );
+    }
     let (kept, rest): (Vec<_>, Vec<_>) = period.messages.iter().partition(|message| keeps(&message.done));
     let (would, marked): (Vec<_>, Vec<_>) = rest.into_iter().partition(|message| keeps(&message.asked));
     chapter("Would have been kept from their readers, had the policy been enforced", &would);
-    chapter("Were kept from their readers", &kept);
+    chapter("Kept from their readers", &kept);
     if args.all {
         chapter("Were marked, or would have been", &marked);
     }
-    let notable = |count: &&Count| count.asked != "deliver" || count.done != "deliver";
-    let counted: u64 = period.counts.iter().filter(notable).map(|count| count.count).sum();
+    let counted = sum(Count::is_named);
     let unnamed = counted.saturating_sub(period.messages.len() as u64);
     if unnamed > 0 {
         say!("\n{unnamed} more are counted above and no longer named.");
@@ -122,7 +130,7 @@ fn chapter(title: &str, messages: &[&Judged]) {
 
 /// Whether an action keeps a message from its reader, if only for a while.
 fn keeps(action: &str) -> bool {
-    matches!(action, "quarantine" | "reject" | "defer")
+    matches!(action, "quarantine" | "reject" | "defer" | REFUSED_BY_NEXT_HOP)
 }
 
 fn paragraph(message: &Judged) -> String {

@@ -15,7 +15,7 @@ use jiff::{Timestamp, ToSpan};
 
 use super::keygen::place;
 use super::{fail, write_new};
-use crate::keyfile::{make_sealing_key, read_sealing_key, read_text};
+use crate::keys::{make_sealing_key, read_sealing_key, read_text};
 
 /// Arguments of `root`.
 #[derive(Debug, clap::Args)]
@@ -45,9 +45,10 @@ const NEW_HELP: &str = "Run it on a machine without a network. The root's public
                         go to stdout: `waxseal root new --domain example.org > root.txt`. The private key gets mode 0600, \
                         and an existing file is never overwritten.";
 
-const DELEGATE_HELP: &str = "The file in is what `waxseal keygen` or `waxseal dns-record` printed on the gateway. Carry the \
-                             file out to the gateway, put it where `delegation` of its [[domain]] points, and reload. Where \
-                             that is a folder, the gateway takes the newest that holds.";
+const DELEGATE_HELP: &str = "FILE is what `waxseal keygen` or `waxseal dns-record` printed on the gateway. \
+                             Carry the delegation to the gateway, put it where `delegation` of its \
+                             [[domain]] points, and reload. If that is a folder, the gateway takes the \
+                             newest valid delegation in it.";
 
 #[derive(Debug, clap::Args)]
 struct Delegate {
@@ -60,10 +61,10 @@ struct Delegate {
     /// From which day on, UTC [default: now, less an hour for clocks that differ]
     #[arg(long, value_name = "YYYY-MM-DD")]
     from: Option<Date>,
-    /// The sealing domain, if the file does not say it
+    /// The sealing domain, if the file does not name it
     #[arg(long)]
     domain: Option<DomainName>,
-    /// The sealing key's selector, if the file does not say it
+    /// The sealing key's selector, if the file does not name it
     #[arg(long)]
     selector: Option<Selector>,
     /// Where to write the delegation [default: <SELECTOR>-<LAST DAY>.delegation]
@@ -85,7 +86,7 @@ fn new(domain: &DomainName, out: Option<&Path>) -> Result<(), String> {
     let out = out.map_or_else(|| format!("{domain}.root.pem").into(), Path::to_owned);
     let key = make_sealing_key(&out).map_err(|error| error.to_string())?;
     let public = key.public();
-    say!("; root key of {domain}; private half: {}, to be kept offline", place(&out));
+    say!("; root key of {domain}; private half: {}; keep it offline", place(&out));
     say!("; fingerprint: {}", public.fingerprint().digits());
     say!("; in words: {}", public.fingerprint().words());
     say!("{}", public.to_base64url());
@@ -136,7 +137,7 @@ fn period(args: &Delegate) -> Result<(Timestamp, Timestamp), jiff::Error> {
     }
 }
 
-/// Which key is to be vouched for, and as what.
+/// The key to vouch for, and its domain and selector.
 struct Request {
     domain: DomainName,
     selector: Selector,
@@ -159,7 +160,7 @@ impl Request {
     }
 }
 
-/// What option and file say together.
+/// The value that option and file give together.
 fn agreed<T: Clone + Eq + std::fmt::Display>(
     option: Option<&T>,
     file: Option<T>,
@@ -167,7 +168,7 @@ fn agreed<T: Clone + Eq + std::fmt::Display>(
 ) -> Result<T, String> {
     match (option, file) {
         (Some(option), Some(file)) if *option != file => {
-            Err(format!("it is for {file}, and {name} says {option}"))
+            Err(format!("it is for {file}, and {name} is {option}"))
         }
         (_, Some(value)) => Ok(value),
         (Some(value), None) => Ok(value.clone()),

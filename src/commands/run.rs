@@ -12,20 +12,22 @@ use tracing::{error, info, warn};
 use super::{ConfigArg, check_config, fail};
 use crate::config::{self, Config};
 use crate::dns::Dns;
+use crate::gateway::setup::Setup;
+use crate::log;
+use crate::service::open_files;
+use crate::service::systemd::{HandedOver, Supervisor};
 use crate::service::{Reloader, Service};
-use crate::setup::Setup;
-use crate::systemd::{HandedOver, Supervisor};
-use crate::{log, open_files};
 
 /// Arguments of `run`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "SIGTERM, SIGINT: no new connections, deliveries finished within 30 s, exit 0. A second one \
-                        ends at once, exit 1.\nSIGHUP: the configuration and every key is read again; a wrong one \
-                        leaves the old in force.\nsystemd: READY, RELOADING, STOPPING, STATUS and WATCHDOG are told \
-                        (Type=notify-reload). A socket that it hands over serves the listener whose name is its \
-                        FileDescriptorName, in place of that listener's `listen`; one named admin serves metrics and \
-                        health, in place of `[admin] listen`."
+    after_help = "SIGTERM, SIGINT: accept no new connections, finish deliveries within 30 s, exit 0. A \
+                        second one ends the gateway at once, exit 1.\nSIGHUP: read the configuration and \
+                        every key again; a wrong configuration leaves the old one in force.\nsystemd: the \
+                        gateway reports READY, RELOADING, STOPPING, STATUS and WATCHDOG \
+                        (Type=notify-reload). A socket that systemd hands over serves the listener whose \
+                        name is its FileDescriptorName, instead of that listener's `listen`. A socket named \
+                        admin serves metrics and health, instead of `[admin] listen`."
 )]
 pub(super) struct Args {
     #[command(flatten)]
@@ -132,7 +134,7 @@ impl Signals {
         })
     }
 
-    /// Returns when it was said twice that the gateway is to stop. The first time is for `stop`.
+    /// Returns after the second signal to stop. The first time is for `stop`.
     async fn obey<F: Fn() -> usize>(
         mut self,
         reloader: &Reloader,
@@ -162,14 +164,14 @@ impl Signals {
     }
 }
 
-/// What the status line says of it, if it went wrong.
+/// The words for the status line, if it went wrong.
 fn reload(reloader: &Reloader, dns: &Dns, path: &Path) -> &'static str {
     // Files are slow at times, and tokens always.
     match task::block_in_place(|| config::load(path).and_then(Setup::read)) {
         Ok(setup) => {
             prepare(&setup.config);
             dns.reconfigure(setup.dns.clone());
-            reloader.reload(setup);
+            task::block_in_place(|| reloader.reload(setup));
             ""
         }
         Err(mistakes) => {

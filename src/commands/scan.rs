@@ -18,7 +18,7 @@ use super::{FAILED, complain, fail, table};
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Exit status: 0 nothing was altered; 1 some message is `fail`, `ambiguous`, `missing` or \
-                        `key-changed`; 2 something could not be read, and stderr says what."
+                        `key-changed`; 2 something could not be read, and stderr names it."
 )]
 pub(super) struct Args {
     #[command(flatten)]

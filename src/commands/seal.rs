@@ -14,7 +14,7 @@ use attachment_seal::seal::sign::{DEFAULT_LIFETIME, Moment, Sealer, prepare};
 use super::judge::read_input;
 use super::{SealingKeyArgs, complain, fail};
 use crate::clock::unix_time;
-use crate::keyfile::read_sealing_key;
+use crate::keys::read_sealing_key;
 
 /// Arguments of `seal`.
 #[derive(Debug, clap::Args)]

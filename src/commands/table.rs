@@ -108,7 +108,7 @@ pub(super) fn new() -> Table {
     let mut table = Table::new();
     table.load_style(UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Dynamic);
     if table.width().is_none() {
-        // Not on a terminal, where nobody says how wide the page is.
+        // Not on a terminal, so the width is unknown.
         table.set_width(WIDTH);
     }
     table

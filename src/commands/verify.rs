@@ -13,8 +13,8 @@ use super::{FAILED, complain, fail, table};
 /// Arguments of `verify`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Exit status: 0 every message is `pass`; 1 some other verdict; 2 the command could not do its \
-                        work, and says why on stderr."
+    after_help = "Exit status: 0 every message is `pass`; 1 some other verdict; 2 the command could not do \
+                        its work, and stderr has the reason."
 )]
 pub(super) struct Args {
     #[command(flatten)]

@@ -7,9 +7,12 @@ use std::str::FromStr;
 
 use attachment_seal::domain::DomainName;
 use ipnet::{IpNet, Ipv4Net};
+use serde::Deserialize;
 use thiserror::Error;
 
-/// What a UNIX socket's path stands behind.
+use super::parsed::Parsed;
+
+/// The prefix of a UNIX socket's path.
 const UNIX: &str = "unix:";
 
 /// One entry of `listen`. Its `Display` form is as it is written.
@@ -98,7 +101,7 @@ fn socket_path(path: &str) -> Result<PathBuf, ParseAddressError> {
 
 /// A server by TCP: an IP address or a host name, and a port.
 ///
-/// Its `Display` form, `host:port`, is what a resolver takes; an IPv6 address stands in brackets.
+/// Its `Display` form, `host:port`, is what a resolver takes; an IPv6 address is in brackets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Server {
     /// The host.
@@ -132,7 +135,7 @@ pub enum ParseAddressError {
         "not an IP address and a port; write it as \"127.0.0.1:10025\", \"[::]:25\" or \"unix:/run/waxseal/in.sock\""
     )]
     Listen,
-    /// `unix:` and nothing behind it.
+    /// `unix:` and nothing after it.
     #[error("no path; write it as \"unix:/run/waxseal/in.sock\"")]
     NoPath,
     /// Neither a network nor an address.
@@ -192,8 +195,9 @@ impl fmt::Display for Server {
     }
 }
 
-/// Networks that clients come from: those that may connect, those that are believed. Empty by default.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// Networks that clients come from: those that may connect, those that are trusted. Empty by default.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(from = "Vec<Parsed<ClientNet>>")]
 pub struct Clients(Vec<IpNet>);
 
 impl Clients {
@@ -235,6 +239,12 @@ impl Clients {
 impl FromIterator<ClientNet> for Clients {
     fn from_iter<I: IntoIterator<Item = ClientNet>>(nets: I) -> Self {
         Self(nets.into_iter().map(|net| net.0).collect())
+    }
+}
+
+impl From<Vec<Parsed<ClientNet>>> for Clients {
+    fn from(nets: Vec<Parsed<ClientNet>>) -> Self {
+        nets.into_iter().map(|net| net.0).collect()
     }
 }
 

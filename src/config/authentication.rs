@@ -33,16 +33,19 @@ pub(super) fn check(checker: &mut Checker<'_>, index: usize, listener: &Listener
         return;
     }
     match listener.next_hop_tls.value {
-        NextHopTls::Verify(_) | NextHopTls::Implicit(_) => {}
+        NextHopTls::Verify | NextHopTls::Implicit => {}
         NextHopTls::Off => checker.wrong(
             &path,
-            format!("credentials go to `{}` under TLS only; set next_hop_tls = \"verify\"", listener.next_hop),
+            format!(
+                "credentials go to `{}` under TLS only; set next_hop_tls = \"verify\"",
+                listener.next_hop
+            ),
         ),
         NextHopTls::May | NextHopTls::Encrypt => checker.warn(
             &format!("listener[{index}].next_hop_tls"),
             format!(
-                "your users' passwords go to `{}`, or to whoever takes its place on the way, for no certificate is checked; set \
-                 next_hop_tls = \"verify\"",
+                "no certificate is checked, so your users' passwords go to `{}` or to an attacker in its \
+                 place; set next_hop_tls = \"verify\"",
                 listener.next_hop
             ),
         ),

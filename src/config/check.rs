@@ -16,7 +16,7 @@ use super::mistake::{Located, Mistake, Warning};
 use super::places::Places;
 use super::policy;
 use super::quantity::{Seconds, spoken};
-use super::{Alerts, Config, Correspondent, Log, SealingDomain, Tls, raw};
+use super::{Alerts, Config, Correspondent, Log, SealingDomain, SealingKeys, Tls, raw};
 
 /// What the path of a key begins with that systemd hands over.
 const CREDENTIAL: &str = "credential:";
@@ -38,7 +38,7 @@ pub(super) struct Checker<'a> {
     folder: &'a Path,
 }
 
-/// Puts the configuration together, or says all that is wrong with it, in the file's order.
+/// Puts the configuration together, or reports everything that is wrong with it, in the file's order.
 /// Relative paths start at `folder`.
 pub(super) fn check(layers: Layers, folder: &Path) -> Result<Config, Vec<Mistake>> {
     let Layers { raw, places, mistakes } = layers;
@@ -200,23 +200,47 @@ impl Checker<'_> {
         let range = (HOUR, 90 * DAY);
         let lifetime = self.duration(&at("lifetime"), raw.lifetime, 14 * DAY, range);
         let name = self.required(&at("name"), raw.name, "name = \"example.org\"");
-        let selector = self.required(&at("selector"), raw.selector, "selector = \"gate1\"");
-        let key = self.required(&at("key"), raw.key, "key = \"/etc/waxseal/gate1.pem\"");
-        let key = key.and_then(|key| self.path(&at("key"), key));
         let delegation = raw.delegation.and_then(|file| self.path(&at("delegation"), file));
         let succession = raw.succession.and_then(|file| self.path(&at("succession"), file));
         if delegation.is_some() && succession.is_some() {
             self.warn(&at("succession"), "not used: a root's delegation is put into seals in its place");
         }
-        Some(SealingDomain {
-            name: name?.0,
-            selector: selector?.0,
-            key: key?,
-            lifetime,
-            subdomains: raw.subdomains.unwrap_or(false),
-            delegation,
-            succession,
-        })
+        // A value that is none has its mistake already.
+        let is_given = |key: &str, is_there: bool| is_there || !self.places.is_missing(&at(key));
+        let is_one_key = is_given("key", raw.key.is_some()) || is_given("selector", raw.selector.is_some());
+        let keys = if is_one_key && !is_given("keys", raw.keys.is_some()) {
+            let selector = self.required(&at("selector"), raw.selector, "selector = \"gate1\"");
+            let key = self.required(&at("key"), raw.key, "key = \"/etc/waxseal/gate1.pem\"");
+            let key = key.and_then(|key| self.path(&at("key"), key));
+            selector.zip(key).map(|(selector, key)| SealingKeys::Fixed {
+                selector: selector.0,
+                key,
+                succession,
+            })
+        } else {
+            if is_one_key {
+                self.wrong(
+                    &at("keys"),
+                    "`key` and `selector` are for one key that stays: write those, or `keys`, a folder",
+                );
+            }
+            if succession.is_some() {
+                let advice = "not used: with `keys`, the earlier key in that folder vouches by itself";
+                self.warn(&at("succession"), advice);
+            }
+            let folder = self.required(&at("keys"), raw.keys, "keys = \"/etc/waxseal/keys/example.org\"");
+            let folder = folder.and_then(|folder| self.path(&at("keys"), folder));
+            if folder.as_ref().is_some_and(|folder| starts_with(&folder.value, TOKEN)) {
+                self.wrong(
+                    &at("keys"),
+                    "a folder; a file in it, <selector>.pkcs11, names the key in a token",
+                );
+            }
+            folder.map(SealingKeys::Folder)
+        };
+        let name_servers = raw.name_servers.unwrap_or_default().into_iter().map(|server| server.0).collect();
+        let subdomains = raw.subdomains.unwrap_or(false);
+        Some(SealingDomain { name: name?.0, keys: keys?, name_servers, lifetime, subdomains, delegation })
     }
 
     fn correspondent(&mut self, index: usize, raw: raw::Correspondent) -> Option<Correspondent> {

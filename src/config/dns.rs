@@ -3,13 +3,16 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
+use std::str::FromStr;
 use std::time::Duration;
 
-use serde::de::{self, Deserialize, Deserializer, SeqAccess, Visitor};
+use serde::de::{self, Deserialize, Deserializer, Visitor};
 
 use super::check::Checker;
 use super::limits::{count, size};
-use super::{Dns, Dnssec, raw};
+use super::parsed::List;
+use super::{Dns, raw};
+use crate::dns::Dnssec;
 
 /// Long enough for a resolver that must ask around first, far below any client's patience.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -36,58 +39,33 @@ pub(super) fn check(checker: &mut Checker<'_>, raw: raw::Dns) -> Dns {
             .wrong("dns.trust_anchors", "means nothing without DNSSEC; set dnssec = \"prefer\" or remove it");
     }
     let trust_anchors = raw.trust_anchors.and_then(|file| checker.path("dns.trust_anchors", file));
-    Dns { servers: raw.servers.map(|servers| servers.0), dnssec, timeout, questions, cache, trust_anchors }
+    let servers = raw.servers.map(|List(servers)| servers.into_iter().map(|server| server.0).collect());
+    Dns { servers, dnssec, timeout, questions, cache, trust_anchors }
 }
 
-/// Name servers: a list of addresses, or from the environment one text with commas.
+/// A name server: an address with its port, or 53.
 #[derive(Debug)]
-pub(super) struct Servers(Vec<SocketAddr>);
+pub(super) struct NameServer(SocketAddr);
+
+impl FromStr for NameServer {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let alone = || text.trim_matches(['[', ']']).parse::<IpAddr>().map(|ip| SocketAddr::new(ip, 53));
+        let server: Result<SocketAddr, _> = text.parse().or_else(|_| alone());
+        match server {
+            Ok(server) if server.port() == 0 || server.ip().is_unspecified() => {
+                Err(format!("`{text}` cannot be asked; write an address and a port, as \"192.0.2.53:53\""))
+            }
+            Ok(server) => Ok(Self(server)),
+            Err(_) => Err(format!("`{text}` is not an address with a port; write it as \"192.0.2.53:53\"")),
+        }
+    }
+}
 
 /// `"off"`, `"prefer"`, `"require"`, or `false`.
 #[derive(Debug)]
 pub(super) struct DnssecWord(Dnssec);
-
-impl<'de> Deserialize<'de> for Servers {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(ServersVisitor)
-    }
-}
-
-struct ServersVisitor;
-
-impl<'de> Visitor<'de> for ServersVisitor {
-    type Value = Servers;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a list of name servers such as [\"192.0.2.53:53\"]")
-    }
-
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
-        let words = text.split(',').map(str::trim).filter(|word| !word.is_empty());
-        words.map(server).collect::<Result<_, _>>().map(Servers).map_err(E::custom)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
-        let mut servers = Vec::new();
-        while let Some(text) = list.next_element::<String>()? {
-            servers.push(server(text.trim()).map_err(de::Error::custom)?);
-        }
-        Ok(Servers(servers))
-    }
-}
-
-/// An address with its port, or 53.
-fn server(text: &str) -> Result<SocketAddr, String> {
-    let alone = || text.trim_matches(['[', ']']).parse::<IpAddr>().map(|ip| SocketAddr::new(ip, 53));
-    let server: Result<SocketAddr, _> = text.parse().or_else(|_| alone());
-    match server {
-        Ok(server) if server.port() == 0 || server.ip().is_unspecified() => {
-            Err(format!("`{text}` cannot be asked; write an address and a port, as \"192.0.2.53:53\""))
-        }
-        Ok(server) => Ok(server),
-        Err(_) => Err(format!("`{text}` is not an address with a port; write it as \"192.0.2.53:53\"")),
-    }
-}
 
 impl<'de> Deserialize<'de> for DnssecWord {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

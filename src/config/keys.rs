@@ -1,4 +1,5 @@
-//! Which keys there are, taken from the very structs that are read, and what to say about a key that is none.
+//! Which keys there are, taken from the very structs that are read, and what to report about a key that is
+//! none.
 
 use serde::de::{self, DeserializeOwned, Visitor};
 use serde::forward_to_deserialize_any;
@@ -8,7 +9,7 @@ use super::raw;
 /// A section's name (empty at the top of the file) and its keys.
 pub type Section = (&'static str, &'static [&'static str]);
 
-/// Tables that may stand several times, `[[listener]]`.
+/// Tables that may occur several times, `[[listener]]`.
 pub(super) const REPEATED: [&str; 4] = ["listener", "domain", "correspondent", "policy.for"];
 
 /// Names that the documentation already speaks of, which this version does not understand.

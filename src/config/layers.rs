@@ -15,7 +15,7 @@ use super::raw;
 /// What all environment variables of ours start with.
 pub(super) const PREFIX: &str = "WAXSEAL_";
 
-/// What was read, where it stood, and what had to be left out.
+/// What was read, its places, and what had to be left out.
 pub(super) struct Layers {
     pub(super) raw: raw::File,
     pub(super) places: Places,
@@ -62,7 +62,7 @@ fn parse<'t>(text: &'t str, places: &mut Places, mistakes: &mut Vec<Mistake>) ->
     let mut last = None;
     for error in errors {
         let place = places.at_offset("", text, error.span().map(|span| span.start));
-        // One slip makes several complaints about its line; the first says it best.
+        // One slip makes several complaints about its line; the first is the clearest.
         if last != Some(place.line) {
             last = Some(place.line);
             mistakes.push(Mistake { place, reason: format!("not TOML: {}", plain(error.message())) });
@@ -229,8 +229,8 @@ fn path_of(variable: &str) -> Option<String> {
     Some(variable.strip_prefix(PREFIX)?.to_lowercase().replace("__", "."))
 }
 
-/// Whether a variable is meant for the configuration: `WAXSEAL_<SECTION>__<KEY>`, or something like a key or section
-/// at the top. Others of that prefix belong to whoever starts us.
+/// Whether a variable is meant for the configuration: `WAXSEAL_<SECTION>__<KEY>`, or something like a key or
+/// section at the top. Others of that prefix belong to the program that starts us.
 fn is_ours(variable: &str) -> bool {
     let Some(path) = path_of(variable) else { return false };
     let tops = || keys_of("").unwrap_or_default().iter().chain(&REPEATED);
@@ -270,7 +270,7 @@ fn layer(file: &toml::Table, variables: Vec<(String, String)>) -> Result<raw::Fi
         .try_deserialize()
 }
 
-/// The error without its key and origin, which the place says better.
+/// The error without its key and origin, because the place is more precise.
 fn message_of(error: &ConfigError) -> String {
     match error {
         ConfigError::At { error, .. } => message_of(error),

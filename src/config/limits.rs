@@ -6,10 +6,11 @@ use std::time::Duration;
 use bytesize::ByteSize;
 
 use super::check::Checker;
-use super::quantity::Size;
+use super::quantity::{Seconds, Size};
 use super::raw;
-use crate::limits::{Limits, Quota, Quotas};
+use crate::smtp::limits::Limits;
 use crate::smtp::memory::SESSION;
+use crate::store::{Quota, Quotas};
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
@@ -21,56 +22,48 @@ const WAITS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs
 /// The limits in force; values out of range are recorded.
 pub(super) fn check(checker: &mut Checker<'_>, raw: &raw::Limits) -> Limits {
     let default = Limits::default();
-    let mut size =
-        |key: &str, value, default, range| size(checker, &format!("limits.{key}"), value, default, range);
-    let message_size = size("message_size", raw.message_size, default.message_size, KIB..=2 * GIB);
-    let header_size = size("header_size", raw.header_size, default.header_size, KIB..=64 * MIB);
-    let memory = size("memory", raw.memory, default.memory, MIB..=1024 * GIB);
-    let spool = size("spool", raw.spool, default.spool, MIB..=1024 * GIB);
-    let spool_per_client =
-        size("spool_per_client", raw.spool_per_client, default.spool_per_client, MIB..=1024 * GIB);
-    let spool_reserve = size("spool_reserve", raw.spool_reserve, default.spool_reserve, 0..=1024 * GIB);
-    for (key, value) in [("spool", spool), ("spool_per_client", spool_per_client)] {
-        if value < message_size {
+    // One line a limit: how it is read, its key, its range.
+    macro_rules! limit {
+        ($read:ident, $key:ident, $range:expr) => {
+            $read(checker, concat!("limits.", stringify!($key)), raw.$key, default.$key, $range)
+        };
+    }
+    let limits = Limits {
+        message_size: limit!(size, message_size, KIB..=2 * GIB),
+        header_size: limit!(size, header_size, KIB..=64 * MIB),
+        connections: limit!(count, connections, 100_000),
+        connections_per_client: limit!(count, connections_per_client, 100_000),
+        memory: limit!(size, memory, MIB..=1024 * GIB),
+        recipients: limit!(count, recipients, 100_000),
+        spool: limit!(size, spool, MIB..=1024 * GIB),
+        spool_per_client: limit!(size, spool_per_client, MIB..=1024 * GIB),
+        spool_reserve: limit!(size, spool_reserve, 0..=1024 * GIB),
+        command_timeout: limit!(wait, command_timeout, WAITS),
+        data_timeout: limit!(wait, data_timeout, WAITS),
+        next_hop_timeout: limit!(wait, next_hop_timeout, WAITS),
+        bad_commands: limit!(count, bad_commands, 10_000),
+    };
+    for (key, value) in [("spool", limits.spool), ("spool_per_client", limits.spool_per_client)] {
+        if value < limits.message_size {
             let advice = format!(
                 "less than message_size ({}): larger messages than this cannot be taken",
-                spoken(message_size)
+                spoken(limits.message_size)
             );
             checker.warn(&format!("limits.{key}"), advice);
         }
     }
-    let mut count =
-        |key: &str, value, default, max| count(checker, &format!("limits.{key}"), value, default, max);
-    let connections = count("connections", raw.connections, default.connections, 100_000);
-    let connections_per_client =
-        count("connections_per_client", raw.connections_per_client, default.connections_per_client, 100_000);
-    let recipients = count("recipients", raw.recipients, default.recipients, 100_000);
-    let bad_commands = count("bad_commands", raw.bad_commands, default.bad_commands, 10_000);
-    let sessions = connections as u64 * SESSION;
-    if sessions > memory / 2 {
+    let sessions = limits.connections as u64 * SESSION;
+    if sessions > limits.memory / 2 {
         let advice = format!(
-            "{} is little for limits.connections: {connections} sessions take {} of it; choose at least {}",
-            spoken(memory),
+            "{} is little for limits.connections: {} sessions take {} of it; choose at least {}",
+            spoken(limits.memory),
+            limits.connections,
             spoken(sessions),
             spoken(2 * sessions)
         );
         checker.warn("limits.memory", advice);
     }
-    Limits {
-        message_size,
-        header_size,
-        connections,
-        connections_per_client,
-        memory,
-        recipients,
-        spool,
-        spool_per_client,
-        spool_reserve,
-        command_timeout: wait(checker, "command_timeout", raw.command_timeout, default.command_timeout),
-        data_timeout: wait(checker, "data_timeout", raw.data_timeout, default.data_timeout),
-        next_hop_timeout: wait(checker, "next_hop_timeout", raw.next_hop_timeout, default.next_hop_timeout),
-        bad_commands,
-    }
+    limits
 }
 
 /// The quotas of held mail; values out of range are recorded.
@@ -129,10 +122,11 @@ pub(super) fn count(
 fn wait(
     checker: &mut Checker<'_>,
     key: &str,
-    value: Option<super::quantity::Seconds>,
+    value: Option<Seconds>,
     default: Duration,
+    range: (Duration, Duration),
 ) -> Duration {
-    checker.duration(&format!("limits.{key}"), value, default, WAITS)
+    checker.duration(key, value, default, range)
 }
 
 fn spoken(octets: u64) -> String {

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use super::address::{ClientNet, ListenAddress, NextHop};
+use super::address::{ListenAddress, NextHop};
 use super::authentication;
 use super::check::Checker;
 use super::mistake::Located;
@@ -59,7 +59,7 @@ fn check_sealing(checker: &mut Checker<'_>, raw: &[raw::Listener]) {
 /// TLS needs a certificate.
 fn check_implicit_tls(checker: &mut Checker<'_>, raw: &[raw::Listener]) {
     if checker.places.is_missing("tls") {
-        for index in (0..raw.len()).filter(|index| raw[*index].implicit_tls == Some(true)) {
+        for index in (0..raw.len()).filter(|index| raw[*index].implicit_tls) {
             let reason = "there is no certificate; add [tls] with certificate and key";
             checker.wrong(&format!("listener[{index}].implicit_tls"), reason);
         }
@@ -88,23 +88,22 @@ fn listener(
         NextHop::Unix(path) => NextHop::Unix(checker.socket(&at("next_hop"), &path)),
         server @ NextHop::Server(_) => server,
     });
-    let next_hop_tls = next_hop_tls(checker, at, (raw.next_hop_tls, raw.next_hop_ca), next_hop.as_ref());
-    if raw.clients.as_ref().is_some_and(Vec::is_empty) && checker.places.is_missing(&at("clients")) {
+    let next_hop_ca = next_hop_ca(checker, at, raw.next_hop_tls, raw.next_hop_ca, next_hop.as_ref());
+    let clients = raw.clients;
+    let is_nobody = clients.as_ref().is_some_and(|clients| clients.networks().is_empty());
+    if is_nobody && checker.places.is_missing(&at("clients")) {
         checker.wrong(&at("clients"), "empty, so nobody could connect; name networks, or leave the key out");
     }
     if mode == Some(Mode::Verify) && raw.unclean_header.is_some() {
         checker.wrong(&at("unclean_header"), "means nothing with mode \"verify\"; remove it");
     }
-    let xclient_from = raw.xclient_from.map(networks).unwrap_or_default();
-    let ways = (raw.xclient.unwrap_or(false), raw.proxy_protocol.unwrap_or(false));
+    let xclient_from = raw.xclient_from;
+    let ways = (raw.xclient, raw.proxy_protocol);
     let introduction = introduction(checker, &at("proxy_protocol"), ways, &xclient_from);
     let mode = mode?;
-    let clients = raw.clients.map(networks);
     // Those whom the file lists; the whole Internet is on no list.
-    let xforward_from = match raw.xforward {
-        Some(true) => clients.clone().unwrap_or_else(Clients::loopback),
-        Some(false) | None => Clients::default(),
-    };
+    let xforward_from =
+        if raw.xforward { clients.clone().unwrap_or_else(Clients::loopback) } else { Clients::default() };
     let clients = clients.unwrap_or_else(|| match mode {
         Mode::Seal => Clients::loopback(),
         Mode::Verify => Clients::everyone(),
@@ -117,16 +116,17 @@ fn listener(
         mode,
         listen: listen?,
         next_hop: next_hop?,
-        next_hop_tls,
-        implicit_tls: raw.implicit_tls.unwrap_or(false),
+        next_hop_tls: checker.places.locate(&at("next_hop_tls"), raw.next_hop_tls),
+        next_hop_ca,
+        implicit_tls: raw.implicit_tls,
         clients,
-        auth: raw.auth.unwrap_or_default(),
-        bare_line_ends: raw.bare_line_ends.unwrap_or_default(),
+        auth: raw.auth,
+        bare_line_ends: raw.bare_line_ends,
         unclean_header: raw.unclean_header.unwrap_or_default(),
         introduction,
         xclient_from,
         xforward_from,
-        proxy_protocol_from: raw.proxy_protocol_from.map(networks).unwrap_or_default(),
+        proxy_protocol_from: raw.proxy_protocol_from,
     };
     open_relay::check(checker, index, &listener);
     authentication::check(checker, index, &listener, is_given);
@@ -141,16 +141,16 @@ const SUBMISSIONS: u16 = 465;
 fn check_clear(checker: &mut Checker<'_>, index: usize, listener: &Listener) {
     let NextHop::Server(server) = &listener.next_hop else { return };
     let path = format!("listener[{index}].next_hop");
-    if server.port == SUBMISSIONS && !matches!(listener.next_hop_tls.value, NextHopTls::Implicit(_)) {
+    if server.port == SUBMISSIONS && listener.next_hop_tls.value != NextHopTls::Implicit {
         let advice = "at port 465 TLS begins with the connection, and a server there greets nobody in clear; set \
                       next_hop_tls = \"implicit\"";
         checker.warn(&path, advice);
     } else if listener.mode == Mode::Seal
-        && matches!(listener.next_hop_tls.value, NextHopTls::Off)
+        && listener.next_hop_tls.value == NextHopTls::Off
         && listener.next_hop.is_far()
     {
-        let advice = "clients are offered no AUTH, since passwords would cross the network to the next hop in clear; if \
-                      your users log in there, set next_hop_tls = \"verify\"";
+        let advice = "clients are offered no AUTH, because passwords would cross the network to the next \
+                      hop in clear; if your users log in there, set next_hop_tls = \"verify\"";
         checker.warn(&path, advice);
     }
 }
@@ -171,38 +171,24 @@ fn listen_addresses(
 
 /// A certificate is checked by the next hop's name, so there must be one; and where none is checked, a file of roots
 /// would only seem to do something.
-fn next_hop_tls(
+fn next_hop_ca(
     checker: &mut Checker<'_>,
     at: impl Fn(&str) -> String,
-    (mode, ca): (Option<raw::NextHopTls>, Option<PathBuf>),
+    tls: NextHopTls,
+    ca: Option<PathBuf>,
     next_hop: Option<&NextHop>,
-) -> Located<NextHopTls> {
-    let path = at("next_hop_tls");
-    let mode = mode.unwrap_or_default();
-    if matches!(mode, raw::NextHopTls::May | raw::NextHopTls::Encrypt) && ca.is_some() {
-        let reason =
-            "means nothing unless next_hop_tls = \"verify\" or \"implicit\", since no certificate is checked";
+) -> Option<Located<PathBuf>> {
+    if matches!(tls, NextHopTls::May | NextHopTls::Encrypt) && ca.is_some() {
+        let reason = "means nothing unless next_hop_tls = \"verify\" or \"implicit\", because no certificate is checked";
         checker.wrong(&at("next_hop_ca"), reason);
     }
-    let is_checked = matches!(mode, raw::NextHopTls::Verify | raw::NextHopTls::Implicit);
-    if is_checked && matches!(next_hop, Some(NextHop::Unix(_))) {
+    if tls.checks_certificate() && matches!(next_hop, Some(NextHop::Unix(_))) {
         let reason =
             "a UNIX socket has no name to check a certificate by; choose \"off\", \"may\" or \"encrypt\"";
-        checker.wrong(&path, reason);
+        checker.wrong(&at("next_hop_tls"), reason);
     }
     let ca = ca.and_then(|file| checker.path(&at("next_hop_ca"), file));
-    let tls = match mode {
-        raw::NextHopTls::Off => NextHopTls::Off,
-        raw::NextHopTls::May => NextHopTls::May,
-        raw::NextHopTls::Encrypt => NextHopTls::Encrypt,
-        raw::NextHopTls::Verify => NextHopTls::Verify(ca),
-        raw::NextHopTls::Implicit => NextHopTls::Implicit(ca),
-    };
-    checker.places.locate(&path, tls)
-}
-
-fn networks(nets: Vec<Parsed<ClientNet>>) -> Clients {
-    nets.into_iter().map(|net| net.0).collect()
+    ca.filter(|_| tls.checks_certificate())
 }
 
 /// The client is introduced in one way. A PROXY header goes out before XCLIENT comes in, so it could name only the
@@ -217,14 +203,14 @@ fn introduction(
         (false, false) => Introduction::Nothing,
         (true, false) => Introduction::Xclient,
         (true, true) => {
-            checker.wrong(path, "does what `xclient` does; keep the one that the next hop takes");
+            checker.wrong(path, "does the same as `xclient`; keep the one that the next hop supports");
             Introduction::Xclient
         }
         (false, true) => {
             if !xclient_from.networks().is_empty() {
                 checker.wrong(path, "is too early for a client announced by XCLIENT; use `xclient` instead");
             }
-            Introduction::ProxyProtocol
+            Introduction::ProxyHeader
         }
     }
 }

@@ -1,11 +1,11 @@
-//! What is wrong with a configuration, or only dangerous in it, and where it stands.
+//! What is wrong with a configuration, or only dangerous in it, and its place.
 
 use std::fmt::{self, Write as _};
 use std::path::PathBuf;
 
 use thiserror::Error;
 
-/// Where a value of the configuration stands.
+/// The place of a value in the configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
     /// The file; `None` for the environment.
@@ -69,12 +69,12 @@ fn write_line(f: &mut fmt::Formatter<'_>, place: &Place, text: &str) -> fmt::Res
         .try_for_each(|c| if c.is_control() { write!(f, "{}", c.escape_default()) } else { f.write_char(c) })
 }
 
-/// A value whose meaning is checked elsewhere, with its place, so that whoever checks it can say where it stands.
+/// A value whose meaning is checked elsewhere, with its place, so that the check can report the place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Located<T> {
     /// The value.
     pub value: T,
-    /// Where it stands.
+    /// Its place.
     pub place: Place,
 }
 
@@ -82,5 +82,10 @@ impl<T> Located<T> {
     /// The mistake that `reason` names, at this place.
     pub fn mistake(&self, reason: impl fmt::Display) -> Mistake {
         Mistake { place: self.place.clone(), reason: reason.to_string() }
+    }
+
+    /// What came of it, or `None` and a mistake at this place.
+    pub fn note<U, E: fmt::Display>(&self, result: Result<U, E>, mistakes: &mut Vec<Mistake>) -> Option<U> {
+        result.map_err(|error| mistakes.push(self.mistake(error))).ok()
     }
 }

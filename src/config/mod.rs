@@ -33,8 +33,11 @@ use thiserror::Error;
 pub use self::address::{ClientNet, Clients, Host, ListenAddress, NextHop, ParseAddressError, Server};
 pub use self::keys::{Section, keys};
 pub use self::mistake::{Located, Mistake, Place, Warning};
-use crate::limits::{Limits, Quotas};
+use crate::dns::Dnssec;
 use crate::policy::Policy;
+use crate::smtp::limits::Limits;
+use crate::smtp::{BareLineEnds, Introduction};
+use crate::store::Quotas;
 
 /// All that an administrator decides.
 #[derive(Clone, Debug)]
@@ -90,6 +93,8 @@ pub struct Listener {
     pub next_hop: NextHop,
     /// Whether that is under TLS. Default: off.
     pub next_hop_tls: Located<NextHopTls>,
+    /// The roots by which its certificate is checked, if it is. Default: the system's.
+    pub next_hop_ca: Option<Located<PathBuf>>,
     /// Whether TLS begins with the connection, and not by STARTTLS. Default false; true needs [`Config::tls`].
     pub implicit_tls: bool,
     /// Who may connect. Default: loopback when sealing, everyone when verifying.
@@ -111,7 +116,8 @@ pub struct Listener {
 }
 
 /// Whether mail goes to the next hop under TLS (RFC 3207).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum NextHopTls {
     /// Never.
     #[default]
@@ -120,11 +126,18 @@ pub enum NextHopTls {
     May,
     /// Always, whatever certificate the next hop has.
     Encrypt,
-    /// Always, with a certificate that bears the next hop's name and leads to a root in this file, or to one of the
-    /// system's.
-    Verify(Option<Located<PathBuf>>),
+    /// Always, with a certificate that bears the next hop's name and leads to a root in [`Listener::next_hop_ca`], or to one
+    /// of the system's.
+    Verify,
     /// The same, with TLS from the first octet on instead of STARTTLS.
-    Implicit(Option<Located<PathBuf>>),
+    Implicit,
+}
+
+impl NextHopTls {
+    /// Whether the next hop must show a certificate of its own.
+    pub fn checks_certificate(self) -> bool {
+        matches!(self, Self::Verify | Self::Implicit)
+    }
 }
 
 /// `[tls]`: our certificate for clients, PEM.
@@ -134,18 +147,6 @@ pub struct Tls {
     pub certificate: Located<PathBuf>,
     /// Its private key.
     pub key: Located<PathBuf>,
-}
-
-/// How the next hop is told who the client is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Introduction {
-    /// Not at all: to the next hop the client is the gateway.
-    #[default]
-    Nothing,
-    /// By XCLIENT (`xclient = true`).
-    Xclient,
-    /// By a PROXY header (`proxy_protocol = true`).
-    ProxyProtocol,
 }
 
 /// What a listener does with mail.
@@ -179,17 +180,6 @@ pub enum Auth {
     Required,
 }
 
-/// What happens to a message that holds a bare CR or LF (RFC 5321 §2.3.8).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum BareLineEnds {
-    /// Answered with `550 5.5.2`.
-    #[default]
-    Refuse,
-    /// Made CR LF.
-    Normalize,
-}
-
 /// What happens to a message whose header section cannot be sealed (SPEC.md §7).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -206,18 +196,32 @@ pub enum UncleanHeader {
 pub struct SealingDomain {
     /// The sealing domain, `d`; unique.
     pub name: DomainName,
-    /// Which of its keys we hold, `s`.
-    pub selector: Selector,
-    /// The key's PEM file.
-    pub key: Located<PathBuf>,
+    /// What seals.
+    pub keys: SealingKeys,
+    /// Whom to ask for a new key's record in the place of the zone's name servers. Default: those that its NS records name.
+    pub name_servers: Vec<SocketAddr>,
     /// How long a seal is valid. Default 14 days, between 1 hour and 90 days.
     pub lifetime: Duration,
     /// Whether mail from domains below is sealed, too. Default false.
     pub subdomains: bool,
-    /// A file with a delegation statement by the domain's root key (SPEC.md §9).
+    /// A file or folder with delegation statements by the domain's root key (SPEC.md §9).
     pub delegation: Option<Located<PathBuf>>,
-    /// A file with a delegation by the sealing key before this one, for those who remember that (SPEC.md §9). It may end.
-    pub succession: Option<Located<PathBuf>>,
+}
+
+/// What seals for a domain.
+#[derive(Clone, Debug)]
+pub enum SealingKeys {
+    /// The newest key in this folder that everybody finds in DNS (`keys`).
+    Folder(Located<PathBuf>),
+    /// One key that stays (`key` and `selector`).
+    Fixed {
+        /// What it is published as, `s`.
+        selector: Selector,
+        /// Its PEM file, credential or place in a token.
+        key: Located<PathBuf>,
+        /// A file with a delegation by the sealing key before this one, for those who remember that (SPEC.md §9). It may end.
+        succession: Option<Located<PathBuf>>,
+    },
 }
 
 /// One `[[correspondent]]`: a pinned domain (SPEC.md §9). At least one of `keys`, `roots`, `keys_dir` is given.
@@ -250,17 +254,6 @@ pub struct Dns {
     pub cache: u64,
     /// A file of DNSKEY records that proofs end at. Default: the root's keys, built in.
     pub trust_anchors: Option<Located<PathBuf>>,
-}
-
-/// What DNSSEC decides.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Dnssec {
-    /// Nothing.
-    Off,
-    /// Which answers count as proved. Those with a wrong proof have failed, those of unsigned zones are taken.
-    Prefer,
-    /// Which records count at all.
-    Require,
 }
 
 /// `[alerts]`: whom to tell, and how to reach them.
@@ -324,12 +317,7 @@ pub fn load(path: &Path) -> Result<Config, Vec<Mistake>> {
     let place = Place { file: Some(path.to_owned()), ..Place::default() };
     let text = std::fs::read_to_string(path)
         .map_err(|error| vec![Mistake { place, reason: format!("cannot be read: {error}") }])?;
-    load_text(&text, path)
-}
-
-/// Reads `text` as what the file at `path` is to hold, with the process's environment.
-pub fn load_text(text: &str, path: &Path) -> Result<Config, Vec<Mistake>> {
-    parse(text, path, environment()?)
+    parse(&text, path, environment()?)
 }
 
 /// Reads `text` as the content of `file`, with `env` for an environment.

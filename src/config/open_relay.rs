@@ -19,9 +19,9 @@ pub(super) fn check(checker: &mut Checker<'_>, index: usize, listener: &Listener
         Mode::Seal => checker.wrong(
             &format!("listener[{index}].clients"),
             format!(
-                "`{network}` lets strangers send through `{}`, which takes every client for this gateway: an open \
-                 relay; name private networks only, or tell the next hop who the client is by xclient = true (or \
-                 proxy_protocol = true); or demand that they prove to it who they are, by auth = \"required\"",
+                "`{network}` lets strangers send through `{}`, which takes every client for this gateway: \
+                 an open relay; name private networks only; or announce the client to the next hop by \
+                 xclient = true (or proxy_protocol = true); or demand a login by auth = \"required\"",
                 listener.next_hop
             ),
         ),

@@ -1,4 +1,4 @@
-//! Where each key stands, so that a mistake found late can still say its line or its environment variable.
+//! The place of each key, so that a mistake found late still has its line or its environment variable.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -73,7 +73,7 @@ impl Places {
         self.variables.insert(path.to_owned(), variable.to_owned());
     }
 
-    /// Notes that what stood at `path` was a mistake, so that it is not reported as missing as well.
+    /// Notes that the value at `path` was a mistake, so that it is not reported as missing as well.
     pub(super) fn cut(&mut self, path: &str) {
         self.cut.insert(list_of(path).to_owned());
     }
@@ -88,7 +88,7 @@ impl Places {
         !self.incomplete && !self.cut.contains(path)
     }
 
-    /// The place of a key, or of the table it should stand in.
+    /// The place of a key, or of the table it should be in.
     pub(super) fn of(&self, path: &str) -> Place {
         match self.variables.get(path) {
             Some(name) => self.of_variable(name),
@@ -139,7 +139,7 @@ impl Places {
     }
 }
 
-/// The list that a path's last element belongs to: its line and its text say which element it is.
+/// The list that a path's last element belongs to: its line and its text tell which element it is.
 fn list_of(path: &str) -> &str {
     path.strip_suffix(']').and_then(|path| path.rsplit_once('[')).map_or(path, |(list, _)| list)
 }

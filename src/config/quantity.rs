@@ -41,7 +41,7 @@ fn parse_seconds(text: &str) -> Option<Seconds> {
     Duration::try_from(duration).ok().map(Seconds)
 }
 
-/// Reads a whole number or a text, and says what was expected of anything else.
+/// Reads a whole number or a text, and reports what was expected instead of anything else.
 struct Quantity<W, P> {
     expected: &'static str,
     whole: W,

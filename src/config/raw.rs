@@ -1,17 +1,17 @@
 //! The configuration as it is written: every key optional, each value parsed on its own.
 //! What values mean together is judged in `check.rs`; defaults are there, too.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use attachment_seal::domain::{DomainName, Selector};
 use serde::Deserialize;
 
-use super::address::{ClientNet, ListenAddress, NextHop, Server};
-use super::admin::List;
-use super::dns::{DnssecWord, Servers};
-use super::parsed::Parsed;
+use super::address::{Clients, ListenAddress, NextHop, Server};
+use super::dns::{DnssecWord, NameServer};
+use super::parsed::{List, Parsed};
 use super::quantity::{Seconds, Size};
-use super::{Auth, BareLineEnds, LogFormat, Mode, UncleanHeader};
+use super::{Auth, BareLineEnds, LogFormat, Mode, NextHopTls, UncleanHeader};
 use crate::policy::{Choice, LinkChoice, Mode as PolicyMode};
 
 #[derive(Debug, Default, Deserialize)]
@@ -39,29 +39,18 @@ pub(super) struct Listener {
     pub(super) mode: Option<Mode>,
     pub(super) listen: Option<Vec<Parsed<ListenAddress>>>,
     pub(super) next_hop: Option<Parsed<NextHop>>,
-    pub(super) next_hop_tls: Option<NextHopTls>,
+    pub(super) next_hop_tls: NextHopTls,
     pub(super) next_hop_ca: Option<PathBuf>,
-    pub(super) implicit_tls: Option<bool>,
-    pub(super) clients: Option<Vec<Parsed<ClientNet>>>,
-    pub(super) auth: Option<Auth>,
-    pub(super) bare_line_ends: Option<BareLineEnds>,
+    pub(super) implicit_tls: bool,
+    pub(super) clients: Option<Clients>,
+    pub(super) auth: Auth,
+    pub(super) bare_line_ends: BareLineEnds,
     pub(super) unclean_header: Option<UncleanHeader>,
-    pub(super) xclient: Option<bool>,
-    pub(super) xforward: Option<bool>,
-    pub(super) proxy_protocol: Option<bool>,
-    pub(super) xclient_from: Option<Vec<Parsed<ClientNet>>>,
-    pub(super) proxy_protocol_from: Option<Vec<Parsed<ClientNet>>>,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum NextHopTls {
-    #[default]
-    Off,
-    May,
-    Encrypt,
-    Verify,
-    Implicit,
+    pub(super) xclient: bool,
+    pub(super) xforward: bool,
+    pub(super) proxy_protocol: bool,
+    pub(super) xclient_from: Clients,
+    pub(super) proxy_protocol_from: Clients,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -70,6 +59,8 @@ pub(super) struct Domain {
     pub(super) name: Option<Parsed<DomainName>>,
     pub(super) selector: Option<Parsed<Selector>>,
     pub(super) key: Option<PathBuf>,
+    pub(super) keys: Option<PathBuf>,
+    pub(super) name_servers: Option<Vec<Parsed<SocketAddr>>>,
     pub(super) lifetime: Option<Seconds>,
     pub(super) subdomains: Option<bool>,
     pub(super) delegation: Option<PathBuf>,
@@ -129,7 +120,7 @@ pub(super) struct Exception {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Dns {
-    pub(super) servers: Option<Servers>,
+    pub(super) servers: Option<List<NameServer>>,
     pub(super) dnssec: Option<DnssecWord>,
     pub(super) timeout: Option<Seconds>,
     pub(super) questions: Option<i64>,

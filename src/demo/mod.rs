@@ -22,14 +22,14 @@ use self::receiver::Mailbox;
 use self::relay::Relay;
 pub use self::relay::Trick;
 use crate::config::{self, ListenAddress};
-use crate::keyfile::make_sealing_key;
-use crate::lookup::PinsOnly;
+use crate::dns::lookup::PinsOnly;
+use crate::gateway::setup::Setup;
+use crate::keys::make_sealing_key;
 use crate::service::Service;
-use crate::setup::Setup;
+use crate::service::systemd::HandedOver;
 use crate::smtp::Content;
 use crate::smtp::next_hop::{Framing, NextHop};
 use crate::store::Quarantine;
-use crate::systemd::HandedOver;
 
 /// How long any one step may take.
 const PATIENCE: Duration = Duration::from_secs(5);

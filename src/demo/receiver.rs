@@ -1,4 +1,4 @@
-//! A small receiving server (RFC 5321) with one mailbox: what stands behind the verifying gateway.
+//! A small receiving server (RFC 5321) with one mailbox: the next hop of the verifying gateway.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -7,7 +7,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 
 use crate::smtp::connection::{Connection, ConnectionError, DATA_CHUNK, MAX_COMMAND_LINE};
-use crate::smtp::data::{BareLineEnds, Receiver};
+use crate::smtp::protocol::data::{BareLineEnds, Receiver};
 
 /// How long a client may be silent.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -1,5 +1,5 @@
-//! The hostile relay: a server on the way that can do what it likes to mail. It is the same transparent proxy as the
-//! gateway, with another mind behind it.
+//! The hostile relay: a server on the way that can do what it likes to mail. It is the same transparent proxy
+//! as the gateway, with a hostile handler.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,11 +10,11 @@ use encodify::base64;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use crate::envelope::Envelope;
-use crate::limits::Limits;
+use crate::smtp::envelope::Envelope;
+use crate::smtp::limits::Limits;
 use crate::smtp::{
-    self, Account, BareLineEnds, Content, Decision, Introduction, MessageHandler, NextHopTls, Resources,
-    SessionInfo, Settings, Tls,
+    self, BareLineEnds, Content, Decision, Introduction, MessageHandler, NextHopTls, Resources, SessionInfo,
+    Settings, Tls,
 };
 
 /// What the relay does to a message.
@@ -93,6 +93,7 @@ impl Relay {
 
 impl MessageHandler for Relay {
     type Watch = ();
+    type Account = ();
 
     async fn handle(
         &self,
@@ -100,12 +101,12 @@ impl MessageHandler for Relay {
         _envelope: &Envelope,
         mut message: Content,
         (): (),
-    ) -> Decision {
+    ) -> Decision<()> {
         let message = match message.examine(|octets| String::from_utf8_lossy(octets).into_owned()).await {
             Ok(text) => Content::new(self.work_on(&text).into_bytes()),
             Err(_) => message,
         };
-        Decision::relay(message, Edits::none(), Account::default())
+        Decision::relay(message, Edits::none(), ())
     }
 }
 
@@ -154,7 +155,7 @@ fn footer(message: &str) -> String {
     message.replacen("is attached.\r\n", "is attached.\r\n_______\r\nThe visitors' mailing list\r\n", 1)
 }
 
-/// Where the attachment's base64 stands.
+/// Where the attachment's base64 is.
 fn encoded(message: &str) -> Option<std::ops::Range<usize>> {
     let part = message.find("base64\r\n")?;
     let start = part + message[part..].find("\r\n\r\n")? + 4;

@@ -141,8 +141,8 @@ mod tests {
     use hickory_resolver::proto::rr::{Name, RData, Record};
 
     use super::*;
+    use crate::dns::lookup::{Bounds, Wanted, look_up};
     use crate::dns::{Dns, Settings};
-    use crate::lookup::{Bounds, Wanted, look_up};
 
     /// A name server to which every name is an alias of one that nobody has asked about yet; and how often it was asked.
     fn loops() -> (SocketAddr, Arc<AtomicUsize>) {

@@ -67,15 +67,15 @@ fn judge(subject: &mut Subject<'_>, answer: &str) {
     let status = answer.strip_prefix("HTTP/1.").and_then(|rest| rest.get(2..5));
     let why = answer.split_once("\r\n\r\n").and_then(|(_, body)| body.lines().next()).unwrap_or_default();
     match status {
-        Some("200") => subject.ok("the gateway says that every listener can do its work"),
+        Some("200") => subject.ok("the gateway reports that every listener can do its work"),
         Some("503") => {
             subject.problem(
-                format!("the gateway says that it is not ready: {why}"),
-                "docs/MONITORING.md has what each word asks",
+                format!("the gateway reports that it is not ready: {why}"),
+                "docs/MONITORING.md explains each reason",
             );
         }
         _ => subject.problem(
-            "who answers there is not the gateway",
+            "another program answers there, not the gateway",
             "ss -ltnp names it; choose another address for [admin]",
         ),
     }

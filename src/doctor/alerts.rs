@@ -1,19 +1,19 @@
-//! Whether alerts would reach anybody: held mail that nobody hears of is lost mail.
+//! Whether alerts would reach anybody: held mail that nobody learns of is lost mail.
 
 use super::Site;
 use super::finding::{Finding, Subject, chain};
 use super::listeners::PATIENCE;
 use crate::config::Alerts;
 use crate::smtp::next_hop::RelayError;
-use crate::smtp::visit::Visit;
+use crate::smtp::next_hop::visit::Visit;
 use crate::smtp::{self, Address, Introduction, Reply};
 
 pub(super) async fn check(site: &Site, findings: &mut Vec<Finding>) {
     let Some(alerts) = &site.config.alerts else {
         if site.verifies() {
             Subject::new(findings, "alerts", "[alerts]").warning(
-                "there is none: nobody is told when mail is held",
-                "[alerts] to = \"postmaster@example.org\", somebody who reads mail",
+                "there is none: nobody learns when mail is held",
+                "[alerts] to = \"postmaster@example.org\", an address that somebody reads",
             );
         }
         return;
@@ -25,7 +25,10 @@ pub(super) async fn check(site: &Site, findings: &mut Vec<Finding>) {
         Ok(reply) if reply.is_positive() => subject.ok(format!("{hop} would take them")),
         Ok(reply) => subject.problem(
             format!("{hop} would not take them: {reply}"),
-            format!("swaks --server {hop} --from {} --to {}, and mend what it says", alerts.from, alerts.to),
+            format!(
+                "swaks --server {hop} --from {} --to {}, and mend what it reports",
+                alerts.from, alerts.to
+            ),
         ),
         Err(error) => {
             subject
@@ -48,7 +51,7 @@ async fn heard(settings: &smtp::Settings, alerts: &Alerts) -> Result<Reply, Rela
 fn settings(site: &Site, alerts: &Alerts) -> Option<smtp::Settings> {
     let mut listener = site.config.listeners.first()?.clone();
     listener.next_hop_tls.value = crate::config::NextHopTls::Off;
-    let mut settings = crate::setup::next_hop_settings(&site.config, &listener).ok()?;
+    let mut settings = crate::gateway::setup::next_hop_settings(&site.config, &listener).ok()?;
     settings.next_hop = Address::Tcp(alerts.next_hop.to_string());
     settings.introduction = Introduction::Nothing;
     settings.limits.next_hop_timeout = settings.limits.next_hop_timeout.min(PATIENCE);

@@ -1,8 +1,8 @@
-//! Our certificate for clients: what it says, and until when.
+//! Our certificate for clients: its names, its authority, and its end.
 
 use super::finding::{Finding, Subject, moment, spoken};
 use super::{Site, quoted};
-use crate::keyfile;
+use crate::keys;
 use crate::smtp::certificate::{Certificate, leads_to_root};
 use crate::smtp::tls::Trust;
 
@@ -13,7 +13,7 @@ pub(super) fn check(site: &Site, findings: &mut Vec<Finding>) {
     let Some(tls) = &site.config.tls else { return };
     let path = &tls.certificate.value;
     let mut subject = Subject::new(findings, "certificate", path.display().to_string());
-    let pem = keyfile::read_certificates(path).map_err(|error| error.to_string());
+    let pem = keys::read_certificates(path).map_err(|error| error.to_string());
     let chain = pem.and_then(|pem| Certificate::read(&pem).map_err(|error| error.to_string()));
     let chain = match chain {
         Ok(chain) => chain,
@@ -35,7 +35,7 @@ pub(super) fn check(site: &Site, findings: &mut Vec<Finding>) {
         Some(trust) if !leads_to_root(&chain, &trust, site.now) => subject.warning(
             "it leads to no authority that this system trusts: clients that check certificates refuse it",
             format!(
-                "put the certificates that lead to the authority behind it (certbot's fullchain.pem) into {}",
+                "put the certificate, followed by its chain (certbot's fullchain.pem), into {}",
                 quoted(path)
             ),
         ),
@@ -48,7 +48,7 @@ pub(super) fn check(site: &Site, findings: &mut Vec<Finding>) {
 pub(super) fn dates(subject: &mut Subject<'_>, chain: &[Certificate], now: u64) {
     let begins = chain.iter().filter_map(Certificate::not_before).max();
     let Some(ends) = chain.iter().filter_map(Certificate::not_after).min() else {
-        return subject.not_checked("until when the certificate is valid: it does not say");
+        return subject.not_checked("until when the certificate is valid: it has no such date");
     };
     let remedy = "have it renewed, and systemctl reload waxseal if it is ours";
     match () {
@@ -58,7 +58,7 @@ pub(super) fn dates(subject: &mut Subject<'_>, chain: &[Certificate], now: u64) 
         () if begins.is_some_and(|begins| begins > now) => {
             let detail =
                 format!("the certificate is not valid before {}", begins.map(moment).unwrap_or_default());
-            subject.problem(detail, "look whether the clock is right");
+            subject.problem(detail, "check that the clock is right");
         }
         () if ends - now < SOON => {
             subject

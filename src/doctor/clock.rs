@@ -17,19 +17,19 @@ pub(super) fn check(site: &Site, findings: &mut Vec<Finding>) {
     let mut subject = Subject::new(findings, "clock", "system clock");
     judge_now(&mut subject, site.now, newest(&site.config.state));
     match Synchronized::ask() {
-        Synchronized::Yes(by) => subject.ok(format!("{}; kept right, says {by}", moment(site.now))),
+        Synchronized::Yes(by) => subject.ok(format!("{}; synchronised, according to {by}", moment(site.now))),
         Synchronized::No(by) => subject.warning(
-            format!("{by} says that nothing keeps the clock right: seals need it right to 5 minutes"),
+            format!("{by} reports that nothing synchronises the clock: seals need it right within 5 minutes"),
             "timedatectl set-ntp true",
         ),
         Synchronized::Unknown => subject.unknown(
-            "whether something keeps the clock right: neither timedatectl nor chronyc knows",
-            "compare `date -u` with another clock; on a virtual machine its host may see to it",
+            "whether something synchronises the clock: neither timedatectl nor chronyc knows",
+            "compare `date -u` with another clock; on a virtual machine the host may synchronise it",
         ),
     }
 }
 
-/// What the time itself says: no clock is right that is before what has already happened.
+/// The time itself: a clock is wrong if it is before something that has already happened.
 fn judge_now(subject: &mut Subject<'_>, now: u64, newest: Option<(PathBuf, u64)>) {
     if now < WRITTEN {
         let detail = format!("it is {}, before this program was written", moment(now));
@@ -54,7 +54,7 @@ fn newest(state: &Path) -> Option<(PathBuf, u64)> {
     entries.filter_map(|entry| written(entry.path())).max_by_key(|(_, written)| *written)
 }
 
-/// Whether something keeps the clock right, and who says so.
+/// Whether something synchronises the clock, and which program reports that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Synchronized {
     Yes(&'static str),

@@ -1,4 +1,4 @@
-//! The configuration: what `check-config` says of it, as findings.
+//! The configuration: what `check-config` prints about it, as findings.
 
 use std::path::Path;
 
@@ -6,7 +6,8 @@ use super::finding::{Finding, Subject};
 use super::user::User;
 use super::{Site, now};
 use crate::config::{self, Mistake};
-use crate::setup::Setup;
+use crate::gateway::keyring::Keyrings;
+use crate::gateway::setup::Setup;
 
 /// Reads the configuration and every key. Without the first there is nothing to look at.
 pub(super) fn check(path: &Path, findings: &mut Vec<Finding>) -> Option<Site> {
@@ -42,7 +43,11 @@ pub(super) fn check(path: &Path, findings: &mut Vec<Finding>) -> Option<Site> {
         let subject = warning.place.to_string();
         Subject::new(findings, "configuration", subject).add(super::State::Warning, warning.advice, None);
     }
-    Some(Site { config, setup, user, now: now() })
+    let keyrings = Keyrings::read(&config.state).unwrap_or_default();
+    if let Some(setup) = &setup {
+        keyrings.settle(setup);
+    }
+    Some(Site { config, setup, keyrings, user, now: now() })
 }
 
 /// What only the service's user can read is no mistake where somebody else looks.

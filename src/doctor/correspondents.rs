@@ -1,5 +1,5 @@
-//! Pinned correspondents who publish something else than what is pinned. For a pinned domain nothing else is believed, so
-//! their next seal may be refused; or somebody forges their records.
+//! Pinned correspondents who publish something else than what is pinned. For a pinned domain only the pin is
+//! trusted, so their next seal may be refused; or somebody forges their records.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,7 @@ use super::Site;
 use super::finding::{Finding, Subject};
 use super::resolvers::Resolvers;
 use crate::dns;
-use crate::setup::Setup;
+use crate::gateway::setup::Setup;
 use crate::store::{self, Memories, PinFile};
 
 pub(super) async fn check(site: &Site, resolvers: &Resolvers, findings: &mut Vec<Finding>) {
@@ -115,7 +115,7 @@ impl Compared<'_> {
         keys.filter_map(|(selector, record)| Some((selector, record.key?))).collect()
     }
 
-    /// Selectors that say that a pinned key is revoked, where the pin says nothing of that.
+    /// Selectors whose records revoke a pinned key, if the pin does not.
     fn revoked_pins(&self) -> Vec<&Selector> {
         let revoked = self.published.keys.iter().filter(|(_, record)| record.key.is_none());
         let revoked = revoked.filter(|(selector, record)| !self.covers(selector, record));
@@ -146,8 +146,8 @@ fn judge(subject: &mut Subject<'_>, pin: &Pin, published: &Published) {
     for selector in &revoked_pins {
         subject.warning(
             format!("they revoked a key that you have pinned, that of {selector}: seals made with it may still pass here"),
-            "ask them by telephone, not by mail; then take that key out of the pin, or name its record with an empty p \
-             there: \"v=SEAL1; k=ed25519; p=\"",
+            "ask them by telephone, not by mail; then remove that key from the pin, or pin its record with \
+             an empty p instead: \"v=SEAL1; k=ed25519; p=\"",
         );
     }
     let covers_live =
@@ -180,7 +180,8 @@ fn judge(subject: &mut Subject<'_>, pin: &Pin, published: &Published) {
     match () {
         () if is_only_told && !contradictions.is_empty() => subject.unknown(
             format!(
-                "whether they publish the same: {}; right if the fingerprint you were told is their root's",
+                "whether they publish the same: {}; right if the fingerprint that they read to you is their \
+                 root's",
                 contradictions.join("; ")
             ),
             ASK,
@@ -192,12 +193,12 @@ fn judge(subject: &mut Subject<'_>, pin: &Pin, published: &Published) {
         () if published.failed => subject.not_checked("no answer about what they publish now"),
         () if !revoked_pins.is_empty() => {}
         () if covers_live && !beside.is_empty() => subject.ok(format!(
-            "they publish what is pinned; besides, {}, which is not believed here",
+            "they publish what is pinned; and also {}, which is not trusted here",
             beside.into_iter().map(says).collect::<Vec<_>>().join("; ")
         )),
         () if covers_live || has_root || is_revocation_pinned => subject.ok("they publish what is pinned"),
         () if is_rooted => subject.not_checked(
-            "whether they publish the same root: they publish none, and need not; seals bring its word with them",
+            "whether they publish the same root: they publish none, and need not; seals carry its delegation",
         ),
         () if published.keys.iter().any(|(_, record)| record.key.is_none()) => subject.unknown(
             "whether they publish the same: of the selectors that are known, they publish that the key is revoked",

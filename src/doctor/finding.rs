@@ -8,7 +8,7 @@ use serde::Serialize;
 pub enum State {
     /// As it should be.
     Ok,
-    /// Nobody knows: the finding says why it could not be checked. Never shown as [`State::Ok`].
+    /// Nobody knows: the finding has the reason why it could not be checked. Never shown as [`State::Ok`].
     NotChecked,
     /// It works, and should be thought about all the same.
     Warning,
@@ -89,7 +89,7 @@ impl<'a> Subject<'a> {
     }
 }
 
-/// Seconds as an administrator says them: `3 days`, `5 hours`, `40 minutes`.
+/// Seconds as an administrator writes them: `3 days`, `5 hours`, `40 minutes`.
 pub(super) fn spoken(seconds: u64) -> String {
     let (count, unit) = match seconds {
         0..120 => (seconds, "second"),

@@ -6,10 +6,11 @@ use super::{Site, State};
 use crate::policy::Mode;
 use crate::store::Announcement;
 
-/// The check that says whether the last reload was refused.
+/// The check whether the last reload was refused.
 const RELOAD: &str = "reload";
 
-/// What `<state>/gateway.json` says; a gateway that only seals, and has no state folder, tells at `[admin]`.
+/// The content of `<state>/gateway.json`; a gateway that only seals, and has no state folder, reports it at
+/// `[admin]`.
 pub(super) fn check(site: &Site, findings: &mut Vec<Finding>) {
     let mut subject = Subject::new(findings, RELOAD, "the running gateway");
     match Announcement::of(&site.config.state) {
@@ -17,16 +18,18 @@ pub(super) fn check(site: &Site, findings: &mut Vec<Finding>) {
             let at = u64::try_from(announcement.at.as_second()).unwrap_or_default();
             refused(&mut subject, &format!(" at {}", moment(at)));
         }
-        Ok(Some(_)) => subject.ok("it took its configuration in"),
+        Ok(Some(_)) => subject.ok("it uses its present configuration"),
         Ok(None) => {}
-        Err(error) => subject.not_checked(format!("whether it took its configuration in: {}", chain(&error))),
+        Err(error) => {
+            subject.not_checked(format!("whether it uses its present configuration: {}", chain(&error)));
+        }
     }
     if site.verifies() {
         policy(site, &mut Subject::new(findings, "policy", "[policy]"));
     }
 }
 
-/// The same as its metrics have it, unless it was said.
+/// The same from its metrics, unless it was reported already.
 pub(super) fn check_metrics(metrics: &str, findings: &mut Vec<Finding>) {
     let is_refused = metrics.lines().any(|line| line == "waxseal_config_last_reload_successful 0");
     let is_said = findings.iter().any(|found| found.check == RELOAD && found.state == State::Problem);
@@ -37,10 +40,8 @@ pub(super) fn check_metrics(metrics: &str, findings: &mut Vec<Finding>) {
 
 fn refused(subject: &mut Subject<'_>, when: &str) {
     subject.problem(
-        format!(
-            "it refused the last configuration that it was told to take in{when}, and goes by the one before"
-        ),
-        "journalctl -u waxseal says why; mend that, then systemctl reload waxseal",
+        format!("it refused the last configuration{when}, and uses the one before"),
+        "journalctl -u waxseal has the reason; mend that, then systemctl reload waxseal",
     );
 }
 
@@ -50,12 +51,15 @@ fn policy(site: &Site, subject: &mut Subject<'_>) {
     let observes = policy.exceptions.iter().filter(|case| case.choices.mode == Mode::Observe).count();
     if policy.choices.mode == Mode::Observe {
         subject.warning(
-            "mode = \"observe\": the gateway reports only, and holds nothing, forged mail neither",
+            "mode = \"observe\": the gateway only reports, and holds nothing, not even forged mail",
             "once the reports are as they should be: [policy] mode = \"enforce\", systemctl reload waxseal",
         );
     } else if observes > 0 {
         subject.warning(
-            format!("mode = \"observe\" in {observes} of [[policy.for]]: for that mail the gateway reports only, and holds nothing"),
+            format!(
+                "mode = \"observe\" in {observes} of [[policy.for]]: for that mail the gateway only \
+                     reports, and holds nothing"
+            ),
             "once the reports are as they should be: mode = \"enforce\" there, systemctl reload waxseal",
         );
     }

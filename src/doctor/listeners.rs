@@ -7,12 +7,12 @@ use std::time::Duration;
 use super::Site;
 use super::finding::{Finding, Subject, chain};
 use crate::config::{Config, ListenAddress, Listener, NextHopTls};
-use crate::keyfile;
-use crate::setup::next_hop_settings;
+use crate::gateway::setup::next_hop_settings;
+use crate::keys;
 use crate::smtp::certificate::Certificate;
 use crate::smtp::next_hop::RelayError;
+use crate::smtp::next_hop::visit::Visit;
 use crate::smtp::tls::{ClientTls, Trust};
-use crate::smtp::visit::Visit;
 use crate::smtp::{self, Address, Introduction, Reply};
 
 /// Longest wait for each answer.
@@ -58,7 +58,7 @@ async fn look(site: &Site, listener: &Listener, address: &ListenAddress, subject
             }
         } else {
             let detail = format!("the gateway answers, but takes no mail now: {}", visit.greeting);
-            subject.problem(detail, "journalctl -u waxseal says why");
+            subject.problem(detail, "journalctl -u waxseal has the reason");
         }
     } else if visit.greeting.is_positive() {
         subject.problem(
@@ -67,8 +67,8 @@ async fn look(site: &Site, listener: &Listener, address: &ListenAddress, subject
         );
     } else {
         subject.warning(
-            format!("who answers there, the gateway or its next hop, takes no mail: {}", visit.greeting),
-            "journalctl -u waxseal says more",
+            format!("the gateway there, or its next hop, takes no mail: {}", visit.greeting),
+            "journalctl -u waxseal has more",
         );
     }
     visit.leave().await;
@@ -84,11 +84,11 @@ fn certificate_in_force(
     if let Err(error) = secured {
         return subject.problem(
             format!("it offers STARTTLS, but: {}", chain(&error)),
-            "journalctl -u waxseal says more",
+            "journalctl -u waxseal has more",
         );
     }
     let on_disk =
-        site.config.tls.as_ref().and_then(|tls| keyfile::read_certificates(&tls.certificate.value).ok());
+        site.config.tls.as_ref().and_then(|tls| keys::read_certificates(&tls.certificate.value).ok());
     let on_disk = on_disk.and_then(|pem| Certificate::read(&pem).ok());
     if on_disk.is_some_and(|on_disk| on_disk.first() != visit.certificates().first()) {
         subject.warning("clients see another certificate than the one on disk", "systemctl reload waxseal");

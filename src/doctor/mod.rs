@@ -1,6 +1,6 @@
-//! Everything that a sealed-mail site depends on, looked at from outside the running gateway and beside it: nothing is
-//! changed, no lock is held, no mail goes out unless a probe is asked for. Each area has a file; what cannot be checked
-//! is a finding as well, and never a good one.
+//! Everything that a sealed-mail site depends on, looked at from outside the running gateway, while it runs:
+//! nothing is changed, no lock is held, no mail goes out unless a probe is asked for. Each area has a file;
+//! what cannot be checked is a finding as well, and never a good one.
 
 mod admin;
 mod alerts;
@@ -12,13 +12,13 @@ mod finding;
 mod gateway;
 mod listeners;
 mod next_hops;
+mod own_keys;
 mod permissions;
 mod postfix;
 pub mod probe;
 mod programs;
 mod records;
 mod resolvers;
-mod rotations;
 mod state_folder;
 mod user;
 
@@ -29,7 +29,8 @@ pub use self::listeners::NOT_RUNNING;
 use self::user::User;
 use crate::clock::unix_time;
 use crate::config::{Config, ListenAddress, Listener, Mode};
-use crate::setup::Setup;
+use crate::gateway::keyring::Keyrings;
+use crate::gateway::setup::Setup;
 
 /// What is looked at.
 #[derive(Clone, Debug)]
@@ -46,7 +47,9 @@ struct Site {
     config: Config,
     /// `None` where keys or certificates could not be read, of which there are findings already.
     setup: Option<Setup>,
-    /// The service's user: whom the state folder belongs to.
+    /// What the gateway knows of our own keys.
+    keyrings: Keyrings,
+    /// The service's user: the owner of the state folder.
     user: Option<User>,
     /// Unix seconds.
     now: u64,
@@ -70,7 +73,7 @@ pub async fn examine(options: &Options) -> Vec<Finding> {
     clock::check(&site, &mut findings);
     let resolvers = resolvers::check(&site, &mut findings).await;
     records::check(&site, &resolvers, &mut findings).await;
-    rotations::check(&site, &resolvers, &mut findings).await;
+    own_keys::check(&site, &mut findings).await;
     if site.verifies() {
         state_folder::check(&site, &mut findings);
         correspondents::check(&site, &resolvers, &mut findings).await;

@@ -12,12 +12,12 @@ use tokio::time::timeout;
 use super::finding::{Finding, Subject, chain, spoken};
 use super::listeners::PATIENCE;
 use super::{Site, State, certificates, is_open};
-use crate::config::{self, Auth, Introduction, Listener, Mode, NextHopTls};
-use crate::setup::next_hop_settings;
+use crate::config::{self, Auth, Listener, Mode, NextHopTls};
+use crate::gateway::setup::next_hop_settings;
+use crate::smtp::next_hop::visit::Visit;
 use crate::smtp::next_hop::{NextHop, RelayError};
 use crate::smtp::tls::{ClientTls, HandshakeError, Trust};
-use crate::smtp::visit::Visit;
-use crate::smtp::{Address, Reply, Settings};
+use crate::smtp::{Address, Introduction, Reply, Settings};
 
 /// A client that is nobody's friend (RFC 5737).
 const STRANGER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
@@ -52,9 +52,9 @@ async fn look(site: &Site, listener: &Listener, name: &str, findings: &mut Vec<F
     let mut subject = Subject::new(findings, "next-hop", name);
     if !visit.greeting.is_positive() || !visit.offer.is_positive() {
         subject.problem(
-            format!("it does not want us: {}", visit.offer),
-            "its log says why; in Postfix the smtpd there needs smtpd_client_restrictions=permit_mynetworks,reject and \
-             mynetworks with this machine's address",
+            format!("it refuses us: {}", visit.offer),
+            "its log has the reason; in Postfix the smtpd there needs \
+             smtpd_client_restrictions=permit_mynetworks,reject and mynetworks with this machine's address",
         );
         return visit.leave().await;
     }
@@ -72,7 +72,7 @@ async fn look(site: &Site, listener: &Listener, name: &str, findings: &mut Vec<F
         let heard = match listener.introduction {
             Introduction::Nothing => relay_as_us(visit).await,
             Introduction::Xclient => relay_announced(visit).await,
-            Introduction::ProxyProtocol => {
+            Introduction::ProxyHeader => {
                 visit.leave().await;
                 match Visit::pay(&settings, STRANGER).await {
                     Ok(visit) => relay_as_us(visit).await,
@@ -113,12 +113,12 @@ fn relay(listener: &Listener, heard: Result<Reply, RelayError>, subject: &mut Su
             ),
         ),
         Ok(reply) if reply.is_permanent() => subject.ok(format!("it passes no stranger's mail on ({reply})")),
-        Ok(reply) => subject.not_checked(format!("whether it is an open relay: it says {reply}")),
+        Ok(reply) => subject.not_checked(format!("whether it is an open relay: it answers {reply}")),
         Err(error) => subject.not_checked(format!("whether it is an open relay: {}", chain(&error))),
     }
 }
 
-/// Exim, Sendmail and Exchange say in their greeting what time it is; Postfix does not.
+/// Exim, Sendmail and Exchange have the time in their greeting; Postfix does not.
 fn clock(greeting: &Reply, now: u64, subject: &mut Subject<'_>) {
     let Some(theirs) = greeting.lines().next().and_then(time_in) else { return };
     let (apart, way) = if theirs > now { (theirs - now, "behind") } else { (now - theirs, "ahead of") };
@@ -146,7 +146,7 @@ fn time_in(text: &[u8]) -> Option<u64> {
 
 /// What the gateway does where passwords would go in clear.
 const NO_AUTH: &str =
-    "; it offers AUTH, but clients are not offered it, since passwords would go in clear as well";
+    "; it offers AUTH, but clients are not offered it, because passwords would go in clear as well";
 
 /// What it can do, and what of that is missed.
 fn extensions(site: &Site, listener: &Listener, visit: &Visit, subject: &mut Subject<'_>) {
@@ -159,7 +159,7 @@ fn extensions(site: &Site, listener: &Listener, visit: &Visit, subject: &mut Sub
     ));
     if !visit.offers("8BITMIME") {
         subject.warning(
-            "no 8BITMIME: clients must make 7bit of their mail before it comes here, and some rather bounce it",
+            "no 8BITMIME: clients must convert their mail to 7bit first, and some bounce it instead",
             "in Postfix: look for 8bitmime in smtpd_discard_ehlo_keywords",
         );
     }
@@ -173,11 +173,13 @@ fn extensions(site: &Site, listener: &Listener, visit: &Visit, subject: &mut Sub
     if let Some(size) = visit.size().filter(|size| *size < ours) {
         subject.warning(
             format!(
-                "it takes messages of {} ({size} octets), we up to {}: the larger ones are refused by its word",
+                "it takes messages of {} ({size} octets), we up to {}: it refuses the larger ones",
                 ByteSize(size).display().iec(),
                 ByteSize(ours).display().iec()
             ),
-            format!("in Postfix: postconf -e message_size_limit={ours}; or here: [limits] message_size = {size}"),
+            format!(
+                "in Postfix: postconf -e message_size_limit={ours}; or here: [limits] message_size = {size}"
+            ),
         );
     }
     if listener.auth == Auth::Required && !visit.offers_auth() {
@@ -195,7 +197,7 @@ fn extensions(site: &Site, listener: &Listener, visit: &Visit, subject: &mut Sub
 }
 
 fn tls(site: &Site, listener: &Listener, visit: &Visit, subject: &mut Subject<'_>) {
-    let is_checked = matches!(listener.next_hop_tls.value, NextHopTls::Verify(_) | NextHopTls::Implicit(_));
+    let is_checked = listener.next_hop_tls.value.checks_certificate();
     match (&listener.next_hop_tls.value, visit.is_tls()) {
         (NextHopTls::Off, _) if listener.next_hop.is_far() => subject.warning(
             format!(
@@ -213,7 +215,11 @@ fn tls(site: &Site, listener: &Listener, visit: &Visit, subject: &mut Subject<'_
             "switch TLS on there (in Postfix smtpd_tls_security_level=may and a certificate), then next_hop_tls = \"verify\"",
         ),
         (_, true) => {
-            let proof = if is_checked { "under TLS, its certificate checked" } else { "under TLS, whoever it is: its certificate is not checked" };
+            let proof = if is_checked {
+                "under TLS, its certificate checked"
+            } else {
+                "under TLS, but its certificate is not checked"
+            };
             subject.ok(proof);
             if is_checked {
                 certificates::dates(subject, &visit.certificates(), site.now);
@@ -279,39 +285,38 @@ fn failed(
             "have the next hop's certificate renewed".to_owned()
         }
         RelayError::Handshake(HandshakeError::EarlyCertificate) => {
-            "look whether both clocks are right".to_owned()
+            "check that both clocks are right".to_owned()
         }
         RelayError::Handshake(HandshakeError::WrongName(_)) => {
-            "write the name that its certificate bears into next_hop, or have one issued for this name"
-                .to_owned()
+            "write the name in its certificate into next_hop, or have one issued for this name".to_owned()
         }
-        RelayError::Handshake(_) if matches!(listener.next_hop_tls.value, NextHopTls::Implicit(_)) => format!(
+        RelayError::Handshake(_) if listener.next_hop_tls.value == NextHopTls::Implicit => format!(
             "if it greets in clear and offers STARTTLS, set next_hop_tls = \"verify\"; try: openssl s_client -connect {hop}"
         ),
         RelayError::NoStartTls | RelayError::StartTlsRefused(_) => {
             "switch TLS on there: in Postfix smtpd_tls_security_level=may and a certificate".to_owned()
         }
         RelayError::ResponseInjection => {
-            "somebody on the way puts replies in: look at the network between".to_owned()
+            "somebody on the way inserts replies: check the network between".to_owned()
         }
         RelayError::NoGreeting(_) if begins_with_tls => {
             "TLS begins with the connection there: set next_hop_tls = \"implicit\"".to_owned()
         }
         RelayError::NoGreeting(_) if listener.introduction == Introduction::Nothing => {
-            "it took the connection: look whether it waits for a PROXY header (proxy_protocol = true), and whether it is \
-             overloaded"
+            "it took the connection: check whether it waits for a PROXY header (proxy_protocol = true), and \
+             whether it is overloaded"
                 .to_owned()
         }
         RelayError::NoGreeting(_) => {
-            "it took the connection: look whether it is overloaded, and in its log".to_owned()
+            "it took the connection: check whether it is overloaded, and read its log".to_owned()
         }
         RelayError::NotGreeted(_) => {
-            "it took the connection and hung up: its log says why; it may not want this machine as a client, or a PROXY \
-             header (proxy_protocol)"
+            "it took the connection and hung up: its log has the reason; it may refuse this machine as a \
+             client, or a PROXY header (proxy_protocol)"
                 .to_owned()
         }
         RelayError::MalformedReply(_) => {
-            format!("what listens at {hop} is no mail server: mend next_hop")
+            format!("the program at {hop} is no mail server: mend next_hop")
         }
         RelayError::Connect(cause) => match cause.kind() {
             ErrorKind::ConnectionRefused => format!(
@@ -319,20 +324,23 @@ fn failed(
                  next_hop"
             ),
             ErrorKind::TimedOut => format!(
-                "nothing answers at {hop}: look whether that machine is up, and whether a firewall between drops packets"
+                "nothing answers at {hop}: check that the machine is up, and whether a firewall between \
+                 drops packets"
             ),
-            ErrorKind::NotFound => format!("there is no such socket {hop}: start the mail server, or mend next_hop"),
+            ErrorKind::NotFound => {
+                format!("there is no such socket {hop}: start the mail server, or mend next_hop")
+            }
             ErrorKind::PermissionDenied => format!(
                 "this user may not connect to {hop}: look at the socket's owner, group and mode, and at the firewall"
             ),
             ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable => {
                 format!("there is no way to {hop}: look at this machine's routes, or mend next_hop")
             }
-            _ => format!("look whether the name in next_hop has an address: getent ahosts {}", host(listener)),
+            _ => format!("check that the name in next_hop has an address: getent ahosts {}", host(listener)),
         },
         _ => format!("look at its log, or mend next_hop; try: swaks --server {hop} --quit-after EHLO"),
     };
-    let text = format!("{}: clients hear 421 or 451 and keep their mail", chain(error));
+    let text = format!("{}: clients get 421 or 451 and keep their mail", chain(error));
     Subject::new(findings, check, name).add(State::Problem, text, Some(remedy));
 }
 

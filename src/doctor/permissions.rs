@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use super::finding::{Finding, Subject, chain};
 use super::user::{Access, User};
 use super::{Site, quoted};
-use crate::config::{NextHopTls, SealingDomain};
-use crate::keyfile::{self, CREDENTIAL};
+use crate::config::{SealingDomain, SealingKeys};
+use crate::gateway::keyring::OwnDomain;
+use crate::keys::{self, CREDENTIAL};
 
 pub(super) fn check(site: &Site, findings: &mut Vec<Finding>) {
     let state = &site.config.state;
@@ -22,52 +23,64 @@ pub(super) fn check(site: &Site, findings: &mut Vec<Finding>) {
     state_folder(state, user, findings);
     if !(user.is_us() || User::is_root()) {
         Subject::new(findings, "permissions", state.display().to_string()).unknown(
-            format!("whether `{}`, the service's user, can read its keys: we are somebody else", user.name),
+            format!("whether `{}`, the service's user, can read its keys: this is another user", user.name),
             "sudo waxseal doctor",
         );
         return;
     }
     for domain in &site.config.domains {
-        let key = &domain.key.value;
-        if key.to_str().is_some_and(|key| key.starts_with(CREDENTIAL)) {
-            let text = "systemd hands this key over, and sees to who can read it";
-            Subject::new(findings, "permissions", key.display().to_string()).not_checked(text);
-            continue;
-        }
-        if keyfile::token(key).is_some() {
-            token(site, domain, findings);
-            continue;
-        }
-        private(key, "sealing key", 0o077, user, findings);
         if let Some(delegation) = &domain.delegation {
             readable(&delegation.value, user, findings);
         }
+        let key = match &domain.keys {
+            SealingKeys::Fixed { key, .. } => &key.value,
+            SealingKeys::Folder(folder) => {
+                for key in pem_files(&folder.value) {
+                    private(&key, "sealing key", 0o077, user, findings);
+                }
+                continue;
+            }
+        };
+        if key.to_str().is_some_and(|key| key.starts_with(CREDENTIAL)) {
+            let text = "systemd hands this key over, and decides who can read it";
+            Subject::new(findings, "permissions", key.display().to_string()).not_checked(text);
+            continue;
+        }
+        if keys::token(key).is_some() {
+            token(site, domain, key, findings);
+            continue;
+        }
+        private(key, "sealing key", 0o077, user, findings);
     }
     if let Some(tls) = &site.config.tls {
         private(&tls.key.value, "certificate's key", 0o007, user, findings);
         readable(&tls.certificate.value, user, findings);
     }
     for listener in &site.config.listeners {
-        if let NextHopTls::Verify(Some(roots)) | NextHopTls::Implicit(Some(roots)) =
-            &listener.next_hop_tls.value
-        {
+        if let Some(roots) = &listener.next_hop_ca {
             readable(&roots.value, user, findings);
         }
     }
 }
 
+/// The files of keys in a folder.
+fn pem_files(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut files: Vec<_> = entries.filter(|path| path.extension().is_some_and(|end| end == "pem")).collect();
+    files.sort();
+    files
+}
+
 /// A key in a token is read by nobody; whether it signs can be tried.
-fn token(site: &Site, domain: &SealingDomain, findings: &mut Vec<Finding>) {
-    let mut subject = Subject::new(findings, "token", keyfile::shown(&domain.key.value));
-    let sealer = site.setup.as_ref().and_then(|setup| setup.sealer(&domain.name));
+fn token(site: &Site, domain: &SealingDomain, key: &Path, findings: &mut Vec<Finding>) {
+    let mut subject = Subject::new(findings, "token", keys::shown(key));
+    let own = site.setup.as_ref().and_then(|setup| setup.own_domain(&domain.name));
+    let sealer = own.and_then(OwnDomain::sealer);
     match sealer.map(|sealer| sealer.key.sign(b"waxseal doctor")) {
         Some(Ok(_)) => subject.ok("the token signs, for the user who asked now"),
         Some(Err(error)) => {
-            let detail = format!("{}: mail of {} is put off (451)", chain(&error), domain.name);
-            subject.problem(
-                detail,
-                "docs/KEYS.md has what to look at; systemctl status pcscd, and the token itself",
-            );
+            let detail = format!("{}: mail of {} is deferred (451)", chain(&error), domain.name);
+            subject.problem(detail, "see docs/KEYS.md; check systemctl status pcscd, and the token itself");
         }
         None => {
             subject.not_checked("whether the token signs: a key or certificate could not be read, see above");
@@ -82,7 +95,7 @@ fn state_folder(state: &Path, user: &User, findings: &mut Vec<Finding>) {
     let mode = folder.permissions().mode() & 0o777;
     if mode & 0o007 != 0 {
         subject.warning(
-            format!("others can look into the state folder (mode {mode:04o}), where held mail lies"),
+            format!("others can look into the state folder (mode {mode:04o}), where held mail is"),
             format!("chmod o-rwx {}", quoted(state)),
         );
     } else if user.uid == 0 {
@@ -122,7 +135,8 @@ fn is_strange(path: &Path, user: &User) -> bool {
     fs::symlink_metadata(path).is_ok_and(|file| file.uid() != user.uid)
 }
 
-/// A key that nobody else may read. One that others can read is refused at the start, which the configuration says.
+/// A key that nobody else may read. One that others can read is refused at the start, which the check of the
+/// configuration reports.
 fn private(path: &Path, what: &str, forbidden: u32, user: &User, findings: &mut Vec<Finding>) {
     let mut subject = Subject::new(findings, "permissions", path.display().to_string());
     let Ok(file) = fs::metadata(path) else {

@@ -7,7 +7,7 @@ use std::process::{Child, Command, ExitStatus};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Where programs are, beside PATH: administrators' tools are not on everybody's.
+/// Where programs are, besides PATH: administrators' tools are not on everybody's.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Longest wait for a program.
@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// Most that is read of what one writes, in octets.
 const MAX_OUTPUT: u64 = 4 << 20;
 
-/// What a program that has ended left behind.
+/// The output of a program that has ended.
 #[derive(Debug)]
 pub(super) struct Ended {
     pub(super) status: ExitStatus,
@@ -24,7 +24,7 @@ pub(super) struct Ended {
     pub(super) stderr: String,
 }
 
-/// Runs a program with `input` on its stdin; an error says in words why it has no end.
+/// Runs a program with `input` on its stdin; an error has the reason if it did not end.
 pub(super) fn run(program: &str, arguments: &[&str], input: &str) -> Result<Ended, String> {
     let failed = |error: std::io::Error| match error.kind() {
         ErrorKind::NotFound => format!("there is no {program} here"),
@@ -70,7 +70,7 @@ fn wait(child: &mut Child) -> Option<ExitStatus> {
 
 fn text(mut file: File) -> String {
     let mut octets = Vec::new();
-    // What cannot be read back was not said.
+    // Output that cannot be read counts as none.
     let _ = file.rewind().and_then(|()| file.take(MAX_OUTPUT).read_to_end(&mut octets));
     String::from_utf8_lossy(&octets).into_owned()
 }

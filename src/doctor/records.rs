@@ -1,5 +1,5 @@
-//! What our sealing domains publish: key record, policy record, and how far others can believe them; and the delegations
-//! to their keys.
+//! What our sealing domains publish: key record, policy record, and how far others can trust them; and the
+//! delegations to their keys.
 
 use std::path::Path;
 
@@ -11,27 +11,36 @@ use attachment_seal::seal::sign::Sealer;
 use super::Site;
 use super::finding::{Finding, Subject, moment, spoken};
 use super::resolvers::Resolvers;
-use crate::config::SealingDomain;
+use crate::config::{SealingDomain, SealingKeys};
 use crate::dns::{self, Said, ZoneAnswer, ZoneError};
-use crate::keyfile;
+use crate::gateway::keyring::OwnDomain;
+use crate::keys;
 
 /// Longest text of a stranger's record that is shown.
 const MAX_SHOWN: usize = 120;
 
 pub(super) async fn check(site: &Site, resolvers: &Resolvers, findings: &mut Vec<Finding>) {
     for domain in &site.config.domains {
-        let sealer = site.setup.as_ref().and_then(|setup| setup.sealer(&domain.name));
-        let key = sealer.as_ref().map(|sealer| sealer.key.public());
-        // Another domain's key may be what kept the rest from being read.
-        let key = key.or_else(|| on_disk(&domain.key.value));
-        let (zone, selector) = (&domain.name, &domain.selector);
+        let own = site.setup.as_ref().and_then(|setup| setup.own_domain(&domain.name));
+        let sealer = own.and_then(OwnDomain::sealer);
+        let (selector, key) = match (&sealer, &domain.keys) {
+            (Some(sealer), _) => (&sealer.selector, Some(sealer.key.public())),
+            // Another domain's key may be what kept the rest from being read.
+            (None, SealingKeys::Fixed { selector, key, .. }) => (selector, on_disk(&key.value)),
+            // That none seals is a finding of its own.
+            (None, SealingKeys::Folder(_)) => continue,
+        };
+        let zone = &domain.name;
         let key_name = format!("{}.", dns::key_record_name(zone, selector));
         let heard = ask(resolvers, &key_name, "key-record", findings).await;
         if let Some(texts) = &heard {
             judge_key(&mut Subject::new(findings, "key-record", &key_name), &key_name, texts, key.as_ref());
         }
         if let (Some(key), Some(dns), true) = (&key, &resolvers.plain, heard.is_some()) {
-            let said = dns.ask_zone(&key_name).await;
+            let said = match domain.name_servers.as_slice() {
+                [] => dns.ask_zone(&key_name).await,
+                servers => dns.ask_servers(servers, &key_name).await,
+            };
             judge_zone(&mut Subject::new(findings, "key-at-name-servers", &key_name), said, key);
         }
         let policy_name = format!("{}.", dns::policy_record_name(zone));
@@ -41,8 +50,8 @@ pub(super) async fn check(site: &Site, resolvers: &Resolvers, findings: &mut Vec
             let mut subject = Subject::new(findings, "policy-record", &policy_name);
             judge_policy(&mut subject, &policy_name, &texts, root.as_ref());
         }
-        match sealer {
-            Some(sealer) => delegation(&sealer, domain, site.now, findings),
+        match &sealer {
+            Some(sealer) => delegation(sealer, domain, site.now, findings),
             None if domain.delegation.is_some() => {
                 let subject = format!("delegation of {selector} for {zone}");
                 Subject::new(findings, "delegation", subject)
@@ -55,8 +64,8 @@ pub(super) async fn check(site: &Site, resolvers: &Resolvers, findings: &mut Vec
 
 /// The public half of a key in a file; a token was asked once, which is enough.
 fn on_disk(path: &Path) -> Option<PublicKey> {
-    let is_file = keyfile::token(path).is_none();
-    is_file.then(|| keyfile::read_sealing_key(path).ok()).flatten().map(|key| key.public())
+    let is_file = keys::token(path).is_none();
+    is_file.then(|| keys::read_sealing_key(path).ok()).flatten().map(|key| key.public())
 }
 
 /// The texts at a name, whatever they are worth, and a finding about what they are worth. `None` where nobody knows.
@@ -79,7 +88,7 @@ async fn ask(
                 dnssec.ok("proved by DNSSEC");
             } else {
                 dnssec.warning(
-                    "the zone is not signed, so who forges DNS answers can forge this record",
+                    "the zone is not signed, so an attacker who forges DNS answers can forge this record",
                     "sign the zone by DNSSEC and have its DS published above it, or give your root key to \
                      correspondents (waxseal root new, docs/KEYS.md)",
                 );
@@ -88,8 +97,11 @@ async fn ask(
         }
         Some(Answer::Failed(Failure::Bogus)) => {
             dnssec.problem(
-                "its DNSSEC proof is wrong: verifying sites that look put your mail off (451)",
-                format!("delv TXT {name} says why; most often the DS above the zone is an old key's, or signatures ran out"),
+                "its DNSSEC proof is wrong: verifying sites that check it defer your mail (451)",
+                format!(
+                    "delv TXT {name} shows why; most often the DS above the zone is for an old key, or \
+                         signatures have expired"
+                ),
             );
             plain.texts(name).await
         }
@@ -97,8 +109,11 @@ async fn ask(
             let answer = plain.texts(name).await;
             if !matches!(answer, Answer::Failed(_)) {
                 dnssec.problem(
-                    "its DNSSEC proof cannot be had: verifying sites that look put your mail off (451)",
-                    format!("look which name server of the zone, or of one above it, gives no DNSKEY or DS: delv TXT {name}"),
+                    "its DNSSEC proof cannot be had: verifying sites that check it defer your mail (451)",
+                    format!(
+                        "find out which name server of the zone, or of one above it, gives no DNSKEY or \
+                             DS: delv TXT {name}"
+                    ),
                 );
             }
             answer
@@ -113,10 +128,10 @@ async fn ask(
         Answer::NotFound { .. } => Some(Vec::new()),
         Answer::Failed(_) => {
             Subject::new(findings, check, name).problem(
-                "no answer about it: verifying sites that get none either put your mail off (451)",
+                "no answer about it: sites that also get no answer defer your mail (451)",
                 format!(
-                    "look at the zone's own name servers: dig +trace TXT {name}; and, since a validating name server is silent \
-                     where DNSSEC is wrong, delv TXT {name}"
+                    "check the zone's own name servers: dig +trace TXT {name}; a validating name server \
+                     gives no answer if DNSSEC is wrong: delv TXT {name}"
                 ),
             );
             None
@@ -140,24 +155,25 @@ fn judge_key(subject: &mut Subject<'_>, name: &str, texts: &[String], own: Optio
     let mut records: Vec<KeyRecord> = texts.iter().filter_map(|text| KeyRecord::parse(text).ok()).collect();
     records.dedup();
     if records.is_empty() {
-        return subject.problem("not published: who has not pinned the key cannot check your seals", publish);
+        return subject
+            .problem("not published: sites that have not pinned the key cannot check your seals", publish);
     }
     if records.iter().any(|record| record.key.is_none()) {
-        let detail = "published as revoked (empty p): whatever this key seals is `fail`";
-        let remedy = "waxseal keygen with a new selector; a revoked selector stays so for good";
+        let detail = "published as revoked (empty p): everything that this key seals is `fail`";
+        let remedy = "waxseal keygen with a new selector; a revoked selector stays revoked for good";
         return subject.problem(detail, remedy);
     }
     let Some(own) = own else {
         let prints: Vec<String> = records.iter().filter_map(|record| record.key).map(print).collect();
         return subject.not_checked(format!(
-            "whether it is the key on disk, which cannot be read here; published is {}",
+            "whether it is the key on disk, which cannot be read here; the published one is {}",
             prints.join(" and ")
         ));
     };
     let Some(record) = records.iter().find(|record| record.key.as_ref() == Some(own)) else {
         let prints: Vec<String> = records.iter().filter_map(|record| record.key).map(print).collect();
         return subject.problem(
-            format!("another key is published, {}; on disk is {}", prints.join(" and "), print(*own)),
+            format!("another key is published, {}; the one on disk is {}", prints.join(" and "), print(*own)),
             publish,
         );
     };
@@ -167,7 +183,7 @@ fn judge_key(subject: &mut Subject<'_>, name: &str, texts: &[String], own: Optio
         return subject.warning(detail, format!("leave one, {publish}"));
     }
     if record.trial {
-        let detail = "the key on disk, on trial (t=y): others report what they find and do nothing about it";
+        let detail = "the key on disk, on trial (t=y): others report what they find and take no action";
         return subject.warning(detail, format!("once nothing in your house changes sealed mail, {publish}"));
     }
     subject.ok("published, the key on disk");
@@ -234,8 +250,11 @@ fn judge_policy(subject: &mut Subject<'_>, name: &str, texts: &[String], root: O
     let [policy] = policies.as_slice() else {
         return match policies.len() {
             0 => subject.warning(
-                "none published: others do not miss the seal where it is taken off, unless they remember or pinned you",
-                format!("once all mail of the domain is sealed: {name} IN TXT \"v=SEAL1; p=quarantine{roots}\""),
+                "none published: if a seal is removed, others do not notice, unless they remember or pinned \
+                 you",
+                format!(
+                    "once all mail of the domain is sealed: {name} IN TXT \"v=SEAL1; p=quarantine{roots}\""
+                ),
             ),
             count => subject.problem(format!("{count} policy records, of which one counts"), "leave one"),
         };
@@ -243,21 +262,21 @@ fn judge_policy(subject: &mut Subject<'_>, name: &str, texts: &[String], root: O
     let request = policy.request.as_str();
     if let Some(root) = root.filter(|root| !policy.roots.contains(root)) {
         let detail = format!(
-            "p={request}, but it does not name the root {} of the delegation in use: who believes the record does not \
-             believe the delegation",
+            "p={request}, but it does not name the root {} of the delegation in use: sites that trust the \
+             record do not trust the delegation",
             print(*root)
         );
         return subject.warning(detail, format!("publish: {name} IN TXT \"v=SEAL1; p={request}{roots}\""));
     }
     if policy.states_sealing() {
-        subject.ok(format!("p={request}: others miss the seal where it is taken off"));
+        subject.ok(format!("p={request}: others notice if a seal is removed"));
     } else {
-        subject.ok("p=none: it does not say that all mail is sealed");
+        subject.ok("p=none: it does not state that all mail is sealed");
     }
 }
 
 fn delegation(sealer: &Sealer, domain: &SealingDomain, now: u64, findings: &mut Vec<Finding>) {
-    let (zone, selector) = (&domain.name, &domain.selector);
+    let (zone, selector) = (&domain.name, &sealer.selector);
     let Some(life) = sealer.delegations.life(now) else { return };
     let mut subject = Subject::new(findings, "delegation", format!("delegation of {selector} for {zone}"));
     let remedy = format!(
@@ -266,10 +285,11 @@ fn delegation(sealer: &Sealer, domain: &SealingDomain, now: u64, findings: &mut 
     );
     let ends = moment(life.ends);
     if life.left == 0 {
-        let detail = format!("none holds now, the last ends {ends}: mail of {zone} is put off (451)");
+        let detail = format!("none is valid now, the last ends {ends}: mail of {zone} is deferred (451)");
         subject.problem(detail, remedy);
     } else if life.is_short {
-        subject.warning(format!("ends {ends}, in {}; then mail is put off (451)", spoken(life.left)), remedy);
+        subject
+            .warning(format!("ends {ends}, in {}; then mail is deferred (451)", spoken(life.left)), remedy);
     } else if life.left < domain.lifetime.as_secs() {
         subject.ok(format!("for the key on disk, until {ends}; seals are valid no longer than that"));
     } else {

@@ -7,11 +7,10 @@ use futures_util::future::join_all;
 
 use super::finding::{Finding, Subject};
 use super::{Site, State};
-use crate::config;
 use crate::dns::{self, Dns, Dnssec, Settings};
-use crate::setup::Setup;
+use crate::gateway::setup::Setup;
 
-/// Whom to ask, and how far they can be believed.
+/// The name servers to ask, and how far they can be trusted.
 #[derive(Debug)]
 pub(super) struct Resolvers {
     /// Asks with every proof that can be had; `None` where nobody can be asked.
@@ -29,7 +28,7 @@ enum Server {
     Silent,
     /// It answers, and proofs come through.
     Proving,
-    /// It answers, and what it says of a signed zone has no proof, or a wrong one.
+    /// It answers, and its answers about a signed zone have no proof, or a wrong one.
     Unproved,
     /// It answers, and says that the zone all proofs begin with is not signed.
     Unsigned,
@@ -54,7 +53,7 @@ pub(super) async fn check(site: &Site, findings: &mut Vec<Finding>) -> Resolvers
     };
     if servers.is_empty() {
         subject
-            .not_checked("there are none ([dns] servers = []): nothing is looked up, only pins are believed");
+            .not_checked("there are none ([dns] servers = []): nothing is looked up, only pins are trusted");
         return resolvers;
     }
     let zone = first_zone(&settings);
@@ -99,35 +98,29 @@ async fn ask(settings: &Settings, server: SocketAddr, zone: &str) -> Server {
     }
 }
 
-fn judge(
-    subject: &mut Subject<'_>,
-    outcome: Server,
-    dnssec: config::Dnssec,
-    all_silent: bool,
-    has_anchors: bool,
-) {
-    let is_needed = dnssec != config::Dnssec::Off;
+fn judge(subject: &mut Subject<'_>, outcome: Server, dnssec: Dnssec, all_silent: bool, has_anchors: bool) {
+    let is_needed = dnssec != Dnssec::Off;
     match outcome {
         Server::Silent => {
             let detail = "no answer from it";
-            let remedy = "look whether it runs and may be reached, or name others: [dns] servers = […]";
+            let remedy = "check that it runs and can be reached, or name others: [dns] servers = […]";
             let state = if all_silent { State::Problem } else { State::Warning };
             subject.add(state, detail.to_owned(), Some(remedy.to_owned()));
         }
         Server::Proving => subject.ok("answers, and DNSSEC can be proved through it"),
         Server::Unproved | Server::Unsigned if is_needed => subject.problem(
-            "DNSSEC cannot be proved through it: every lookup fails, and mail is put off (451)",
+            "DNSSEC cannot be proved through it: every lookup fails, and mail is deferred (451)",
             if has_anchors {
-                "look whether trust_anchors are the zone's present keys (dig DNSKEY), whether the clock is right, then whether it \
-                 strips signatures"
+                "check whether trust_anchors are the zone's present keys (dig DNSKEY), whether the clock is \
+                 right, then whether it strips signatures"
             } else {
-                "take a resolver that hands signatures on (unbound on this machine: [dns] servers = [\"127.0.0.1:53\"]), \
-                 or [dns] dnssec = \"off\" meanwhile"
+                "use a resolver that passes signatures on (unbound on this machine: [dns] servers = \
+                 [\"127.0.0.1:53\"]), or [dns] dnssec = \"off\" meanwhile"
             },
         ),
         Server::Unproved | Server::Unsigned => subject.warning(
             "answers, but strips or breaks DNSSEC's signatures: nothing can be proved through it",
-            "leave dnssec = \"off\" as it is, or take a resolver that hands signatures on, such as unbound",
+            "leave dnssec = \"off\" as it is, or use a resolver that passes signatures on, such as unbound",
         ),
     }
 }

@@ -8,14 +8,15 @@ use bytesize::ByteSize;
 use super::finding::{Finding, Subject, chain};
 use super::user::{Access, User};
 use super::{Site, quoted};
-use crate::store::{self, DatabaseError, Memories, PinFile, Quarantine, Room};
+use crate::disk::{self, Room};
+use crate::store::{DatabaseError, Memories, PinFile, Quarantine};
 
 /// With room for fewer of the largest messages than this, somebody should know.
 const MESSAGES_TO_SPARE: u64 = 100;
 
 pub(super) fn check(site: &Site, findings: &mut Vec<Finding>) {
     let state = &site.config.state;
-    // Who may not look would take what is there for missing.
+    // To a user who may not look, everything there would seem to be missing.
     if std::fs::read_dir(state).is_err()
         || site.user.as_ref().is_some_and(|user| !user.is_us() && !User::is_root())
     {
@@ -46,7 +47,8 @@ fn memory(state: &Path, findings: &mut Vec<Finding>) {
         Err(DatabaseError::None(_)) => subject.not_checked("nothing is remembered yet"),
         Err(error) => subject.problem(
             format!("{}: mail is judged without what is remembered", chain(&error)),
-            "see whether the file belongs to the service's user; systemctl restart waxseal puts a damaged one aside",
+            "check that the file belongs to the service's user; systemctl restart waxseal puts a damaged \
+             one aside",
         ),
     }
 }
@@ -97,7 +99,7 @@ fn quarantine(site: &Site, findings: &mut Vec<Finding>) {
 /// Held mail needs room, and so does every large message on its way through.
 fn room(state: &Path, message_size: u64, findings: &mut Vec<Finding>) {
     let mut subject = Subject::new(findings, "disk", state.display().to_string());
-    match store::room(state) {
+    match disk::room(state) {
         Ok(Room { free, files, .. }) => judge_room(&mut subject, free, files, message_size),
         Err(error) => subject.not_checked(format!("how much room is left: {error}")),
     }
@@ -105,7 +107,7 @@ fn room(state: &Path, message_size: u64, findings: &mut Vec<Finding>) {
 
 fn judge_room(subject: &mut Subject<'_>, free: u64, files: Option<u64>, message_size: u64) {
     let shown = ByteSize(free).display().iec();
-    let remedy = "waxseal quarantine list, and delete what is dealt with; or a larger disk";
+    let remedy = "waxseal quarantine list, and delete what you have dealt with; or a larger disk";
     if free < message_size || files == Some(0) {
         return subject.problem(format!("full: {shown} left, so no mail can be held (451)"), remedy);
     }

@@ -15,7 +15,7 @@ pub(super) struct User {
     groups: Vec<u32>,
 }
 
-/// What is to be done with a file.
+/// What a user wants to do with a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Access {
     /// Read it.
@@ -25,7 +25,7 @@ pub(super) enum Access {
 }
 
 impl User {
-    /// Whom a folder belongs to.
+    /// The owner of a folder.
     pub(super) fn owner_of(folder: &Path) -> Option<Self> {
         let folder = fs::metadata(folder).ok()?;
         let text = |path| fs::read_to_string(path).unwrap_or_default();

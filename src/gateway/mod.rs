@@ -1,27 +1,35 @@
-//! One message from its final dot to the reply: sealed or verified, the policy applied, passed on or answered.
+//! One message from its final dot to the reply: sealed or verified, the policy applied, passed on or answered. What became
+//! of it in the end is written down by `account`.
 
+mod account;
 mod judged;
+pub mod keyring;
+pub mod known;
+pub mod release;
 mod sealing;
+pub mod setup;
 mod verifying;
 
 use std::io;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use attachment_seal::message::author::Author;
 use attachment_seal::message::body::ArrivingBody;
 use attachment_seal::message::edits::Edits;
-use attachment_seal::message::header::{Field, HeaderSection};
-use attachment_seal::verdict::report::printable;
 use tracing::error;
 
+use self::account::{Account, Deed, Origin};
+use self::verifying::Verifying;
 use crate::config::Mode;
-use crate::envelope::Envelope;
-use crate::lookup::LookupKey;
+use crate::dns::lookup::LookupKey;
+use crate::gateway::keyring::Keyrings;
+use crate::gateway::known::CurrentPins;
+use crate::gateway::setup::Setup;
+use crate::metrics::Metrics;
 use crate::notify::Alerter;
-use crate::setup::Setup;
-use crate::smtp::{Account, Content, Decision, MessageHandler, Reply, SessionInfo, Watch};
-use crate::standing::CurrentPins;
+use crate::policy::Action;
+use crate::smtp::envelope::Envelope;
+use crate::smtp::{Content, Decision, MessageHandler, Outcome, Reply, SessionInfo, Watch};
 use crate::store::{Quarantine, Recorder};
 
 /// What serves now: the configuration's parts, and where held mail and alerts go.
@@ -37,26 +45,33 @@ pub struct Running {
     pub recorder: Option<Recorder>,
     /// Whom to tell.
     pub alerter: Option<Alerter>,
+    /// What is known of our own keys.
+    pub keyrings: Arc<Keyrings>,
 }
 
 /// Decides about the messages of one listener.
 #[derive(Debug)]
 pub struct Gateway<L> {
-    listener: String,
     mode: Mode,
     running: Arc<ArcSwap<Running>>,
     lookup: Arc<L>,
+    metrics: Arc<Metrics>,
 }
 
 impl<L: LookupKey> Gateway<L> {
-    /// For a listener of this name and mode.
-    pub fn new(listener: String, mode: Mode, running: Arc<ArcSwap<Running>>, lookup: Arc<L>) -> Self {
-        Self { listener, mode, running, lookup }
+    /// For a listener of this mode.
+    pub fn new(mode: Mode, running: Arc<ArcSwap<Running>>, lookup: Arc<L>, metrics: Arc<Metrics>) -> Self {
+        Self { mode, running, lookup, metrics }
+    }
+
+    fn verifying<'a>(&'a self, session: &'a SessionInfo, envelope: &'a Envelope) -> Verifying<'a, L> {
+        Verifying { running: self.running.load_full(), lookup: &*self.lookup, session, envelope }
     }
 }
 
 impl<L: LookupKey> MessageHandler for Gateway<L> {
     type Watch = ArrivingBody;
+    type Account = Account;
 
     async fn handle(
         &self,
@@ -64,11 +79,10 @@ impl<L: LookupKey> MessageHandler for Gateway<L> {
         envelope: &Envelope,
         message: Content,
         body: ArrivingBody,
-    ) -> Decision {
-        let running = self.running.load_full();
+    ) -> Decision<Account> {
         match self.mode {
-            Mode::Seal => self.seal(&running, session, message, body).await,
-            Mode::Verify => self.verify(running, session, envelope, message, body).await,
+            Mode::Seal => sealing::seal(self.running.load_full(), session, message, body).await,
+            Mode::Verify => self.verifying(session, envelope).verify(message, body).await,
         }
     }
 
@@ -78,11 +92,14 @@ impl<L: LookupKey> MessageHandler for Gateway<L> {
         envelope: &Envelope,
         head: &[u8],
     ) -> Option<(Edits, Account)> {
-        let running = self.running.load_full();
         match self.mode {
-            Mode::Seal => self.wave_foreign_through(&running, head),
-            Mode::Verify => self.wave_unsealed_through(&running, session, envelope, head).await,
+            Mode::Seal => sealing::wave_foreign_through(self.running.load_full(), head),
+            Mode::Verify => self.verifying(session, envelope).wave_unsealed_through(head).await,
         }
+    }
+
+    fn concluded(&self, account: Account, outcome: &Outcome<'_>) {
+        account.conclude(&self.metrics, outcome);
     }
 }
 
@@ -92,51 +109,14 @@ impl Watch for ArrivingBody {
     }
 }
 
-/// As much of a Message-ID field as is kept, in octets: the longest line that there may be (RFC 5322 §2.1.1).
-const MAX_MESSAGE_ID: usize = 998;
-
-/// Who a message is from, for the log and for us.
-struct Origin {
-    author: Author,
-    message_id: Option<String>,
-}
-
-impl Origin {
-    fn of(header: &HeaderSection<'_>) -> Self {
-        Self::by(Author::of(header), header)
-    }
-
-    /// Of a message whose author has been read.
-    fn by(author: Author, header: &HeaderSection<'_>) -> Self {
-        let message_id = header.all("Message-ID").next();
-        let message_id = message_id.map(|field| {
-            let octets = &field.value[..field.value.len().min(MAX_MESSAGE_ID)];
-            String::from_utf8_lossy(&Field { value: octets, ..*field }.unfolded()).into_owned()
-        });
-        Self { author, message_id }
-    }
-
-    /// Of a message that may be ours to seal.
-    fn to_seal(header: &HeaderSection<'_>) -> Self {
-        Self::by(Author::as_written(header), header)
-    }
-
-    fn account(&self, action: &'static str, summary: &str) -> Account {
-        Account {
-            summary: printable(summary, 500),
-            action,
-            author: match &self.author {
-                Author::One(domain) => Some(domain.to_string()),
-                Author::Unclear(_) => None,
-            },
-            message_id: self.message_id.as_deref().map(|id| printable(id, 200)),
-            ..Account::default()
-        }
-    }
-}
-
 /// A message whose file cannot be read back stays with the client.
-fn unreadable(session: &SessionInfo, error: &io::Error, account: Account) -> Decision {
+fn unreadable(
+    running: Arc<Running>,
+    session: &SessionInfo,
+    error: &io::Error,
+    origin: Origin,
+) -> Decision<Account> {
     error!(session = %session.id, %error, "cannot read a large message back from its file");
+    let account = Account::unjudged(running, Deed::Own(Action::Defer), origin, "cannot be read back");
     Decision::answer(Reply::new(451, "4.3.0 cannot read the message back, try again later"), account)
 }

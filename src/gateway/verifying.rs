@@ -14,95 +14,94 @@ use attachment_seal::verdict::report::sentence;
 use tokio::task;
 use tracing::{error, warn};
 
-use super::judged::{Judged, Known};
-use super::{Gateway, Origin, Running, unreadable};
+use super::account::{Account, Deed, Origin};
+use super::judged::{Judged, Known, judge};
+use super::{Running, unreadable};
 use crate::clock::unix_time;
-use crate::envelope::{Envelope, ForwardPath};
-use crate::lookup::{LookupKey, Wanted, look_up};
-use crate::notify::Outcome;
+use crate::dns::lookup::{LookupKey, Wanted, look_up};
+use crate::gateway::known::Standing;
+use crate::notify::{Alerter, Notice};
 use crate::policy::Action;
-use crate::smtp::{Account, Content, Decision, Reply, SessionInfo};
-use crate::standing::Standing;
-use crate::store::{HoldError, Kept, StoreError};
+use crate::smtp::envelope::Envelope;
+use crate::smtp::{Content, Decision, Disposal, Reply, SessionInfo};
+use crate::store::{Filling, HeldId, HoldError, Kept, StoreError};
 
-impl<L: LookupKey> Gateway<L> {
+/// One message on its way through a verifying listener.
+pub(super) struct Verifying<'a, L> {
+    pub(super) running: Arc<Running>,
+    pub(super) lookup: &'a L,
+    pub(super) session: &'a SessionInfo,
+    pub(super) envelope: &'a Envelope,
+}
+
+impl<L: LookupKey> Verifying<'_, L> {
     /// Judges a message and does what the policy says.
-    pub(super) async fn verify(
-        &self,
-        running: Arc<Running>,
-        session: &SessionInfo,
-        envelope: &Envelope,
-        mut message: Content,
-        body: ArrivingBody,
-    ) -> Decision {
+    pub(super) async fn verify(self, mut message: Content, body: ArrivingBody) -> Decision<Account> {
         let Some(now) = unix_time() else {
-            error!(session = %session.id, "the clock stands before 1970");
-            let reply = Reply::new(451, "4.3.0 cannot verify now, try again later");
-            return Decision::answer(reply, Account { action: "defer", ..Account::default() });
+            let origin = Origin::of(&HeaderSection::parse(message.head()));
+            let why = "the clock stands before 1970";
+            error!(session = %self.session.id, "{why}");
+            let account = Account::unjudged(self.running, Deed::Own(Action::Defer), origin, why);
+            return Decision::answer(Reply::new(451, "4.3.0 cannot verify now, try again later"), account);
         };
         let wanted = Wanted::by(&Message::new(message.head()));
-        let known = self.look_up(&running, &wanted, now).await;
-        let judged = match self.judge(&running, &mut message, body, known, envelope, now).await {
+        let known = self.look_up(&wanted, now).await;
+        let mut judged = match self.judge(&mut message, body, known, now).await {
             Ok(judged) => judged,
             Err(error) => {
                 let origin = Origin::of(&HeaderSection::parse(message.head()));
-                return unreadable(session, &error, origin.account("defer", "cannot be read back"));
+                return unreadable(self.running, self.session, &error, origin);
             }
         };
-        judged.doubt_clock(session, now);
-        let account = judged.account();
+        judged.doubt_clock(self.session);
         // No reply repeats the links that strangers chose.
         let summary = sentence(&judged.verification);
-        let decision = match judged.ruling.action {
-            Action::Deliver | Action::Mark => {
-                running.tell_of_passage(session, envelope, &judged);
-                Decision::relay(message, judged.edits.clone(), account)
+        let answer = |code, status| Disposal::Answer(Reply::new(code, &format!("{status} {summary}")));
+        let (disposal, action, held) = match judged.ruling.action {
+            action @ (Action::Deliver | Action::Mark) => {
+                (Disposal::Relay { message, edits: std::mem::take(&mut judged.edits) }, action, None)
             }
-            Action::Quarantine => self.hold(&running, session, envelope, message, &judged).await,
-            Action::Reject => {
-                running.tell(session.id.to_string(), envelope, &judged, Outcome::Rejected);
-                Decision::answer(Reply::new(550, &format!("5.7.1 {summary}")), account)
-            }
-            Action::Defer => Decision::answer(Reply::new(451, &format!("4.7.0 {summary}")), account),
+            Action::Quarantine => match self.hold(message, &judged).await {
+                Ok(id) => {
+                    let reply = Reply::new(250, &format!("2.0.0 accepted as {id}"));
+                    (Disposal::Answer(reply), Action::Quarantine, Some(id))
+                }
+                Err(reply) => (Disposal::Answer(reply), Action::Defer, None),
+            },
+            action @ Action::Reject => (answer(550, "5.7.1"), action, None),
+            action @ Action::Defer => (answer(451, "4.7.0"), action, None),
         };
-        running.record(session, envelope, &judged, decision.account.action, now);
-        decision
+        Decision { disposal, account: Account::judged(self.running, action, judged, held) }
     }
 
     /// Judges a message. A large one is looked at as a whole only where its body has changed: of one that has not, the
     /// header section and the hash of the body say all.
     async fn judge(
         &self,
-        running: &Arc<Running>,
         message: &mut Content,
         body: ArrivingBody,
         known: Known,
-        envelope: &Envelope,
         now: u64,
     ) -> io::Result<Judged> {
-        let recipients = recipient_domains(envelope);
+        let recipients = recipient_domains(self.envelope);
         if message.at_hand().is_none()
             && let Some(outline) = Message::without_body(message.head(), body.clone())
         {
-            let judged = running.judge(&outline, known.clone(), &recipients, now);
+            let judged = judge(&self.running.setup, &outline, known.clone(), &recipients, now);
             if judged.verification.body() != Some(State::Changed) {
                 return Ok(judged);
             }
         }
-        let running = Arc::clone(running);
+        let running = Arc::clone(&self.running);
         message
-            .examine(move |octets| running.judge(&Message::arrived(octets, body), known, &recipients, now))
+            .examine(move |octets| {
+                judge(&running.setup, &Message::arrived(octets, body), known, &recipients, now)
+            })
             .await
     }
 
     /// What is done with an unsealed message from a domain that need not seal depends on its header section alone.
-    pub(super) async fn wave_unsealed_through(
-        &self,
-        running: &Running,
-        session: &SessionInfo,
-        envelope: &Envelope,
-        head: &[u8],
-    ) -> Option<(Edits, Account)> {
+    pub(super) async fn wave_unsealed_through(self, head: &[u8]) -> Option<(Edits, Account)> {
         let wanted = {
             let message = Message::new(head);
             if message.header().all(FIELD).next().is_some() {
@@ -111,36 +110,30 @@ impl<L: LookupKey> Gateway<L> {
             Wanted::by(&message)
         };
         let now = unix_time()?;
-        let known = self.look_up(running, &wanted, now).await;
-        let judged = running.judge(&Message::new(head), known, &recipient_domains(envelope), now);
+        let known = self.look_up(&wanted, now).await;
+        let recipients = recipient_domains(self.envelope);
+        let mut judged = judge(&self.running.setup, &Message::new(head), known, &recipients, now);
         match judged.ruling.action {
-            Action::Deliver | Action::Mark => {
-                running.record(session, envelope, &judged, judged.ruling.action.as_str(), now);
-                running.tell_of_passage(session, envelope, &judged);
-                Some((judged.edits.clone(), judged.account()))
+            action @ (Action::Deliver | Action::Mark) => {
+                Some((std::mem::take(&mut judged.edits), Account::judged(self.running, action, judged, None)))
             }
             Action::Quarantine | Action::Reject | Action::Defer => None,
         }
     }
 
     /// What is known of those whom a message names: pins, memory, and what DNS says of the keys that no pin settles.
-    async fn look_up(&self, running: &Running, wanted: &Wanted, now: u64) -> Known {
-        let standing = Standing::of(wanted, &running.pins, running.recorder.as_ref(), now).await;
-        let answers = look_up(wanted, &standing.pins, &*self.lookup, running.setup.dns.bounds()).await;
+    async fn look_up(&self, wanted: &Wanted, now: u64) -> Known {
+        let Running { setup, pins, recorder, .. } = &*self.running;
+        let standing = Standing::of(wanted, pins, recorder.as_ref(), now).await;
+        let answers = look_up(wanted, &standing.pins, self.lookup, setup.dns.bounds()).await;
         Known { standing, answers }
     }
 
-    /// Holds the message as it was received; 250 only once it is safely on disk.
-    async fn hold(
-        &self,
-        running: &Arc<Running>,
-        session: &SessionInfo,
-        envelope: &Envelope,
-        message: Content,
-        judged: &Judged,
-    ) -> Decision {
-        let held = judged.held(&running.setup.hostname, &self.listener, session, envelope, message.size());
-        let store = Arc::clone(running);
+    /// Holds the message as it was received, safely on disk. Where that cannot be, the client hears why it must come again.
+    async fn hold(&self, message: Content, judged: &Judged) -> Result<HeldId, Reply> {
+        let hostname = &self.running.setup.hostname;
+        let held = judged.held(hostname, self.session, self.envelope, message.size());
+        let store = Arc::clone(&self.running);
         let stored = task::spawn_blocking(move || match &store.quarantine {
             Some(quarantine) => {
                 let quotas = &store.setup.config.quarantine;
@@ -149,42 +142,52 @@ impl<L: LookupKey> Gateway<L> {
             None => Ok(None),
         })
         .await;
-        let account = judged.account();
+        let session = &self.session.id;
+        let alerter = self.running.alerter.as_ref();
         match stored {
             Ok(Ok(Some(Kept { id, filling }))) => {
                 if let Some(filling) = filling {
                     warn!("{filling}");
-                    running.tell_of_quota(filling);
+                    tell_of_quota(alerter, filling);
                 }
-                running.tell(id.to_string(), envelope, judged, Outcome::Quarantined);
-                let reply = Reply::new(250, &format!("2.0.0 accepted as {id}"));
-                Decision::answer(reply, Account { held: Some(id.to_string()), ..account })
+                Ok(id)
             }
             Ok(Err(HoldError { error: StoreError::Full { unverified }, filling })) => {
-                warn!(session = %session.id, unverified, "a message cannot be held: the quarantine is full");
+                warn!(%session, unverified, "a message cannot be held: the quarantine is full");
                 if let Some(filling) = filling {
                     error!("{filling}");
-                    running.tell_of_quota(filling);
+                    tell_of_quota(alerter, filling);
                 }
-                let reply = Reply::new(452, "4.3.1 the quarantine is full, try again later");
-                Decision::answer(reply, Account { action: "defer", ..account })
+                Err(Reply::new(452, "4.3.1 the quarantine is full, try again later"))
             }
             Ok(Err(HoldError { error: StoreError::NoSpace { path, .. }, .. })) => {
-                error!(session = %session.id, path = %path.display(), "no room to hold a message");
-                let reply = Reply::new(451, "4.3.1 no room to store the message, try again later");
-                Decision::answer(reply, Account { action: "defer", ..account })
+                error!(%session, path = %path.display(), "no room to hold a message");
+                Err(Reply::new(451, "4.3.1 no room to store the message, try again later"))
             }
             failure => {
-                error!(session = %session.id, ?failure, "cannot hold a message");
-                let reply = Reply::new(451, "4.3.0 cannot store the message, try again later");
-                Decision::answer(reply, Account { action: "defer", ..account })
+                error!(%session, ?failure, "cannot hold a message");
+                Err(Reply::new(451, "4.3.0 cannot store the message, try again later"))
             }
         }
     }
 }
 
+/// Tells the administrator that held mail has taken most of its quota, or all.
+fn tell_of_quota(alerter: Option<&Alerter>, filling: Filling) {
+    let Some(alerter) = alerter else { return };
+    let (subject, consequence) = if filling.is_full {
+        ("the quarantine is full", "Mail that would have to be held is put off (452).")
+    } else {
+        ("the quarantine is filling up", "Once it is full, mail that would have to be held is put off (452).")
+    };
+    let text = format!(
+        "{filling}.\n\n{consequence} Look at what is held: waxseal quarantine list, then show ID, release ID or delete ID. \
+         Its limits are in [quarantine]."
+    );
+    alerter.notice(Notice { subject: subject.to_owned(), text });
+}
+
 /// Each recipient's domain, if it has one and no address literal.
 fn recipient_domains(envelope: &Envelope) -> Vec<Option<DomainName>> {
-    let domain = |recipient: &ForwardPath| recipient.domain()?.parse().ok();
-    envelope.recipients.iter().map(domain).collect()
+    envelope.recipients.iter().map(|recipient| recipient.domain()?.parse().ok()).collect()
 }

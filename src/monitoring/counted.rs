@@ -8,7 +8,7 @@ use attachment_seal::seal::key::KeyRecord;
 use attachment_seal::seal::knowledge::{Answer, Failure};
 use attachment_seal::seal::policy_record::PolicyRecord;
 
-use crate::lookup::LookupKey;
+use crate::dns::lookup::LookupKey;
 use crate::metrics::{LookupResult, Metrics, Record};
 
 /// Looks records up as `L` does, and counts.

@@ -10,7 +10,8 @@ use tokio::sync::watch;
 use tokio::task;
 use tokio::time::timeout;
 
-use crate::store::{self, Quarantine, Room, Usage};
+use crate::disk::{Room, room};
+use crate::store::{Quarantine, Usage};
 
 /// What was seen is told again for so long.
 const FRESH: Duration = Duration::from_secs(1);
@@ -36,7 +37,7 @@ impl Disk {
         let held = quarantine.map(Quarantine::usage).transpose();
         let writable = quarantine.map_or(Ok(()), Quarantine::check_writable);
         let obstacle = writable.as_ref().err().or(held.as_ref().err()).map(ToString::to_string);
-        Self { at: Instant::now(), room: store::room(state).ok(), held: held.ok().flatten(), obstacle }
+        Self { at: Instant::now(), room: room(state).ok(), held: held.ok().flatten(), obstacle }
     }
 }
 

@@ -12,8 +12,8 @@ use super::Monitoring;
 use super::disk::Disk;
 use crate::clock::unix_time;
 use crate::gateway::Running;
-use crate::limits::Quotas;
 use crate::log;
+use crate::store::Quotas;
 use crate::store::Recorder;
 
 /// A gauge of whole seconds.
@@ -140,7 +140,7 @@ fn register_sealing(registry: &mut Registry, running: &Running) {
     let (ends, left): (Family<Key, Seconds>, Family<Key, Seconds>) = Default::default();
     let ends_soon: Family<Key, Gauge> = Family::default();
     let now = unix_time().unwrap_or_default();
-    for sealer in &running.setup.sealers {
+    for sealer in running.setup.sealers() {
         let key = Key { domain: sealer.domain.to_string(), selector: sealer.selector.to_string() };
         let fingerprint = sealer.key.public().fingerprint().digits();
         let Key { domain, selector } = key.clone();
@@ -152,6 +152,20 @@ fn register_sealing(registry: &mut Registry, running: &Running) {
         }
     }
     registry.register("sealing_key_info", "The keys that seals are made with", keys);
+    let states: Family<KeyState, Gauge> = Family::default();
+    for own in &running.setup.domains {
+        let state_of = |selector: &str, state| {
+            let (domain, selector) = (own.name().to_string(), selector.to_owned());
+            states.get_or_create(&KeyState { domain, selector, state }).set(1);
+        };
+        if let Some(sealer) = own.sealer().filter(|_| !own.has_folder()) {
+            state_of(sealer.selector.as_str(), "sealing");
+        }
+        for status in running.keyrings.of(own).statuses(own.config.lifetime.as_secs(), now) {
+            state_of(&status.key.selector, status.state.as_str());
+        }
+    }
+    registry.register("key_state", "How each of our keys does", states);
     registry.register(
         "delegation_end_time_seconds",
         "When a sealing key's delegation ends, in Unix time",
@@ -231,6 +245,13 @@ struct Listener {
 struct Key {
     domain: String,
     selector: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KeyState {
+    domain: String,
+    selector: String,
+    state: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]

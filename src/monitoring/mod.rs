@@ -5,6 +5,7 @@ mod counted;
 mod disk;
 mod exposition;
 mod gauges;
+pub mod http;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -18,8 +19,8 @@ use self::exposition::Format;
 use crate::clock::unix_time;
 use crate::config::Mode;
 use crate::gateway::Running;
-use crate::http::{Page, Pages};
 use crate::metrics::Metrics;
+use crate::monitoring::http::{Page, Pages};
 use crate::smtp::Resources;
 
 const PLAIN_TEXT: &str = "text/plain; charset=utf-8";
@@ -149,7 +150,8 @@ impl Monitoring {
         }
         match listener.mode {
             Mode::Seal => {
-                self.cannot_seal().then(|| format!("{name}: no delegation holds, so nothing can be sealed"))
+                let why = self.why_none_seals()?;
+                Some(format!("{name}: {why}, so nothing can be sealed"))
             }
             Mode::Verify => match disk {
                 Some(disk) => {
@@ -161,11 +163,17 @@ impl Monitoring {
     }
 
     /// Mail of no domain of ours could be sealed. As long as there is one that can, its mail shall go on.
-    fn cannot_seal(&self) -> bool {
+    fn why_none_seals(&self) -> Option<&'static str> {
         let (running, now) = (self.running.load(), unix_time().unwrap_or_default());
-        let sealers = &running.setup.sealers;
-        !sealers.is_empty()
-            && sealers.iter().all(|sealer| sealer.delegations.for_seal(now, sealer.lifetime).is_err())
+        let mut sealers = running.setup.sealers().peekable();
+        match sealers.peek() {
+            None if running.setup.domains.is_empty() => None,
+            None => Some("no key may seal"),
+            Some(_) => {
+                let holds = sealers.any(|own| own.delegations.for_seal(now, own.lifetime).is_ok());
+                (!holds).then_some("no delegation holds")
+            }
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! What an alert says: its facts, and the words for them. Every text in it was chosen by strangers.
+//! The content of an alert: its facts, and the words for them. Every text in it was chosen by strangers.
 
 use std::fmt::{self, Write as _};
 
@@ -155,16 +155,16 @@ pub(super) fn body(batch: &[Alert], more: u64) -> String {
         text.push('\n');
     }
     if more > 0 {
-        let _ =
-            writeln!(text, "{more} more alerts came in too fast to be told here; the log has them all.\n");
+        let _ = writeln!(text, "{more} more alerts came too fast to be listed here; the log has them all.\n");
     }
     if batch.iter().any(|alert| alert.outcome == Outcome::Quarantined) {
         text.push_str("Held mail: waxseal quarantine show ID, then export ID, release ID or delete ID.\n");
     }
     if batch.iter().any(|alert| alert.verdict == "key-changed") {
         text.push_str(
-            "Another key than the one that is known: ask the correspondent by telephone whether it is theirs, compare \
-             the fingerprint\nthat `waxseal keys list DOMAIN` shows, and only then: waxseal keys approve DOMAIN.\n",
+            "The key is not the known one. Ask the correspondent by telephone whether it is theirs, compare \
+             the fingerprint\nthat `waxseal keys list DOMAIN` shows, and only then: waxseal keys approve \
+             DOMAIN.\n",
         );
     }
     text.replace('\n', "\r\n")

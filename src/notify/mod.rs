@@ -1,8 +1,8 @@
 //! Alerts to the administrator, as mail; the only module that names lettre.
 //!
-//! [`Alerter::alert`] never waits and never fails, so no mail is held up for want of telling about it. The first
-//! alert goes out at once and those of the next minute together, so that whoever sends a thousand forged messages
-//! does not send the administrator a thousand mails.
+//! [`Alerter::alert`] never waits and never fails, so no mail waits for it. The first alert goes out at once
+//! and those of the next minute together, so that an attacker who sends a thousand forged messages does not
+//! send the administrator a thousand mails.
 
 mod alert;
 
@@ -89,8 +89,8 @@ struct Counts {
 }
 
 impl Alerter {
-    /// The handle, and the task that does the work. The task is to be spawned; once every handle is dropped it
-    /// ends, at most four attempts of 30 seconds later: whoever cannot wait that long drops it.
+    /// The handle, and the task that does the work. The task is to be spawned; once every handle is dropped
+    /// it ends, at most four attempts of 30 seconds later. Drop the task to wait no longer.
     pub fn start(
         settings: &Settings,
     ) -> Result<(Self, impl Future<Output = ()> + Send + use<>), AddressError> {
@@ -244,7 +244,7 @@ impl SendError {
     }
 }
 
-/// What one mail tells.
+/// The content of one mail.
 enum Mail<'a> {
     Alerts { batch: &'a [Alert], more: u64 },
     Notice(&'a Notice),

@@ -1,6 +1,9 @@
 //! The running gateway: every listener bound and served, the configuration swapped on reload, an orderly end.
 
+pub mod open_files;
+pub mod reminders;
 mod sockets;
+pub mod systemd;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -16,20 +19,19 @@ use tokio::time::timeout;
 use tracing::{error, info, warn};
 
 use self::sockets::{BoundListener, bind_admin, bind_all, nobodys};
-use crate::announcer::Announcer;
 use crate::config::{Alerts, ListenAddress, Mode};
-use crate::expiry;
+use crate::dns::lookup::LookupKey;
+use crate::gateway::keyring::{self, Keyrings};
+use crate::gateway::known::CurrentPins;
+use crate::gateway::setup::Setup;
 use crate::gateway::{Gateway, Running};
-use crate::http;
-use crate::lookup::LookupKey;
 use crate::metrics::Metrics;
+use crate::monitoring::http;
 use crate::monitoring::{Counted, Monitoring, Reloads, Watched};
 use crate::notify::{self, Alerter, Notice};
-use crate::setup::Setup;
+use crate::service::systemd::HandedOver;
 use crate::smtp::{self, Resources};
-use crate::standing::CurrentPins;
 use crate::store::{self, PinFile, PinFileError, Presence, Quarantine, Recorder, StoreError};
-use crate::systemd::HandedOver;
 
 /// How long deliveries may take to finish once the gateway is told to stop.
 pub const GRACE: Duration = Duration::from_secs(30);
@@ -129,7 +131,7 @@ pub struct Service<L> {
     metrics: Arc<Metrics>,
     reloads: Arc<Reloads>,
     memory: Option<JoinHandle<()>>,
-    announcer: Arc<Announcer>,
+    presence: Option<Arc<Presence>>,
     reloaded: Arc<Notify>,
 }
 
@@ -139,7 +141,7 @@ pub struct Reloader {
     /// Not ours to keep: alerts and memory are finished when nobody runs any more.
     running: Weak<ArcSwap<Running>>,
     reloads: Arc<Reloads>,
-    announcer: Arc<Announcer>,
+    presence: Option<Arc<Presence>>,
     reloaded: Arc<Notify>,
 }
 
@@ -181,13 +183,16 @@ impl<L: LookupKey> Service<L> {
         let modes = setup.config.listeners.iter();
         let modes = modes.map(|listener| (listener.name.clone(), listener.mode.as_str()));
         let metrics = Arc::new(Metrics::new(modes));
-        let announcer = Arc::new(Announcer::start(&setup, presence));
+        let keyrings = Keyrings::open(presence.is_some().then_some(setup.config.state.as_path()));
+        keyrings.settle(&setup);
+        announce(presence.as_ref(), false);
         let running = Arc::new(ArcSwap::from_pointee(Running {
             setup,
             pins: Arc::new(pins),
             quarantine,
             recorder,
             alerter,
+            keyrings: Arc::new(keyrings),
         }));
         Ok(Self {
             running,
@@ -199,7 +204,7 @@ impl<L: LookupKey> Service<L> {
             metrics,
             reloads: Arc::default(),
             memory,
-            announcer,
+            presence: presence.map(Arc::new),
             reloaded: Arc::new(Notify::new()),
         })
     }
@@ -225,7 +230,7 @@ impl<L: LookupKey> Service<L> {
         Reloader {
             running: Arc::downgrade(&self.running),
             reloads: Arc::clone(&self.reloads),
-            announcer: Arc::clone(&self.announcer),
+            presence: self.presence.clone(),
             reloaded: Arc::clone(&self.reloaded),
         }
     }
@@ -236,7 +241,8 @@ impl<L: LookupKey> Service<L> {
         let (mut serving, mut watched) = (JoinSet::new(), Vec::new());
         for BoundListener { name, mode, socket, .. } in self.sockets {
             let running = Arc::clone(&self.running);
-            let gateway = Gateway::new(name.clone(), mode, Arc::clone(&running), Arc::clone(&self.lookup));
+            let (lookup, metrics) = (Arc::clone(&self.lookup), Arc::clone(&self.metrics));
+            let gateway = Gateway::new(mode, Arc::clone(&running), lookup, metrics);
             let served = Watched::serve(&mut watched, &name, mode);
             // A listener that a later configuration lacks goes on with what it began with; the reload says so.
             let Some(first) = running.load().setup.smtp_settings(&name) else { continue };
@@ -266,13 +272,16 @@ impl<L: LookupKey> Service<L> {
             shutdown.clone(),
         );
         let monitoring = tokio::spawn(tell(admin, monitoring));
-        let expiry = tokio::spawn(expiry::watch(Arc::clone(&self.running), self.reloaded, shutdown));
+        let expiry = tokio::spawn(reminders::watch(Arc::clone(&self.running), shutdown.clone()));
+        let keyrings = Arc::clone(&self.running.load().keyrings);
+        let keys =
+            tokio::spawn(keyring::watch::watch(Arc::clone(&self.running), keyrings, self.reloaded, shutdown));
         while let Some(ended) = serving.join_next().await {
             if let Err(fault) = ended {
                 error!(%fault, "a listener was ended by a fault in this program");
             }
         }
-        for task in [expiry, monitoring] {
+        for task in [expiry, keys, monitoring] {
             task.abort();
             // Waits until it has let go of what runs.
             let _ = task.await;
@@ -322,12 +331,17 @@ fn claim_state(setup: &Setup) -> Result<Option<Presence>, StartError> {
         Err(error) => {
             warn!(
                 state = folder(),
-                error,
-                "the state folder cannot be used: `waxseal keys rotate` cannot know what is \
-                sealed with"
+                error, "the state folder cannot be used: after a restart, new keys will be waited for anew"
             );
             Ok(None)
         }
+    }
+}
+
+/// Lets commands on this machine know whether the last configuration is in force.
+fn announce(presence: Option<&Presence>, refused: bool) {
+    if let Some(Err(error)) = presence.map(|presence| presence.announce(refused)) {
+        warn!(%error, "`waxseal doctor` cannot know whether the configuration is in force");
     }
 }
 
@@ -384,13 +398,13 @@ impl Reloader {
             quarantine: old.quarantine.clone(),
             recorder: old.recorder.clone(),
             alerter: old.alerter.clone(),
+            keyrings: Arc::clone(&old.keyrings),
         };
-        expiry::say(&running, true);
-        let running = Arc::new(running);
-        current.store(Arc::clone(&running));
+        running.keyrings.settle(&running.setup);
+        reminders::say(&running, true);
+        current.store(Arc::new(running));
         self.reloads.note(true);
-        // Only now is every further message sealed by it.
-        self.announcer.reloaded(&running.setup);
+        announce(self.presence.as_deref(), false);
         self.reloaded.notify_one();
         info!("configuration reloaded");
     }
@@ -398,6 +412,6 @@ impl Reloader {
     /// The new configuration is wrong, and the old one stays in force.
     pub fn refuse(&self) {
         self.reloads.note(false);
-        self.announcer.refused();
+        announce(self.presence.as_deref(), true);
     }
 }

@@ -11,9 +11,9 @@ use tracing::info;
 
 use super::StartError;
 use crate::config::{self, ListenAddress, Mode};
-use crate::setup::Setup;
+use crate::gateway::setup::Setup;
+use crate::service::systemd::{HandedOver, Socket};
 use crate::smtp;
-use crate::systemd::{HandedOver, Socket};
 
 /// A listening socket, and whose it is.
 #[derive(Debug)]

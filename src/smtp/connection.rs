@@ -379,7 +379,7 @@ fn empty(buffer: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limits::Limits;
+    use crate::smtp::limits::Limits;
     use crate::smtp::spool::{Spool, SpoolFile};
 
     async fn file_of(octets: Vec<u8>) -> SpoolFile {

@@ -6,8 +6,8 @@ use attachment_seal::message::edits::Edits;
 use tokio::sync::Semaphore;
 
 use crate::blocking::blocking;
-use crate::smtp::data::{self, Stuffer};
 use crate::smtp::memory::Reservation;
+use crate::smtp::protocol::data::{self, Stuffer};
 use crate::smtp::spool::{Blocks, SpoolFile};
 
 /// Messages from this size on are worked on by a thread of their own, so that other sessions need not wait.

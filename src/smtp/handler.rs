@@ -6,12 +6,14 @@ use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use attachment_seal::message::edits::Edits;
 
-use crate::envelope::Envelope;
+use crate::metrics::Replier;
 use crate::smtp::content::Content;
-use crate::smtp::reply::Reply;
+use crate::smtp::envelope::Envelope;
+use crate::smtp::protocol::reply::Reply;
 
 /// Works on a message while it is still coming in.
 pub trait Watch: Default + Send {
@@ -29,6 +31,9 @@ pub trait MessageHandler: Send + Sync + 'static {
     /// What looks at each message as it comes in.
     type Watch: Watch;
 
+    /// What it keeps of a message until it is told what became of it. To the SMTP side this means nothing.
+    type Account: Send;
+
     /// Takes one complete message. The client waits for the reply to its final dot, and its patience is 10 minutes
     /// (RFC 5321 §4.5.3.2.6).
     fn handle(
@@ -37,7 +42,7 @@ pub trait MessageHandler: Send + Sync + 'static {
         envelope: &Envelope,
         message: Content,
         watch: Self::Watch,
-    ) -> impl Future<Output = Decision> + Send;
+    ) -> impl Future<Output = Decision<Self::Account>> + Send;
 
     /// Looks at the header section (with its blank line) of a message so large that the rest would need a file. If
     /// nothing in the body can change the decision, and it is to relay: the decision. The message then goes straight
@@ -47,18 +52,22 @@ pub trait MessageHandler: Send + Sync + 'static {
         _session: &SessionInfo,
         _envelope: &Envelope,
         _head: &[u8],
-    ) -> impl Future<Output = Option<(Edits, Account)>> + Send {
+    ) -> impl Future<Output = Option<(Edits, Self::Account)>> + Send {
         async { None }
     }
+
+    /// Takes note of what became of a message. It is called once for each decision, when the replies to the message are
+    /// certain; not at all where the message does not come in to its end, or the gateway ends before the next hop's reply.
+    fn concluded(&self, _account: Self::Account, _outcome: &Outcome<'_>) {}
 }
 
-/// What is done with a message, and what the log says about it.
+/// What is done with a message, and what the handler keeps of it.
 #[derive(Debug)]
-pub struct Decision {
+pub struct Decision<A> {
     /// What is done.
     pub disposal: Disposal,
-    /// What is said of it.
-    pub account: Account,
+    /// What comes back with [`MessageHandler::concluded`].
+    pub account: A,
 }
 
 /// What is done with a message.
@@ -75,49 +84,35 @@ pub enum Disposal {
     Answer(Reply),
 }
 
-impl Decision {
+impl<A> Decision<A> {
     /// Relays the message with these changes.
-    pub fn relay(message: Content, edits: Edits, account: Account) -> Self {
+    pub fn relay(message: Content, edits: Edits, account: A) -> Self {
         Self { disposal: Disposal::Relay { message, edits }, account }
     }
 
     /// Answers the final dot with this.
-    pub fn answer(reply: Reply, account: Account) -> Self {
+    pub fn answer(reply: Reply, account: A) -> Self {
         Self { disposal: Disposal::Answer(reply), account }
     }
 }
 
-/// What the log says about a message besides what the session knows: words only, nothing of its content.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Account {
-    /// One line for people; printable.
-    pub summary: String,
-    /// What was done, such as `deliver` or `seal`.
-    pub action: &'static str,
-    /// The domain of its author.
-    pub author: Option<String>,
-    /// The value of its Message-ID field; printable.
-    pub message_id: Option<String>,
-    /// SPEC.md's word.
-    pub verdict: Option<&'static str>,
-    /// SPEC.md's reason, where the verdict has one.
-    pub reason: Option<&'static str>,
-    /// How the key was proved.
-    pub trust: Option<&'static str>,
-    /// How the author's domain is known to seal.
-    pub known: Option<&'static str>,
-    /// What looking the key up in DNS came to.
-    pub key_lookup: Option<&'static str>,
-    /// What looking the author's domain's policy up came to.
-    pub policy_lookup: Option<&'static str>,
-    /// What that policy asks.
-    pub published: Option<&'static str>,
-    /// What would have been done, were we not only to observe.
-    pub withheld: Option<&'static str>,
-    /// Whether the key is on trial (`t=y`).
-    pub trial: bool,
-    /// Its id in the quarantine.
-    pub held: Option<String>,
+/// What became of a message.
+#[derive(Clone, Copy, Debug)]
+pub struct Outcome<'a> {
+    /// The session that it came in by.
+    pub session: &'a SessionInfo,
+    /// Its envelope.
+    pub envelope: &'a Envelope,
+    /// Octets of the message as it came in.
+    pub size: u64,
+    /// What the client is told: one reply, or by LMTP one for each recipient (RFC 2033 §4.2). At least one.
+    pub replies: &'a [Reply],
+    /// Whose the last of them is; ours where the next hop was lost.
+    pub replied_by: Replier,
+    /// Time that the handler took.
+    pub own_work: Duration,
+    /// Time that the next hop took; none if the message did not go there.
+    pub next_hop: Duration,
 }
 
 /// What a message handler may know about a session.
@@ -129,8 +124,6 @@ pub struct SessionInfo {
     pub listener: String,
     /// The client's address: as it was announced, if we believe who did, else the other end of the connection.
     pub client: SocketAddr,
-    /// What the client said in EHLO or HELO, unchecked; empty before that.
-    pub helo: String,
 }
 
 /// Ten letters and digits that name a session in the log; not repeated while the gateway runs, and unlikely to

@@ -65,21 +65,11 @@ impl Listener {
         match self {
             Self::Tcp(listener) => {
                 let Ok(listener) = listener.into_std() else { return Vec::new() };
-                let accept = || {
-                    let (client, peer) = listener.accept()?;
-                    client.set_nonblocking(true)?;
-                    io::Result::Ok(Accepted::tcp(TcpStream::from_std(client)?, peer))
-                };
-                std::iter::from_fn(|| accept().ok()).take(MAX_WAITING).collect()
+                std::iter::from_fn(|| take_up_tcp(&listener).ok()).take(MAX_WAITING).collect()
             }
             Self::Unix(listener, _file) => {
                 let Ok(listener) = listener.into_std() else { return Vec::new() };
-                let accept = || {
-                    let (client, _) = listener.accept()?;
-                    client.set_nonblocking(true)?;
-                    io::Result::Ok(Accepted::unix(UnixStream::from_std(client)?))
-                };
-                std::iter::from_fn(|| accept().ok()).take(MAX_WAITING).collect()
+                std::iter::from_fn(|| take_up_unix(&listener).ok()).take(MAX_WAITING).collect()
             }
         }
     }
@@ -103,6 +93,18 @@ impl From<TcpListener> for Listener {
     fn from(listener: TcpListener) -> Self {
         Self::Tcp(listener)
     }
+}
+
+fn take_up_tcp(listener: &std::net::TcpListener) -> io::Result<Accepted> {
+    let (client, peer) = listener.accept()?;
+    client.set_nonblocking(true)?;
+    Ok(Accepted::tcp(TcpStream::from_std(client)?, peer))
+}
+
+fn take_up_unix(listener: &std::os::unix::net::UnixListener) -> io::Result<Accepted> {
+    let (client, _) = listener.accept()?;
+    client.set_nonblocking(true)?;
+    Ok(Accepted::unix(UnixStream::from_std(client)?))
 }
 
 async fn remove_stale(path: &Path) -> io::Result<()> {

@@ -1,12 +1,9 @@
 //! Accepts clients of one listener, lets in whom it may, and on shutdown waits for messages under way.
 
-use std::future::{Future, poll_fn};
 use std::io::ErrorKind;
 use std::net::SocketAddr;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
 use thiserror::Error;
@@ -18,18 +15,18 @@ use tracing::{debug, error, info, warn};
 use crate::metrics::{Metrics, SessionRefusal};
 use crate::smtp::admission::Admission;
 use crate::smtp::connection::{Connection, ConnectionError};
-use crate::smtp::data::BareLineEnds;
 use crate::smtp::handler::MessageHandler;
-use crate::smtp::identity::Identity;
 use crate::smtp::listener::{Accepted, Listener};
 use crate::smtp::memory::{MemoryBudget, SESSION, TLS};
-use crate::smtp::proxy_header::{self, Origin, ParseProxyHeaderError};
-use crate::smtp::reply::Reply;
-use crate::smtp::session::{Caller, Session, Surroundings, stopped};
-use crate::smtp::settings::{Settings, holds};
+use crate::smtp::protocol::data::BareLineEnds;
+use crate::smtp::protocol::identity::Identity;
+use crate::smtp::protocol::proxy_header::{self, Origin, ParseProxyHeaderError};
+use crate::smtp::protocol::reply::Reply;
+use crate::smtp::session::{self, Caller, Surroundings, stopped};
+use crate::smtp::settings::{Latest, Settings, holds};
 use crate::smtp::spool::Spool;
-use crate::smtp::starttls::{self, HANDSHAKE_TIMEOUT, Latest};
 use crate::smtp::stream::Stream;
+use crate::smtp::tls::HANDSHAKE_TIMEOUT;
 use crate::smtp::turned_away::{Because, Floods, TurnedAway};
 
 /// How long to wait after a failure to accept, such as having no file descriptor left.
@@ -230,7 +227,7 @@ async fn receive_client<H: MessageHandler>(
     if let Some(tls) = settings.tls.implicit() {
         let patience = HANDSHAKE_TIMEOUT.min(settings.limits.command_timeout);
         let secured = tokio::select! {
-            secured = Box::pin(starttls::accept(&mut client, tls, patience)) => secured,
+            secured = Box::pin(tls.secure(&mut client, patience)) => secured,
             () = stopped(&mut around.shutdown) => return stopped_at_the_door(address, listener),
         };
         if let Err(error) = secured {
@@ -240,8 +237,8 @@ async fn receive_client<H: MessageHandler>(
     }
     let _counted = around.metrics.session(listener);
     let identity = Identity::connected(address, destination);
-    run_session(client, Caller { peer: peer.ip(), speaker: address.ip(), identity, permit, memory }, around)
-        .await;
+    let caller = Caller { peer: peer.ip(), speaker: address.ip(), identity, permit, memory };
+    session::serve(client, caller, around).await;
 }
 
 /// Whom a connection is for, and where it was made to: as its PROXY header says, if it must begin with one.
@@ -315,7 +312,7 @@ async fn refuse(
     let Ok(_leaving) = admission.tell() else { return };
     let say = async {
         if let Some(tls) = settings.tls.implicit()
-            && starttls::accept(&mut client, tls, REFUSAL_TIMEOUT).await.is_err()
+            && tls.secure(&mut client, REFUSAL_TIMEOUT).await.is_err()
         {
             return;
         }
@@ -324,28 +321,4 @@ async fn refuse(
     };
     // One that does not listen will not hear why.
     let _ = timeout(REFUSAL_TIMEOUT, say).await;
-}
-
-async fn run_session<H: MessageHandler>(client: Connection<Stream>, caller: Caller, around: Surroundings<H>) {
-    let address = caller.address();
-    let Some(mut session) = Box::pin(Session::open(client, caller, around)).await else { return };
-    match catch_panic(session.run()).await {
-        Some(end) => Box::pin(session.close(&end)).await,
-        None => {
-            error!(session = %session.info.id, client = %address, "session ended by a fault in this program");
-            Box::pin(session.close_after_panic()).await;
-        }
-    }
-}
-
-/// A panic ends the session that it happens in, and only that. What the session was about is not looked at
-/// again but for its connections, so nothing half-changed is seen.
-async fn catch_panic<T>(work: impl Future<Output = T>) -> Option<T> {
-    let mut work = std::pin::pin!(work);
-    poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx))) {
-        Ok(Poll::Pending) => Poll::Pending,
-        Ok(Poll::Ready(value)) => Poll::Ready(Some(value)),
-        Err(_) => Poll::Ready(None),
-    })
-    .await
 }

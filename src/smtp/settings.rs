@@ -4,11 +4,12 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use crate::limits::Limits;
-use crate::smtp::data::BareLineEnds;
+use crate::smtp::limits::Limits;
+use crate::smtp::protocol::data::BareLineEnds;
 use crate::smtp::tls::{ClientTls, ServerTls};
 
 /// The settings of one listener.
@@ -42,6 +43,16 @@ pub struct Settings {
     pub bare_line_ends: BareLineEnds,
     /// Limits and time-outs.
     pub limits: Limits,
+}
+
+/// Asks for the settings now in force: a certificate that is renewed is for sessions that began before as well.
+#[derive(Clone)]
+pub(super) struct Latest(pub(super) Arc<dyn Fn() -> Arc<Settings> + Send + Sync>);
+
+impl fmt::Debug for Latest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Latest")
+    }
 }
 
 /// Where a server listens.
@@ -118,9 +129,9 @@ pub enum Introduction {
     /// Not at all: it takes every client for us.
     #[default]
     Nothing,
-    /// By XCLIENT, before anything of the client's. A next hop that does not take it gets nothing.
+    /// By XCLIENT (`xclient = true`), before anything of the client's. A next hop that does not take it gets nothing.
     Xclient,
-    /// By a PROXY header, with which each connection begins.
+    /// By a PROXY header (`proxy_protocol = true`), with which each connection begins.
     ProxyHeader,
 }
 

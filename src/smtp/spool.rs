@@ -17,9 +17,9 @@ use thiserror::Error;
 use tokio::sync::Mutex;
 
 use crate::blocking::blocking;
-use crate::limits::Limits;
+use crate::disk::room;
 use crate::smtp::admission::counted_as;
-use crate::store;
+use crate::smtp::limits::Limits;
 
 /// Octets read or written at once. A thread is asked for each, and with it goes a turn of the processor or two.
 pub(super) const BLOCK: usize = 512 << 10;
@@ -148,7 +148,7 @@ impl SpoolFile {
         let (spool, reserve) = (Arc::clone(&self.spool), limits.spool_reserve);
         blocking(move || {
             let mut octets = octets;
-            if reserve > 0 && store::room(&spool.folder)?.free < reserve.saturating_add(more) {
+            if reserve > 0 && room(&spool.folder)?.free < reserve.saturating_add(more) {
                 return Err(SpoolError::Reserve);
             }
             file.write_all_at(&octets, at)?;

@@ -3,6 +3,7 @@
 
 use std::io;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
+use std::time::Duration;
 
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -21,7 +22,12 @@ use tokio_rustls::{LazyConfigAcceptor, TlsConnector, TlsStream};
 use zeroize::Zeroizing;
 
 use crate::smtp::certificate::{self, Certificate};
+use crate::smtp::connection::Connection;
 use crate::smtp::stream::{Socket, Stream};
+
+/// How long a handshake may take, and each reply on the way to it. `command_timeout` or `next_hop_timeout` may
+/// make it shorter.
+pub(super) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The one provider of cryptography; naming it keeps rustls from looking for others.
 pub(super) static PROVIDER: LazyLock<Arc<CryptoProvider>> =
@@ -85,8 +91,17 @@ impl ServerTls {
         self.ends
     }
 
-    /// The handshake with a client.
-    pub(super) async fn accept(&self, socket: Socket, deadline: Instant) -> Result<Stream, HandshakeError> {
+    /// The handshake with a client, of whom nothing may have been read that belongs to it.
+    pub(super) async fn secure(
+        &self,
+        client: &mut Connection<Stream>,
+        patience: Duration,
+    ) -> Result<(), HandshakeError> {
+        let deadline = Instant::now() + patience;
+        client.secure(async |socket: Socket| self.accept(socket, deadline).await).await
+    }
+
+    async fn accept(&self, socket: Socket, deadline: Instant) -> Result<Stream, HandshakeError> {
         let handshake = async {
             let start = LazyConfigAcceptor::new(Acceptor::default(), socket).await?;
             let suites = shown(start.client_hello().cipher_suites());
@@ -226,8 +241,16 @@ impl ClientTls {
         Ok(Self { config: Arc::new(builder.with_no_client_auth()), name })
     }
 
-    /// The handshake with the server.
-    pub(super) async fn connect(&self, socket: Socket, deadline: Instant) -> Result<Stream, HandshakeError> {
+    /// The handshake with the server, of which nothing may have been read that belongs to it.
+    pub(super) async fn secure(
+        &self,
+        server: &mut Connection<Stream>,
+        deadline: Instant,
+    ) -> Result<(), HandshakeError> {
+        server.secure(async |socket: Socket| self.connect(socket, deadline).await).await
+    }
+
+    async fn connect(&self, socket: Socket, deadline: Instant) -> Result<Stream, HandshakeError> {
         let handshake = TlsConnector::from(Arc::clone(&self.config)).connect(self.name.clone(), socket);
         let stream = timeout_at(deadline, handshake).await.map_err(|_| HandshakeError::Timeout)??;
         Ok(Stream::Tls(Box::new(TlsStream::Client(stream))))

@@ -11,8 +11,8 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::beneath::Folder;
 use super::quarantine::{HeldId, Quarantine, StoreError};
+use crate::disk::beneath::Folder;
 
 const LOG: &str = "release.jsonl";
 
@@ -155,7 +155,7 @@ mod tests {
                 "summary": "", "message_id": null, "size": 0}"#,
         )
         .unwrap();
-        quarantine.hold(&crate::limits::Quotas::default(), &held, &b"x"[..]).unwrap().id
+        quarantine.hold(&crate::store::Quotas::default(), &held, &b"x"[..]).unwrap().id
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::time::Duration;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use thiserror::Error;
 
-use super::beneath::Folder;
+use crate::disk::beneath::Folder;
 
 const FILE: &str = "memory.sqlite";
 

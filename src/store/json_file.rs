@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
-use super::beneath::{Folder, own_like};
+use crate::disk::beneath::{Folder, own_like};
 
 /// Why a file could not be read or changed.
 #[derive(Debug, Error)]

@@ -1,5 +1,5 @@
-//! What was judged: for each day how many messages got which verdict, and each message that was not simply delivered or
-//! would not have been. No content, and within limits.
+//! What was judged: for each day how many messages got which verdict, and each message that the policy would not simply have
+//! delivered. No content, and within limits.
 
 use std::path::Path;
 
@@ -17,6 +17,10 @@ const DAYS: u64 = 400;
 const DAY: u64 = 86_400;
 /// What delivers a message as it is.
 const DELIVER: &str = "deliver";
+/// What was done with a message that was passed on, where the next hop put it off: the client comes again with it.
+pub const DEFERRED_BY_NEXT_HOP: &str = "deferred-by-next-hop";
+/// The same where the next hop refused it for good.
+pub const REFUSED_BY_NEXT_HOP: &str = "refused-by-next-hop";
 
 /// One message as it was judged.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,12 +70,30 @@ pub struct Count {
     pub count: u64,
 }
 
+impl Count {
+    /// Whether these came again, or will: they are attempts at messages, and no messages of their own.
+    pub fn is_of_attempts(&self) -> bool {
+        self.done == DEFERRED_BY_NEXT_HOP
+    }
+
+    /// Whether each of these was kept as a message of its own.
+    pub fn is_named(&self) -> bool {
+        is_named(&self.asked, &self.done)
+    }
+}
+
+/// What the policy simply delivers has nothing to be looked into, and what the next hop puts off comes again: a flood of neither
+/// may push out what was held.
+fn is_named(asked: &str, done: &str) -> bool {
+    asked != DELIVER && done != DEFERRED_BY_NEXT_HOP
+}
+
 /// What was judged in a period.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Period {
     /// Every message, counted.
     pub counts: Vec<Count>,
-    /// Those that were not simply delivered or would not have been, the oldest first; as many as were kept.
+    /// Those that the policy would not simply have delivered, the oldest first; as many as were kept.
     pub messages: Vec<Judged>,
 }
 
@@ -82,7 +104,7 @@ pub(super) fn record(connection: &Connection, judged: &Judged) -> rusqlite::Resu
          ON CONFLICT (day, verdict, asked, done) DO UPDATE SET count = count + 1",
     )?;
     count.execute(params![judged.at / DAY, judged.verdict, judged.asked, judged.done])?;
-    if judged.asked != DELIVER || judged.done != DELIVER {
+    if is_named(&judged.asked, &judged.done) {
         let text = serde_json::to_string(judged).expect("a judged message is strings and numbers");
         let mut keep = connection.prepare_cached("INSERT INTO judged (at, record) VALUES (?1, ?2)")?;
         keep.execute(params![judged.at, text])?;

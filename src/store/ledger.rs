@@ -10,7 +10,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::quarantine::{Held, HeldId, MESSAGE, META, StoreError, Usage};
-use crate::limits::{Quota, Quotas};
+use crate::store::{Quota, Quotas};
 
 /// The folder is looked at no more often than this while it is full or nearly so.
 const LOOK: Duration = Duration::from_secs(1);

@@ -1,5 +1,5 @@
-//! Which gateway runs with a state folder, and what it seals with: `<state>/gateway.json`, written at its start and at
-//! every reload, and true while `<state>/gateway.lock` is locked. The system lets go of the lock with the process, so that
+//! Which gateway runs with a state folder, and whether it took its last configuration in: `<state>/gateway.json`, written at its
+//! start and at every reload, and true while `<state>/gateway.lock` is locked. The system lets go of the lock with the process, so that
 //! what a killed gateway left behind deceives nobody, and the process id is never another's.
 
 use std::fs::{File, TryLockError};
@@ -23,25 +23,10 @@ const PAUSE: Duration = Duration::from_millis(10);
 pub struct Announcement {
     /// Its process.
     pub process: u32,
-    /// How many reloads it has been told to make, those included that it refused.
-    pub reloads: u64,
     /// When it last took a configuration in, or refused one.
     pub at: Timestamp,
-    /// Whether the last configuration was refused; then what follows is of the one before.
+    /// Whether the last configuration was refused; then the one before is in force.
     pub refused: bool,
-    /// What it seals with.
-    pub sealing: Vec<SealsWith>,
-}
-
-/// One domain's sealing key.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SealsWith {
-    /// The sealing domain.
-    pub domain: String,
-    /// The selector.
-    pub selector: String,
-    /// The public key in base64url.
-    pub public: String,
 }
 
 impl Announcement {
@@ -86,9 +71,9 @@ impl Presence {
         Ok(None)
     }
 
-    /// Lets others know.
-    pub fn announce(&self, announcement: &Announcement) -> Result<(), StateFileError> {
-        self.file.replace(announcement)
+    /// Lets others know that this process took a configuration in, or refused one.
+    pub fn announce(&self, refused: bool) -> Result<(), StateFileError> {
+        self.file.replace(&Announcement { process: std::process::id(), at: Timestamp::now(), refused })
     }
 }
 
@@ -102,9 +87,10 @@ mod tests {
         let of = || Announcement::of(folder.path()).unwrap();
         assert_eq!(of(), None);
         let presence = Presence::claim(folder.path()).unwrap().unwrap();
-        let announcement = Announcement { process: 7, reloads: 1, ..Announcement::default() };
-        presence.announce(&announcement).unwrap();
-        assert_eq!(of(), Some(announcement));
+        for refused in [false, true] {
+            presence.announce(refused).unwrap();
+            assert_eq!(of().unwrap().refused, refused);
+        }
         assert!(Presence::claim(folder.path()).unwrap().is_none());
         drop(presence);
         assert_eq!(of(), None);

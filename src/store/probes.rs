@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, OFlags, unlinkat};
 
-use super::beneath::{Folder, own_like};
+use crate::disk::beneath::{Folder, own_like};
 
 const FOLDER: &str = "probes";
 const ENDING: &str = ".eml";

@@ -19,10 +19,10 @@ use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::beneath::Folder;
 use super::claim::{self, Claim, Releases};
 use super::ledger::{Filling, Ledger, Share};
-use crate::limits::Quotas;
+use crate::disk::beneath::Folder;
+use crate::store::Quotas;
 
 pub(super) const MESSAGE: &str = "message.eml";
 pub(super) const META: &str = "meta.json";
@@ -475,7 +475,7 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::limits::Quota;
+    use crate::store::Quota;
 
     fn quarantine() -> (TempDir, Quarantine) {
         let state = tempfile::tempdir().unwrap();

@@ -10,11 +10,11 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use waxseal::envelope::Envelope;
-use waxseal::limits::Limits;
+use waxseal::smtp::envelope::Envelope;
+use waxseal::smtp::limits::Limits;
 use waxseal::smtp::{
-    self, Account, BareLineEnds, Content, Decision, Introduction, MessageHandler, NextHopTls, Reply,
-    Resources, SessionInfo, Settings, Tls,
+    self, BareLineEnds, Content, Decision, Introduction, MessageHandler, NextHopTls, Reply, Resources,
+    SessionInfo, Settings, Tls,
 };
 
 /// Relays every message unchanged, but for what its field `X-Test` asks:
@@ -23,6 +23,7 @@ pub(crate) struct Obliging;
 
 impl MessageHandler for Obliging {
     type Watch = ();
+    type Account = ();
 
     async fn handle(
         &self,
@@ -30,7 +31,7 @@ impl MessageHandler for Obliging {
         _envelope: &Envelope,
         message: Content,
         (): (),
-    ) -> Decision {
+    ) -> Decision<()> {
         let head = String::from_utf8_lossy(message.head()).into_owned();
         let (verb, argument) = wish(&head);
         let mut edits = Edits::none();
@@ -38,7 +39,7 @@ impl MessageHandler for Obliging {
             "answer" => {
                 let (code, text) = argument.split_once(' ').expect("a code and a text");
                 let reply = Reply::new(code.parse().expect("a code"), text);
-                return Decision::answer(reply, Account::default());
+                return Decision::answer(reply, ());
             }
             "insert" => edits.insert_top(format!("{argument}\r\n").as_bytes()),
             "wait" => {
@@ -47,7 +48,7 @@ impl MessageHandler for Obliging {
             "panic" => panic!("the message asked for it"),
             _ => {}
         }
-        Decision::relay(message, edits, Account::default())
+        Decision::relay(message, edits, ())
     }
 
     async fn wave_through(
@@ -55,11 +56,11 @@ impl MessageHandler for Obliging {
         _session: &SessionInfo,
         _envelope: &Envelope,
         head: &[u8],
-    ) -> Option<(Edits, Account)> {
+    ) -> Option<(Edits, ())> {
         let head = String::from_utf8_lossy(head).into_owned();
         let mut edits = Edits::none();
         edits.insert_top(b"X-Through: yes\r\n");
-        (wish(&head).0 == "through").then(|| (edits, Account::default()))
+        (wish(&head).0 == "through").then_some((edits, ()))
     }
 }
 

@@ -19,8 +19,8 @@ use std::time::Duration;
 use attachment_seal::seal::key::{KeyRecord, SealingKey};
 use attachment_seal::seal::knowledge::Answer;
 use attachment_seal::seal::policy_record::PolicyRecord;
+use waxseal::dns::lookup::LookupKey;
 use waxseal::dns::{Dns, Dnssec, Settings};
-use waxseal::lookup::LookupKey;
 use zone::Knot;
 
 /// The key whose seed is this octet, as its record.

@@ -147,7 +147,7 @@ fn what_is_hidden_from_us_is_not_taken_for_missing() {
         status: output.status.code().unwrap(),
     };
     findings.assert("configuration", "key", "not-checked", "ermission denied");
-    findings.assert("permissions", word(&state), "not-checked", "we are somebody else");
+    findings.assert("permissions", word(&state), "not-checked", "this is another user");
     findings.assert("state", word(&state), "not-checked", "only the service's user");
     for check in ["memory", "pins", "quarantine", "disk"] {
         assert!(findings.of(check, "").is_empty(), "{}", findings.shown());

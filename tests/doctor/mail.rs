@@ -146,7 +146,7 @@ fn remedies_name_what_was_seen() {
         examine(&config.listener("inbound", "verify", address, "").write())
     };
     for (greeting, found, remedy) in [
-        (None, "before its greeting", "its log says why"),
+        (None, "before its greeting", "its log has the reason"),
         (Some(&b"HTTP/1.1 400 Bad Request\r\n"[..]), "malformed reply", "is no mail server"),
     ] {
         let findings = examined(greeting);
@@ -226,7 +226,7 @@ fn alerts_are_tried_up_to_their_recipient() {
             .and(more)
             .write()
     };
-    examine(&config("")).assert("alerts", "", "warning", "nobody is told");
+    examine(&config("")).assert("alerts", "", "warning", "nobody learns");
     let alerts = |hop| format!("[alerts]\nto = \"a@partner.example\"\nnext_hop = \"{hop}\"");
     examine(&config(&alerts(server.address))).assert("alerts", "a@partner.example", "ok", "would take them");
     examine(&config(&alerts(closed_port()))).assert("alerts", "a@partner.example", "problem", "refused");
@@ -247,7 +247,7 @@ fn the_gateway_is_asked_how_it_is() {
     let gateway = config.start();
     let findings = examine(&gateway.config);
     findings.assert("admin", "127.0.0.1", "ok", "every listener");
-    findings.assert("reload", "gateway", "ok", "took its configuration in");
+    findings.assert("reload", "gateway", "ok", "uses its present configuration");
     // The mistake need not be there any more, nor be one that can be seen from here.
     let text = fs::read_to_string(&gateway.config).unwrap();
     fs::write(&gateway.config, "hostname = 1").unwrap();
@@ -297,7 +297,7 @@ fn a_policy_that_holds_nothing_is_a_warning() {
     };
     assert!(examine(&config("")).of("policy", "").is_empty());
     let all = examine(&config("[policy]\nmode = \"observe\""));
-    all.assert("policy", "[policy]", "warning", "reports only, and holds nothing");
+    all.assert("policy", "[policy]", "warning", "only reports, and holds nothing");
     let some = examine(&config("[[policy.for]]\ncorrespondents = [\"example.org\"]\nmode = \"observe\""));
     some.assert("policy", "[policy]", "warning", "in 1 of [[policy.for]]");
 }

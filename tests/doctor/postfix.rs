@@ -41,7 +41,7 @@ impl Site {
             .start()
     }
 
-    /// The services of deploy/postfix/submission/master-proxy-filter.cf.
+    /// The services of deploy/postfix/submission/master.cf.
     fn services(&self) -> [String; 2] {
         let filter = format!("smtpd_proxy_filter={}", self.listen);
         let behind = [
@@ -116,8 +116,8 @@ fn each_harmful_setting_is_found_and_its_remedy_heals_it() {
         (format!("smtp_header_checks = {checks}"), "/^Date:/ IGNORE", "smtp_header_checks changes"),
         ("content_filter = scan:[127.0.0.1]:10024".to_owned(), "", "another filter"),
         (format!("content_filter = relay:[127.0.0.1]:{}", site.listen.port()), "", "in circles"),
-        ("message_drop_headers = date, bcc".to_owned(), "", "takes the field date off"),
-        ("message_strip_characters = \\0x".to_owned(), "", "takes octets out"),
+        ("message_drop_headers = date, bcc".to_owned(), "", "removes the field date"),
+        ("message_strip_characters = \\0x".to_owned(), "", "removes octets from"),
         ("smtp_line_length_limit = 200".to_owned(), "", "breaks long lines"),
     ] {
         fs::write(&table, format!("{text}\n")).unwrap();

@@ -65,7 +65,7 @@ fn nothing_but_the_pin_is_believed_of_a_pinned_domain() {
     let found = world.judge(&sealed(1));
     assert_eq!((found.verdict(), found.trust()), (Verdict::Pass, Some(Trust::Pinned)));
     let forged = world.judge(&sealed(9));
-    assert_eq!((forged.verdict(), forged.published()), (Verdict::Fail(Reason::BadSignature), None));
+    assert_eq!((forged.verdict(), forged.published()), (Verdict::KeyChanged, None));
     // Nor does DNS take a seal's key away, or the duty to seal.
     let world = World::default().pin(DOMAIN, 1, true).keys(DOMAIN, &[REVOKED], true);
     assert_eq!(world.judge(&sealed(1)).verdict(), Verdict::Pass);
@@ -200,13 +200,29 @@ fn pinned_keys_and_roots_work_together() {
         (None, Some(record(9)), Some(5), Verdict::Pass, Some(Trust::Root)),
         (None, None, Some(5), Verdict::Pass, Some(Trust::Root)),
         (None, None, Some(6), Verdict::KeyChanged, None),
-        (None, Some(record(9)), Some(6), fail(Reason::BadSignature), None),
+        // By a key that the correspondent may have made since; a pin with a selector says that this is none.
+        (None, Some(record(9)), Some(6), Verdict::KeyChanged, None),
+        (None, Some(record(9)), None, Verdict::KeyChanged, None),
+        (Some("s"), Some(record(9)), None, fail(Reason::BadSignature), None),
         (Some("s"), Some(REVOKED), Some(5), fail(Reason::RevokedKey), None),
         (Some("t"), Some(REVOKED), Some(5), Verdict::Pass, Some(Trust::Root)),
     ] {
         let found = pinned(selector, record, root).judge(&vouched);
         assert_eq!((found.verdict(), found.trust()), (verdict, trust), "{selector:?} {record:?} {root:?}");
         assert_eq!(found.known(), Some(Ground::Pinned));
+    }
+}
+
+/// §9.2: a key that is pinned whole and one that is pinned by its fingerprint may both have sealed; any other is another key.
+#[test]
+fn another_key_of_a_pinned_domain_is_a_changed_one() {
+    let told = |seed: u8| key(seed).public().fingerprint().digits().to_string().parse().unwrap();
+    let keys = vec![PinnedKey { selector: None, record: record(1) }];
+    let pin = Pin { keys, fingerprints: vec![told(2)], subdomains: true, ..Pin::default() };
+    for (seed, verdict) in [(1, Verdict::Pass), (2, Verdict::Pass), (3, Verdict::KeyChanged)] {
+        let mut world = World::default().keys(DOMAIN, &[record(2), record(3)], true);
+        world.pins.add(domain(DOMAIN), pin.clone());
+        assert_eq!(world.judge(&sealed(seed)).verdict(), verdict, "{seed}");
     }
 }
 

@@ -83,6 +83,9 @@ fn write_config(folder: &Path, provider: SocketAddr) -> std::path::PathBuf {
         assert!(text.contains(shipped), "{shipped}");
         text = text.replace(shipped, &ours);
     }
+    let keys = folder.join("keys/example.org");
+    fs::create_dir_all(&keys).unwrap();
+    fs::copy(folder.join("gate1.pem"), keys.join("gate1.pem")).unwrap();
     let config = folder.join("waxseal.toml");
     fs::write(&config, text + "\n[dns]\nservers = []\n").unwrap();
     config

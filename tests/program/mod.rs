@@ -274,7 +274,14 @@ impl Gateway {
 
     /// Of a configuration that is written already.
     pub(crate) fn at(config: &Path) -> Self {
-        Self::start(command(), config)
+        Self::at_with(config, &[])
+    }
+
+    /// The same with these variables in its environment.
+    pub(crate) fn at_with(config: &Path, environment: &[(&str, &str)]) -> Self {
+        let mut command = command();
+        command.envs(environment.iter().copied());
+        Self::start(command, config)
     }
 
     /// Where the listener of this name listens.

@@ -61,16 +61,19 @@ class Pins:
     def known_to_seal(self, domain):
         return any(self.has(parent) for parent in parents(domain))
 
+    def for_any_alone(self, seal):
+        """Whether there is nothing but pins for any selector."""
+        selectors = {selector for selector, _ in self.records.get(seal.domain, ()) if selector in (None, seal.selector)}
+        return selectors == {None} and not delegated_key(seal, self.roots.get(seal.domain, ()))
+
     def keys(self, seal):
         """The keys that may have made the seal, each with its trust; None if the selector is revoked."""
         fitting = [record for selector, record in self.records.get(seal.domain, ())
                    if selector in (None, seal.selector)]
         if any(record.key is None for record in fitting):
             return None
-        if fitting:
-            return [(record.key, "pinned") for record in fitting]
         delegated = delegated_key(seal, self.roots.get(seal.domain, ()))
-        return [(delegated, "root")] if delegated else []
+        return [(record.key, "pinned") for record in fitting] + ([(delegated, "root")] if delegated else [])
 
 
 def delegated_key(seal, roots):

@@ -94,6 +94,8 @@ def _check(message, section, seal, domain, pins, now):
         return result("key-changed" if known else "unknown-key"), None
     # Step 5.
     trust = next((trust for key, trust in candidates if ed25519.verify(key, seal.signed, seal.signature)), None)
+    if trust is None and pins.for_any_alone(seal):
+        return result("key-changed"), None
     if trust is None:
         return result("fail", "bad-signature"), None
     if seal.sealed_at > now + FAR_AHEAD:

@@ -1,9 +1,8 @@
-//! `waxseal keys rotate` with real zones, a sealing and a verifying gateway, and mail that flows all the while. Needs Knot DNS;
-//! without it the tests are skipped, unless `WAXSEAL_REQUIRE_LIVE` is set.
+//! Keys that follow each other, with real zones, a sealing and a verifying gateway, and mail that flows all the while. Needs Knot
+//! DNS; without it the tests are skipped, unless `WAXSEAL_REQUIRE_LIVE` is set.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
-mod command;
 mod flow;
 mod mishaps;
 #[path = "../program/mod.rs"]
@@ -13,34 +12,25 @@ mod program;
 mod zone;
 
 use std::fs;
+use std::net::SocketAddr;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use command::Rotate;
 use flow::Flow;
-use program::smtp::Server;
-use program::{Config, Gateway, folder, keygen, wait_for, waxseal, waxseal_in, word};
+use program::smtp::{Server, free_port};
+use program::{Config, Ended, Gateway, folder, keygen, run, wait_for, waxseal, waxseal_in, word};
 use rustix::process::Signal;
+use serde_json::Value;
 use tempfile::TempDir;
 use zone::{Kind, Knot, Place, Zone, addresses};
-
-/// What the sealing site has written about its key, which a rotation leaves alone.
-const DOMAIN: &str = "\
-# The office's mail.
-[[domain]]
-name = \"example.org\"  # as in From
-selector = \"gate1\"  # see the key book
-# Made by Ada.
-key = \"gate1.pem\"
-
-# Whom we ask.
-";
 
 /// Seconds for which an absence may be remembered, so that the tests see that it is waited for.
 const NEGATIVE_TTL: u32 = 2;
 
-/// A sealing site with its zone.
+/// A sealing site with its zone. The first key, gate1, is published.
 struct Ground {
     folder: TempDir,
     record: String,
@@ -51,7 +41,8 @@ struct Ground {
 impl Ground {
     fn new(kind: Kind) -> Option<Self> {
         let folder = folder();
-        let record = keygen(&folder.path().join("gate1.pem"));
+        fs::create_dir(folder.path().join("keys")).unwrap();
+        let record = keygen(&folder.path().join("keys/gate1.pem"));
         let place = Place { negative_ttl: NEGATIVE_TTL, ..Place::default() };
         let lines = line("gate1", &record);
         let knot = Knot::start_as(&place, &[Zone { name: "example.org", kind, lines: &lines }])?;
@@ -70,26 +61,77 @@ impl Ground {
         )
     }
 
-    fn sealing(&self, next_hop: std::net::SocketAddr, domain: &str) -> Config {
-        Config::new(self.folder.path(), "mail.example.org")
-            .listener("outbound", "seal", next_hop, "")
-            .and(&format!("{domain}{}", self.dns()))
+    /// A gateway that seals before `next_hop`; `more` is for the domain.
+    fn sealing(&self, next_hop: SocketAddr, more: &str) -> Config {
+        self.sealing_at("127.0.0.1:0", next_hop, more)
+    }
+
+    fn sealing_at(&self, address: &str, next_hop: SocketAddr, more: &str) -> Config {
+        sealing_in(
+            self.folder.path(),
+            address,
+            next_hop,
+            &format!("name_servers = [\"{}\"]\n{more}", self.knot.address),
+        )
+        .and(&self.dns())
     }
 
     fn file(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    /// `waxseal keys rotate` for this site.
-    fn rotate(&self, more: &[&str]) -> Rotate {
-        self.rotate_with(&[], more)
+    /// `waxseal` with this site's configuration.
+    fn waxseal(&self, arguments: &[&str]) -> Ended {
+        waxseal(&[arguments, &["--config", word(&self.file("waxseal.toml"))]].concat())
     }
 
-    fn rotate_with(&self, variables: &[(&str, &str)], more: &[&str]) -> Rotate {
-        let (config, server) = (self.file("waxseal.toml"), self.knot.address.to_string());
-        let own = ["--config", word(&config), "--every", "1", "--name-server", &server, "example.org"];
-        Rotate::start_with(variables, &[&own, more].concat())
+    /// Makes the next key; its record.
+    fn next_key(&self, selector: &str, more: &[&str]) -> String {
+        let own = ["keygen", "--domain", "example.org", "--selector", selector];
+        record_of(&self.waxseal(&[&own, more].concat()), selector)
     }
+
+    /// Publishes gate1's record, and this one.
+    fn publish(&mut self, selector: &str, record: &str) {
+        let lines = line("gate1", &self.record) + &line(selector, record);
+        self.knot.change("example.org", &lines);
+    }
+
+    /// What `keys status --json` says of a key; null where it says nothing.
+    fn status(&self, selector: &str) -> Value {
+        status_in(self.folder.path(), selector)
+    }
+
+    /// Waits until a key is in this state.
+    fn await_state(&self, selector: &str, state: &str) -> Value {
+        await_state_in(self.folder.path(), selector, state)
+    }
+}
+
+/// A gateway in `folder` that seals before `next_hop` with the keys in its folder `keys`.
+fn sealing_in(folder: &Path, address: &str, next_hop: SocketAddr, more: &str) -> Config {
+    Config::new(folder, "mail.example.org")
+        .listener_at("outbound", "seal", address, next_hop, "")
+        .and(&format!("[[domain]]\nname = \"example.org\"\nkeys = \"keys\"\n{more}"))
+}
+
+fn status_in(folder: &Path, selector: &str) -> Value {
+    let ended = waxseal(&["keys", "status", "--json", "--config", word(&folder.join("waxseal.toml"))]);
+    assert_eq!(ended.status, 0, "{ended:?}");
+    ended.json().into_iter().find(|line| line["selector"] == selector).unwrap_or(Value::Null)
+}
+
+fn await_state_in(folder: &Path, selector: &str, state: &str) -> Value {
+    let found = wait_for(|| Some(status_in(folder, selector)).filter(|line| line["state"] == state));
+    found.unwrap_or_else(|| panic!("{selector} is not `{state}`: {:#}", status_in(folder, selector)))
+}
+
+/// The record that `keygen` printed.
+fn record_of(ended: &Ended, selector: &str) -> String {
+    assert_eq!(ended.status, 0, "{ended:?}");
+    let name = format!("{selector}._attachment-seal.example.org. IN TXT ");
+    let line = ended.text().lines().find_map(|line| line.strip_prefix(&name));
+    line.unwrap_or_else(|| panic!("{ended:?}")).trim_matches('"').to_owned()
 }
 
 /// A line of the zone.
@@ -98,52 +140,76 @@ fn line(selector: &str, record: &str) -> String {
 }
 
 /// A gateway that verifies before `server`.
-fn verifying(ground: &Ground, folder: &Path, server: &Server) -> Gateway {
+fn verifying(ground: &Ground, folder: &Path, server: &Server, more: &str) -> Gateway {
     Config::new(folder, "mx.partner.example")
         .listener("inbound", "verify", server.address, "")
+        .and(more)
         .and(&ground.dns())
         .start()
 }
 
-/// The whole way, with mail all the while: not one message is lost or gets another verdict than `pass`, none names the new key
-/// before it is published, and in the end the new key seals.
+/// The whole way, with mail all the while, and with commands and gateways that are killed at any moment: not one message is lost
+/// or gets another verdict than `pass`, none names the new key before it is published, and in the end the new key seals.
 fn rotates(kind: Kind) -> Option<(Ground, Gateway, Vec<flow::Arrived>)> {
     let mut ground = Ground::new(kind)?;
     let (server, other_folder) = (Server::taking_all(), folder());
-    let verifying = verifying(&ground, other_folder.path(), &server);
-    let sealing = ground.sealing(verifying.address("inbound"), DOMAIN).start();
+    let verifying = verifying(&ground, other_folder.path(), &server, "");
+    let address = free_port();
+    let site = ground.sealing_at(&address.to_string(), verifying.address("inbound"), "");
+    let mut sealing = site.start();
     let config = fs::read_to_string(ground.file("waxseal.toml")).unwrap();
-    let flow = Flow::start(sealing.address("outbound"), server);
+    let flow = Flow::start(address, server);
     flow.await_more(5);
 
-    // Interrupted in whatever way, it goes on with the same key.
-    let first = ground.rotate(&[]);
-    let record = first.record("gate2");
-    first.await_line("nothing yet");
-    first.kill(Signal::KILL);
-    let second = ground.rotate(&[]);
-    assert_eq!(second.record("gate2"), record);
-    second.await_line("nothing yet");
-    second.kill(Signal::INT);
-    let pending = ground.rotate(&["--no-wait"]).ended();
-    assert_eq!(pending.status, 3, "{pending:?}");
-    let mode = std::os::unix::fs::MetadataExt::mode(&fs::metadata(ground.file("gate2.pem")).unwrap());
-    assert_eq!(mode & 0o777, 0o600);
+    // Killed at any moment, it leaves a whole key or none, which the gateway takes either way.
+    for pause in [0, 2, 5, 10, 20, 40] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_waxseal"));
+        command.args([
+            "keygen",
+            "--domain",
+            "example.org",
+            "--selector",
+            &format!("torn{pause}"),
+            "--config",
+        ]);
+        let mut child = command.arg(ground.file("waxseal.toml")).stdout(Stdio::null()).spawn().unwrap();
+        thread::sleep(Duration::from_millis(pause));
+        run::signal(&child, Signal::KILL);
+        run::ended(&mut child).unwrap();
+    }
+    assert_eq!(ground.waxseal(&["check-config"]).status, 0);
+    for name in fs::read_dir(ground.file("keys")).unwrap().map(|entry| entry.unwrap().path()) {
+        if name != ground.file("keys/gate1.pem") {
+            fs::remove_file(name).unwrap();
+        }
+    }
 
+    let record = ground.next_key("gate2", &[]);
+    assert_eq!(fs::metadata(ground.file("keys/gate2.pem")).unwrap().mode() & 0o777, 0o600);
+    let waiting = ground.await_state("gate2", "publish");
+    let server = ground.knot.address;
+    assert!(waiting["next"].as_str().unwrap().contains(&record), "{waiting}");
+    wait_for(|| {
+        let answers = ground.status("gate2")["answers"].clone();
+        (answers == serde_json::json!([format!("{server}: nothing")])).then_some(())
+    })
+    .unwrap_or_else(|| panic!("{}", ground.status("gate2")));
     flow.await_more(5);
     assert!(flow.arrived().iter().all(|message| message.selector == "gate1"));
-    let lines = line("gate1", &ground.record) + &line("gate2", &record);
-    ground.knot.change("example.org", &lines);
-    for pause in [0, 20, 100, 400, 1000, 2500] {
-        let killed = ground.rotate(&[]);
+    ground.publish("gate2", &record);
+    for pause in [0, 20, 100, 400, 1000, 1500, 2500] {
+        sealing.signal(Signal::KILL);
+        sealing.wait();
+        sealing = site.start();
         thread::sleep(Duration::from_millis(pause));
-        killed.kill(Signal::KILL);
     }
-    let last = ground.rotate(&[]).ended();
-    // One of those that were killed may have taken the last step; that begins no other rotation.
-    let is_done = last.text().contains("the new key gate2 seals since 20");
-    assert!(is_done && last.status == 0 && !ground.file("gate3.pem").exists(), "{last:?}");
     wait_for(|| flow.arrived().iter().any(|message| message.selector == "gate2").then_some(())).unwrap();
+    for pause in [0, 300] {
+        sealing.signal(Signal::KILL);
+        sealing.wait();
+        sealing = site.start();
+        thread::sleep(Duration::from_millis(pause));
+    }
     flow.await_more(5);
     let arrived = flow.stop();
     for message in &arrived {
@@ -151,54 +217,39 @@ fn rotates(kind: Kind) -> Option<(Ground, Gateway, Vec<flow::Arrived>)> {
     }
     let switched = arrived.iter().position(|message| message.selector == "gate2").unwrap();
     assert!(arrived[switched..].iter().all(|message| message.selector == "gate2"));
-
-    // All but the change is as it was.
-    let now = fs::read_to_string(ground.file("waxseal.toml")).unwrap();
-    let wanted = config.replace("\"gate1\"", "\"gate2\"").replace("\"gate1.pem\"", "\"gate2.pem\"");
-    let wanted = match kind {
-        _ if !ground.file("gate2.succession").exists() => panic!("no word of the old key"),
-        _ => wanted.replace("\"gate2.pem\"\n", "\"gate2.pem\"\nsuccession = \"gate2.succession\"\n"),
-    };
-    assert_eq!(now, wanted);
-    assert_eq!(fs::read_to_string(ground.file("waxseal.toml.before-gate2")).unwrap(), config);
+    assert_eq!(fs::read_to_string(ground.file("waxseal.toml")).unwrap(), config);
     Some((ground, sealing, arrived))
 }
 
 /// Where DNSSEC proves the new key; and what becomes of the old record.
 #[test]
 fn mail_flows_while_a_key_is_rotated() {
-    let Some((mut ground, sealing, _)) = rotates(Kind::Signed) else { return };
-    let status = || {
-        let config = ground.file("waxseal.toml");
-        let ended = waxseal(&["keys", "rotate", "--status", "--config", word(&config)]);
-        assert_eq!(ended.status, 0, "{ended:?}");
-        ended.text().to_owned()
-    };
-    assert!(status().starts_with("leave gate1._attachment-seal.example.org in DNS until 20"), "{}", status());
+    let Some((mut ground, mut sealing, _)) = rotates(Kind::Signed) else { return };
+    let old = ground.await_state("gate1", "old");
+    assert!(
+        old["next"].as_str().unwrap().contains("leave gate1._attachment-seal.example.org. in DNS until 20"),
+        "{old}"
+    );
+    let table = ground.waxseal(&["keys", "status"]);
+    assert!(table.text().contains("gate1        old: leave its record until 20"), "{table:?}");
+    assert!(table.text().contains("gate2        sealing\n"), "{table:?}");
 
     // Until then nothing is said of it; after that the gateway says so until it is gone.
-    let reminder = "remove gate1._attachment-seal.example.org from DNS";
+    let reminder = "remove gate1._attachment-seal.example.org. from DNS";
     assert!(!sealing.log().iter().any(|line| line.contains(reminder)));
-    let file = ground.file("state/rotations.json");
-    let mut rotations: serde_json::Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
-    rotations["retired"][0]["remove_after"] = "2026-01-01T00:00:00Z".into();
-    fs::write(&file, rotations.to_string()).unwrap();
-    sealing.signal(Signal::HUP);
+    sealing.signal(Signal::TERM);
+    sealing.wait();
+    let file = ground.file("state/keys.json");
+    let mut known: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+    known["example.org"]["keys"][0]["replaced"] = 1_767_225_600.into();
+    fs::write(&file, known.to_string()).unwrap();
+    let sealing = Gateway::at(&ground.file("waxseal.toml"));
     sealing.await_log(reminder);
-    assert!(status().contains(reminder), "{}", status());
-
-    // Another begins only where it is meant, and can be given up.
-    let another = ground.rotate(&["--no-wait", "--selector", "gate1"]).ended();
-    another.assert_failed("the selector gate1 is or was in use");
-    assert_eq!(ground.rotate(&["--no-wait", "--selector", "gate3"]).ended().status, 3);
-    let config = word(&ground.file("waxseal.toml")).to_owned();
-    let given_up = waxseal(&["keys", "rotate", "--abandon", "--config", &config]);
-    assert!(given_up.text().contains("the rotation to gate3 is given up"), "{given_up:?}");
+    ground.await_state("gate1", "remove");
     ground.knot.change("example.org", "");
     sealing.signal(Signal::HUP);
-    sealing.await_log("the old key's record is gone");
-    let status = waxseal(&["keys", "rotate", "--status", "--config", &config]);
-    assert_eq!(status.text(), "no rotation is under way, and no old key is in DNS\n");
+    sealing.await_log("the record of gate1 is gone");
+    ground.await_state("gate1", "done");
 }
 
 /// Without DNSSEC, where correspondents know no more than what they remember: the old key vouches for the new one.
@@ -210,12 +261,15 @@ fn those_who_remember_the_old_key_believe_the_new_one() {
     }
 }
 
-/// A name server that lags behind is waited for, and a configuration that others look after is left to them.
+/// A name server that lags behind is waited for, and resolvers are not asked before; each of several gateways decides for itself.
 #[test]
-fn the_last_name_server_and_other_hands_are_waited_for() {
+fn the_last_name_server_is_waited_for() {
     let Some([one, two]) = addresses() else { return };
-    let site = folder();
-    let record = keygen(&site.path().join("gate1.pem"));
+    let (site, other) = (folder(), folder());
+    for folder in [&site, &other] {
+        fs::create_dir(folder.path().join("keys")).unwrap();
+    }
+    let record = keygen(&site.path().join("keys/gate1.pem"));
     let zone = |more: &str| "@ NS ns2.\n".to_owned() + &line("gate1", &record) + more;
     let lines = zone("");
     let zones = [Zone { name: "example.org", kind: Kind::Unsigned, lines: &lines }];
@@ -227,49 +281,36 @@ fn the_last_name_server_and_other_hands_are_waited_for() {
         return;
     };
     let server = Server::taking_all();
-    let gateway = Config::new(site.path(), "mail.example.org")
-        .listener("outbound", "seal", server.address, "")
-        .and(&format!("{DOMAIN}[dns]\nservers = [\"{one}\"]\n"))
-        .start();
+    let dns = format!("[dns]\nservers = [\"{one}\"]\n");
+    let start = |folder: &Path| sealing_in(folder, "127.0.0.1:0", server.address, &dns).start();
+    let _gateway = start(site.path());
     let config = site.path().join("waxseal.toml");
-    let rotate =
-        |more: &[&str]| Rotate::start(&[&["--config", word(&config), "--every", "1"], more].concat());
-    let waiting = rotate(&["--no-edit"]);
-    let new = zone(&line("gate2", &waiting.record("gate2")));
-    waiting.await_line(&format!("ns2 ({two}): nothing yet"));
+    let made =
+        waxseal(&["keygen", "--domain", "example.org", "--selector", "gate2", "--config", word(&config)]);
+    let new = zone(&line("gate2", &record_of(&made, "gate2")));
+    let answer = |who: &str, what: &str| {
+        let wanted = format!("{who}: {what}");
+        let found = wait_for(|| {
+            let answers = status_in(site.path(), "gate2")["answers"].clone();
+            answers.as_array()?.iter().any(|answer| answer.as_str() == Some(&wanted)).then_some(answers)
+        });
+        found.unwrap_or_else(|| panic!("not `{wanted}`: {}", status_in(site.path(), "gate2")))
+    };
+    answer(&format!("ns2 ({two})"), "nothing");
     primary.change("example.org", &new);
-    waiting.await_line(&format!("ns ({one}): the new key"));
-    let not_yet = rotate(&["--no-wait"]).ended();
-    // One at a time.
-    assert_eq!(
-        (not_yet.status, not_yet.stderr.contains("another `waxseal keys rotate`")),
-        (2, true),
-        "{not_yet:?}"
-    );
-    waiting.kill(Signal::INT);
-    let not_yet = rotate(&["--no-wait"]).ended();
-    assert_eq!(not_yet.status, 3, "{not_yet:?}");
-    assert!(not_yet.text().contains("publish the record on every name server"), "{not_yet:?}");
-    assert!(!not_yet.text().contains("resolver"), "{not_yet:?}");
-
+    let answers = answer(&format!("ns ({one})"), "this key");
+    assert!(!answers.to_string().contains("resolver"), "{answers}");
+    assert_eq!(status_in(site.path(), "gate2")["state"], "publish");
     secondary.change("example.org", &new);
-    let by_hand = rotate(&["--no-edit"]).ended();
-    assert_eq!(by_hand.status, 3, "{by_hand:?}");
-    let before = fs::read_to_string(&config).unwrap();
-    assert!(before.contains(DOMAIN));
-    let lines: Vec<&str> =
-        by_hand.text().lines().filter(|line| line.starts_with("  ") && line.contains(" = ")).collect();
-    let [selector, key, succession] = lines[..] else { panic!("{by_hand:?}") };
-    assert_eq!(selector, "  selector = \"gate2\"");
-    // Whoever changes it in a way that is wrong finds the gateway as it was.
-    let mine = before
-        .replace("selector = \"gate1\"", selector)
-        .replace("key = \"gate1.pem\"", &format!("{key}\n{succession}"));
-    fs::write(&config, &mine).unwrap();
-    let done = rotate(&[]).ended();
-    assert_eq!(done.status, 0, "{done:?}");
-    gateway.await_log("configuration reloaded");
-    assert_eq!(fs::read_to_string(&config).unwrap(), mine);
+    answer(&format!("resolver {one}"), "this key");
+    await_state_in(site.path(), "gate2", "sealing");
+
+    for key in ["gate1.pem", "gate2.pem"] {
+        fs::copy(site.path().join("keys").join(key), other.path().join("keys").join(key)).unwrap();
+    }
+    let _other = start(other.path());
+    await_state_in(other.path(), "gate2", "sealing");
+    assert_eq!(status_in(other.path(), "gate1")["state"], "old");
 }
 
 /// With a root the new key seals only once the root vouches for it; the old key's word is not needed.
@@ -281,25 +322,24 @@ fn the_roots_word_is_waited_for() {
     fs::create_dir(ground.file("vouched")).unwrap();
     vouch(ground.folder.path(), "gate1", &ground.record);
     let server = Server::taking_all();
-    let domain = DOMAIN.replace("key = \"gate1.pem\"\n", "key = \"gate1.pem\"\ndelegation = \"vouched\"\n");
-    let gateway = ground.sealing(server.address, &domain).start();
-    let first = ground.rotate(&["--no-wait"]);
-    let record = first.record("gate2");
-    assert_eq!(first.ended().status, 3);
-    let lines = line("gate1", &ground.record) + &line("gate2", &record);
-    ground.knot.change("example.org", &lines);
-    let waiting = ground.rotate(&[]);
-    waiting.await_line("waiting for the root's delegation");
-    waiting.kill(Signal::INT);
-    let pending = ground.rotate(&["--no-wait"]).ended();
-    assert_eq!(pending.status, 3, "{pending:?}");
-    assert!(pending.text().contains("have the domain's root vouch"), "{pending:?}");
+    let gateway = ground.sealing(server.address, "delegation = \"vouched\"\n").start();
+    let flow = Flow::start(gateway.address("outbound"), server);
+    let record = ground.next_key("gate2", &[]);
+    ground.publish("gate2", &record);
+    let waiting = ground.await_state("gate2", "delegate");
+    assert!(waiting["next"].as_str().unwrap().contains("have the domain's root vouch"), "{waiting}");
+    assert_eq!(waiting["by"], "the root's holder");
+    flow.await_more(3);
+    assert_eq!(ground.status("gate1")["state"], "sealing");
+    // Nobody has to reload.
     vouch(ground.folder.path(), "gate2", &record);
-    let done = ground.rotate(&[]).ended();
-    assert_eq!(done.status, 0, "{done:?}");
-    gateway.await_log("configuration reloaded");
-    let config = fs::read_to_string(ground.file("waxseal.toml")).unwrap();
-    assert!(config.contains("delegation = \"vouched\"") && !config.contains("succession"), "{config}");
+    let known = fs::metadata(ground.file("keys")).unwrap().modified().unwrap();
+    fs::File::open(ground.file("keys")).unwrap().set_modified(known + Duration::from_secs(1)).unwrap();
+    ground.await_state("gate2", "sealing");
+    flow.await_more(3);
+    let arrived = flow.stop();
+    assert!(arrived.iter().all(|message| message.is_delegated), "{arrived:?}");
+    assert_eq!(arrived.last().unwrap().selector, "gate2");
 }
 
 /// The root in `folder` signs a delegation of a key, into the folder `vouched`.

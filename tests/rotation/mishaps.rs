@@ -1,331 +1,274 @@
 //! What goes wrong, or otherwise than usual.
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt, chown};
-use std::process::{Command, Stdio};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::process::Stdio;
 
 use rustix::process::Signal;
+use serde_json::Value;
 
-use crate::command::Rotate;
 use crate::flow::Flow;
-use crate::program::run::{Run, works};
+use crate::program::run::works;
 use crate::program::skip::are_there;
-use crate::program::smtp::Server;
-use crate::program::tls::Authority;
-use crate::program::{Ended, is_root, waxseal, word};
+use crate::program::smtp::{Client, Server};
+use crate::program::{Gateway, folder, is_root, letter, wait_for, waxseal_with, word};
 use crate::zone::Kind;
-use crate::{DOMAIN, Ground, line};
+use crate::{Ground, line, sealing_in, verifying};
 
 /// A user with no rights but its own.
 const NOBODY: u32 = 65_534;
 
-/// A rotation as far as its record, which is then published.
-fn published(ground: &mut Ground, more: &[&str]) -> Ended {
-    let first = ground.rotate(&[&["--no-wait"], more].concat());
-    let lines = line("gate1", &ground.record) + &line("gate2", &first.record("gate2"));
-    let ended = first.ended();
-    assert_eq!(ended.status, 3, "{ended:?}");
-    ground.knot.change("example.org", &lines);
-    ended
+/// The reply to a letter of ours.
+fn send(gateway: &Gateway, subject: &str) -> String {
+    let letter = letter::with_attachments(subject);
+    Client::hello(gateway.address("outbound")).deliver("office@example.org", "desk@partner.example", &letter)
 }
 
-/// What a stolen key says is worth nothing, and its record is to be revoked at once; the gateway says so until it is.
+/// What a stolen key states is worth nothing, and its record must be revoked at once; the gateway says so until it is.
 #[test]
-fn a_stolen_key_is_to_be_revoked() {
+fn a_stolen_key_is_revoked() {
     let Some(mut ground) = Ground::new(Kind::Unsigned) else { return };
     let server = Server::taking_all();
-    let gateway = ground.sealing(server.address, DOMAIN).start();
-    // A key that was there for the thief is no better than the old one.
-    assert_eq!(ground.rotate(&["--no-wait", "--selector", "gate0"]).ended().status, 3);
-    let too_late = ground.rotate(&["--no-wait", "--compromised"]).ended();
-    too_late.assert_failed("the new key gate0 of the rotation under way was on this machine as well");
-    let given_up = waxseal(&["keys", "rotate", "--abandon", "--config", word(&ground.file("waxseal.toml"))]);
-    assert_eq!(given_up.status, 0, "{given_up:?}");
-    let begun = published(&mut ground, &["--compromised"]);
-    let done = ground.rotate(&["--no-wait"]).ended();
-    assert_eq!(done.status, 0, "{done:?}");
-    for said in [&begun, &done] {
-        let text = said.text();
-        let held = "ALL your mail is held as `key-changed` by everybody who remembers gate1";
-        assert!(text.contains(held) && text.contains("waxseal keys approve example.org"), "{said:?}");
-        assert!(!text.contains("who pinned the old key itself"), "{said:?}");
+    let gateway = ground.sealing(server.address, "").start();
+    assert!(send(&gateway, "before").starts_with("250"));
+    let record = ground.next_key("gate2", &[]);
+    ground.publish("gate2", &record);
+    ground.await_state("gate2", "sealing");
+    assert!(send(&gateway, "vouched").starts_with("250"));
+    let revoked = ground.waxseal(&["keys", "revoke", "gate1"]);
+    assert_eq!(revoked.status, 0, "{revoked:?}");
+    for said in [
+        "example.org: gate1 is out of use; it seals nothing more, and vouches for no other key",
+        "gate1._attachment-seal.example.org. IN TXT \"v=SEAL1; k=ed25519; p=\"",
+        "gate2 seals\n",
+        "ALL your mail is held as `key-changed` by everybody who remembers gate1",
+        "waxseal keys approve example.org",
+    ] {
+        assert!(revoked.text().contains(said), "{said}: {revoked:?}");
     }
-    let advice = "publish \"v=SEAL1; k=ed25519; p=\" at gate1._attachment-seal.example.org now";
-    assert!(done.text().contains(advice), "{done:?}");
-    let config = fs::read_to_string(ground.file("waxseal.toml")).unwrap();
-    assert!(config.contains("\"gate2.pem\"") && !config.contains("succession"), "{config}");
-    gateway.signal(Signal::HUP);
-    gateway.await_log("and leave that there for good");
+    // Nobody has to reload.
+    gateway.await_log("gate1 is revoked here, and others believe it still");
+    assert!(send(&gateway, "alone").starts_with("250"));
+    let delegated = |subject: &str| {
+        let message = server.await_message(subject).message;
+        String::from_utf8_lossy(&message).replace([' ', '\r', '\n'], "").contains(";c=")
+    };
+    assert_eq!(["before", "vouched", "alone"].map(delegated), [false, true, false]);
 
     // Merely taken away, those who remember the key would believe it on.
-    ground.knot.change("example.org", "");
-    let status = waxseal(&["keys", "rotate", "--status", "--config", word(&ground.file("waxseal.toml"))]);
-    assert!(status.text().contains(advice), "{status:?}");
-    ground.knot.change("example.org", &line("gate1", "v=SEAL1; k=ed25519; p="));
+    ground.knot.change("example.org", &line("gate2", &record));
     gateway.signal(Signal::HUP);
-    gateway.await_log("the old key is revoked");
+    assert_eq!(ground.await_state("gate1", "revoke")["by"], "you");
+    ground.knot.change("example.org", &(line("gate2", &record) + &line("gate1", "v=SEAL1; k=ed25519; p=")));
+    gateway.signal(Signal::HUP);
+    ground.await_state("gate1", "done");
+    let again = ground.waxseal(&["keys", "revoke", "gate1"]);
+    assert!(again.text().contains("gate1 was out of use already"), "{again:?}");
 }
 
-/// Whoever repeats the command hears of the newest rotation, whatever is left to do about an older one.
+/// Without another key nothing is sealed by a stolen one, and nothing goes out unsealed: mail waits at the client.
 #[test]
-fn the_newest_rotation_is_told_of() {
+fn the_only_key_may_be_revoked() {
     let Some(mut ground) = Ground::new(Kind::Unsigned) else { return };
     let server = Server::taking_all();
-    let gateway = ground.sealing(server.address, DOMAIN).start();
-    published(&mut ground, &[]);
-    let first = ground.rotate(&[]).ended();
-    assert_eq!(first.status, 0, "{first:?}");
-    let lines = line("gate2", "v=SEAL1; k=ed25519; p=") + &line("gate1", &ground.record);
-    let begun = ground.rotate(&["--no-wait", "--compromised"]);
-    let lines = lines + &line("gate3", &begun.record("gate3"));
-    assert_eq!(begun.ended().status, 3);
-    ground.knot.change("example.org", &lines);
-    let second = ground.rotate(&["--no-wait"]).ended();
-    assert!(second.status == 0 && second.text().contains("the new key gate3 seals since 20"), "{second:?}");
-    gateway.signal(Signal::HUP);
-    gateway.await_log("the old key is revoked");
-    let again = ground.rotate(&[]).ended();
-    assert_eq!(again.status, 0, "{again:?}");
-    let [seals, rest, another] = again.text().lines().collect::<Vec<_>>()[..] else { panic!("{again:?}") };
-    assert!(seals.starts_with("example.org: the new key gate3 seals since 20"), "{again:?}");
-    assert!(seals.ends_with('Z') && !seals.contains("00."), "{again:?}");
-    assert_eq!(rest, "nothing is left to do about the old one");
-    assert!(another.contains("name the new --selector"), "{again:?}");
+    let gateway = ground.sealing(server.address, "").start();
+    let revoked = ground.waxseal(&["keys", "revoke", "gate1"]);
+    assert!(
+        revoked.text().contains("there is no other key, so mail of example.org is put off (451)"),
+        "{revoked:?}"
+    );
+    gateway.await_log("no key may seal for example.org, so its mail is put off (451)");
+    let reply = send(&gateway, "too early");
+    assert!(reply.starts_with("451 4.3.0"), "{reply}");
+    // Nor at a start.
+    drop(gateway);
+    let gateway = Gateway::at(&ground.file("waxseal.toml"));
+    assert!(send(&gateway, "too early").starts_with("451 4.3.0"));
+    let record = ground.next_key("gate2", &[]);
+    assert!(send(&gateway, "too early").starts_with("451 4.3.0"));
+    ground.knot.change("example.org", &line("gate2", &record));
+    ground.await_state("gate2", "sealing");
+    assert!(send(&gateway, "in time").starts_with("250"));
+    assert_eq!(server.received().len(), 1);
 }
 
-/// What the gateway refuses is undone, and said; once it is mended, the rotation goes on.
+/// Whom a correspondent pinned is believed and nobody else; another key of theirs is held as one that has changed.
 #[test]
-fn what_the_gateway_refuses_is_undone() {
+fn who_pinned_the_old_key_holds_the_new_ones_mail() {
+    let Some(mut ground) = Ground::new(Kind::Signed) else { return };
+    let (server, other) = (Server::taking_all(), folder());
+    let pin = format!("[[correspondent]]\ndomain = \"example.org\"\nkeys = [\"{}\"]\n", ground.record);
+    let verifying = verifying(&ground, other.path(), &server, &pin);
+    let sealing = ground.sealing(verifying.address("inbound"), "").start();
+    assert!(send(&sealing, "by the old key").starts_with("250"));
+    server.await_message("by the old key");
+    // They are told first, and until then the old key seals.
+    let later = ground.next_key("gate3", &["--not-before", "2199-01-01"]);
+    let record = ground.next_key("gate2", &[]);
+    let both = line("gate1", &ground.record) + &line("gate2", &record);
+    ground.knot.change("example.org", &(both + &line("gate3", &later)));
+    ground.await_state("gate2", "sealing");
+    let waiting = ground.await_state("gate3", "waiting");
+    assert_eq!(waiting["not_before"], "2199-01-01T00:00:00Z");
+    assert!(send(&sealing, "by the new key").starts_with("250"));
+    let held = wait_for(|| verifying.held().into_iter().next()).unwrap();
+    assert_eq!((&held["verdict"], &held["reason"]), (&"key-changed".into(), &Value::Null), "{held}");
+}
+
+/// A key that may not seal yet waits, published as it is.
+#[test]
+fn a_key_waits_for_its_day() {
     let Some(mut ground) = Ground::new(Kind::Unsigned) else { return };
     let server = Server::taking_all();
-    let identity = Authority::new("ca").issue(&["mail.example.org"]);
-    identity.write(ground.folder.path());
-    // Nobody but the gateway knows of these.
-    let (certificate, key) = (ground.file("tls.pem"), ground.file("tls.key"));
-    let environment = [("WAXSEAL_TLS__CERTIFICATE", word(&certificate)), ("WAXSEAL_TLS__KEY", word(&key))];
-    let gateway = ground.sealing(server.address, DOMAIN).start_with(&environment);
-    let config = fs::read_to_string(ground.file("waxseal.toml")).unwrap();
-    let flow = Flow::start(gateway.address("outbound"), server);
-    published(&mut ground, &[]);
-    fs::remove_file(&certificate).unwrap();
-    let refused = ground.rotate(&[]).ended();
-    assert_eq!((refused.status, refused.stderr.contains("the gateway refuses")), (2, true), "{refused:?}");
-    assert_eq!(fs::read_to_string(ground.file("waxseal.toml")).unwrap(), config);
-    // Nor is it claimed that what somebody else has changed is as before.
-    let by_hand = config.replace("\"gate1\"", "\"gate2\"").replace("gate1.pem", "gate2.pem");
-    fs::write(ground.file("waxseal.toml"), &by_hand).unwrap();
-    let refused = ground.rotate(&[]).ended();
-    let why = "waxseal.toml as it is now, and its log says why";
-    assert_eq!((refused.status, refused.stderr.contains(why)), (2, true), "{refused:?}");
-    assert_eq!(fs::read_to_string(ground.file("waxseal.toml")).unwrap(), by_hand);
-    fs::write(ground.file("waxseal.toml"), config).unwrap();
-    flow.await_more(3);
-    assert!(flow.sealed().iter().all(|selector| selector == "gate1"));
-
-    identity.write(ground.folder.path());
-    let done = ground.rotate(&[]).ended();
-    assert_eq!(done.status, 0, "{done:?}");
-    flow.await_more(3);
-    assert_eq!(flow.sealed().last().map(String::as_str), Some("gate2"));
+    let _gateway = ground.sealing(server.address, "").start();
+    let record = ground.next_key("gate2", &["--not-before", "2199-01-01"]);
+    ground.publish("gate2", &record);
+    let waiting = ground.await_state("gate2", "waiting");
+    assert_eq!(waiting["until"], "2199-01-01T00:00:00Z");
+    assert_eq!(ground.status("gate1")["state"], "sealing");
+    let table = ground.waxseal(&["keys", "status", "example.org"]);
+    assert!(table.text().contains("gate2        waiting until 2199-01-01"), "{table:?}");
+    // Whoever heard once more that there is no record may remember that.
+    ground.knot.change("example.org", &line("gate1", &ground.record));
+    ground.await_state("gate2", "publish");
 }
 
-/// The command line of `waxseal` as a user with no rights but its own.
-fn with_dropped_rights(ground: &Ground) -> Option<String> {
+/// A file that cannot be used takes no key away from the gateway that runs; a reload says it, and a start.
+#[test]
+fn a_bad_file_stops_nothing() {
+    let Some(ground) = Ground::new(Kind::Unsigned) else { return };
+    let server = Server::taking_all();
+    let gateway = ground.sealing(server.address, "").start();
+    fs::set_permissions(ground.file("keys/gate1.pem"), fs::Permissions::from_mode(0o644)).unwrap();
+    fs::write(ground.file("keys/gate2.pem"), "junk").unwrap();
+    fs::set_permissions(ground.file("keys/gate2.pem"), fs::Permissions::from_mode(0o600)).unwrap();
+    gateway.await_log("others can read this private key (mode 0644)");
+    assert!(send(&gateway, "goes on").starts_with("250"));
+    gateway.signal(Signal::HUP);
+    gateway.await_log("the configuration is wrong; the old one stays in force");
+    assert!(send(&gateway, "goes on").starts_with("250"));
+    let checked = ground.waxseal(&["check-config"]);
+    assert_eq!(checked.status, 1, "{checked:?}");
+    for said in ["gate1.pem: others can read", "gate2.pem: not an Ed25519 private key"] {
+        assert!(checked.stderr.contains(said), "{said}: {checked:?}");
+    }
+}
+
+/// What was known may be lost with the state: the key that all find goes on, and the newest follows.
+#[test]
+fn a_lost_state_costs_time_alone() {
+    let Some(mut ground) = Ground::new(Kind::Unsigned) else { return };
+    let server = Server::taking_all();
+    let gateway = ground.sealing(server.address, "").start();
+    let record = ground.next_key("gate2", &[]);
+    ground.publish("gate2", &record);
+    ground.await_state("gate2", "sealing");
+    drop(gateway);
+    for lost in ["{", "\"\""] {
+        fs::write(ground.file("state/keys.json"), lost).unwrap();
+        let gateway = Gateway::at(&ground.file("waxseal.toml"));
+        gateway.await_log("what was known of our keys is lost");
+        ground.await_state("gate2", "sealing");
+        assert!(send(&gateway, "goes on").starts_with("250"));
+    }
+}
+
+/// What root makes for the gateway's user, that user can read; and root follows no link of that user's.
+#[test]
+fn root_leaves_all_to_the_gateways_user() {
+    let Some(mut ground) = Ground::new(Kind::Unsigned) else { return };
     if !are_there(&[("root's rights", is_root()), ("setpriv", works("setpriv", &["--version"]))]) {
-        return None;
+        return;
     }
     // Where the program was built, another user may not look.
     let program = ground.file("waxseal");
     fs::copy(env!("CARGO_BIN_EXE_waxseal"), &program).unwrap();
-    Some(format!("setpriv --reuid {NOBODY} --regid {NOBODY} --clear-groups {}", program.display()))
-}
-
-/// The gateway's user rotates as far as it may; the rest is told to whoever may do more.
-#[test]
-fn the_gateways_user_leaves_the_rest_to_root() {
-    let Some(mut ground) = Ground::new(Kind::Unsigned) else { return };
-    let Some(waxseal) = with_dropped_rights(&ground) else { return };
-    let server = Server::taking_all();
-    for folder in ["state", "own"] {
-        fs::create_dir(ground.file(folder)).unwrap();
-    }
-    for file in ["state", "own", "gate1.pem"] {
-        chown(ground.file(file), Some(NOBODY), Some(NOBODY)).unwrap();
-    }
-    let script = format!("exec {waxseal} \"$@\"");
-    let gateway = ground.sealing(server.address, DOMAIN).start_from_shell(&script, Stdio::null());
-    let (config, knot) = (ground.file("waxseal.toml"), ground.knot.address.to_string());
-    let rotate = |more: &[&str]| {
-        let own = ["keys", "rotate", "--config", word(&config), "--every", "1", "--name-server", &knot];
-        let words: Vec<_> = waxseal.split(' ').chain(own).chain(more.iter().copied()).collect();
-        let output = Command::new(words[0]).args(&words[1..]).env_remove("WAXSEAL_CONFIG").run();
-        let text = |octets| String::from_utf8(octets).unwrap();
-        (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
-    };
-    let (status, _, stderr) = rotate(&["--no-wait"]);
-    assert!(status == 2 && stderr.contains("run this as root; or name a folder of yours"), "{stderr}");
-
-    let new = ground.file("own/gate2.pem");
-    let (status, begun, stderr) = rotate(&["--no-wait", "--out", word(&new)]);
-    assert_eq!(status, 3, "{begun} {stderr}");
-    let record = begun.split('"').nth(1).unwrap();
-    let lines = line("gate1", &ground.record) + &line("gate2", record);
-    ground.knot.change("example.org", &lines);
-    let (status, by_hand, stderr) = rotate(&[]);
-    assert_eq!(status, 3, "{by_hand} {stderr}");
-    let indented: Vec<_> = by_hand.lines().filter_map(|line| line.strip_prefix("  ")).collect();
-    let changed = |name: &str| indented.iter().find(|line| line.starts_with(name)).unwrap().to_string();
-    let succession =
-        indented.split(|line| line.starts_with("# gate1 vouches")).nth(1).unwrap().first().unwrap();
-    fs::write(ground.file("gate2.succession"), succession).unwrap();
-    let text = fs::read_to_string(&config).unwrap();
-    let lines = changed("key = ") + "\n" + &changed("succession = ");
-    let text = text.replace("\"gate1\"", "\"gate2\"").replace("key = \"gate1.pem\"", &lines);
-    fs::write(&config, text).unwrap();
-    let (status, done, stderr) = rotate(&[]);
-    assert!(status == 0 && !done.contains("WARNING"), "{done} {stderr}");
-    gateway.await_log("configuration reloaded");
-
-    chown(ground.file("state"), Some(0), Some(0)).unwrap();
-    let (status, _, stderr) = rotate(&["--selector", "gate7"]);
-    assert!(status == 2 && stderr.contains("run this as root, or as the gateway's user"), "{stderr}");
-}
-
-/// Root does what the gateway's user could not, and leaves nothing behind that this user cannot read.
-#[test]
-fn root_leaves_all_to_the_gateways_user() {
-    let Some(mut ground) = Ground::new(Kind::Unsigned) else { return };
-    let Some(waxseal) = with_dropped_rights(&ground) else { return };
+    let waxseal = format!("setpriv --reuid {NOBODY} --regid {NOBODY} --clear-groups {}", program.display());
     let server = Server::taking_all();
     fs::create_dir(ground.file("state")).unwrap();
-    for file in ["state", "gate1.pem"] {
+    for file in ["state", "keys", "keys/gate1.pem"] {
         chown(ground.file(file), Some(NOBODY), Some(NOBODY)).unwrap();
     }
     let script = format!("exec {waxseal} \"$@\"");
-    let _gateway = ground.sealing(server.address, DOMAIN).start_from_shell(&script, Stdio::null());
-    published(&mut ground, &[]);
-    let done = ground.rotate(&[]).ended();
-    assert_eq!(done.status, 0, "{done:?}");
+    let gateway = ground.sealing(server.address, "").start_from_shell(&script, Stdio::null());
+    let flow = Flow::start(gateway.address("outbound"), server);
+    let record = ground.next_key("gate2", &[]);
+    ground.publish("gate2", &record);
+    ground.await_state("gate2", "sealing");
     let about = |file: &str| {
         let about = fs::metadata(ground.file(file)).unwrap();
         (about.uid(), about.mode() & 0o777)
     };
-    assert_eq!(about("gate2.pem"), (NOBODY, 0o600));
-    assert_eq!(about("state/rotations.json"), (NOBODY, 0o600));
-    assert_eq!((about("waxseal.toml").0, about("gate2.succession")), (0, (0, 0o644)));
+    assert_eq!((about("keys/gate2.pem"), about("state/keys.json")), ((NOBODY, 0o600), (NOBODY, 0o600)));
+    assert_eq!(ground.waxseal(&["keys", "revoke", "gate1"]).status, 0);
+    assert_eq!((about("keys/revoked"), about("keys/revoked/gate1.pem")), ((NOBODY, 0o700), (NOBODY, 0o600)));
+    ground.await_state("gate1", "revoke");
+    flow.await_more(3);
+    assert_eq!(flow.sealed().last().map(String::as_str), Some("gate2"));
+
+    // Root loads no token's module for what the gateway's user could have written.
+    let token = ground.file("keys/gate3.pkcs11");
+    fs::write(&token, "pkcs11:token=t;object=gate3?module-path=/nowhere/module.so\n").unwrap();
+    chown(&token, Some(NOBODY), Some(NOBODY)).unwrap();
+    let checked = ground.waxseal(&["check-config"]);
+    assert!(checked.stderr.contains("it names a token's module, so it must belong to root"), "{checked:?}");
+    fs::remove_file(&token).unwrap();
+    let elsewhere = folder();
+    fs::remove_dir_all(ground.file("keys/revoked")).unwrap();
+    std::os::unix::fs::symlink(elsewhere.path(), ground.file("keys/revoked")).unwrap();
+    let refused = ground.waxseal(&["keys", "revoke", "gate2"]);
+    refused.assert_failed("`revoked` is a link, or no folder");
+    assert!(ground.file("keys/gate2.pem").exists());
 }
 
-/// Root loads no token's module for what the gateway's user could have written.
+/// Nothing is claimed of a gateway that does not run; its next start goes on.
 #[test]
-fn no_module_is_loaded_that_nobody_named() {
+fn a_gateway_that_does_not_run_is_told_of() {
     let Some(mut ground) = Ground::new(Kind::Unsigned) else { return };
     let server = Server::taking_all();
-    ground.sealing(server.address, DOMAIN).write();
-    fs::create_dir(ground.file("state")).unwrap();
-    published(&mut ground, &[]);
-    let state = ground.file("state/rotations.json");
-    let text = fs::read_to_string(&state).unwrap();
-    let token = "pkcs11:token=t;object=gate2?module-path=/nowhere/module.so";
-    let field = |name: &str, value: &str| format!("\"{name}\": \"{value}\"");
-    let own = ground.file("gate2.pem");
-    for name in ["key", "file"] {
-        let other = text.replace(&field(name, word(&own)), &field(name, token));
-        assert_ne!(other, text);
-        fs::write(&state, other).unwrap();
-        let refused = ground.rotate(&["--no-wait"]).ended();
-        let why = "the new key is pkcs11:token=t;object=gate2: name it once more";
-        assert_eq!((refused.status, refused.stderr.contains(why)), (2, true), "{refused:?}");
-    }
-}
-
-/// Who heard once more that there is no record may remember that: it is waited for anew, by another run as well.
-#[test]
-fn a_record_that_goes_again_is_waited_for_anew() {
-    let Some(mut ground) = Ground::new(Kind::Unsigned) else { return };
-    let server = Server::taking_all();
-    ground.sealing(server.address, DOMAIN).write();
-    fs::create_dir(ground.file("state")).unwrap();
-    published(&mut ground, &[]);
-    let is_published = |ground: &Ground| {
-        let text = fs::read_to_string(ground.file("state/rotations.json")).unwrap();
-        !text.contains("\"published\": null")
-    };
-    assert_eq!(ground.rotate(&["--no-wait"]).ended().status, 3);
-    assert!(is_published(&ground));
-    ground.knot.change("example.org", &line("gate1", &ground.record));
-    assert_eq!(ground.rotate(&["--no-wait"]).ended().status, 3);
-    assert!(!is_published(&ground));
-}
-
-/// Nothing is claimed of a gateway that does not run; its next start is believed.
-#[test]
-fn a_gateway_that_does_not_run_is_waited_for() {
-    let Some(mut ground) = Ground::new(Kind::Unsigned) else { return };
-    let server = Server::taking_all();
-    let config = ground.sealing(server.address, DOMAIN);
+    let config = ground.sealing(server.address, "");
     config.write();
-    fs::create_dir(ground.file("state")).unwrap();
-    published(&mut ground, &[]);
-    let pending = ground.rotate(&[]).ended();
-    assert_eq!(
-        (pending.status, pending.text().contains("no gateway that seals runs")),
-        (3, true),
-        "{pending:?}"
-    );
-    let changed = fs::read_to_string(ground.file("waxseal.toml")).unwrap();
-    assert!(changed.contains("\"gate2.pem\""), "{changed}");
-    let _gateway = crate::program::Gateway::at(&ground.file("waxseal.toml"));
-    let done = ground.rotate(&["--no-wait"]).ended();
-    assert_eq!(done.status, 0, "{done:?}");
+    let record = ground.next_key("gate2", &[]);
+    ground.publish("gate2", &record);
+    let status = ground.waxseal(&["keys", "status"]);
+    assert!(status.stderr.contains("no gateway runs with this state folder"), "{status:?}");
+    assert!(status.text().contains("gate2        publish this record"), "{status:?}");
+    let _gateway = config.start();
+    ground.await_state("gate2", "sealing");
 }
 
-/// A key that systemd hands over: the new one goes where it is told, and the lines to change are printed.
+/// Keys that systemd hands over: another is seen at the next start.
 #[test]
-fn a_credential_is_left_to_the_administrator() {
+fn credentials_follow_each_other() {
     let Some(mut ground) = Ground::new(Kind::Unsigned) else { return };
     let server = Server::taking_all();
-    let domain = DOMAIN.replace("key = \"gate1.pem\"", "key = \"credential:gate1\"");
-    let folder = ground.file("credentials");
-    fs::create_dir(&folder).unwrap();
-    fs::copy(ground.file("gate1.pem"), folder.join("gate1")).unwrap();
-    let _gateway =
-        ground.sealing(server.address, &domain).start_with(&[("CREDENTIALS_DIRECTORY", word(&folder))]);
-    let new = ground.file("gate2.pem");
-    published(&mut ground, &["--out", word(&new)]);
-    // The same command again goes on, too; another place is another rotation.
-    assert_eq!(ground.rotate(&["--no-wait", "--out", word(&new)]).ended().status, 3);
-    let elsewhere = ground.rotate(&["--no-wait", "--out", word(&ground.file("other.pem"))]).ended();
-    elsewhere.assert_failed("a rotation to gate2 is under way: say the same of --selector, --out and --key");
-    let by_hand = ground.rotate(&[]).ended();
-    assert_eq!(by_hand.status, 3, "{by_hand:?}");
-    let unit = format!("LoadCredential=gate2:{}", new.display());
-    let with = "systemd-run --pty -p LoadCredential=gate1:FILE waxseal keys rotate example.org";
-    let restart = "restart the gateway (systemctl daemon-reload && systemctl restart waxseal)";
-    let lines =
-        ["the old key cannot be used here", "  key = \"credential:gate2\"", unit.as_str(), with, restart];
-    for line in lines {
-        assert!(by_hand.text().contains(line), "{line}: {by_hand:?}");
-    }
-    // Inside the service the old key can vouch.
-    let vouched = ground.rotate_with(&[("CREDENTIALS_DIRECTORY", word(&folder))], &[]).ended();
-    let succession = format!("succession = \"{}\"", ground.file("gate2.succession").display());
-    assert!(vouched.status == 3 && vouched.text().contains(&succession), "{vouched:?}");
-    let config = ground.file("waxseal.toml");
-    let text = fs::read_to_string(&config).unwrap();
-    let text = text.replace("\"gate1\"", "\"gate2\"").replace("credential:gate1", "credential:gate2");
-    fs::write(&config, text).unwrap();
-    let refused = ground.rotate(&[]).ended();
-    let hint = "a reload hands over no new credential: systemctl daemon-reload";
-    assert!(refused.status == 2 && refused.stderr.contains(hint), "{refused:?}");
-    // As a restart would have it; but the word of the old key was left out.
-    fs::copy(&new, folder.join("gate2")).unwrap();
-    let done = ground.rotate(&[]).ended();
-    assert_eq!(done.status, 0, "{done:?}");
-    for line in
-        [&succession, "WARNING: the configuration has no `succession` for gate2, so ALL your mail is held"]
-    {
-        assert!(done.text().contains(line), "{line}: {done:?}");
-    }
+    let credentials = ground.file("credentials");
+    fs::create_dir(&credentials).unwrap();
+    fs::copy(ground.file("keys/gate1.pem"), credentials.join("ours_gate1.pem")).unwrap();
+    let more = format!("name_servers = [\"{}\"]\n{}", ground.knot.address, ground.dns());
+    let config = sealing_in(ground.folder.path(), "127.0.0.1:0", server.address, &more);
+    let path = config.write();
+    let text = fs::read_to_string(&path).unwrap().replace("keys = \"keys\"", "keys = \"credential:ours\"");
+    fs::write(&path, text).unwrap();
+    let start = || Gateway::at_with(&path, &[("CREDENTIALS_DIRECTORY", word(&credentials))]);
+    let gateway = start();
+    assert!(send(&gateway, "by gate1").starts_with("250"));
+    let refused = ground.waxseal(&["keygen", "--domain", "example.org", "--selector", "gate2"]);
+    refused.assert_failed("systemd hands these keys over: name the file with --out");
+    let out = credentials.join("ours_gate2.pem");
+    let record = ground.next_key("gate2", &["--out", word(&out)]);
+    ground.publish("gate2", &record);
+    drop(gateway);
+    let gateway = start();
+    gateway.await_log("gate2 seals");
+    assert!(send(&gateway, "by gate2").starts_with("250"));
+    let status = ["keys", "status", "--json", "--config", word(&path)];
+    let status = waxseal_with(&[("CREDENTIALS_DIRECTORY", word(&credentials))], &status).json();
+    let states: Vec<_> = status.iter().map(|line| line["state"].as_str().unwrap()).collect();
+    assert_eq!(states, ["old", "sealing"], "{status:?}");
+    ground
+        .waxseal(&["keys", "revoke", "gate1", "--domain", "example.org"])
+        .assert_failed("take the file away");
 }
 
 /// What cannot be is said before anything is made.
@@ -333,25 +276,40 @@ fn a_credential_is_left_to_the_administrator() {
 fn what_cannot_be_is_said_first() {
     let Some(ground) = Ground::new(Kind::Unsigned) else { return };
     let server = Server::taking_all();
-    let domain = DOMAIN.replace(
-        "[[domain]]",
-        "[[domain]]\nname = \"example.net\"\nselector = \"gate1\"\nkey = \"credential:gate1\"\n\n[[domain]]",
-    );
-    ground.sealing(server.address, &domain).write();
-    fs::create_dir(ground.file("state")).unwrap();
-    let config = ground.file("waxseal.toml");
-    let rotate = |arguments: &[&str]| {
-        let server = ground.knot.address.to_string();
-        let own = ["--config", word(&config), "--no-wait", "--name-server", &server];
-        Rotate::start(&[&own, arguments].concat()).ended()
-    };
-    rotate(&[]).assert_failed("say whose key is to be rotated");
-    rotate(&["example.com"]).assert_failed("no [[domain]] of the configuration is for example.com");
-    rotate(&["example.net"]).assert_failed("say where the new one goes with --out");
-    rotate(&["example.org", "--selector", "gate1"]).assert_failed("the selector gate1 is or was in use");
-    fs::write(ground.file("gate2.pem"), "kept").unwrap();
-    rotate(&["example.org"]).assert_failed("gate2.pem: exists already, and a key is never overwritten");
-    assert_eq!(fs::read_to_string(ground.file("gate2.pem")).unwrap(), "kept");
-    rotate(&["example.org", "--abandon"]).assert_failed("no rotation of example.org is under way");
-    assert!(!ground.file("state/rotations.json").exists());
+    ground
+        .sealing(server.address, "")
+        .and("[[domain]]\nname = \"example.net\"\nselector = \"gate1\"\nkey = \"keys/gate1.pem\"\n")
+        .and("[[domain]]\nname = \"example.com\"\nkeys = \"others\"\n")
+        .write();
+    let keygen = |arguments: &[&str]| ground.waxseal(&[&["keygen"], arguments].concat());
+    keygen(&["--domain", "example.info"])
+        .assert_failed("names no folder of keys for example.info: it takes --selector");
+    keygen(&["--domain", "example.net"]).assert_failed("names no folder of keys for example.net");
+    keygen(&["--domain", "example.org", "--selector", "gate1"])
+        .assert_failed("gate1.pem: exists already, and a key is never overwritten");
+    ground
+        .waxseal(&["keys", "revoke", "gate7"])
+        .assert_failed("no folder of keys that the configuration names holds gate7");
+    ground
+        .waxseal(&["keys", "status", "example.info"])
+        .assert_failed("no [[domain]] of the configuration is for example.info");
+    ground.waxseal(&["keys", "rotate", "example.org", "--no-wait"]).assert_failed("keys rotate is no more");
+
+    // A selector of the day's date, in a folder that is made.
+    let made = keygen(&["--domain", "example.com"]);
+    assert_eq!(made.status, 0, "{made:?}");
+    let again = keygen(&["--domain", "example.com"]);
+    let names: Vec<_> =
+        fs::read_dir(ground.file("others")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!((names.len(), again.status), (2, 0), "{again:?}");
+    let day = names.iter().map(|name| name.to_str().unwrap()).min_by_key(|name| name.len()).unwrap();
+    assert!(day.starts_with("20") && day.len() == "20261128.pem".len(), "{day}");
+    let revoke = |more: &[&str]| ground.waxseal(&[&["keys", "revoke", "gate1"], more].concat());
+    keygen(&["--domain", "example.com", "--selector", "gate1"]);
+    revoke(&[]).assert_failed("the configuration names this key of example.net");
+    assert_eq!(revoke(&["--domain", "example.com"]).status, 0);
+    // The old forms go on working.
+    let out = ground.file("alone.pem");
+    let alone = keygen(&["--domain", "example.org", "--selector", "gate9", "--out", word(&out)]);
+    assert!(alone.status == 0 && out.exists() && !ground.file("keys/gate9.pem").exists(), "{alone:?}");
 }

@@ -40,7 +40,7 @@ impl Status {
 pub struct Outcome {
     /// What happened to it.
     pub status: Status,
-    /// What the seal says of it.
+    /// Its entry in the seal.
     pub sealed: Option<Entry>,
     /// What the message holds.
     pub found: Option<Entry>,
@@ -51,9 +51,9 @@ pub struct Outcome {
 pub enum TextState {
     /// As sealed.
     Intact,
-    /// As sealed, and something stands below, as lists' footers do.
+    /// As sealed, with something below, such as a list's footer.
     Appended,
-    /// As sealed, and something stands above, as warnings do.
+    /// As sealed, with something above, such as a warning.
     Prepended,
     /// Anything else.
     Changed,
@@ -294,7 +294,7 @@ impl<'a> Pairs<'a> {
         (0..self.found.len()).filter(is_new).skip(missing).collect()
     }
 
-    /// The state of all texts together: those that are matched, in their order, and those that stand around them.
+    /// The state of all texts together: those that are matched, in their order, and those around them.
     fn text_state(&self, growth: &[Option<Growth>]) -> TextState {
         let sealed_texts = self.sealed.iter().enumerate().filter(|(_, entry)| entry.kind == Kind::Text);
         let places: Vec<Option<usize>> = sealed_texts.map(|(at, _)| self.found_for[at]).collect();
@@ -322,14 +322,14 @@ impl<'a> Pairs<'a> {
         let (sealed, found) = (self.sealed, self.found);
         let moved = |(at, entry): (usize, &Entry)| {
             let partner = self.found_for[at].map(|at| &found[at]);
-            // A text may stand anywhere, unless it is HTML and offered as a file there.
+            // A text may be anywhere, unless it is HTML and offered as a file there.
             partner.is_some_and(|leaf| {
                 (entry.kind == Kind::Attachment || leaf.as_text.is_some())
                     && !is_wrapped(&entry.path, &leaf.entry.path)
             })
         };
         if sealed.iter().enumerate().any(moved) {
-            return Some("stands under other multiparts than it was sealed under");
+            return Some("is under other multiparts than when it was sealed");
         }
         changed_alternative(sealed, found, self)
             .then_some("is one of an alternative whose parts were added, removed or moved")

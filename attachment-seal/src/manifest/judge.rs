@@ -317,7 +317,7 @@ impl Judge<'_> {
                 self.remarks.add(Remark::new(
                     Doubt::ViewsDiffer,
                     "the message",
-                    "is read otherwise by a second parser",
+                    "is read differently by a second parser",
                 ));
             }
         }
@@ -405,7 +405,7 @@ impl Judge<'_> {
             return Some(Plain { has_fields: true, ..Plain::default() });
         }
         if !entity.has_blank_line && at > 0 {
-            self.add(Doubt::NotPlain, at, "has no empty line behind its header section");
+            self.add(Doubt::NotPlain, at, "has no empty line after its header section");
         }
         match self.section(at) {
             Ok(plain) => {
@@ -631,7 +631,7 @@ impl Judge<'_> {
             }
             let is_exact = after.is_empty() && number == last || after.starts_with(b"\r\n");
             if !is_exact || number < last && after.len() > 2 {
-                self.add(Doubt::NotPlain, at, "has a delimiter with something behind it");
+                self.add(Doubt::NotPlain, at, "has a delimiter with something after it");
             }
             let is_first = number == 0;
             if !(is_first || before == b"\r\n" || before.is_empty()) {

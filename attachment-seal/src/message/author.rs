@@ -1,4 +1,5 @@
-//! The author's domain: what From says (RFC 5322 §3.6.2) to all mail readers. A seal is aligned with one author or with none.
+//! The author's domain: what From (RFC 5322 §3.6.2) shows in all mail readers. A seal is aligned with one
+//! author or with none.
 
 use super::readers::{Named, readings, sole_domain};
 use crate::domain::DomainName;
@@ -44,7 +45,8 @@ impl Author {
         Self::unclear(header)
     }
 
-    /// Reads the author off the From fields alone, as whoever seals does: it refuses a header section that is not clean.
+    /// Reads the author off the From fields alone, as a sealing gateway does: it refuses a header section
+    /// that is not clean.
     pub fn as_written(header: &HeaderSection<'_>) -> Self {
         let mut froms = header.all("From");
         if let (Some(from), None) = (froms.next(), froms.next())
@@ -329,7 +331,8 @@ mod tests {
         assert!(found.domains().contains(&"xn--bcher-kva.example".parse().unwrap()), "{found:?}");
     }
 
-    /// Whoever checks counts it; whoever seals has a From field of his own, and refuses such a header section.
+    /// A verifying gateway counts it. A sealing gateway reads the real From field only, and refuses such a
+    /// header section.
     #[test]
     fn a_disguised_from_is_one_for_readers() {
         let header = HeaderSection::parse(b"From: a@example.org\r\nFr\0om: b@other.example\r\n\r\n");

@@ -9,7 +9,7 @@ use crate::doubt::{Doubt, Doubts};
 /// Longest header section that is read, in octets; what follows counts as body, under a doubt.
 pub const MAX_HEADER: usize = 1 << 20;
 
-/// The structural MIME fields: those that say what a part is.
+/// The structural MIME fields: those that define what a part is.
 const MIME_FIELDS: [&str; 4] =
     ["content-type", "content-transfer-encoding", "content-disposition", "mime-version"];
 
@@ -25,7 +25,7 @@ pub struct Field<'a> {
     pub value: &'a [u8],
     /// Offset of the field's first octet in the message.
     pub start: usize,
-    /// Offset just behind the CR LF that ends the field.
+    /// Offset just after the CR LF that ends the field.
     pub end: usize,
 }
 
@@ -44,10 +44,10 @@ impl<'a> Field<'a> {
         trim_blanks(&text).to_vec()
     }
 
-    /// The value in the form that structure is compared in (SPEC.md §4, `hs`): blanks and folds at its start gone, each fold
-    /// outside a quoted string made one space. A fold inside one stays as it is, since two readers lose a boundary that is
-    /// folded at a blank; so does all behind a parenthesis, where readers do not agree what is quoted, and a value with a
-    /// line of blanks.
+    /// The value in the form that structure is compared in (SPEC.md §4, `hs`): blanks and folds at its start
+    /// gone, each fold outside a quoted string made one space. A fold inside one stays as it is, since two
+    /// readers lose a boundary that is folded at a blank; so does everything after a parenthesis, where
+    /// readers do not agree what is quoted, and a value with a line of blanks.
     pub fn refolded(&self) -> Vec<u8> {
         let value = self.value;
         // Some readers take a line of blanks for the end of the header section.
@@ -120,7 +120,8 @@ enum LineSoFar {
 }
 
 impl EndSearch {
-    /// Takes the next octets; once the blank line is among them, says where in the message the body starts.
+    /// Takes the next octets; once the blank line is among them, returns where in the message the body
+    /// starts.
     pub fn find(&mut self, octets: &[u8]) -> Option<usize> {
         let mut rest = octets;
         let start = self.searched;
@@ -167,7 +168,7 @@ pub struct HeaderSection<'a> {
     pub faults: Vec<Fault>,
     /// Values of lines that are no From field, and that some reader takes for one; at most 16.
     pub disguised_froms: Vec<&'a [u8]>,
-    /// Offset of the body: just behind the blank line, or where the section was cut off.
+    /// Offset of the body: just after the blank line, or where the section was cut off.
     pub body_start: usize,
     /// Whether a blank line ended the section.
     pub has_blank_line: bool,
@@ -336,8 +337,8 @@ impl<'a> HeaderSection<'a> {
         self.hash(structural, Field::refolded)
     }
 
-    /// The hash of the fields that say what a message's body is, in the form that a mark has (SPEC.md §6.1): all `Content-*`
-    /// but Content-Length and Content-Transfer-Encoding.
+    /// The hash of the fields that define what a message's body is, in the form that a mark has (SPEC.md
+    /// §6.1): all `Content-*` but Content-Length and Content-Transfer-Encoding.
     pub fn content_hash(&self) -> blake3::Hash {
         let counts = |name: &[u8]| {
             name.starts_with(b"content-") && !matches!(name, b"content-length" | b"content-transfer-encoding")

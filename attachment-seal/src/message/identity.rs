@@ -63,7 +63,7 @@ struct Parts {
 }
 
 impl Parts {
-    /// Takes what begins at `at`, and says where the next begins.
+    /// Takes what begins at `at`, and returns where the next begins.
     fn take(&mut self, value: &[u8], at: usize) -> Option<usize> {
         match value[at] {
             b'(' => {
@@ -119,7 +119,7 @@ impl Parts {
     }
 }
 
-/// The comment at `at`, which must be simple, and the offset behind it.
+/// The comment at `at`, which must be simple, and the offset after it.
 fn comment(value: &[u8], at: usize) -> Option<(Vec<u8>, usize)> {
     let rest = &value[at + 1..];
     let length =
@@ -127,7 +127,7 @@ fn comment(value: &[u8], at: usize) -> Option<(Vec<u8>, usize)> {
     (rest[length] == b')').then(|| (rest[..length].to_vec(), at + length + 2))
 }
 
-/// The text of the quoted string at `at`, and the offset behind it.
+/// The text of the quoted string at `at`, and the offset after it.
 fn quoted(value: &[u8], at: usize) -> Option<(Vec<u8>, usize)> {
     let mut text = Vec::new();
     let mut octets = value.iter().enumerate().skip(at + 1);
@@ -141,7 +141,7 @@ fn quoted(value: &[u8], at: usize) -> Option<(Vec<u8>, usize)> {
     None
 }
 
-/// The text in the brackets at `at` without comments, and the offset behind them.
+/// The text in the brackets at `at` without comments, and the offset after them.
 fn brackets(value: &[u8], at: usize) -> Option<(Vec<u8>, usize)> {
     let mut text = Vec::new();
     let mut at = at + 1;

@@ -79,7 +79,7 @@ fn clean_domain(text: &[u8]) -> Option<DomainName> {
     std::str::from_utf8(&text[..end]).ok()?.parse().ok().filter(|_| is_over)
 }
 
-/// A way to tell what stands in quotes, comments and encoded-words.
+/// A way to tell what is in quotes, comments and encoded-words.
 #[derive(Clone, Copy)]
 struct Reader {
     escapes: Escapes,
@@ -122,7 +122,7 @@ struct Sight {
 }
 
 impl Sight {
-    /// Takes covered text; `is_open` says that no other address follows whose name it could be.
+    /// Takes covered text; `is_open` means that no other address follows whose name it could be.
     fn cover(&mut self, inside: &[u8], cover: Cover, is_open: bool) {
         let mut take = |text: &[u8], cover| {
             if is_open || claims_address(text, cover) {
@@ -238,7 +238,7 @@ impl Reader {
         sight
     }
 
-    /// Offset behind the quoted string that opens at `at`.
+    /// Offset after the quoted string that opens at `at`.
     fn quotes_end(self, value: &[u8], at: usize) -> Option<usize> {
         let mut octets = value.iter().enumerate().skip(at + 1);
         while let Some((at, octet)) = octets.next() {
@@ -251,7 +251,7 @@ impl Reader {
         None
     }
 
-    /// Offset behind the comment that opens at `at`.
+    /// Offset after the comment that opens at `at`.
     fn comment_end(self, value: &[u8], at: usize) -> Option<usize> {
         let (mut depth, mut at, mut quotes_close) = (0_usize, at, true);
         while at < value.len() {
@@ -294,7 +294,7 @@ fn claims_address(text: &[u8], cover: Cover) -> bool {
     in_brackets || text.contains(&b'@') && is_astride() || cover == Cover::EncodedWord && is_listed()
 }
 
-/// Whether an encoded-word and what stands directly before or behind it have an `@` in them.
+/// Whether an encoded-word and the text directly before or after it have an `@` in them.
 fn is_glued(before: &[u8], behind: &[u8], has_at: bool) -> bool {
     let ends = |octet: &u8| matches!(octet, b' ' | b'\t' | b'<' | b'>' | b'(' | b')' | b',' | b';' | b':');
     let (before, behind) = (before.rchunks(1024).next(), behind.chunks(1024).next());
@@ -303,8 +303,8 @@ fn is_glued(before: &[u8], behind: &[u8], has_at: bool) -> bool {
     glued.any(|&octet| octet == b'@' || has_at)
 }
 
-/// Whether an address in brackets follows behind `at` before anything else that could be one, or cover one. `next_mark` is
-/// where the last look ended, so that no text is looked at twice.
+/// Whether an address in brackets follows after `at` before anything else that could be one, or cover one.
+/// `next_mark` is where the last look ended, so that no text is looked at twice.
 fn is_followed_by_address(value: &[u8], at: usize, next_mark: &mut usize) -> bool {
     if *next_mark < at {
         let is_mark = |octet: &u8| matches!(octet, b'<' | b',' | b';' | b'"' | b'(' | b'@');

@@ -15,7 +15,7 @@ const READINGS: usize = 3;
 
 /// Encoded-words with nothing but blanks between them.
 pub(super) struct Run {
-    /// Offset just behind them.
+    /// Offset just after them.
     pub(super) end: usize,
     /// What readers may show.
     pub(super) texts: [String; READINGS],
@@ -117,7 +117,7 @@ impl<'a> Word<'a> {
         is_name.then_some(Self { charset, octets, base64, end })
     }
 
-    /// Appends what readers make of it; says whether the charset is known.
+    /// Appends what readers make of it; returns whether the charset is known.
     fn decode(&self, texts: &mut [String; READINGS]) -> bool {
         let octets = self.octets.as_slice();
         let charset = self.charset.to_ascii_lowercase();

@@ -101,7 +101,7 @@ impl Decoder {
         let padding = padding.iter().filter(|&&octet| octet == b'=').count();
         let well_padded = matches!((symbols % 4, padding), (0, 0) | (2, 2) | (3, 1));
         let loose = has_loose_bits(&body[..at], symbols);
-        damage.note_if(!only_padding, "base64 that goes on behind its padding");
+        damage.note_if(!only_padding, "base64 that goes on after its padding");
         damage.note_if(!well_padded, "base64 with wrong padding");
         damage.note_if(loose, "base64 with bits set that belong to no octet");
         damage.note_if(line_ends.are_bare(), BARE_LINE_END);
@@ -257,7 +257,7 @@ const HEX: [u8; 256] = {
     values
 };
 
-/// Hands a 7bit or 8bit body on as it stands.
+/// Passes a 7bit or 8bit body on as it is.
 fn pass(body: &[u8], encoding: Encoding, sink: &mut impl FnMut(&[u8])) -> Damage {
     let mut damage = bare_line_ends(body);
     if encoding == Encoding::SevenBit {
@@ -268,14 +268,14 @@ fn pass(body: &[u8], encoding: Encoding, sink: &mut impl FnMut(&[u8])) -> Damage
     damage
 }
 
-/// Whether a CR or LF stands alone somewhere in `text`.
+/// Whether a CR or LF is alone somewhere in `text`.
 pub fn has_bare_line_end(text: &[u8]) -> bool {
     let mut line_ends = LineEnds::default();
     line_ends.look(text);
     line_ends.are_bare()
 }
 
-/// Looks for a CR or LF that stands alone, a window at a time.
+/// Looks for a CR or LF that is alone, a window at a time.
 #[derive(Default)]
 struct LineEnds {
     after_cr: bool,

@@ -27,7 +27,7 @@ pub enum Encoding {
     QuotedPrintable,
     /// Base64.
     Base64,
-    /// None of these: taken as it stands.
+    /// None of these: taken as it is.
     Unknown,
 }
 
@@ -83,7 +83,7 @@ impl Leaf {
         self.path.is_empty()
     }
 
-    /// Whether it is an attached message, one sealed object as it stands.
+    /// Whether it is an attached message, one sealed object as it is.
     pub fn is_message(&self) -> bool {
         self.media_type.starts_with("message/")
     }

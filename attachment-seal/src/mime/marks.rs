@@ -133,8 +133,9 @@ fn part_fields(section: &[u8], entity: &Entity) -> blake3::Hash {
     hasher.update(if entity.has_blank_line { b"\r\n" } else { b"" }).finalize()
 }
 
-/// The transfer encoding as a mark has it: the word in lower case if it stands alone behind `: `, none for 7bit, which is
-/// what a part without the field has; and else the fields as they are, since readers mind every octet there.
+/// The transfer encoding as a mark has it: the word in lower case if it is alone after `: `, none for 7bit,
+/// which is what a part without the field has; and else the fields as they are, since readers mind every
+/// octet there.
 pub(crate) fn encoding(section: &[u8]) -> Vec<u8> {
     let fields: Vec<&[u8]> = groups(section).filter(|group| is_named(group, ENCODING)).collect();
     match fields.as_slice() {

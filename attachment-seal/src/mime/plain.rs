@@ -114,7 +114,7 @@ pub(crate) fn header_section(section: &[u8], kind: Section) -> Result<Plain, Fla
 /// Printable ASCII behind a blank, folded at most where lines end in CR LF.
 fn ascii_with_folds(place: &str, value: &[u8]) -> Result<(), Flaw> {
     if !value.first().copied().is_some_and(is_blank) && !value.starts_with(b"\r\n") {
-        return flaw(place, "has no blank behind its colon");
+        return flaw(place, "has no blank after its colon");
     }
     let mut rest = value;
     while let Some((&octet, after)) = rest.split_first() {
@@ -205,7 +205,7 @@ fn content_type(plain: &mut Plain, place: &str, mut text: Cursor<'_>) -> Result<
         (false, None) => {}
     }
     if matches!(plain.media_type.as_str(), "message/partial" | "message/external-body") {
-        return flaw(place, "stands for a message that is elsewhere");
+        return flaw(place, "refers to a message that is elsewhere");
     }
     if let Some(charset) = parameters.iter().find(|parameter| parameter.attribute == "charset")
         && !charset.value.iter().all(|&octet| is_safe(octet) || octet == b':')
@@ -375,7 +375,7 @@ impl<'a> Cursor<'a> {
         let mut parameters: Vec<Parameter> = Vec::new();
         while !self.rest.is_empty() {
             if !self.take(b';') {
-                return flaw(place, "goes on behind its value");
+                return flaw(place, "goes on after its value");
             }
             self.skip_blanks();
             let attribute = self.take_while(|octet| is_safe(octet) || octet == b'*');

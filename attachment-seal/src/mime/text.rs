@@ -150,7 +150,7 @@ impl TextHasher {
 /// Whole lines that are looked at together; most are in their canonical form already.
 const BLOCK: usize = 8 << 10;
 
-/// Whether words without a blank at the end, and there are some, stand as they are in the canonical form.
+/// Whether words without a blank at the end, and there are some, are unchanged in the canonical form.
 fn is_one_spaced(words: &[u8]) -> bool {
     // Without a branch, so that the compiler makes vector code of it.
     let pairs = words.iter().zip(words.iter().skip(1));

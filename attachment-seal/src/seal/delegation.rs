@@ -96,7 +96,7 @@ pub struct Delegations {
 
 /// None of a sealing key's delegations holds now, so nobody could check what it seals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("no delegation of the sealing key holds now")]
+#[error("no delegation of the sealing key is valid now")]
 pub struct NotDelegated;
 
 /// How long a key may go on sealing.
@@ -139,6 +139,11 @@ impl Delegations {
     /// Of a root's delegations that hold at `now` the one that ends last, which is put into seals.
     pub fn by_root_at(&self, now: u64) -> Option<&Delegation> {
         self.by_root.iter().filter(|own| own.covers(now)).max_by_key(|own| own.not_after)
+    }
+
+    /// Those of the domain's earlier sealing key.
+    pub fn by_earlier(&self) -> &[Delegation] {
+        &self.by_earlier_key
     }
 
     /// Whether there was an earlier key's word, and it is of no use to any seal from `now` on.

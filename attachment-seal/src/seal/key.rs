@@ -1,5 +1,7 @@
 //! Keys (SPEC.md §9): sealing keys and root keys, which are of one kind, and DNS key records.
 
+use std::sync::Arc;
+
 use ed25519_dalek::pkcs8::{DecodePrivateKey, EncodePrivateKey, KeypairBytes, spki::der::pem::LineEnding};
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 use encodify::base64;
@@ -71,13 +73,16 @@ impl PublicKey {
     }
 }
 
-/// A private sealing key: in memory, wiped when it is dropped, or in a token that signs with it and never gives it out.
+/// A private sealing key: in memory, wiped when its last clone is dropped, or in a token that signs with it and never gives it
+/// out.
+#[derive(Clone)]
 pub struct SealingKey(Place);
 
+#[derive(Clone)]
 enum Place {
-    /// Boxed, so that whoever passes the key on leaves no copies of it on the stack.
-    Memory(Box<SigningKey>),
-    Token(Box<dyn TokenKey>),
+    /// Shared, so that cloning the key or passing it on leaves no copies of it in memory.
+    Memory(Arc<SigningKey>),
+    Token(Arc<dyn TokenKey>),
 }
 
 /// A private key that a token (PKCS#11) keeps to itself.
@@ -103,18 +108,18 @@ pub enum SignError {
 impl SealingKey {
     /// A new key from 32 random octets.
     pub fn from_seed(seed: &[u8; 32]) -> Self {
-        Self(Place::Memory(Box::new(SigningKey::from_bytes(seed))))
+        Self(Place::Memory(Arc::new(SigningKey::from_bytes(seed))))
     }
 
     /// Reads PKCS#8 PEM.
     pub fn from_pem(text: &str) -> Result<Self, ParseKeyError> {
         let key = SigningKey::from_pkcs8_pem(text).map_err(|_| ParseKeyError::PrivateKey)?;
-        Ok(Self(Place::Memory(Box::new(key))))
+        Ok(Self(Place::Memory(Arc::new(key))))
     }
 
     /// A key that a token keeps.
     pub fn in_token(key: impl TokenKey + 'static) -> Self {
-        Self(Place::Token(Box::new(key)))
+        Self(Place::Token(Arc::new(key)))
     }
 
     /// PKCS#8 PEM, version 1 without the public key, which every OpenSSL reads. Wiped when it is dropped. A token's key
@@ -232,6 +237,8 @@ mod tests {
     fn reads_its_own_pem() {
         let key = SealingKey::from_seed(&[2; 32]);
         assert_eq!(SealingKey::from_pem(&key.to_pem().unwrap()).unwrap().public(), key.public());
+        let noted = format!("Made: 2026-11-28T06:30:00Z\n{}", *key.to_pem().unwrap());
+        assert_eq!(SealingKey::from_pem(&noted).unwrap().public(), key.public());
         assert!(SealingKey::from_pem("-----BEGIN JUNK-----").is_err());
     }
 

@@ -226,12 +226,29 @@ impl<'a> Knowledge<'a> {
         let domain = &seal.statement.domain;
         match self.pins.covering(domain) {
             Some((pin, true)) => match pinned_keys(pin, seal) {
-                Keys::NotFound if !pin.fingerprints.is_empty() => self.told_keys(pin, seal),
+                keys @ (Keys::Found { .. } | Keys::NotFound) if !pin.fingerprints.is_empty() => {
+                    also(keys, self.told_keys(pin, seal))
+                }
                 keys => keys,
             },
             // A pin on a parent says that the domain is watched, and names no key for it.
             Some((_, false)) => Keys::NotFound,
             None => self.memory.judge(seal, self.looked_up_keys(seal)),
+        }
+    }
+
+    /// Whether nothing names a key for the seal's very selector: all there is are pins for any. Then a wrong signature may be
+    /// that of a key which the correspondent has made since.
+    pub fn has_pins_for_any_alone(&self, seal: &Seal) -> bool {
+        let Some((pin, true)) = self.pins.covering(&seal.statement.domain) else { return false };
+        let is_for_one =
+            |pinned: &PinnedKey, key| pinned.selector.is_some() && pinned.record.key == Some(key);
+        let names = |found: &ProvenKey| {
+            found.root.is_some() || pin.keys.iter().any(|pinned| is_for_one(pinned, found.key))
+        };
+        match self.keys(seal) {
+            Keys::Found { proven, .. } => !proven.iter().any(names),
+            _ => false,
         }
     }
 
@@ -348,6 +365,18 @@ impl<'a> Knowledge<'a> {
 
 fn trust(secure: bool) -> Trust {
     if secure { Trust::Dnssec } else { Trust::Dns }
+}
+
+/// Both, those first that are pinned whole.
+fn also(pinned: Keys, told: Keys) -> Keys {
+    match (pinned, told) {
+        (Keys::Found { mut proven, contradicting }, Keys::Found { proven: told, .. }) => {
+            proven.extend(told);
+            Keys::Found { proven, contradicting }
+        }
+        (Keys::NotFound, told) => told,
+        (pinned, _) => pinned,
+    }
 }
 
 /// A revoked record beats a delegation; a pinned key is tried before one (SPEC.md §9).

@@ -84,7 +84,7 @@ pub fn forged(message: &[u8], hostname: &DomainName) -> Vec<Range<usize>> {
     cuts
 }
 
-/// Offset behind the field at `at` and the lines that continue it.
+/// Offset after the field at `at` and the lines that continue it.
 fn field_end(message: &[u8], at: usize) -> usize {
     let mut end = at + first_line(&message[at..]).len();
     while message.get(end).copied().is_some_and(is_blank) {

@@ -162,7 +162,7 @@ pub fn sentence(verification: &Verification) -> String {
     let domain = verification.domain.as_ref().map_or("its domain", |domain| domain.as_str());
     match verification.verdict {
         Verdict::Pass => "every attachment is as it was sent".to_owned(),
-        Verdict::None => "no seal, and none to be expected".to_owned(),
+        Verdict::None => "no seal, and none expected".to_owned(),
         Verdict::Missing => "no seal, though the author's domain is known to seal its mail".to_owned(),
         Verdict::Fail(Reason::Attachments) => {
             let changes: Vec<String> = not_intact(verification).collect();
@@ -186,12 +186,12 @@ pub fn sentence(verification: &Verification) -> String {
             format!("the seal of {domain} is dated ahead of this gateway's clock")
         }
         Verdict::Temperror if verification.key_lookup == Some(Lookup::Bogus) => {
-            format!("the key cannot be had: DNSSEC says that the answer for {domain} is forged")
+            format!("the key cannot be looked up: the DNSSEC proof of the answer for {domain} is wrong")
         }
         Verdict::Temperror if matches!(verification.key_lookup, Some(Lookup::Insecure | Lookup::Secure)) => {
-            format!("what is remembered of {domain} cannot be read for now")
+            format!("the memory of {domain} cannot be read now")
         }
-        Verdict::Temperror => "the key cannot be looked up for now".to_owned(),
+        Verdict::Temperror => "the key cannot be looked up now".to_owned(),
     }
 }
 

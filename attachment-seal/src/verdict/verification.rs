@@ -104,12 +104,12 @@ impl Verification {
         self.selector.as_ref()
     }
 
-    /// When the seal was made, as it says, in Unix seconds.
+    /// When the seal was made, by its own account, in Unix seconds.
     pub fn sealed_at(&self) -> Option<u64> {
         self.sealed_at
     }
 
-    /// The proof that the seal is its domain's. Without one, what the seal says is anybody's word.
+    /// The proof that the seal is its domain's. Without one, anybody may have written the seal.
     pub fn signature(&self) -> Option<&VerifiedSignature> {
         self.signature.as_ref()
     }

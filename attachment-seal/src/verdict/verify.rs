@@ -175,6 +175,7 @@ impl Check<'_> {
         match keys.iter().find(|key| verifies(&key.key)) {
             Some(&key) => Ok(Signed { seal, key }),
             None if contradicting.iter().any(verifies) => Err(changed(&contradicting)),
+            None if self.knowledge.has_pins_for_any_alone(&seal) => Err(identified(Verdict::KeyChanged)),
             None => {
                 let trial = keys.iter().all(|key| key.trial);
                 Err(on_trial(Verdict::Fail(Reason::BadSignature), trial))

@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 use super::super::judge::read_input;
 use super::super::table::shown;
 use super::super::{complain, fail};
-use crate::keyfile::{read_sealing_key_by_hand, read_text, shown as shown_key, token};
+use crate::keys::{read_sealing_key_by_hand, read_text, shown as shown_key, token};
 
 /// Arguments of `keys fingerprint`.
 #[derive(Debug, clap::Args)]

@@ -9,7 +9,7 @@ use super::super::ConfigArg;
 use super::super::table::shown;
 use crate::clock::{moment, unix_time};
 use crate::config::Config;
-use crate::setup::Setup;
+use crate::gateway::setup::Setup;
 use crate::store::{DatabaseError, DomainRecord, Memories, PinFile, Said};
 
 /// Arguments of `keys list`.

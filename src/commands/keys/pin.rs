@@ -9,7 +9,7 @@ use attachment_seal::seal::published::Published;
 
 use super::super::ConfigArg;
 use crate::config::Config;
-use crate::keyfile::read_text;
+use crate::keys::read_text;
 use crate::store::{DatabaseError, Memories, PinFile, Said, SaidKey, SaidPin};
 
 /// Arguments of `keys pin`.

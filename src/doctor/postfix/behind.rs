@@ -1,6 +1,6 @@
-//! What Postfix does to a message behind the sealing gateway, from the smtpd that takes it back up to the wire. Only what a
-//! seal does not survive (SPEC.md sections 4 and 8) is said: transfer encodings, refolding, added fields and recipients
-//! are none of it.
+//! What Postfix does to a message after the sealing gateway, from the smtpd that takes it back up to the
+//! wire. Only what a seal does not survive (SPEC.md sections 4 and 8) is reported: transfer encodings,
+//! refolding, added fields and recipients are none of it.
 
 use super::super::finding::Subject;
 use super::settings::{Service, Settings, ends_in_port, words};
@@ -27,7 +27,7 @@ pub(super) struct Look<'a> {
 }
 
 impl Look<'_> {
-    /// Everything behind the smtpd that takes sealed mail.
+    /// Everything after the smtpd that takes sealed mail.
     pub(super) fn behind_the_seal(&self, smtpd: &Service, subject: &mut Subject<'_>) {
         let id = smtpd.id();
         let overrides = words(self.settings.of(&id, "receive_override_options"));
@@ -62,7 +62,7 @@ impl Look<'_> {
             let what = if self.ports.iter().any(|port| ends_in_port(value, *port)) {
                 "mail goes round in circles"
             } else {
-                "behind the gateway mail goes through another filter, which may change it"
+                "after the gateway mail goes through another filter, which may change it"
             };
             subject.problem(format!("{parameter} = {value}: {what}"), self.set(id, parameter, ""));
         }
@@ -94,8 +94,8 @@ impl Look<'_> {
 
     fn addresses(&self, id: &str, cleanup: &str, subject: &mut Subject<'_>) {
         let remedy = format!(
-            "{} (From is then rewritten before the seal only where deploy/postfix/submission/master-content-filter.cf is \
-             in use)",
+            "{} (From is then rewritten before the seal only if \
+             deploy/postfix/submission/master-content-filter.cf is in use)",
             self.set(id, "local_header_rewrite_clients", "")
         );
         for (parameter, classes) in
@@ -115,8 +115,8 @@ impl Look<'_> {
             if let Some(domain) = self.domains.iter().find(is_masked) {
                 let value = masked.join(" ");
                 let detail = format!(
-                    "masquerade_domains = {value}: it shortens authors' addresses of {} behind the seal, which is then \
-                     another message's",
+                    "masquerade_domains = {value}: it shortens authors' addresses of {} after the seal, \
+                     which then belongs to another message",
                     domain.name
                 );
                 subject.problem(detail, &remedy);
@@ -131,7 +131,7 @@ impl Look<'_> {
     fn maps(&self, service: &str, parameter: &str, remedy: &str, subject: &mut Subject<'_>) {
         let list = self.settings.of(service, parameter);
         let harms = self.domains.iter().map(|domain| address_harm(list, &domain.name, self.tables));
-        let what = "rewrites From behind the seal, which is then another message's";
+        let what = "rewrites From after the seal, which then belongs to another message";
         say(parameter, what, worst(harms), remedy, subject);
     }
 
@@ -159,7 +159,7 @@ impl Look<'_> {
             let rest: Vec<&str> =
                 dropped.iter().filter(|name| !is_sealed(name)).map(String::as_str).collect();
             subject.problem(
-                format!("message_drop_headers takes the field {name} off, without which no seal holds"),
+                format!("message_drop_headers removes the field {name}, without which no seal is valid"),
                 self.set_main("message_drop_headers", &rest.join(", ")),
             );
         }
@@ -167,7 +167,7 @@ impl Look<'_> {
         if !stripped.is_empty() {
             subject.problem(
                 format!(
-                    "message_strip_characters = {stripped}: it takes octets out of texts and attachments"
+                    "message_strip_characters = {stripped}: it removes octets from texts and attachments"
                 ),
                 self.set_main("message_strip_characters", ""),
             );
@@ -204,7 +204,7 @@ impl Look<'_> {
                 self.set_main(parameter, "")
             }
         };
-        // What main.cf says is the same to all of them: one finding is enough.
+        // main.cf is the same for all of them: one finding is enough.
         let is_new = |parameter: &str| {
             let is_first = || self.clients().next().is_some_and(|first| first.id() == id);
             self.settings.overrides(id, parameter) || is_first()
@@ -241,8 +241,8 @@ impl Look<'_> {
         let leading = self.settings.leading_to(port);
         if leading.is_empty() {
             return subject.not_checked(
-                "whether users' mail comes by this listener: nothing in main.cf or master.cf leads there; perhaps programs \
-                 hand it in themselves",
+                "whether users' mail passes this listener: nothing in main.cf or master.cf leads there; \
+                 perhaps programs submit it themselves",
             );
         }
         let is_submission = |service: &&Service| {

@@ -1,5 +1,5 @@
-//! Postfix around the gateway: what it would change behind the seal, read from its own `postconf`. Other mail servers, and
-//! what lies beyond this machine, only a probe can tell.
+//! Postfix around the gateway: what it would change after the seal, read from its own `postconf`. Other mail
+//! servers, and what lies beyond this machine, only a probe can tell.
 
 mod behind;
 mod settings;
@@ -68,7 +68,7 @@ pub(super) fn check(site: &Site, folder: Option<&Path>, findings: &mut Vec<Findi
         }
         if findings.len() == before {
             let mut subject = Subject::new(findings, "postfix", format!("Postfix behind {}", listener.name));
-            subject.ok("none of its settings changes mail behind the gateway");
+            subject.ok("none of its settings changes mail after the gateway");
         }
     }
 }
@@ -128,11 +128,11 @@ impl Programs<'_> {
         let folder = self.folder.map(|folder| folder.display().to_string());
         let place: Vec<&str> = folder.iter().flat_map(|folder| ["-c", folder]).collect();
         let ended = programs::run(program, &[&place, arguments].concat(), input)?;
-        // postmap's 1 without a word says that nothing was found.
+        // postmap's 1 without a message means that nothing was found.
         if ended.status.success() || (ended.status.code() == Some(1) && ended.stderr.is_empty()) {
             return Ok(ended.stdout);
         }
-        Err(ended.stderr.lines().last().unwrap_or("it fails without a word").to_owned())
+        Err(ended.stderr.lines().last().unwrap_or("it fails without a message").to_owned())
     }
 }
 
@@ -247,7 +247,7 @@ smtp_line_length_limit = 998
             ),
             ("smtpd_milters = inet:127.0.0.1:8891\n", off("no_milters"), None, ""),
             ("message_drop_headers = date\n", String::new(), Some(State::Problem), "message_drop_headers"),
-            ("message_strip_characters = \\0\n", String::new(), Some(State::Problem), "takes octets"),
+            ("message_strip_characters = \\0\n", String::new(), Some(State::Problem), "removes octets"),
             ("header_size_limit = 2000\n", String::new(), Some(State::Warning), "cut off"),
             ("smtp_line_length_limit = 80\n", String::new(), Some(State::Problem), "breaks long lines"),
             ("smtp_line_length_limit = 0\n", String::new(), None, ""),

@@ -33,7 +33,7 @@ impl Service {
     }
 }
 
-/// What main.cf and master.cf say.
+/// The settings in main.cf and master.cf.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Settings {
     /// The services.

@@ -6,8 +6,8 @@ use super::settings::words;
 
 /// Answers of tables.
 pub(super) trait Tables {
-    /// What a table such as `regexp:/etc/postfix/header_checks` says to each of the keys that it knows; `None` where it
-    /// cannot be asked.
+    /// What a table such as `regexp:/etc/postfix/header_checks` answers to each of the keys that it knows;
+    /// `None` where it cannot be asked.
     fn query(&self, table: &str, keys: &[String]) -> Option<Vec<(String, String)>>;
 
     /// The text that a table is made from.
@@ -142,7 +142,7 @@ pub(super) fn address_harm(list: &str, domain: &DomainName, tables: &dyn Tables)
     worst
 }
 
-/// One entry of a table, without what stands around it in an inline one.
+/// One entry of a table, without the syntax around it in an inline one.
 fn entry(text: &str) -> &str {
     let text = text.trim();
     let text = text.strip_prefix("inline:").unwrap_or(text);

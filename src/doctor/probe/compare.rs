@@ -1,4 +1,4 @@
-//! A probe as it was sent and as it arrived: what changed, who does that, and what to do about it.
+//! A probe as it was sent and as it arrived: what changed, which program does that, and what to do about it.
 
 use std::collections::BTreeMap;
 
@@ -54,7 +54,8 @@ pub(super) fn compare(
         }
     }
     if keys.is_empty() {
-        subject.not_checked("what the seal is worth: no sealing key can be read here; sudo waxseal doctor");
+        subject
+            .not_checked("whether the seal is valid: no sealing key can be read here; sudo waxseal doctor");
     } else {
         verdict(&result, arrived, subject);
     }
@@ -65,7 +66,7 @@ pub(super) fn compare(
     encodings(&before, &after, subject);
 }
 
-/// As who has our keys pinned would judge it.
+/// As a site that has our keys pinned would judge it.
 fn judge(arrived: &[u8], keys: &[OwnKey], now: u64) -> Verification {
     let mut pins = Pins::default();
     for own in keys {
@@ -84,11 +85,14 @@ fn verdict(result: &Verification, arrived: &[u8], subject: &mut Subject<'_>) {
             subject.ok("arrived sealed, its body octet for octet as it was sent");
         }
         Verdict::Pass => subject.ok(said),
-        Verdict::Expired => subject.warning(said, "send another probe: this one is older than its seal is good for"),
+        Verdict::Expired => {
+            subject.warning(said, "send another probe: this one is older than its seal's lifetime");
+        }
         Verdict::Missing | Verdict::None => subject.problem(
             "arrived without a seal: it was not sealed, or the seal was taken off on the way",
-            "journalctl -u waxseal must say `sealed` of it. If it does, a relay behind takes the field Attachment-Seal off \
-             (in Postfix: header_checks with IGNORE, message_drop_headers)",
+            "journalctl -u waxseal must have a line `sealed` for it. If it has, a relay after the gateway \
+             removes the field Attachment-Seal (in Postfix: header_checks with IGNORE, \
+             message_drop_headers)",
         ),
         Verdict::Fail(Reason::OtherMessage) => {
             subject.problem("arrived `fail`: From, Date or Message-ID is not as it was sealed", BEFORE);
@@ -100,8 +104,8 @@ fn verdict(result: &Verification, arrived: &[u8], subject: &mut Subject<'_>) {
         ),
         Verdict::Ambiguous => subject.problem(
             said,
-            "a relay puts fields or parts in that mail programs read in different ways; docs/SPEC.md section 12 says what \
-             each word means",
+            "a relay inserts fields or parts that mail programs read in different ways; docs/SPEC.md \
+             section 12 explains each word",
         ),
         Verdict::Fail(_) | Verdict::Unaligned | Verdict::Temperror => subject.problem(said, BEFORE),
     }
@@ -129,18 +133,19 @@ fn fields(sent: &[u8], arrived: &[u8], subject: &mut Subject<'_>) {
         match name.as_str() {
             "from" => subject.problem(
                 change,
-                "in Postfix: canonical_maps, masquerade_domains or smtp_generic_maps behind the gateway; else a mailing list \
-                 or provider that rewrites authors, which must stand before it",
+                "in Postfix: canonical_maps, masquerade_domains or smtp_generic_maps after the gateway; \
+                 otherwise a mailing list or provider that rewrites authors, which must run before it",
             ),
             "date" | "message-id" => subject.problem(
                 change,
-                "a bulk-mail service or cloud relay puts its own in: it must stand before the sealing gateway",
+                "a bulk-mail service or cloud relay inserts its own: it must run before the sealing gateway",
             ),
             "subject" | "to" | "cc" | "reply-to" | "sender" => subject.warning(
                 change,
-                "no verdict changes by that, it is reported as \"headers changed\"; a list, spam filter or rewriting map does it",
+                "this changes no verdict, it is reported as \"headers changed\"; a list, spam filter or \
+                 rewriting map does it",
             ),
-            // Whether that matters, the verdict says.
+            // The verdict decides whether that matters.
             _ => subject.ok(change),
         }
     }
@@ -194,23 +199,26 @@ fn attachments(outcomes: &[Outcome], before: &Parts, after: &Parts, subject: &mu
             Status::Altered => {
                 let (how, remedy) = match (before.named(name), after.named(name)) {
                     (Some(sent), Some(found)) => alteration(sent, found),
-                    _ => ("its octets are others", BEFORE),
+                    _ => ("its octets are different", BEFORE),
                 };
                 subject.problem(format!("{change}: {how}"), remedy);
             }
             Status::Removed => subject.problem(
                 change,
-                "a filter takes attachments out; have it refuse such mail instead, or stand before the sealing gateway",
+                "a filter removes attachments; make it refuse such mail instead, or run it before the \
+                 sealing gateway",
             ),
             Status::Added => subject.problem(
                 change,
-                "a disclaimer, banner, or TNEF (winmail.dat) is put in behind the seal: have that done before it",
+                "a disclaimer, banner, or TNEF (winmail.dat) is added after the seal: add it before the seal",
             ),
             Status::Renamed => {
-                let found = outcome.found.as_ref().map(|found| format!("{} [{}]", found.name, found.media_type));
+                let found =
+                    outcome.found.as_ref().map(|found| format!("{} [{}]", found.name, found.media_type));
                 subject.problem(
                     format!("{change} to {}", found.unwrap_or_default()),
-                    "a relay writes file names or types anew (Exchange, virus filters): it must stand before the gateway",
+                    "a relay rewrites file names or types (Exchange, virus filters): it must run before the \
+                     gateway",
                 );
             }
             Status::Intact => {}
@@ -231,22 +239,25 @@ fn alteration(sent: &[u8], found: &[u8]) -> (&'static str, &'static str) {
         ),
         () if is_text && trimmed(&found_text).trim_end() == trimmed(&sent_text).trim_end() => (
             "blanks at line ends, or the last line's end, are gone",
-            "a relay that cleans text up; have your mail programs send such files as base64, or replace the relay",
+            "a relay cleans text up; have your mail programs send such files as base64, or replace the relay",
         ),
         () if is_text && joined(&found_text) == joined(&sent_text) => (
             "its lines are broken anew",
-            "in Postfix: postconf -e smtp_line_length_limit=998; else a relay that does so: send such files as base64",
+            "in Postfix: postconf -e smtp_line_length_limit=998; otherwise another relay does so: send such \
+             files as base64",
         ),
         () if found.starts_with(sent) => {
-            ("something is put behind it", "a disclaimer or footer: have it added before the seal")
+            ("something is added after it", "a disclaimer or footer: have it added before the seal")
         }
         () if is_text && found_text.is_ascii() && !sent_text.is_ascii() => (
-            "its characters are others",
-            "a relay that is not 8-bit clean, or changes the charset: look which one takes no 8BITMIME",
+            "its characters are different",
+            "a relay that is not 8-bit clean, or changes the charset: find out which one does not support \
+             8BITMIME",
         ),
         () => (
-            "its octets are others",
-            "a virus filter or \"safe attachments\" service writes documents anew: it must stand before the gateway",
+            "its octets are different",
+            "a virus filter or \"safe attachments\" service rewrites documents: it must run before the \
+             gateway",
         ),
     }
 }
@@ -257,17 +268,19 @@ fn texts(before: &Parts, after: &Parts, subject: &mut Subject<'_>) {
             (Some(sent), Some(found)) if sent == found => {}
             (Some(sent), Some(found)) => {
                 let how = match found.strip_prefix(sent.trim_end()) {
-                    Some(more) => format!("this is put behind it: {}", short(more.trim())),
-                    None => "it is another".to_owned(),
+                    Some(more) => format!("this is added after it: {}", short(more.trim())),
+                    None => "it is different".to_owned(),
                 };
                 subject.warning(
                     format!("the text ({media_type}) changed: {how}"),
-                    "no verdict changes by that, it is reported as \"text changed\"; a disclaimer belongs before the seal",
+                    "this changes no verdict, it is reported as \"text changed\"; a disclaimer belongs \
+                     before the seal",
                 );
             }
             (Some(_), None) => subject.warning(
                 format!("the text ({media_type}) is gone"),
-                "a relay makes plain text of HTML, or puts the parts together anew; it belongs before the gateway",
+                "a relay converts HTML to plain text, or reassembles the parts; it must run before the \
+                 gateway",
             ),
             (None, _) => {}
         }
@@ -281,7 +294,7 @@ fn normal(text: &str) -> String {
     text.lines().map(line).collect::<Vec<_>>().join("\n").trim_end().to_owned()
 }
 
-/// What a seal is made to survive, said so that nobody need wonder.
+/// What a seal is made to survive, reported so that nobody wonders.
 fn encodings(before: &Parts, after: &Parts, subject: &mut Subject<'_>) {
     let changed = before.0.iter().filter(|(leaf, _)| {
         after.0.iter().any(|(other, _)| {

@@ -7,7 +7,7 @@ use encodify::base64;
 
 use crate::clock::moment;
 
-/// What every probe's id stands behind.
+/// The prefix of every probe's id.
 const MARK: &str = "waxseal-probe-";
 /// Octets of an id: `20261123T121500-7f3a9c`.
 const ID: usize = 22;
@@ -79,7 +79,7 @@ impl Letter {
         message.into_bytes()
     }
 
-    /// As it stands, or where that may not be sent, in quoted-printable.
+    /// As it is, or in quoted-printable if that may not be sent.
     fn encoded(&self, text: &str) -> (&'static str, String) {
         if self.eight_bit { ("8bit", text.to_owned()) } else { ("quoted-printable", quoted_printable(text)) }
     }
@@ -104,10 +104,10 @@ pub(super) fn new_id(made: u64, chance: [u8; 3]) -> String {
 /// Umlauts, blanks at line ends, a line of nearly the greatest length, lines that begin with `From ` and with dots.
 fn text(id: &str) -> String {
     format!(
-        "This is waxseal probe {id}. Save it with all its header fields, as it\r\narrived, and say: waxseal doctor \
-         --arrived FILE\r\n\r\nGrüße aus Zürich, schöne Ostern — naïve façade.  \r\nblanks at the end   \r\n\
-         \ta tab,  two  blanks\r\nFrom here on mail stores may quote this line.\r\n.a dot\r\n..two dots\r\n.\r\n{}\r\n\r\n\
-         -- \r\nwaxseal\r\n",
+        "This is waxseal probe {id}. Save it with all its header fields, as it\r\narrived, and run: waxseal \
+         doctor --arrived FILE\r\n\r\nGrüße aus Zürich, schöne Ostern — naïve façade.  \r\nblanks at the \
+         end   \r\n\ta tab,  two  blanks\r\nFrom here on mail stores may quote this line.\r\n.a \
+         dot\r\n..two dots\r\n.\r\n{}\r\n\r\n-- \r\nwaxseal\r\n",
         long_line()
     )
 }

@@ -17,10 +17,10 @@ use super::finding::{Finding, Subject};
 use super::listeners::as_client;
 use super::{now, quoted};
 use crate::config::{self, Auth, Config, Mistake, Mode};
-use crate::keyfile;
-use crate::smtp::hand_over::{self, Fate, HandOverError, Recipient, hand_over};
+use crate::gateway::keyring::OwnDomain;
 use crate::smtp::next_hop::RelayError;
-use crate::smtp::visit::Visit;
+use crate::smtp::next_hop::hand_over::{self, Fate, HandOverError, Recipient, hand_over};
+use crate::smtp::next_hop::visit::Visit;
 use crate::store::{keep_probe, read_probe};
 
 /// What to send, and how.
@@ -151,18 +151,22 @@ pub async fn send(probe: &Probe) -> Result<Vec<Finding>, ProbeError> {
         Some(Fate::Delivered(reply)) => {
             subject.ok(format!("listener {} took it from {from}: {reply}", listener.name));
             subject.unknown(
-                format!("what becomes of it on the way (as it was sent it lies in {})", kept.display()),
+                format!("what becomes of it on the way (a copy as it was sent is in {})", kept.display()),
                 format!(
-                    "save it as it arrives, whole (\"show original\"), and: waxseal doctor --config {} --arrived FILE",
+                    "save the whole message as it arrives (\"show original\"), then run: waxseal doctor \
+                     --config {} --arrived FILE",
                     quoted(&probe.config)
                 ),
             );
         }
         Some(Fate::Refused(reply)) => subject.problem(
             format!("refused: {reply}"),
-            "journalctl -u waxseal says whether by the gateway or by its next hop; --from names another author",
+            "journalctl -u waxseal shows whether by the gateway or by its next hop; --from names another \
+             author",
         ),
-        Some(Fate::InDoubt) | None => subject.not_checked("the gateway was lost before it answered: perhaps it is sent"),
+        Some(Fate::InDoubt) | None => {
+            subject.not_checked("the gateway was lost before it answered: perhaps it is sent");
+        }
     }
     Ok(findings)
 }
@@ -176,9 +180,11 @@ pub fn arrived(config: &std::path::Path, file: &std::path::Path) -> Result<Vec<F
     let keys: Vec<OwnKey> = config
         .domains
         .iter()
-        .filter_map(|domain| {
-            let key = keyfile::read_sealing_key(&domain.key.value).ok()?.public();
-            Some(OwnKey { domain: domain.name.clone(), selector: domain.selector.clone(), key })
+        .filter_map(|domain| OwnDomain::read(domain, &mut Vec::new()))
+        .flat_map(|own| {
+            let keys = own.keys().into_iter();
+            let domain = own.name().clone();
+            keys.map(move |(selector, key)| OwnKey { domain: domain.clone(), selector, key })
         })
         .collect();
     let (wire, _) = to_wire(stored.clone());

@@ -159,7 +159,7 @@ impl EmbeddedScan {
                 marks.push((g - 4, Mark::Block("mime", |_| false)));
             }
         }
-        // MIME::Parser asks for no name behind it, uudeview for no line of its own.
+        // MIME::Parser needs no name after it, uudeview no line of its own.
         let binhex =
             memchr_iter(b'(', text).filter(|&at| starts(&text[at..], b"(this file must be converted with"));
         marks.extend(binhex.map(|at| (at, Mark::Block("binhex", |_| false))));
@@ -189,7 +189,7 @@ fn mime_field(text: &[u8]) -> Option<usize> {
         return None;
     }
     let (name, value) = (text[..length].trim_ascii_end(), &text[length + 1..]);
-    // Prose may begin with the name of a field: a type stands alone, or before parameters.
+    // Prose may begin with the name of a field: a type is alone, or before parameters.
     let is_type = || {
         let mut words = value[..end_of_line(value, 0)].split(|&octet| octet == b';');
         let word = words.next().unwrap_or_default().trim_ascii();
@@ -255,8 +255,8 @@ fn begin(text: &[u8], at: usize, at_line_start: impl Fn(usize) -> bool) -> Optio
     is_line.then_some((at, Mark::Begin(Coding::Words)))
 }
 
-/// A line of uuencode: how many octets it holds, and as many characters as they need. Decoders disagree on final blanks
-/// that were lost on the way, and on a checksum behind them.
+/// A line of uuencode: how many octets it holds, and as many characters as they need. Decoders disagree on
+/// final blanks that were lost on the way, and on a checksum after them.
 fn is_uu_line(line: &[u8]) -> bool {
     let Some((&first, data)) = line.split_first() else { return false };
     let needed = usize::from(first.wrapping_sub(b' ') & 0x3f).div_ceil(3) * 4;
@@ -429,7 +429,7 @@ mod tests {
         }
     }
 
-    /// What stands on the next line is no label.
+    /// The text on the next line is no label.
     #[test]
     fn an_armour_without_a_label_is_none() {
         assert_eq!(kind("-----begin\t\r\nbegin\r\n"), None);

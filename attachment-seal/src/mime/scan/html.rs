@@ -674,7 +674,7 @@ enum RawCheck {
     LessThan,
     Declaration,
     Dash,
-    /// In a comment, behind so many dashes; at its start.
+    /// In a comment, after so many dashes; at its start.
     Comment(u8, bool),
 }
 

@@ -45,7 +45,7 @@ pub(super) struct Place<'a> {
     text: &'a [u8],
     unit: Unit,
     start: u64,
-    /// The last offset asked for, and its place: what is asked next is mostly near behind it.
+    /// The last offset asked for, and its place: the next question is mostly about a place shortly after it.
     known: Cell<(usize, u64)>,
 }
 

@@ -1,0 +1,425 @@
+//! What became of a message, and all that is told of it then: a line in the log, metrics, memory, `waxseal report`, the
+//! administrator's alert. They are all made here from one value, once the client's reply is certain.
+
+use std::sync::Arc;
+
+use attachment_seal::manifest::{self, LinkChanges, Status};
+use attachment_seal::message::author::Author;
+use attachment_seal::message::header::{Field, HeaderSection};
+use attachment_seal::verdict::lesson::Observation;
+use attachment_seal::verdict::links::{added_word, defanged, removed_name, removed_word};
+use attachment_seal::verdict::report::{not_intact, printable, summary};
+use attachment_seal::verdict::{Ground, Verdict};
+use tracing::{info, warn};
+
+use super::Running;
+use super::judged::Judged;
+use crate::metrics::{self, Metrics};
+use crate::notify::{self, Alert, Finding};
+use crate::policy::{Action, Ruling};
+use crate::smtp::{Outcome, Reply};
+use crate::store::{self, HeldId};
+
+/// Attachments that are written down and told of one message.
+const MAX_ATTACHMENTS: usize = 20;
+
+/// Links that are told of one message, and characters of each.
+const MAX_LINKS: usize = 20;
+const MAX_LINK: usize = 110;
+
+/// Characters that are shown of what is said of a message.
+const MAX_SUMMARY: usize = 500;
+
+/// As much of a Message-ID field as is kept, in octets: the longest line that there may be (RFC 5322 §2.1.1).
+const MAX_MESSAGE_ID: usize = 998;
+
+/// What was done with a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Deed {
+    /// Sealed and passed on.
+    Seal,
+    /// Passed on as it is, since it is not ours to seal.
+    Pass,
+    /// What the policy says, or what we could do instead.
+    Own(Action),
+    /// It was to be passed on, and the next hop put it off, was lost, or could not be given all of it. The client comes again
+    /// with it.
+    DeferredByNextHop,
+    /// It was to be passed on, and the next hop refused it for good.
+    RefusedByNextHop,
+}
+
+impl Deed {
+    /// The word for it in log, metrics and report.
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Seal => "seal",
+            Self::Pass => "pass",
+            Self::Own(action) => action.as_str(),
+            Self::DeferredByNextHop => store::DEFERRED_BY_NEXT_HOP,
+            Self::RefusedByNextHop => store::REFUSED_BY_NEXT_HOP,
+        }
+    }
+
+    /// Whether the message is to go to the next hop.
+    fn passes_on(self) -> bool {
+        matches!(self, Self::Seal | Self::Pass | Self::Own(Action::Deliver | Action::Mark))
+    }
+
+    /// What it comes to with these replies. By LMTP a message is passed on if one recipient has it.
+    fn with(self, replies: &[Reply]) -> Self {
+        if !self.passes_on() || replies.iter().any(Reply::is_positive) {
+            self
+        } else if replies.iter().all(|reply| reply.code() >= 500) {
+            Self::RefusedByNextHop
+        } else {
+            Self::DeferredByNextHop
+        }
+    }
+}
+
+/// Who a message is from, for the log and for us.
+#[derive(Debug)]
+pub(super) struct Origin {
+    pub(super) author: Author,
+    pub(super) message_id: Option<String>,
+}
+
+impl Origin {
+    pub(super) fn of(header: &HeaderSection<'_>) -> Self {
+        Self::by(Author::of(header), header)
+    }
+
+    /// Of a message whose author has been read.
+    pub(super) fn by(author: Author, header: &HeaderSection<'_>) -> Self {
+        let message_id = header.all("Message-ID").next();
+        let message_id = message_id.map(|field| {
+            let octets = &field.value[..field.value.len().min(MAX_MESSAGE_ID)];
+            String::from_utf8_lossy(&Field { value: octets, ..*field }.unfolded()).into_owned()
+        });
+        Self { author, message_id }
+    }
+
+    /// Of a message that may be ours to seal.
+    pub(super) fn to_seal(header: &HeaderSection<'_>) -> Self {
+        Self::by(Author::as_written(header), header)
+    }
+
+    /// The author's domain, where it is clear.
+    fn domain(&self) -> Option<String> {
+        match &self.author {
+            Author::One(domain) => Some(domain.to_string()),
+            Author::Unclear(_) => None,
+        }
+    }
+}
+
+/// What is kept of a message until its reply is certain: words and short texts, since a next hop may take minutes and a
+/// stranger's message can have thousands of parts.
+#[derive(Debug)]
+pub struct Account {
+    running: Arc<Running>,
+    deed: Deed,
+    /// The author's domain, where it is clear.
+    author: Option<String>,
+    message_id: Option<String>,
+    /// One line for people, not yet made printable.
+    summary: String,
+    /// Of a message that was verified.
+    facts: Option<Box<Facts>>,
+    /// Its id in the quarantine.
+    held: Option<HeldId>,
+}
+
+/// What was found out about a message, in the words for it.
+#[derive(Debug)]
+struct Facts {
+    at: u64,
+    verdict: &'static str,
+    reason: Option<&'static str>,
+    trust: Option<&'static str>,
+    known: Option<&'static str>,
+    key_lookup: Option<&'static str>,
+    policy_lookup: Option<&'static str>,
+    published: Option<&'static str>,
+    trial: bool,
+    ruling: Ruling,
+    /// Whether a seal is missing, and nothing but memory misses it.
+    is_missed_by_memory: bool,
+    /// The sealing domain.
+    domain: Option<String>,
+    /// The first of those that may be the author's domain.
+    from_domain: Option<String>,
+    observation: Option<Observation>,
+    /// The first attachments that are not intact, in a line each.
+    not_intact: Vec<String>,
+    attachments: Vec<Finding>,
+    more_attachments: usize,
+    links: Vec<Finding>,
+    more_links: usize,
+}
+
+impl Facts {
+    fn of(judged: &Judged) -> Self {
+        let verification = &judged.verification;
+        let changed = verification.attachments().iter().filter(|outcome| outcome.status != Status::Intact);
+        let links: Vec<Finding> = verification.links().into_iter().flat_map(link_findings).collect();
+        Self {
+            at: judged.at,
+            verdict: verification.verdict().as_str(),
+            reason: judged.reason(),
+            trust: verification.trust().map(|trust| trust.as_str()),
+            known: verification.known().map(|ground| ground.as_str()),
+            key_lookup: verification.key_lookup().map(|lookup| lookup.as_str()),
+            policy_lookup: verification.policy_lookup().map(|lookup| lookup.as_str()),
+            published: verification.published().map(|request| request.as_str()),
+            trial: verification.trial(),
+            ruling: judged.ruling,
+            is_missed_by_memory: verification.verdict() == Verdict::Missing
+                && verification.known() == Some(Ground::Memory),
+            domain: verification.domain().map(ToString::to_string),
+            from_domain: judged.origin.author.domains().first().map(ToString::to_string),
+            observation: judged.observation(),
+            not_intact: not_intact(verification).take(MAX_ATTACHMENTS).map(|text| start(&text)).collect(),
+            attachments: changed.clone().take(MAX_ATTACHMENTS).map(attachment_finding).collect(),
+            more_attachments: changed.count().saturating_sub(MAX_ATTACHMENTS),
+            more_links: links.len().saturating_sub(MAX_LINKS)
+                + verification.links().map_or(0, |links| links.more_added),
+            links: links.into_iter().take(MAX_LINKS).collect(),
+        }
+    }
+
+    /// What the policy asked for.
+    fn asked(&self) -> Action {
+        self.ruling.withheld.unwrap_or(self.ruling.action)
+    }
+}
+
+impl Account {
+    /// Of a message that is not verified; `summary` says in one line what is done.
+    pub(super) fn unjudged(running: Arc<Running>, deed: Deed, origin: Origin, summary: &str) -> Self {
+        let (author, message_id) = (origin.domain(), origin.message_id);
+        Self { running, deed, author, message_id, summary: summary.to_owned(), facts: None, held: None }
+    }
+
+    /// Of a message that was verified, and then dealt with in this way.
+    pub(super) fn judged(
+        running: Arc<Running>,
+        action: Action,
+        judged: Judged,
+        held: Option<HeldId>,
+    ) -> Self {
+        Self {
+            running,
+            deed: Deed::Own(action),
+            author: judged.origin.domain(),
+            summary: summary(&judged.verification).chars().take(MAX_SUMMARY).collect(),
+            facts: Some(Box::new(Facts::of(&judged))),
+            message_id: judged.origin.message_id,
+            held,
+        }
+    }
+
+    /// Tells all who want to know.
+    pub(super) fn conclude(self, metrics: &Metrics, outcome: &Outcome<'_>) {
+        let Some(reply) = outcome.replies.last() else { return };
+        let concluded = Concluded { deed: self.deed.with(outcome.replies), account: &self, outcome, reply };
+        concluded.log();
+        concluded.count(metrics);
+        if let Some(facts) = &self.facts {
+            concluded.record(facts);
+            concluded.alert(facts);
+        }
+    }
+}
+
+/// A message with its end.
+struct Concluded<'a> {
+    account: &'a Account,
+    deed: Deed,
+    outcome: &'a Outcome<'a>,
+    /// The last of the replies.
+    reply: &'a Reply,
+}
+
+impl Concluded<'_> {
+    /// One line for a message. It is a warning where the message did not go on to everybody whom it is for.
+    fn log(&self) {
+        let Outcome { session, envelope, .. } = self.outcome;
+        let Account { author, message_id, summary, .. } = self.account;
+        let facts = self.account.facts.as_deref();
+        let refused = self.outcome.replies.iter().filter(|reply| !reply.is_positive()).count();
+        let is_split = (1..self.outcome.replies.len()).contains(&refused);
+        // The level is part of what a line is made of before the program runs.
+        macro_rules! say {
+            ($say:ident) => {
+                $say!(
+                    session = %session.id,
+                    listener = session.listener,
+                    client = %session.client,
+                    reverse_path = envelope.reverse_path.as_str(),
+                    recipients = envelope.recipients.len(),
+                    recipients_refused = is_split.then_some(refused),
+                    author,
+                    message_id = message_id.as_deref().map(|id| printable(id, 200)),
+                    size = self.outcome.size,
+                    verdict = facts.map(|facts| facts.verdict),
+                    reason = facts.and_then(|facts| facts.reason),
+                    trust = facts.and_then(|facts| facts.trust),
+                    known = facts.and_then(|facts| facts.known),
+                    key_lookup = facts.and_then(|facts| facts.key_lookup),
+                    policy_lookup = facts.and_then(|facts| facts.policy_lookup),
+                    published = facts.and_then(|facts| facts.published),
+                    trial = facts.and_then(|facts| facts.trial.then_some(true)),
+                    action = self.deed.as_str(),
+                    withheld = facts.and_then(|facts| facts.ruling.withheld).map(Action::as_str),
+                    held = self.account.held.as_ref().map(ToString::to_string),
+                    code = self.reply.code(),
+                    queue_id = self.reply.queue_id(),
+                    reply = self.reply.to_string(),
+                    own_ms = self.outcome.own_work.as_millis(),
+                    next_hop_ms = self.outcome.next_hop.as_millis(),
+                    "{}",
+                    printable(summary, MAX_SUMMARY)
+                )
+            };
+        }
+        if self.deed.passes_on() && refused == 0 {
+            say!(info);
+        } else {
+            say!(warn);
+        }
+    }
+
+    /// A message that the next hop puts off comes again, so its verdict is counted when it does.
+    fn count(&self, metrics: &Metrics) {
+        let facts = self.account.facts.as_deref().filter(|_| self.deed != Deed::DeferredByNextHop);
+        metrics.message(&metrics::Message {
+            listener: &self.outcome.session.listener,
+            action: self.deed.as_str(),
+            verdict: facts.map(|facts| facts.verdict),
+            reason: facts.and_then(|facts| facts.reason),
+            size: self.outcome.size,
+            own_work: self.outcome.own_work,
+            next_hop: self.outcome.next_hop,
+            code: self.reply.code(),
+            replied_by: self.outcome.replied_by,
+        });
+    }
+
+    /// For memory and for `waxseal report`. A message that the next hop puts off teaches memory nothing: it comes again,
+    /// and three attempts at one message must not pass for three messages.
+    fn record(&self, facts: &Facts) {
+        let Some(recorder) = &self.account.running.recorder else { return };
+        let Outcome { session, envelope, .. } = self.outcome;
+        let owned = |word: Option<&str>| word.map(str::to_owned);
+        let is_attempt = self.deed == Deed::DeferredByNextHop;
+        recorder.record(store::Entry {
+            observation: facts.observation.clone().filter(|_| !is_attempt),
+            judged: store::Judged {
+                at: facts.at,
+                session: session.id.to_string(),
+                verdict: facts.verdict.to_owned(),
+                reason: owned(facts.reason),
+                known: owned(facts.known),
+                trust: owned(facts.trust),
+                asked: facts.asked().as_str().to_owned(),
+                done: self.deed.as_str().to_owned(),
+                from_domain: self.account.author.clone(),
+                domain: facts.domain.clone(),
+                reverse_path: start(envelope.reverse_path.as_str()),
+                recipients: envelope.recipients.len(),
+                message_id: self.account.message_id.as_deref().map(start),
+                attachments: facts.not_intact.clone(),
+                summary: start(&self.account.summary),
+            },
+        });
+    }
+
+    /// What the administrator is told of, if anything: mail that was held or rejected, and mail that went its way though
+    /// nothing but memory misses a seal of it (SPEC.md §10), or only because the policy is to observe or the key on trial.
+    fn news(&self, facts: &Facts) -> Option<notify::Outcome> {
+        match (self.deed, facts.ruling.withheld) {
+            (Deed::Own(Action::Quarantine), _) => Some(notify::Outcome::Quarantined),
+            (Deed::Own(Action::Reject), _) => Some(notify::Outcome::Rejected),
+            (Deed::Own(Action::Deliver | Action::Mark), Some(Action::Quarantine | Action::Reject)) => {
+                Some(notify::Outcome::Observed)
+            }
+            (Deed::Own(Action::Mark), _) if facts.is_missed_by_memory => Some(notify::Outcome::Marked),
+            _ => None,
+        }
+    }
+
+    fn alert(&self, facts: &Facts) {
+        let Some(alerter) = &self.account.running.alerter else { return };
+        let Some(outcome) = self.news(facts) else { return };
+        let Outcome { session, envelope, .. } = self.outcome;
+        alerter.alert(Alert {
+            id: self.account.held.as_ref().map_or_else(|| session.id.to_string(), ToString::to_string),
+            verdict: facts.verdict.to_owned(),
+            reason: facts.reason.map(str::to_owned),
+            outcome,
+            from_domain: facts.from_domain.clone(),
+            reverse_path: envelope.reverse_path.as_str().to_owned(),
+            recipients: envelope.recipients.len(),
+            message_id: self.account.message_id.clone(),
+            attachments: facts.attachments.clone(),
+            more_attachments: facts.more_attachments,
+            links: facts.links.clone(),
+            more_links: facts.more_links,
+        });
+    }
+}
+
+fn attachment_finding(outcome: &manifest::Outcome) -> Finding {
+    let entry = outcome.sealed.as_ref().or(outcome.found.as_ref());
+    let name = entry.map(|entry| entry.name.clone()).unwrap_or_default();
+    Finding { status: outcome.status.as_str().to_owned(), name }
+}
+
+/// What happened to each link, the added ones before the removed.
+fn link_findings(links: &LinkChanges) -> impl Iterator<Item = Finding> {
+    let (added, removed) = (added_word(links), removed_word(links));
+    let added = links
+        .added
+        .iter()
+        .map(|target| Finding { status: added.to_owned(), name: defanged(target, MAX_LINK) });
+    let removed = links
+        .removed
+        .iter()
+        .map(|link| Finding { status: removed.to_owned(), name: removed_name(link, MAX_LINK) });
+    let hidden = (!links.found_all)
+        .then(|| Finding { status: "unclear".to_owned(), name: "the text may hide more links".to_owned() });
+    hidden.into_iter().chain(added).chain(removed)
+}
+
+/// As much of a stranger's text as is written down.
+fn start(text: &str) -> String {
+    text.chars().take(250).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_hop_has_the_last_word_on_what_is_passed_on() {
+        let deliver = Deed::Own(Action::Deliver);
+        for (deed, codes, expected) in [
+            (deliver, &[250][..], deliver),
+            (deliver, &[450], Deed::DeferredByNextHop),
+            (deliver, &[421], Deed::DeferredByNextHop),
+            (Deed::Seal, &[550], Deed::RefusedByNextHop),
+            (Deed::Own(Action::Quarantine), &[250], Deed::Own(Action::Quarantine)),
+            (Deed::Own(Action::Reject), &[550], Deed::Own(Action::Reject)),
+            (Deed::Own(Action::Defer), &[451], Deed::Own(Action::Defer)),
+            // By LMTP there is a reply for each recipient.
+            (deliver, &[550, 250, 450], deliver),
+            (Deed::Pass, &[550, 450], Deed::DeferredByNextHop),
+            (Deed::Own(Action::Mark), &[550, 554], Deed::RefusedByNextHop),
+        ] {
+            let replies: Vec<_> = codes.iter().map(|&code| Reply::new(code, "")).collect();
+            assert_eq!(deed.with(&replies), expected, "{deed:?} {codes:?}");
+        }
+    }
+}

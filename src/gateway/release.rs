@@ -1,0 +1,156 @@
+//! Releases a held message: hands it to its listener's next hop, with its envelope, once. What went out and what came of it
+//! is noted beside the message, so that it is neither delivered twice unasked nor lost.
+
+use std::collections::BTreeSet;
+use std::io::Read;
+
+use attachment_seal::message::edits::Edits;
+use attachment_seal::verdict::authres;
+use thiserror::Error;
+
+use crate::config::Config;
+use crate::config::Mistake;
+use crate::gateway::setup::next_hop_settings;
+use crate::smtp::next_hop::hand_over::{Fate, HandOverError, Letter, Recipient, hand_over};
+use crate::store::{Claim, Held, HeldId, Quarantine, StoreError};
+
+/// How a message is to be released.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options<'a> {
+    /// By another listener's next hop than its own.
+    pub listener: Option<&'a str>,
+    /// Also to those who may have it already, because an earlier attempt was cut short.
+    pub again: bool,
+}
+
+/// What became of a message. It stays held as long as somebody has not got it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Released {
+    /// Those to whom it was delivered, now or before.
+    pub delivered: Vec<String>,
+    /// Those for whom the next hop refused it, and what it said.
+    pub refused: Vec<(String, String)>,
+    /// Those who may have it or not.
+    pub in_doubt: Vec<String>,
+}
+
+/// Why a message was not released.
+#[derive(Debug, Error)]
+pub enum ReleaseError {
+    /// The quarantine says no.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Nobody knows the next hop.
+    #[error("it came in by listener `{0}`, which the configuration has no more: say --listener")]
+    NoListener(String),
+    /// The next hop cannot be spoken to as the configuration says.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    NextHop(Vec<Mistake>),
+    /// The next hop says no.
+    #[error("nothing was sent, and the message is still held: {error}{}", source_of(.error))]
+    HandOver {
+        /// In what way.
+        #[from]
+        error: HandOverError,
+    },
+    /// The next hop answered, and that could not be noted, so the message is in doubt.
+    #[error("the next hop answered, which cannot be noted ({error}); delivered to: {}", .delivered.join(", "))]
+    NotNoted {
+        /// To whom it was delivered.
+        delivered: Vec<String>,
+        /// Why it cannot be noted.
+        error: StoreError,
+    },
+}
+
+fn source_of(error: &HandOverError) -> String {
+    std::error::Error::source(error).map(|source| format!(": {source}")).unwrap_or_default()
+}
+
+/// Releases a message. Of two who do so at once, one is told that the other does.
+pub async fn release(
+    config: &Config,
+    quarantine: &Quarantine,
+    id: &HeldId,
+    options: Options<'_>,
+) -> Result<Released, ReleaseError> {
+    let mut claim = quarantine.claim(id)?;
+    let held = quarantine.show(id)?;
+    let name = options.listener.unwrap_or(&held.listener);
+    let listener = config.listeners.iter().find(|listener| listener.name == name);
+    let listener = listener.ok_or_else(|| ReleaseError::NoListener(name.to_owned()))?;
+    let mut message = Vec::new();
+    let read = quarantine.open_message(id)?.read_to_end(&mut message);
+    read.map_err(|source| StoreError::Io { path: id.to_string().into(), source })?;
+    let edits = edits(&message, config, &held);
+
+    let wanted = wanted(&held, &claim, options.again);
+    let mut refused = Vec::new();
+    if !wanted.is_empty() {
+        let none = Vec::new();
+        let recipients: Vec<Recipient<'_>> = wanted
+            .iter()
+            .map(|&at| Recipient {
+                path: &held.recipients[at],
+                parameters: held.recipient_parameters.get(at).unwrap_or(&none),
+            })
+            .collect();
+        let letter = Letter {
+            client: held.client,
+            reverse_path: &held.reverse_path,
+            mail_parameters: &held.mail_parameters,
+            recipients: &recipients,
+            message: &message,
+            edits: &edits,
+        };
+        let settings = next_hop_settings(config, listener).map_err(ReleaseError::NextHop)?;
+        let places = |places: &[usize]| places.iter().map(|&place| wanted[place]).collect::<Vec<_>>();
+        let fates = hand_over(&settings, &letter, |accepted| {
+            claim.sending(&places(accepted)).map_err(|error| error.to_string())
+        })
+        .await?;
+        let mut delivered = Vec::new();
+        for (&at, fate) in wanted.iter().zip(fates) {
+            match fate {
+                Fate::Delivered(_) => delivered.push(at),
+                Fate::Refused(reply) => refused.push((at, reply.to_string())),
+                Fate::InDoubt => {}
+            }
+        }
+        let refused_places: Vec<usize> = refused.iter().map(|(at, _)| *at).collect();
+        if let Err(error) = claim.answered(&delivered, &refused_places) {
+            let delivered = delivered.iter().map(|&at| held.recipients[at].clone()).collect();
+            return Err(ReleaseError::NotNoted { delivered, error });
+        }
+    }
+    let path = |at: usize| held.recipients[at].clone();
+    let released = Released {
+        delivered: claim.releases().delivered.iter().map(|&at| path(at)).collect(),
+        refused: refused.into_iter().map(|(at, reply)| (path(at), reply)).collect(),
+        in_doubt: claim.releases().in_doubt.keys().map(|&at| path(at)).collect(),
+    };
+    if released.delivered.len() == held.recipients.len() {
+        claim.delete()?;
+    }
+    Ok(released)
+}
+
+/// The recipients who have not got it, by their places; those in doubt only where that is wished.
+fn wanted(held: &Held, claim: &Claim, again: bool) -> Vec<usize> {
+    let releases = claim.releases();
+    let doubted: BTreeSet<usize> = releases.in_doubt.keys().copied().collect();
+    let is_wanted = |at: &usize| !releases.delivered.contains(at) && (again || !doubted.contains(at));
+    (0..held.recipients.len()).filter(is_wanted).collect()
+}
+
+/// As with mail that is delivered at once: results that pretend to be ours are cut out, and ours is put on top.
+fn edits(message: &[u8], config: &Config, held: &Held) -> Edits {
+    let mut edits = Edits::none();
+    for cut in authres::forged(message, &config.hostname) {
+        edits.remove(cut);
+    }
+    if let Some(result) = &held.result {
+        edits.insert_top(result.as_bytes());
+    }
+    edits
+}

@@ -1,0 +1,119 @@
+//! Tells the administrator in time that a sealing key's delegation ends, from its last third on, that the certificate for clients
+//! is not valid or soon will not be: in the log four times a day, by alert once a day, and at every reload.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use attachment_seal::seal::delegation::Life;
+use attachment_seal::seal::sign::Sealer;
+use tokio::sync::watch;
+use tokio::time::{MissedTickBehavior, interval};
+use tracing::{error, info, warn};
+
+use crate::clock::{moment, unix_time};
+use crate::gateway::Running;
+use crate::notify::Notice;
+
+/// Between two looks.
+const PAUSE: Duration = Duration::from_secs(6 * 3600);
+/// Every so many looks an alert goes out, as long as there is reason.
+const LOOKS_BETWEEN_ALERTS: u64 = 4;
+
+/// Looks now and again, until `shutdown` turns true.
+pub async fn watch(running: Arc<ArcSwap<Running>>, mut shutdown: watch::Receiver<bool>) {
+    let mut looks = interval(PAUSE);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    for look in 0.. {
+        tokio::select! {
+            _ = looks.tick() => say(&running.load(), look % LOOKS_BETWEEN_ALERTS == 0),
+            _ = shutdown.wait_for(|stop| *stop) => return,
+        }
+    }
+}
+
+/// A certificate should have been renewed when no more is left of it than this, or than a third of its life if that is less.
+const CERTIFICATE_SHORT: u64 = 14 * 86_400;
+
+/// Says what is wrong with the certificate for clients.
+fn say_certificate(running: &Running, alert: bool, now: u64) {
+    let (begins, ends) = (running.setup.certificate_begins, running.setup.certificate_ends);
+    let third = ends.unwrap_or(0).saturating_sub(begins.unwrap_or(0)) / 3;
+    let ends = ends.filter(|ends| *ends <= now + third.min(CERTIFICATE_SHORT));
+    let begins = begins.filter(|begins| *begins > now);
+    let (about, text) = match (begins, ends) {
+        (Some(begins), _) => {
+            let begins = moment(begins);
+            (
+                "is not valid yet",
+                format!(
+                    "the certificate in [tls] is not valid before {begins}: is it the right one, and the clock?"
+                ),
+            )
+        }
+        (None, Some(ends)) if ends <= now => {
+            let ends = moment(ends);
+            (
+                "has expired",
+                format!("the certificate in [tls] expired {ends}: renew it, and reload the gateway"),
+            )
+        }
+        (None, Some(ends)) => {
+            let text = format!(
+                "the certificate in [tls] expires {}: renew it, and reload the gateway",
+                moment(ends)
+            );
+            warn!("{text}");
+            return;
+        }
+        (None, None) => return,
+    };
+    error!("{text}");
+    if let (true, Some(alerter)) = (alert, &running.alerter) {
+        alerter.notice(Notice { subject: format!("the certificate for clients {about}"), text });
+    }
+}
+
+/// Says which delegations end soon or have ended, and whether the certificate is valid; after a reload at once, since it is
+/// what the reload may be for.
+pub fn say(running: &Running, alert: bool) {
+    let Some(now) = unix_time() else { return };
+    say_certificate(running, alert, now);
+    for own in &running.setup.domains {
+        let Some(sealer) = own.sealer() else { continue };
+        if !own.has_folder() && sealer.delegations.has_lapsed(now) {
+            let (domain, selector) = (&sealer.domain, &sealer.selector);
+            info!(%domain, %selector, "the earlier key's word for this one has ended: `succession` may go");
+        }
+        let Some(life) = sealer.delegations.life(now).filter(|life| life.is_short) else {
+            continue;
+        };
+        let text = words(&sealer, life);
+        if life.left == 0 {
+            error!("{text}");
+        } else {
+            warn!("{text}");
+        }
+        if let (true, Some(alerter)) = (alert, &running.alerter) {
+            let about = if life.left == 0 { "has ended" } else { "ends soon" };
+            let subject = format!("the delegation of {} ({}) {about}", sealer.domain, sealer.selector);
+            alerter.notice(Notice { subject, text });
+        }
+    }
+}
+
+fn words(sealer: &Sealer, life: Life) -> String {
+    let (domain, selector) = (&sealer.domain, &sealer.selector);
+    let ends = moment(life.ends);
+    if life.left == 0 {
+        return format!(
+            "no delegation of {selector} for {domain} holds now (the last ends {ends}): mail of {domain} is put off with \
+             451 until there is another from `waxseal root delegate`"
+        );
+    }
+    let left = life.left / 3600;
+    format!(
+        "the delegation of {selector} for {domain} ends {ends}, in {left} hours; then mail of {domain} is put off: make \
+         another with `waxseal root delegate`"
+    )
+}
