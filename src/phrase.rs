@@ -2,14 +2,19 @@
 
 use std::error::Error;
 use std::fmt::Display;
-use std::iter::successors;
 
 /// An error with its causes, in one line. A cause that the text before it contains already is left out.
 pub fn with_causes(error: &dyn Error) -> String {
-    successors(error.source(), |error| error.source()).fold(error.to_string(), |text, cause| {
-        let cause = cause.to_string();
-        if text.contains(&cause) { text } else { format!("{text}: {cause}") }
-    })
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let said = cause.to_string();
+        if !text.contains(&said) {
+            text = format!("{text}: {said}");
+        }
+        next = cause.source();
+    }
+    text
 }
 
 /// A count with its noun: `1 message`, `2 messages`.

@@ -18,7 +18,7 @@ use waxseal::commands::Cli;
 /// The day of these pages: the last release's.
 const DAY: &str = "2026-11-28";
 /// How wide a line of a page's source is at most, in octets, where it can be broken.
-const WIDTH: usize = 78;
+const WIDTH: usize = 72;
 
 /// The page of a command, and of each below it, by file name.
 fn pages(command: &Command, name: &str, pages: &mut Vec<(String, Vec<u8>)>) {
@@ -45,7 +45,10 @@ fn pages(command: &Command, name: &str, pages: &mut Vec<(String, Vec<u8>)>) {
         page.extend(notes_section(&notes.to_string()).into_bytes());
     }
     let page = String::from_utf8(page).unwrap();
-    pages.push((format!("{name}.1"), page.lines().map(broken).collect::<String>().into_bytes()));
+    // Each section defines the apostrophe anew; once is enough.
+    let is_preamble = |line: &str| line.starts_with(".ie ") || line.starts_with(".el ");
+    let lines = page.lines().enumerate().filter(|(at, line)| *at < 2 || !is_preamble(line));
+    pages.push((format!("{name}.1"), lines.map(|(_, line)| broken(line)).collect::<String>().into_bytes()));
     for below in command.get_subcommands().filter(|below| below.get_name() != "help" && !below.is_hide_set())
     {
         self::pages(below, &format!("{name}-{}", below.get_name()), pages);
