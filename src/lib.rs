@@ -9,7 +9,7 @@
 //! | gateway | [`gateway`] | one message, from its final dot to the reply: where the core and the edges meet |
 //! | configuration | [`config`] | the administrator's words, in the edges' own types |
 //! | edges | [`smtp`], [`dns`], [`keys`], [`store`], [`notify`] | each has one outside language, and imports no other edge |
-//! | base | [`policy`], [`metrics`], [`disk`], [`blocking`], [`clock`] | small, without an outside language of their own |
+//! | base | [`policy`], [`metrics`], [`disk`], [`blocking`], [`clock`], [`phrase`] | small, without an outside language of their own |
 
 pub mod blocking;
 pub mod clock;
@@ -25,6 +25,7 @@ pub mod log;
 pub mod metrics;
 pub mod monitoring;
 pub mod notify;
+pub mod phrase;
 pub mod policy;
 pub mod service;
 pub mod smtp;

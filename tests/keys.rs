@@ -6,7 +6,9 @@
 mod program;
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -156,6 +158,22 @@ impl Site {
         let ended = self.command(arguments);
         assert_eq!((ended.status, ended.stderr.as_str()), (0, ""), "{arguments:?}");
         ended
+    }
+
+    /// Runs a command line at a terminal, where somebody types this, and returns all that the terminal shows.
+    fn at_terminal(&self, line: &str, typed: &str) -> String {
+        let program = Path::new(env!("CARGO_BIN_EXE_waxseal"));
+        let line = format!("{line} --config {}", word(&self.config));
+        let mut script = Command::new("script")
+            .args(["-qec", &line, "/dev/null"])
+            .env("PATH", [word(program.parent().unwrap()), "/usr/bin:/bin"].join(":"))
+            .env("SHELL", "/bin/sh")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        script.stdin.take().unwrap().write_all(typed.as_bytes()).unwrap();
+        String::from_utf8(script.wait_with_output().unwrap().stdout).unwrap()
     }
 
     /// What is remembered of example.org, once `is_there` likes it: it is written a moment later than mail goes on.
@@ -372,7 +390,11 @@ fn a_proved_revocation_lasts_and_a_forged_one_does_not() {
     site.remembered(|memory| memory["keys"][0]["state"] == json!("revoked"));
     site.dns.publish("gate1", &record, false);
     assert_eq!(site.held(&site.sealed("a.pem", "gate1", "back again")), "key-changed");
-    site.done(&["keys", "approve", "example.org"]);
+    let refused = site.at_terminal("waxseal keys approve example.org", "n\n");
+    assert!(refused.contains("Did the correspondent read") && refused.contains("not accepted"), "{refused}");
+    assert_eq!(site.held(&site.sealed("a.pem", "gate1", "not approved")), "key-changed");
+    let approved = site.at_terminal("waxseal keys approve example.org", "y\n");
+    assert!(approved.contains("accepted the key of gate1"), "{approved}");
     assert_eq!(site.delivered(&site.sealed("a.pem", "gate1", "approved")), "pass");
 }
 
@@ -388,7 +410,9 @@ fn a_pin_counts_at_once_and_for_good() {
     assert_eq!(site.delivered(&site.sealed("a.pem", "gate1", "pinned")), "pass");
     let digits = pinned.text().lines().nth(1).unwrap().trim().to_owned();
     let listed = site.done(&["keys", "list", "example.org"]);
-    assert!(listed.text().contains(&format!("pinned by command: key: {digits}")), "{}", listed.text());
+    for line in [&format!("pinned by command: key: {digits}"), "a seal is expected: yes, it is pinned"] {
+        assert!(listed.text().contains(line), "{}", listed.text());
+    }
 
     // What DNS says, DNSSEC or not, is not believed.
     site.dns.publish("gate2", &site.key("b.pem"), true);

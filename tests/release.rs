@@ -387,6 +387,8 @@ fn says_why_nothing_was_sent() {
     let text = fs::read_to_string(&site.gateway.config).unwrap();
     let closed = program::smtp::closed_port().to_string();
     fs::write(&site.gateway.config, text.replace(&site.hop.address.to_string(), &closed)).unwrap();
-    site.release(&[&id]).assert_failed("nothing was sent, and the message is still held: cannot connect");
+    let down = site.release(&[&id]);
+    down.assert_failed("nothing was sent, and the message is still held: cannot connect");
+    assert_eq!(down.stderr.matches("refused").count(), 1, "{down:?}");
     assert_eq!(site.gateway.held().len(), 1);
 }

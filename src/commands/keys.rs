@@ -14,7 +14,7 @@ use attachment_seal::seal::fingerprint::Told;
 use clap::Subcommand;
 
 use super::table::shown;
-use super::{ConfigArg, FAILED, check_config, complain, fail};
+use super::{ConfigArg, FAILED, check_config, complain, confirmed, fail};
 use crate::clock::unix_time;
 use crate::config::{self, Config};
 use crate::store::{KeyRecord, KeyState, Memories, PinFile};
@@ -68,6 +68,9 @@ struct Approve {
     /// The key's fingerprint as the correspondent read it to you; needed where several keys wait
     #[arg(long, value_name = "DIGITS OR WORDS")]
     fingerprint: Option<Told>,
+    /// Do not ask. Without a terminal the command never asks
+    #[arg(long)]
+    yes: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -151,11 +154,17 @@ fn approve(args: &Approve, config: &Config) -> Result<(), String> {
         )),
         [] => Err(format!("no key of {domain} waits to be approved")),
         [key] => {
+            let fingerprint = key.key.fingerprint();
+            say!("{domain}: key {} ({})", shown(&key.selector), key.state.as_str());
+            say!("  {}\n  {}", fingerprint.digits(), fingerprint.words());
+            let is_sure = args.yes || args.fingerprint.is_some();
+            if !is_sure && !confirmed("Did the correspondent read this fingerprint to you? [y/N] ") {
+                return Err("the key is not accepted".to_owned());
+            }
             memories
                 .approve(domain, &key.key, unix_time().unwrap_or_default())
                 .map_err(|error| error.to_string())?;
             say!("{domain}: accepted the key of {}", shown(&key.selector));
-            say!("  {}\n  {}", key.key.fingerprint().digits(), key.key.fingerprint().words());
             Ok(())
         }
         several => {

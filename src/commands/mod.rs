@@ -22,7 +22,7 @@ mod table;
 mod verify;
 
 use std::fs::OpenOptions;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -145,6 +145,16 @@ fn say_line(text: std::fmt::Arguments<'_>) {
         complain(format!("cannot write: {error}"));
     }
     std::process::exit(i32::from(FAILED));
+}
+
+/// Whether somebody at the terminal answers yes. A command without a terminal is a script's, which decided before.
+fn confirmed(question: &str) -> bool {
+    if !io::stdin().is_terminal() {
+        return true;
+    }
+    let mut answer = String::new();
+    let asked = write!(io::stderr(), "{question}").and_then(|()| io::stdin().read_line(&mut answer));
+    asked.is_ok() && matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes")
 }
 
 /// Writes a new file; an existing one stays as it is.

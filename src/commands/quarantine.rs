@@ -11,6 +11,7 @@ use super::{ConfigArg, FAILED, check_config, complain, fail};
 use crate::clock::second;
 use crate::config::{self, Config};
 use crate::gateway::release;
+use crate::phrase::{counted, with_causes};
 use crate::store::{Held, HeldId, Quarantine, StoreError};
 
 /// Arguments of `quarantine`.
@@ -97,14 +98,7 @@ pub(super) fn run(args: &Args) -> ExitCode {
         }
         Command::Delete { ids, .. } => delete(&quarantine, ids),
     };
-    done.unwrap_or_else(|error| fail(with_source(&error)))
-}
-
-fn with_source(error: &dyn std::error::Error) -> String {
-    match error.source() {
-        Some(source) => format!("{error}: {source}"),
-        None => error.to_string(),
-    }
+    done.unwrap_or_else(|error| fail(with_causes(&error)))
 }
 
 const RELEASE_HELP: &str = "\
@@ -160,7 +154,7 @@ fn list(quarantine: &Quarantine, json: bool) -> Result<ExitCode, StoreError> {
         say!("{line}");
     }
     for damaged in &listing.damaged {
-        complain(with_source(damaged));
+        complain(with_causes(damaged));
     }
     Ok(if listing.damaged.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
 }
@@ -190,7 +184,7 @@ fn show(quarantine: &Quarantine, id: &str, json: bool) -> Result<ExitCode, Store
         ("released to", line.delivered.join(", ")),
         ("in doubt", line.in_doubt.join(", ")),
         ("message-id", held.message_id.clone().unwrap_or_default()),
-        ("size", format!("{} octets", held.size)),
+        ("size", counted(held.size, "octet")),
     ] {
         if !(value.is_empty() && matches!(what, "released to" | "in doubt")) {
             say!("{what:<11} {}", shown(&value));
@@ -219,7 +213,7 @@ fn release(
     let runtime = runtime.map_err(|error| format!("cannot start: {error}"))?;
     let released = runtime
         .block_on(release::release(config, quarantine, &id, options))
-        .map_err(|error| with_source(&error))?;
+        .map_err(|error| with_causes(&error))?;
     for path in &released.delivered {
         say!("{id}: delivered to <{}>", shown(path));
     }

@@ -8,6 +8,7 @@ use super::table::{self, shown};
 use super::{ConfigArg, FAILED, check_config, fail};
 use crate::clock::{moment, unix_time};
 use crate::config;
+use crate::phrase::counted;
 use crate::store::{Count, Judged, Judgements, Period, REFUSED_BY_NEXT_HOP};
 
 const DAY: u64 = 86_400;
@@ -92,7 +93,7 @@ fn print(args: &Args, from: u64, period: &Period) {
     };
     let (attempts, total) = (sum(Count::is_of_attempts), sum(|count| !count.is_of_attempts()));
     let were = if total == 1 { "message was" } else { "messages were" };
-    say!("{total} {were} judged since {} ({} days).", time(from), args.days);
+    say!("{total} {were} judged since {} ({}).", time(from), counted(args.days, "day"));
     if !period.counts.is_empty() {
         let mut table = table::new();
         table.set_header(["verdict", "the policy asked to", "what was done", "messages"]);

@@ -10,6 +10,8 @@ use bytesize::ByteSize;
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table};
 
+use crate::phrase::counted;
+
 /// The result on one message.
 pub(super) fn for_people(name: &str, verification: &Verification) -> String {
     let verdict = verification.verdict().as_str();
@@ -57,12 +59,12 @@ fn links(links: &LinkChanges) -> Vec<String> {
     let first = links.added.iter().take(MAX_LINKS);
     lines.extend(first.map(|target| format!("link {added}: {}", defanged(target, MAX_LINK))));
     if let more @ 1.. = links.added.len().saturating_sub(MAX_LINKS) + links.more_added {
-        lines.push(format!("and {more} more links {added}"));
+        lines.push(format!("and {} {added}", counted(more, "more link")));
     }
     let first = links.removed.iter().take(MAX_LINKS);
     lines.extend(first.map(|link| format!("link {removed}: {}", removed_name(link, MAX_LINK))));
     if let more @ 1.. = links.removed.len().saturating_sub(MAX_LINKS) {
-        lines.push(format!("and {more} more links {removed}"));
+        lines.push(format!("and {} {removed}", counted(more, "more link")));
     }
     if !links.sealed_all {
         lines.push("the seal does not list all links that were sent".to_owned());

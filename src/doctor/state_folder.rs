@@ -9,6 +9,7 @@ use super::finding::{Finding, Subject, chain};
 use super::user::{Access, User};
 use super::{Site, quoted};
 use crate::disk::{self, Room};
+use crate::phrase::counted;
 use crate::store::{DatabaseError, Memories, PinFile, Quarantine};
 
 /// With room for fewer of the largest messages than this, somebody should know.
@@ -87,10 +88,10 @@ fn quarantine(site: &Site, findings: &mut Vec<Finding>) {
             if let Some(damaged) = listing.damaged.first() {
                 let lost = listing.damaged.len();
                 let detail =
-                    format!("{count} messages held; {lost} entries cannot be read: {}", chain(damaged));
+                    format!("{} held; {lost} cannot be read: {}", counted(count, "message"), chain(damaged));
                 return subject.warning(detail, "waxseal quarantine list names them");
             }
-            subject.ok(format!("{count} messages held, {size}"));
+            subject.ok(format!("{} held, {size}", counted(count, "message")));
         }
         Err(error) => subject.problem(chain(&error), "sudo -u waxseal waxseal quarantine list"),
     }

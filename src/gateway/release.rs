@@ -49,12 +49,8 @@ pub enum ReleaseError {
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     NextHop(Vec<Mistake>),
     /// The next hop says no.
-    #[error("nothing was sent, and the message is still held: {error}{}", source_of(.error))]
-    HandOver {
-        /// In what way.
-        #[from]
-        error: HandOverError,
-    },
+    #[error("nothing was sent, and the message is still held")]
+    HandOver(#[from] HandOverError),
     /// The next hop answered, and that could not be noted, so the message is in doubt.
     #[error("the next hop answered, but the disk has no note of it ({error}); delivered to: {}", .delivered.join(", "))]
     NotNoted {
@@ -63,10 +59,6 @@ pub enum ReleaseError {
         /// Why it cannot be noted.
         error: StoreError,
     },
-}
-
-fn source_of(error: &HandOverError) -> String {
-    std::error::Error::source(error).map(|source| format!(": {source}")).unwrap_or_default()
 }
 
 /// Releases a message. Of two who do so at once, one is told that the other does.

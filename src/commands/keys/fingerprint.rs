@@ -16,6 +16,7 @@ use super::super::judge::read_input;
 use super::super::table::shown;
 use super::super::{complain, fail};
 use crate::keys::{read_sealing_key_by_hand, read_text, shown as shown_key, token};
+use crate::phrase::counted;
 
 /// Arguments of `keys fingerprint`.
 #[derive(Debug, clap::Args)]
@@ -87,15 +88,18 @@ fn message(file: &Path) -> Result<bool, String> {
     doubts.extend(header.doubts());
     for entry in manifest.attachments() {
         say!(
-            "{}: {} [{}], {} octets",
+            "{}: {} [{}], {}",
             file.display(),
             shown(&entry.name),
             shown(&entry.media_type),
-            entry.size
+            counted(entry.size, "octet")
         );
     }
     let count = manifest.attachments().count();
-    print(&format!("{}: {count} attachments", file.display()), &Fingerprint::of_attachments(&manifest));
+    print(
+        &format!("{}: {}", file.display(), counted(count, "attachment")),
+        &Fingerprint::of_attachments(&manifest),
+    );
     print(&format!("{}: attachments and text", file.display()), &Fingerprint::of_manifest(&manifest));
     for doubt in doubts.iter() {
         complain(format!(

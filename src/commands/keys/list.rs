@@ -201,9 +201,19 @@ fn print(line: &Line) {
     if line.also_unsealed {
         say!("  noted: sends unsealed mail too");
     }
-    let Some(memory) = &line.memory else { return };
-    let seals = if memory.seals { "known to seal" } else { "not known to seal" };
-    say!("  remembered: {seals}, seen {} to {}", memory.first_seen, memory.last_seen);
+    let remembered = line.memory.as_ref();
+    let expected = if !line.pinned.is_empty() {
+        "yes, it is pinned"
+    } else if line.also_unsealed {
+        "only if its DNS policy asks for one"
+    } else if remembered.is_some_and(|memory| memory.seals) {
+        "yes, by its earlier mail"
+    } else {
+        "only if its DNS policy asks for one; its earlier mail does not"
+    };
+    say!("  a seal is expected: {expected}");
+    let Some(memory) = remembered else { return };
+    say!("  seen: {} to {}", memory.first_seen, memory.last_seen);
     let counts: Vec<String> =
         memory.verdicts.iter().map(|(verdict, count)| format!("{count} {verdict}")).collect();
     say!("  messages: {}", counts.join(", "));

@@ -7,6 +7,7 @@ use tracing::{debug, info, warn};
 
 use super::LOG;
 use crate::metrics::NextHopFailure;
+use crate::phrase::with_causes;
 use crate::smtp::connection::ConnectionError;
 use crate::smtp::handler::SessionInfo;
 use crate::smtp::next_hop::{IPV6_REMEDY, RelayError};
@@ -136,10 +137,7 @@ impl End {
     /// In one line, with what caused it.
     pub(super) fn with_cause(&self) -> String {
         match self {
-            Self::NextHop(error) => match error.source() {
-                Some(cause) => format!("{error}: {cause}"),
-                None => error.to_string(),
-            },
+            Self::NextHop(error) => with_causes(error),
             end => end.to_string(),
         }
     }

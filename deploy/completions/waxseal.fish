@@ -1,0 +1,208 @@
+# Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
+function __fish_waxseal_global_optspecs
+    string join \n h/help V/version
+end
+
+function __fish_waxseal_needs_command
+    # Figure out if the current invocation already has a command.
+    set -l cmd (commandline -opc)
+    set -e cmd[1]
+    argparse -s (__fish_waxseal_global_optspecs) -- $cmd 2>/dev/null
+    or return
+    if set -q argv[1]
+        # Also print the command, so this can be used to figure out what it is.
+        echo $argv[1]
+        return 1
+    end
+    return 0
+end
+
+function __fish_waxseal_using_subcommand
+    set -l cmd (__fish_waxseal_needs_command)
+    test -z "$cmd"
+    and return 1
+    contains -- $cmd[1] $argv
+end
+
+complete -c waxseal -n "__fish_waxseal_needs_command" -s h -l help -d 'Print help'
+complete -c waxseal -n "__fish_waxseal_needs_command" -s V -l version -d 'Print version'
+complete -c waxseal -n "__fish_waxseal_needs_command" -f -a "run" -d 'Run the gateway'
+complete -c waxseal -n "__fish_waxseal_needs_command" -f -a "demo" -d 'Send sealed mail through a hostile relay on this machine, and show what is caught'
+complete -c waxseal -n "__fish_waxseal_needs_command" -f -a "keygen" -d 'Make a new sealing key, and print the DNS record to publish and the key\'s fingerprint'
+complete -c waxseal -n "__fish_waxseal_needs_command" -f -a "dns-record" -d 'Print the DNS record of a sealing key'
+complete -c waxseal -n "__fish_waxseal_needs_command" -f -a "root" -d 'Make a domain\'s offline root key, and vouch for sealing keys with it'
+complete -c waxseal -n "__fish_waxseal_needs_command" -f -a "report" -d 'Show the verdicts of the last days, and what was held or would have been'
+complete -c waxseal -n "__fish_waxseal_needs_command" -f -a "keys" -d 'Manage correspondents\' keys and your own'
+complete -c waxseal -n "__fish_waxseal_needs_command" -f -a "seal" -d 'Seal one message: message in, sealed message out'
+complete -c waxseal -n "__fish_waxseal_needs_command" -f -a "verify" -d 'Check stored messages, one by one'
+complete -c waxseal -n "__fish_waxseal_needs_command" -f -a "scan" -d 'Check every message of Maildirs, mbox files and folders, and list what was altered'
+complete -c waxseal -n "__fish_waxseal_needs_command" -f -a "check-config" -d 'Read the configuration and print every mistake'
+complete -c waxseal -n "__fish_waxseal_needs_command" -f -a "doctor" -d 'Check everything that sealed mail depends on, and print a remedy for each fault'
+complete -c waxseal -n "__fish_waxseal_needs_command" -f -a "quarantine" -d 'List, show, export, release and delete held mail'
+complete -c waxseal -n "__fish_waxseal_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c waxseal -n "__fish_waxseal_using_subcommand run" -l config -d 'The configuration file' -r -F
+complete -c waxseal -n "__fish_waxseal_using_subcommand run" -s h -l help -d 'Print help'
+complete -c waxseal -n "__fish_waxseal_using_subcommand demo" -s h -l help -d 'Print help'
+complete -c waxseal -n "__fish_waxseal_using_subcommand keygen" -l config -d 'The configuration file' -r -F
+complete -c waxseal -n "__fish_waxseal_using_subcommand keygen" -l domain -d 'The sealing domain: the one in your users\' From' -r
+complete -c waxseal -n "__fish_waxseal_using_subcommand keygen" -l selector -d 'A name for this key, unique within the domain: a-z 0-9 - _ and dots between [default: today\'s date, in the domain\'s folder]' -r
+complete -c waxseal -n "__fish_waxseal_using_subcommand keygen" -l not-before -d 'The gateway seals with the key from this day on, UTC, at the earliest; in the domain\'s folder only' -r
+complete -c waxseal -n "__fish_waxseal_using_subcommand keygen" -l out -d 'Where to write the private key [default: the domain\'s folder, else <SELECTOR>.pem]' -r -F
+complete -c waxseal -n "__fish_waxseal_using_subcommand keygen" -s h -l help -d 'Print help'
+complete -c waxseal -n "__fish_waxseal_using_subcommand dns-record" -l key -d 'The private key: PKCS#8 PEM, readable by its owner alone, or the `pkcs11:` URI of one in a token' -r -F
+complete -c waxseal -n "__fish_waxseal_using_subcommand dns-record" -l domain -d 'The sealing domain: the author\'s, or a parent of it' -r
+complete -c waxseal -n "__fish_waxseal_using_subcommand dns-record" -l selector -d 'The key\'s selector' -r
+complete -c waxseal -n "__fish_waxseal_using_subcommand dns-record" -s h -l help -d 'Print help'
+complete -c waxseal -n "__fish_waxseal_using_subcommand root; and not __fish_seen_subcommand_from new delegate help" -s h -l help -d 'Print help'
+complete -c waxseal -n "__fish_waxseal_using_subcommand root; and not __fish_seen_subcommand_from new delegate help" -f -a "new" -d 'Make a new root key'
+complete -c waxseal -n "__fish_waxseal_using_subcommand root; and not __fish_seen_subcommand_from new delegate help" -f -a "delegate" -d 'Vouch for a sealing key for a while'
+complete -c waxseal -n "__fish_waxseal_using_subcommand root; and not __fish_seen_subcommand_from new delegate help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c waxseal -n "__fish_waxseal_using_subcommand root; and __fish_seen_subcommand_from new" -l domain -d 'The domain whose sealing keys it will vouch for' -r
+complete -c waxseal -n "__fish_waxseal_using_subcommand root; and __fish_seen_subcommand_from new" -l out -d 'Where to write the private key [default: <DOMAIN>.root.pem]' -r -F
+complete -c waxseal -n "__fish_waxseal_using_subcommand root; and __fish_seen_subcommand_from new" -s h -l help -d 'Print help'
+complete -c waxseal -n "__fish_waxseal_using_subcommand root; and __fish_seen_subcommand_from delegate" -l key -d 'The root\'s private key' -r -F
+complete -c waxseal -n "__fish_waxseal_using_subcommand root; and __fish_seen_subcommand_from delegate" -l days -d 'For how many days' -r
+complete -c waxseal -n "__fish_waxseal_using_subcommand root; and __fish_seen_subcommand_from delegate" -l from -d 'From which day on, UTC [default: now, less an hour for clocks that differ]' -r
+complete -c waxseal -n "__fish_waxseal_using_subcommand root; and __fish_seen_subcommand_from delegate" -l domain -d 'The sealing domain, if the file does not name it' -r
+complete -c waxseal -n "__fish_waxseal_using_subcommand root; and __fish_seen_subcommand_from delegate" -l selector -d 'The sealing key\'s selector, if the file does not name it' -r
+complete -c waxseal -n "__fish_waxseal_using_subcommand root; and __fish_seen_subcommand_from delegate" -l out -d 'Where to write the delegation [default: <SELECTOR>-<LAST DAY>.delegation]' -r -F
+complete -c waxseal -n "__fish_waxseal_using_subcommand root; and __fish_seen_subcommand_from delegate" -s h -l help -d 'Print help'
+complete -c waxseal -n "__fish_waxseal_using_subcommand root; and __fish_seen_subcommand_from help" -f -a "new" -d 'Make a new root key'
+complete -c waxseal -n "__fish_waxseal_using_subcommand root; and __fish_seen_subcommand_from help" -f -a "delegate" -d 'Vouch for a sealing key for a while'
+complete -c waxseal -n "__fish_waxseal_using_subcommand root; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c waxseal -n "__fish_waxseal_using_subcommand report" -l config -d 'The configuration file' -r -F
+complete -c waxseal -n "__fish_waxseal_using_subcommand report" -l days -d 'For how many days, today (UTC) included' -r
+complete -c waxseal -n "__fish_waxseal_using_subcommand report" -l all -d 'Name marked messages, too'
+complete -c waxseal -n "__fish_waxseal_using_subcommand report" -l json -d 'One JSON object: the counts, and every message that is kept'
+complete -c waxseal -n "__fish_waxseal_using_subcommand report" -s h -l help -d 'Print help'
+complete -c waxseal -n "__fish_waxseal_using_subcommand keys; and not __fish_seen_subcommand_from list pin approve forget unsealed status revoke rotate fingerprint help" -s h -l help -d 'Print help'
+complete -c waxseal -n "__fish_waxseal_using_subcommand keys; and not __fish_seen_subcommand_from list pin approve forget unsealed status revoke rotate fingerprint help" -f -a "list" -d 'List what is pinned and what is remembered, domain by domain'
+complete -c waxseal -n "__fish_waxseal_using_subcommand keys; and not __fish_seen_subcommand_from list pin approve forget unsealed status revoke rotate fingerprint help" -f -a "pin" -d 'Pin a correspondent\'s key or root: only the pin is trusted, and its unsealed mail is `missing`'
+complete -c waxseal -n "__fish_waxseal_using_subcommand keys; and not __fish_seen_subcommand_from list pin approve forget unsealed status revoke rotate fingerprint help" -f -a "approve" -d 'Accept a key that contradicted what was remembered'
+complete -c waxseal -n "__fish_waxseal_using_subcommand keys; and not __fish_seen_subcommand_from list pin approve forget unsealed status revoke rotate fingerprint help" -f -a "forget" -d 'Forget what is remembered of a domain, or undo a pin'
+complete -c waxseal -n "__fish_waxseal_using_subcommand keys; and not __fish_seen_subcommand_from list pin approve forget unsealed status revoke rotate fingerprint help" -f -a "unsealed" -d 'Note that a domain sends unsealed mail too, so that its unsealed mail is not flagged from memory alone'
+complete -c waxseal -n "__fish_waxseal_using_subcommand keys; and not __fish_seen_subcommand_from list pin approve forget unsealed status revoke rotate fingerprint help" -f -a "status" -d 'How each of our own keys does, and what is to be done next'
+complete -c waxseal -n "__fish_waxseal_using_subcommand keys; and not __fish_seen_subcommand_from list pin approve forget unsealed status revoke rotate fingerprint help" -f -a "revoke" -d 'Take one of our own keys out of use, at once and for good'
+complete -c waxseal -n "__fish_waxseal_using_subcommand keys; and not __fish_seen_subcommand_from list pin approve forget unsealed status revoke rotate fingerprint help" -f -a "rotate" -d 'Gone: the gateway rotates keys by itself'
+complete -c waxseal -n "__fish_waxseal_using_subcommand keys; and not __fish_seen_subcommand_from list pin approve forget unsealed status revoke rotate fingerprint help" -f -a "fingerprint" -d 'Print fingerprints of keys, or of a message\'s attachments, as digits and as words'
+complete -c waxseal -n "__fish_waxseal_using_subcommand keys; and not __fish_seen_subcommand_from list pin approve forget unsealed status revoke rotate fingerprint help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c waxseal -n "__fish_waxseal_using_subcommand keys; and __fish_seen_subcommand_from list" -l config -d 'The configuration file' -r -F
+complete -c waxseal -n "__fish_waxseal_using_subcommand keys; and __fish_seen_subcommand_from list" -l json -d 'One JSON object a line, one line a domain'
+complete -c waxseal -n "__fish_waxseal_using_subcommand keys; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help'
+complete -c waxseal -n "__fish_waxseal_using_subcommand keys; and __fish_seen_subcommand_from pin" -l config -d 'The configuration file' -r -F
+complete -c waxseal -n "__fish_waxseal_using_subcommand keys; and __fish_seen_subcommand_from pin" -l key -d 'A key record, `v=SEAL1; …`, or a file that holds some, as `keygen` printed it' -r
+complete -c waxseal -n "__fish_waxseal_using_subcommand keys; and __fish_seen_subcommand_from pin" -l root -d 'A root\'s public key in base64url, or a file that holds some, as `root new` printed it' -r
+complete -c waxseal -n "__fish_waxseal_using_subcommand keys; and __fish_seen_subcommand_from pin" -l fingerprint -d 'The fingerprint of a key or a root, as digits or as words' -r
+complete -c waxseal -n "__fish_waxseal_using_subcommand keys; and __fish_seen_subcommand_from pin" -l selector -d 'The selector that --key is for [default: the file\'s, else any]' -r
+complete -c waxseal -n "__fish_waxseal_using_subcommand keys; and __fish_seen_subcommand_from pin" -l no-subdomains -d 'Pin this domain alone, not those below it'
+complete -c waxseal -n "__fish_waxseal_using_subcommand keys; and __fish_seen_subcommand_from pin" -s h -l help -d 'Print help'
+complete -c waxseal -n "__fish_waxseal_using_subcommand keys; and __fish_seen_subcommand_from approve" -l config -d 'The configuration file' -r -F
+complete -c waxseal -n "__fish_waxseal_using_subcommand keys; and __fish_seen_subcommand_from approve" -l fingerprint -d 'The key\'s fingerprint as the correspondent read it to you; needed where several keys wait' -r
+complete -c waxseal -n "__fish_waxseal_using_subcommand keys; and __fish_seen_subcommand_from approve" -l yes -d 'Do not ask. Without a terminal the command never asks'
+complete -c waxseal -n "__fish_waxseal_using_subcommand keys; and __fish_seen_subcommand_from approve" -s h -l help -d 'Print help'
+complete -c waxseal -n "__fish_waxseal_using_subcommand keys; and __fish_seen_subcommand_from forget" -l config -d 'The configuration file' -r -F
+complete -c waxseal -n "__fish_waxseal_using_subcommand keys; and __fish_seen_subcommand_from forget" -l pin -d 'Undo the pin that `keys pin` made, rather than forget what is remembered'
+complete -c waxseal -n "__fish_waxseal_using_subcommand keys; and __fish_seen_subcommand_from forget" -s h -l help -d 'Print help'
+complete -c waxseal -n "__fish_waxseal_using_subcommand keys; and __fish_seen_subcommand_from unsealed" -l config -d 'The configuration file' -r -F
+complete -c waxseal -n "__fish_waxseal_using_subcommand keys; and __fish_seen_subcommand_from unsealed" -l undo -d 'Take the note back'
+complete -c waxseal -n "__fish_waxseal_using_subcommand keys; and __fish_seen_subcommand_from unsealed" -s h -l help -d 'Print help'
+complete -c waxseal -n "__fish_waxseal_using_subcommand keys; and __fish_seen_subcommand_from status" -l config -d 'The configuration file' -r -F
+complete -c waxseal -n "__fish_waxseal_using_subcommand keys; and __fish_seen_subcommand_from status" -l json -d 'One JSON object a line, one line a key'
+complete -c waxseal -n "__fish_waxseal_using_subcommand keys; and __fish_seen_subcommand_from status" -s h -l help -d 'Print help'
+complete -c waxseal -n "__fish_waxseal_using_subcommand keys; and __fish_seen_subcommand_from revoke" -l config -d 'The configuration file' -r -F
+complete -c waxseal -n "__fish_waxseal_using_subcommand keys; and __fish_seen_subcommand_from revoke" -l domain -d 'The sealing domain, where several have a key of this selector' -r
+complete -c waxseal -n "__fish_waxseal_using_subcommand keys; and __fish_seen_subcommand_from revoke" -s h -l help -d 'Print help'
+complete -c waxseal -n "__fish_waxseal_using_subcommand keys; and __fish_seen_subcommand_from rotate" -s h -l help -d 'Print help'
+complete -c waxseal -n "__fish_waxseal_using_subcommand keys; and __fish_seen_subcommand_from fingerprint" -l message -d 'The files are messages: compare their attachments'
+complete -c waxseal -n "__fish_waxseal_using_subcommand keys; and __fish_seen_subcommand_from fingerprint" -s h -l help -d 'Print help'
+complete -c waxseal -n "__fish_waxseal_using_subcommand keys; and __fish_seen_subcommand_from help" -f -a "list" -d 'List what is pinned and what is remembered, domain by domain'
+complete -c waxseal -n "__fish_waxseal_using_subcommand keys; and __fish_seen_subcommand_from help" -f -a "pin" -d 'Pin a correspondent\'s key or root: only the pin is trusted, and its unsealed mail is `missing`'
+complete -c waxseal -n "__fish_waxseal_using_subcommand keys; and __fish_seen_subcommand_from help" -f -a "approve" -d 'Accept a key that contradicted what was remembered'
+complete -c waxseal -n "__fish_waxseal_using_subcommand keys; and __fish_seen_subcommand_from help" -f -a "forget" -d 'Forget what is remembered of a domain, or undo a pin'
+complete -c waxseal -n "__fish_waxseal_using_subcommand keys; and __fish_seen_subcommand_from help" -f -a "unsealed" -d 'Note that a domain sends unsealed mail too, so that its unsealed mail is not flagged from memory alone'
+complete -c waxseal -n "__fish_waxseal_using_subcommand keys; and __fish_seen_subcommand_from help" -f -a "status" -d 'How each of our own keys does, and what is to be done next'
+complete -c waxseal -n "__fish_waxseal_using_subcommand keys; and __fish_seen_subcommand_from help" -f -a "revoke" -d 'Take one of our own keys out of use, at once and for good'
+complete -c waxseal -n "__fish_waxseal_using_subcommand keys; and __fish_seen_subcommand_from help" -f -a "rotate" -d 'Gone: the gateway rotates keys by itself'
+complete -c waxseal -n "__fish_waxseal_using_subcommand keys; and __fish_seen_subcommand_from help" -f -a "fingerprint" -d 'Print fingerprints of keys, or of a message\'s attachments, as digits and as words'
+complete -c waxseal -n "__fish_waxseal_using_subcommand keys; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c waxseal -n "__fish_waxseal_using_subcommand seal" -l key -d 'The private key: PKCS#8 PEM, readable by its owner alone, or the `pkcs11:` URI of one in a token' -r -F
+complete -c waxseal -n "__fish_waxseal_using_subcommand seal" -l domain -d 'The sealing domain: the author\'s, or a parent of it' -r
+complete -c waxseal -n "__fish_waxseal_using_subcommand seal" -l selector -d 'The key\'s selector' -r
+complete -c waxseal -n "__fish_waxseal_using_subcommand seal" -s h -l help -d 'Print help'
+complete -c waxseal -n "__fish_waxseal_using_subcommand verify" -l keys -d 'A folder of pinned keys: <domain>/<selector>.txt, a key record each, and <domain>/root.txt, root keys one a line. Its domains count as pinned, so their unsealed mail is `missing`' -r -F
+complete -c waxseal -n "__fish_waxseal_using_subcommand verify" -l config -d 'Judge as the gateway with this configuration would now: by its pins, also those made by command, by its memory, and by DNS as its [dns] sets it. A remembered key counts even if DNS has it no longer. Nothing is written. Without this option the system\'s name servers are asked, and none of their answers counts as proved' -r -F
+complete -c waxseal -n "__fish_waxseal_using_subcommand verify" -l no-dns -d 'Don\'t ask DNS for keys and policies: trust only pinned keys, and with --config remembered ones'
+complete -c waxseal -n "__fish_waxseal_using_subcommand verify" -l json -d 'One JSON object a line, one line a message'
+complete -c waxseal -n "__fish_waxseal_using_subcommand verify" -s h -l help -d 'Print help'
+complete -c waxseal -n "__fish_waxseal_using_subcommand scan" -l keys -d 'A folder of pinned keys: <domain>/<selector>.txt, a key record each, and <domain>/root.txt, root keys one a line. Its domains count as pinned, so their unsealed mail is `missing`' -r -F
+complete -c waxseal -n "__fish_waxseal_using_subcommand scan" -l config -d 'Judge as the gateway with this configuration would now: by its pins, also those made by command, by its memory, and by DNS as its [dns] sets it. A remembered key counts even if DNS has it no longer. Nothing is written. Without this option the system\'s name servers are asked, and none of their answers counts as proved' -r -F
+complete -c waxseal -n "__fish_waxseal_using_subcommand scan" -l no-dns -d 'Don\'t ask DNS for keys and policies: trust only pinned keys, and with --config remembered ones'
+complete -c waxseal -n "__fish_waxseal_using_subcommand scan" -l json -d 'One JSON object a line, one line for every message'
+complete -c waxseal -n "__fish_waxseal_using_subcommand scan" -s h -l help -d 'Print help'
+complete -c waxseal -n "__fish_waxseal_using_subcommand check-config" -l config -d 'The configuration file' -r -F
+complete -c waxseal -n "__fish_waxseal_using_subcommand check-config" -s h -l help -d 'Print help'
+complete -c waxseal -n "__fish_waxseal_using_subcommand doctor" -l config -d 'The configuration file' -r -F
+complete -c waxseal -n "__fish_waxseal_using_subcommand doctor" -l postfix -d 'Postfix\'s configuration folder, if it is not the one that `postconf` uses by itself' -r -F
+complete -c waxseal -n "__fish_waxseal_using_subcommand doctor" -l probe -d 'Send a test message through the sealing listener to an address outside that you can read, to find out what relays change; nothing else is checked' -r
+complete -c waxseal -n "__fish_waxseal_using_subcommand doctor" -l from -d 'The probe\'s author, of a sealing domain [default: postmaster at the first]' -r
+complete -c waxseal -n "__fish_waxseal_using_subcommand doctor" -l listener -d 'The sealing listener that sends the probe [default: the first]' -r
+complete -c waxseal -n "__fish_waxseal_using_subcommand doctor" -l arrived -d 'Compare a probe as it arrived (a file with the whole message) with what was sent; nothing else is checked' -r -F
+complete -c waxseal -n "__fish_waxseal_using_subcommand doctor" -l json -d 'One JSON object a line, one line a check: check, subject, state, detail, remedy'
+complete -c waxseal -n "__fish_waxseal_using_subcommand doctor" -s h -l help -d 'Print help'
+complete -c waxseal -n "__fish_waxseal_using_subcommand quarantine; and not __fish_seen_subcommand_from list show export release delete help" -s h -l help -d 'Print help'
+complete -c waxseal -n "__fish_waxseal_using_subcommand quarantine; and not __fish_seen_subcommand_from list show export release delete help" -f -a "list" -d 'List held mail, one line a message, its id first'
+complete -c waxseal -n "__fish_waxseal_using_subcommand quarantine; and not __fish_seen_subcommand_from list show export release delete help" -f -a "show" -d 'Show all that is known of a message'
+complete -c waxseal -n "__fish_waxseal_using_subcommand quarantine; and not __fish_seen_subcommand_from list show export release delete help" -f -a "export" -d 'Write the exact message to stdout'
+complete -c waxseal -n "__fish_waxseal_using_subcommand quarantine; and not __fish_seen_subcommand_from list show export release delete help" -f -a "release" -d 'Send a message to its next hop, with its envelope, once'
+complete -c waxseal -n "__fish_waxseal_using_subcommand quarantine; and not __fish_seen_subcommand_from list show export release delete help" -f -a "delete" -d 'Delete messages'
+complete -c waxseal -n "__fish_waxseal_using_subcommand quarantine; and not __fish_seen_subcommand_from list show export release delete help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c waxseal -n "__fish_waxseal_using_subcommand quarantine; and __fish_seen_subcommand_from list" -l config -d 'The configuration file' -r -F
+complete -c waxseal -n "__fish_waxseal_using_subcommand quarantine; and __fish_seen_subcommand_from list" -l json -d 'One JSON object a line, one line a message'
+complete -c waxseal -n "__fish_waxseal_using_subcommand quarantine; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help'
+complete -c waxseal -n "__fish_waxseal_using_subcommand quarantine; and __fish_seen_subcommand_from show" -l config -d 'The configuration file' -r -F
+complete -c waxseal -n "__fish_waxseal_using_subcommand quarantine; and __fish_seen_subcommand_from show" -l json -d 'One JSON object'
+complete -c waxseal -n "__fish_waxseal_using_subcommand quarantine; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help'
+complete -c waxseal -n "__fish_waxseal_using_subcommand quarantine; and __fish_seen_subcommand_from export" -l config -d 'The configuration file' -r -F
+complete -c waxseal -n "__fish_waxseal_using_subcommand quarantine; and __fish_seen_subcommand_from export" -s h -l help -d 'Print help'
+complete -c waxseal -n "__fish_waxseal_using_subcommand quarantine; and __fish_seen_subcommand_from release" -l config -d 'The configuration file' -r -F
+complete -c waxseal -n "__fish_waxseal_using_subcommand quarantine; and __fish_seen_subcommand_from release" -l listener -d 'Use the next hop of another listener' -r
+complete -c waxseal -n "__fish_waxseal_using_subcommand quarantine; and __fish_seen_subcommand_from release" -l again -d 'Send also to recipients who may have it already, because an earlier attempt was cut short'
+complete -c waxseal -n "__fish_waxseal_using_subcommand quarantine; and __fish_seen_subcommand_from release" -s h -l help -d 'Print help'
+complete -c waxseal -n "__fish_waxseal_using_subcommand quarantine; and __fish_seen_subcommand_from delete" -l config -d 'The configuration file' -r -F
+complete -c waxseal -n "__fish_waxseal_using_subcommand quarantine; and __fish_seen_subcommand_from delete" -s h -l help -d 'Print help'
+complete -c waxseal -n "__fish_waxseal_using_subcommand quarantine; and __fish_seen_subcommand_from help" -f -a "list" -d 'List held mail, one line a message, its id first'
+complete -c waxseal -n "__fish_waxseal_using_subcommand quarantine; and __fish_seen_subcommand_from help" -f -a "show" -d 'Show all that is known of a message'
+complete -c waxseal -n "__fish_waxseal_using_subcommand quarantine; and __fish_seen_subcommand_from help" -f -a "export" -d 'Write the exact message to stdout'
+complete -c waxseal -n "__fish_waxseal_using_subcommand quarantine; and __fish_seen_subcommand_from help" -f -a "release" -d 'Send a message to its next hop, with its envelope, once'
+complete -c waxseal -n "__fish_waxseal_using_subcommand quarantine; and __fish_seen_subcommand_from help" -f -a "delete" -d 'Delete messages'
+complete -c waxseal -n "__fish_waxseal_using_subcommand quarantine; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c waxseal -n "__fish_waxseal_using_subcommand help; and not __fish_seen_subcommand_from run demo keygen dns-record root report keys seal verify scan check-config doctor quarantine help" -f -a "run" -d 'Run the gateway'
+complete -c waxseal -n "__fish_waxseal_using_subcommand help; and not __fish_seen_subcommand_from run demo keygen dns-record root report keys seal verify scan check-config doctor quarantine help" -f -a "demo" -d 'Send sealed mail through a hostile relay on this machine, and show what is caught'
+complete -c waxseal -n "__fish_waxseal_using_subcommand help; and not __fish_seen_subcommand_from run demo keygen dns-record root report keys seal verify scan check-config doctor quarantine help" -f -a "keygen" -d 'Make a new sealing key, and print the DNS record to publish and the key\'s fingerprint'
+complete -c waxseal -n "__fish_waxseal_using_subcommand help; and not __fish_seen_subcommand_from run demo keygen dns-record root report keys seal verify scan check-config doctor quarantine help" -f -a "dns-record" -d 'Print the DNS record of a sealing key'
+complete -c waxseal -n "__fish_waxseal_using_subcommand help; and not __fish_seen_subcommand_from run demo keygen dns-record root report keys seal verify scan check-config doctor quarantine help" -f -a "root" -d 'Make a domain\'s offline root key, and vouch for sealing keys with it'
+complete -c waxseal -n "__fish_waxseal_using_subcommand help; and not __fish_seen_subcommand_from run demo keygen dns-record root report keys seal verify scan check-config doctor quarantine help" -f -a "report" -d 'Show the verdicts of the last days, and what was held or would have been'
+complete -c waxseal -n "__fish_waxseal_using_subcommand help; and not __fish_seen_subcommand_from run demo keygen dns-record root report keys seal verify scan check-config doctor quarantine help" -f -a "keys" -d 'Manage correspondents\' keys and your own'
+complete -c waxseal -n "__fish_waxseal_using_subcommand help; and not __fish_seen_subcommand_from run demo keygen dns-record root report keys seal verify scan check-config doctor quarantine help" -f -a "seal" -d 'Seal one message: message in, sealed message out'
+complete -c waxseal -n "__fish_waxseal_using_subcommand help; and not __fish_seen_subcommand_from run demo keygen dns-record root report keys seal verify scan check-config doctor quarantine help" -f -a "verify" -d 'Check stored messages, one by one'
+complete -c waxseal -n "__fish_waxseal_using_subcommand help; and not __fish_seen_subcommand_from run demo keygen dns-record root report keys seal verify scan check-config doctor quarantine help" -f -a "scan" -d 'Check every message of Maildirs, mbox files and folders, and list what was altered'
+complete -c waxseal -n "__fish_waxseal_using_subcommand help; and not __fish_seen_subcommand_from run demo keygen dns-record root report keys seal verify scan check-config doctor quarantine help" -f -a "check-config" -d 'Read the configuration and print every mistake'
+complete -c waxseal -n "__fish_waxseal_using_subcommand help; and not __fish_seen_subcommand_from run demo keygen dns-record root report keys seal verify scan check-config doctor quarantine help" -f -a "doctor" -d 'Check everything that sealed mail depends on, and print a remedy for each fault'
+complete -c waxseal -n "__fish_waxseal_using_subcommand help; and not __fish_seen_subcommand_from run demo keygen dns-record root report keys seal verify scan check-config doctor quarantine help" -f -a "quarantine" -d 'List, show, export, release and delete held mail'
+complete -c waxseal -n "__fish_waxseal_using_subcommand help; and not __fish_seen_subcommand_from run demo keygen dns-record root report keys seal verify scan check-config doctor quarantine help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c waxseal -n "__fish_waxseal_using_subcommand help; and __fish_seen_subcommand_from root" -f -a "new" -d 'Make a new root key'
+complete -c waxseal -n "__fish_waxseal_using_subcommand help; and __fish_seen_subcommand_from root" -f -a "delegate" -d 'Vouch for a sealing key for a while'
+complete -c waxseal -n "__fish_waxseal_using_subcommand help; and __fish_seen_subcommand_from keys" -f -a "list" -d 'List what is pinned and what is remembered, domain by domain'
+complete -c waxseal -n "__fish_waxseal_using_subcommand help; and __fish_seen_subcommand_from keys" -f -a "pin" -d 'Pin a correspondent\'s key or root: only the pin is trusted, and its unsealed mail is `missing`'
+complete -c waxseal -n "__fish_waxseal_using_subcommand help; and __fish_seen_subcommand_from keys" -f -a "approve" -d 'Accept a key that contradicted what was remembered'
+complete -c waxseal -n "__fish_waxseal_using_subcommand help; and __fish_seen_subcommand_from keys" -f -a "forget" -d 'Forget what is remembered of a domain, or undo a pin'
+complete -c waxseal -n "__fish_waxseal_using_subcommand help; and __fish_seen_subcommand_from keys" -f -a "unsealed" -d 'Note that a domain sends unsealed mail too, so that its unsealed mail is not flagged from memory alone'
+complete -c waxseal -n "__fish_waxseal_using_subcommand help; and __fish_seen_subcommand_from keys" -f -a "status" -d 'How each of our own keys does, and what is to be done next'
+complete -c waxseal -n "__fish_waxseal_using_subcommand help; and __fish_seen_subcommand_from keys" -f -a "revoke" -d 'Take one of our own keys out of use, at once and for good'
+complete -c waxseal -n "__fish_waxseal_using_subcommand help; and __fish_seen_subcommand_from keys" -f -a "rotate" -d 'Gone: the gateway rotates keys by itself'
+complete -c waxseal -n "__fish_waxseal_using_subcommand help; and __fish_seen_subcommand_from keys" -f -a "fingerprint" -d 'Print fingerprints of keys, or of a message\'s attachments, as digits and as words'
+complete -c waxseal -n "__fish_waxseal_using_subcommand help; and __fish_seen_subcommand_from quarantine" -f -a "list" -d 'List held mail, one line a message, its id first'
+complete -c waxseal -n "__fish_waxseal_using_subcommand help; and __fish_seen_subcommand_from quarantine" -f -a "show" -d 'Show all that is known of a message'
+complete -c waxseal -n "__fish_waxseal_using_subcommand help; and __fish_seen_subcommand_from quarantine" -f -a "export" -d 'Write the exact message to stdout'
+complete -c waxseal -n "__fish_waxseal_using_subcommand help; and __fish_seen_subcommand_from quarantine" -f -a "release" -d 'Send a message to its next hop, with its envelope, once'
+complete -c waxseal -n "__fish_waxseal_using_subcommand help; and __fish_seen_subcommand_from quarantine" -f -a "delete" -d 'Delete messages'
