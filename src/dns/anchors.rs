@@ -164,8 +164,7 @@ impl Anchored {
     fn is_anchored(&self, key: &DNSKEY) -> bool {
         self.keys.iter().any(|own| own.public_key() == key.public_key())
             || self.digests.iter().any(|digest| {
-                digest.algorithm() == key.algorithm()
-                    && digest.covers(&self.zone, key).unwrap_or(false)
+                digest.algorithm() == key.algorithm() && digest.covers(&self.zone, key).unwrap_or(false)
             })
     }
 

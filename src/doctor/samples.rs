@@ -11,8 +11,12 @@ use toml::de::{DeTable, DeValue};
 use super::finding::{Finding, Subject};
 
 /// The keys in `config/waxseal.toml`, `deploy/` and its README. Nobody has their private halves, or everybody.
-const KEYS: [&str; 2] =
-    ["iojj3XQJ8ZX9UtstPLpdcspnCb8dlBIb83SIAbQPb1w=", "6LxqYeQR/RZs4rmvi7gQbOG6qc9ovpeUUtxCFsSM29w="];
+const KEYS: [&str; 4] = [
+    "iojj3XQJ8ZX9UtstPLpdcspnCb8dlBIb83SIAbQPb1w=",
+    "6LxqYeQR/RZs4rmvi7gQbOG6qc9ovpeUUtxCFsSM29w=",
+    "11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=",
+    "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo",
+];
 
 /// Addresses for documentation.
 const NETWORKS: [&str; 5] =

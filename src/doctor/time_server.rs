@@ -52,7 +52,8 @@ fn first(mut addresses: impl Iterator<Item = SocketAddr>) -> io::Result<SocketAd
 /// Now as NTP counts, in units of 2^-32 seconds. It begins anew in 2036, and so do differences.
 fn now() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    (now.as_secs().wrapping_add(EPOCH) << 32) | (u64::from(now.subsec_nanos()) << 32) / 1_000_000_000
+    let fraction = (u64::from(now.subsec_nanos()) << 32) / 1_000_000_000;
+    (now.as_secs().wrapping_add(EPOCH) << 32) | fraction
 }
 
 /// The offset in seconds, unless that is no answer to our question, or by a server that does not know the time.

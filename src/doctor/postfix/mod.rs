@@ -11,7 +11,7 @@ use self::settings::{Service, Settings};
 use self::ways::Look;
 use super::finding::{Finding, Subject};
 use super::{Site, programs, quoted};
-use crate::config::{Host, Listener, Mode, NextHop};
+use crate::config::{Auth, Host, Listener, Mode, NextHop};
 
 pub(super) fn check(site: &Site, folder: Option<&Path>, findings: &mut Vec<Finding>) {
     let settings = match settings(folder) {
@@ -59,13 +59,16 @@ fn by_probe(listener: &Listener, why: &str, subject: &mut Subject<'_>) {
         Mode::Seal => "whether mail is changed after sealing",
         Mode::Verify => "whether mail that arrives here passes the gateway",
     };
-    subject.unknown(
-        format!("{what}: {why}"),
+    let remedy = if listener.auth == Auth::Required {
+        "send a message with an attachment from a mail program to an address outside, and run waxseal verify on it as it arrives"
+            .to_owned()
+    } else {
         format!(
             "waxseal doctor --listener {} --probe ADDRESS, an address whose mail you can read",
             listener.name
-        ),
-    );
+        )
+    };
+    subject.unknown(format!("{what}: {why}"), remedy);
 }
 
 /// The smtpd that a listener's next hop is.
