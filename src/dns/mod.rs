@@ -243,8 +243,11 @@ impl Client {
         if servers.is_empty() {
             return Ok(self.servers());
         }
-        let (anchors, until) =
-            island.anchored.look_up(servers.clone(), self.settings.timeout / TRIES).await?;
+        let found = island.anchored.look_up(servers.clone(), self.settings.timeout / TRIES).await;
+        if found.as_ref().err() == Some(&Failure::Unanswered) {
+            drop(self.silence.ask(name));
+        }
+        let (anchors, until) = found?;
         let proving = Arc::new(resolver(servers, &self.settings, Some(anchors)));
         island.proving.store(Some(Arc::new((Arc::clone(&proving), until))));
         Ok(proving)

@@ -59,6 +59,12 @@ pub(super) async fn check(site: &Site, resolvers: &Resolvers, findings: &mut Vec
 /// Whom this site pins, and by what.
 fn whom(pinned: &[(&DomainName, &Pin)], site: &Site, subject: &mut Subject<'_>) {
     if pinned.is_empty() {
+        if site.config.dns.servers.as_ref().is_some_and(Vec::is_empty) {
+            return subject.warning(
+                "nobody is pinned, and nothing is looked up ([dns] servers = []): no seal can be checked",
+                "waxseal keys pin DOMAIN --fingerprint …, read to you by telephone; or remove servers from [dns]",
+            );
+        }
         let detail = "nobody is pinned: every key comes from DNS";
         return if site.config.dns.dnssec == Dnssec::Off {
             subject.warning(

@@ -208,6 +208,14 @@ fn a_socket_outside_the_chroot_is_a_problem() {
     let found = findings.assert("postfix", INBOUND, "problem", "runs in a chroot");
     carry_out(found["remedy"].as_str().unwrap());
     examine(&gateway, &postfix).assert("postfix", INBOUND, "ok", "lead mail through");
+    // Another service that can reach it excuses nobody.
+    let both = format!("submission inet n - n - - smtpd -o smtpd_proxy_filter={socket}\n{}", master("y"));
+    examine(&gateway, &site.written(&both, "")).assert(
+        "postfix",
+        INBOUND,
+        "problem",
+        "`smtp/inet` runs in a chroot",
+    );
     // As Postfix names it from the queue folder, it is the same socket.
     let queue = format!("queue_directory = {}\n", word(site.folder.path()));
     let inside = format!("smtp inet n - y - - smtpd -o smtpd_proxy_filter=unix:/in.sock\n{back}");

@@ -44,11 +44,15 @@ impl Look<'_> {
             for parameter in WAYS {
                 let value = self.settings.of(service, parameter);
                 let client = match transport(parameter, value) {
-                    _ if said.contains(&value) || !self.settings.leads(value, listener) => continue,
+                    _ if !self.settings.leads(value, listener) => continue,
                     None => Some(service),
                     Some(name) => self.transport(name),
                 };
-                said.push(value);
+                let way = (value, client.map(Service::id));
+                if said.contains(&way) {
+                    continue;
+                }
+                said.push(way);
                 match (client, transport(parameter, value)) {
                     (None, Some(name)) => subject.problem(
                         format!(

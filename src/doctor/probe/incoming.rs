@@ -1,7 +1,7 @@
 //! A probe that comes from outside, as other people's mail does: whether it passes the verifying gateway, whatever the
 //! settings say, and whether readers can find the gateway's result.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use attachment_seal::domain::DomainName;
@@ -40,7 +40,11 @@ pub(super) fn way(config: &Config, listener: &Listener, probe: &Probe) -> Result
         settings.introduction = Introduction::Nothing;
     }
     if let Some(server) = &probe.server {
-        let with_port = if server.contains(':') { server.clone() } else { format!("{server}:25") };
+        let with_port = match server.parse::<IpAddr>() {
+            Ok(ip) => SocketAddr::new(ip, 25).to_string(),
+            Err(_) if server.contains(':') => server.clone(),
+            Err(_) => format!("{server}:25"),
+        };
         settings.next_hop = Address::Tcp(with_port);
     }
     // Without a reverse-path nobody looks the author's domain up, and nothing bounces to it.
