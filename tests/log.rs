@@ -74,6 +74,12 @@ fn json_is_json_line_by_line() {
     }
     let verdict = events.iter().find(|event| event["verdict"] == "missing").unwrap();
     assert_eq!(verdict["action"], "quarantine");
+    assert!(verdict["own_ms"].is_u64() && verdict["next_hop_ms"].is_u64(), "{verdict}");
+    let start = &events[0];
+    assert_eq!(
+        (&start["message"], &start["version"]),
+        (&"starting".into(), &env!("CARGO_PKG_VERSION").into())
+    );
 }
 
 #[test]

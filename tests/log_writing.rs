@@ -189,3 +189,28 @@ fn the_journal_gets_priorities_and_nobody_else() {
         assert_eq!(log.lines().all(|line| line.starts_with('<')), is_journal, "{log}");
     }
 }
+
+/// A gateway that does not start, and the journal has the reason as an error.
+#[test]
+fn the_journal_gets_why_a_gateway_does_not_start_as_an_error() {
+    let site = Site::new();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let wrong = site.config().and("[limits]\nmemory = \"none\"");
+    let blocked = site.config().listener_at("inbound", "verify", &address, site.next_hop.address, "");
+    for (config, status) in [(wrong, 1), (blocked, 2)] {
+        let path = site.folder.path().join("log");
+        let file = File::create(&path).unwrap();
+        let found = file.metadata().unwrap();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_waxseal"))
+            .args(["run", "--config", word(&config.write())])
+            .env("JOURNAL_STREAM", format!("{}:{}", found.dev(), found.ino()))
+            .stdin(Stdio::null())
+            .stderr(file)
+            .spawn()
+            .unwrap();
+        assert_eq!(ended(&mut child).unwrap().code(), Some(status));
+        let log = fs::read_to_string(&path).unwrap();
+        assert!(log.lines().last().is_some_and(|line| line.starts_with("<3>")), "{log}");
+    }
+}

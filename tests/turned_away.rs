@@ -416,6 +416,28 @@ fn name_servers_that_answer_nothing_are_an_error_once() {
     }
 }
 
+/// A name server that is there, but can look nothing up, is called what it calls itself.
+#[test]
+fn a_name_server_that_fails_is_an_error_by_its_word() {
+    let site = Site::new();
+    let failing = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let dns = format!("[dns]\nservers = [\"{}\"]\ntimeout = \"2s\"", failing.local_addr().unwrap());
+    std::thread::spawn(move || {
+        let mut packet = [0; 512];
+        while let Ok((length, client)) = failing.recv_from(&mut packet) {
+            // A response with recursion, and code 2 (RFC 1035 §4.1.1).
+            (packet[2], packet[3]) = (0x81, 0x82);
+            failing.send_to(&packet[..length], client).unwrap();
+        }
+    });
+    let gateway = site.config().listener("inbound", "verify", site.next_hop.address, "").and(&dns).start();
+    let sealed = site.changed(&letter::with_attachments("a letter"), str::to_owned);
+    let reply = Client::hello(gateway.address("inbound")).deliver(SENDER, RECIPIENT, &sealed);
+    assert!(reply.starts_with("451"), "{reply}");
+    let line = gateway.await_log("the name servers answer with an error");
+    assert!(line.contains(" ERROR ") && line.contains("error=\"SERVFAIL\""), "{line}");
+}
+
 /// The filter in `deploy/` finds those who try passwords or nonsense, in lines as the gateway writes them, and no others.
 #[test]
 fn the_fail2ban_filter_fits_the_lines() {

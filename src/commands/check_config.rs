@@ -39,6 +39,6 @@ pub(super) fn run(args: &Args) -> ExitCode {
 /// One line a mistake, on stderr.
 pub(super) fn print(mistakes: &[Mistake]) {
     for mistake in mistakes {
-        super::say_on_stderr(format_args!("{mistake}"));
+        super::say_error(format_args!("{mistake}"));
     }
 }

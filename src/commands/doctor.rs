@@ -26,16 +26,23 @@ pub(super) struct Args {
     /// Postfix's configuration folder, if it is not the one that `postconf` uses by itself
     #[arg(long, value_name = "DIR")]
     postfix: Option<PathBuf>,
-    /// Send a test message through the sealing listener to an address outside that you can read, to find out
-    /// what relays change; nothing else is checked
+    /// Compare the clock with this time server (SNTP), if not with the one that the machine is synchronised with
+    #[arg(long, value_name = "HOST[:PORT]")]
+    time_server: Option<String>,
+    /// Send a test message to an address that you can read, to find out what becomes of it: through a sealing
+    /// listener, or to the server that hands mail to a verifying one; nothing else is checked
     #[arg(long, value_name = "ADDRESS")]
     probe: Option<String>,
-    /// The probe's author, of a sealing domain [default: postmaster at the first]
+    /// The probe's author [default: postmaster at the first sealing domain; for a verifying listener an author
+    /// of no domain]
     #[arg(long, value_name = "ADDRESS", requires = "probe")]
     from: Option<String>,
-    /// The sealing listener that sends the probe [default: the first]
+    /// The listener that the probe is for [default: the first that seals, else the first]
     #[arg(long, value_name = "NAME", requires = "probe")]
     listener: Option<String>,
+    /// The server that takes mail from outside, for a probe of a verifying listener [default: 127.0.0.1:25]
+    #[arg(long, value_name = "HOST[:PORT]", requires = "probe")]
+    server: Option<String>,
     /// Compare a probe as it arrived (a file with the whole message) with what was sent; nothing else is
     /// checked
     #[arg(long, value_name = "FILE", conflicts_with_all = ["probe", "postfix"])]
@@ -58,14 +65,15 @@ pub(super) fn run(args: &Args) -> ExitCode {
         Err(error) => return fail(format!("cannot start: {error}")),
     };
     if let Some(to) = &args.probe {
-        let (from, listener) = (args.from.clone(), args.listener.clone());
-        let probe = Probe { config: path.clone(), to: to.clone(), from, listener };
+        let (from, listener, server) = (args.from.clone(), args.listener.clone(), args.server.clone());
+        let probe = Probe { config: path.clone(), to: to.clone(), from, listener, server };
         return match runtime.block_on(probe::send(&probe)) {
             Ok(findings) => report(&findings, args.json),
             Err(error) => fail(error),
         };
     }
-    let options = Options { config: path.clone(), postfix: args.postfix.clone() };
+    let (postfix, time_server) = (args.postfix.clone(), args.time_server.clone());
+    let options = Options { config: path.clone(), postfix, time_server };
     let findings = runtime.block_on(doctor::examine(&options));
     report(&findings, args.json)
 }

@@ -129,7 +129,12 @@ fn fail(reason: impl std::fmt::Display) -> ExitCode {
 /// One line on stderr, whatever the reason holds.
 fn complain(reason: impl std::fmt::Display) {
     let line = reason.to_string().replace(['\n', '\r'], " ");
-    say_on_stderr(format_args!("waxseal: {line}"));
+    say_error(format_args!("waxseal: {line}"));
+}
+
+/// An error on stderr, with its priority if the journal reads there.
+fn say_error(text: std::fmt::Arguments<'_>) {
+    say_on_stderr(format_args!("{}{text}", crate::log::error_priority()));
 }
 
 /// A line on stderr, which nobody may read any more.

@@ -54,6 +54,7 @@ pub(super) fn run(args: &Args) -> ExitCode {
         Ok(log) => log,
         Err(error) => return fail(error),
     };
+    info!(version = env!("CARGO_PKG_VERSION"), "starting");
     prepare(&setup.config);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,

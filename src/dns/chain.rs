@@ -13,11 +13,11 @@ const PROOFS: [RecordType; 3] = [RecordType::DNSKEY, RecordType::DS, RecordType:
 /// Most names above one that are looked at, the highest ones: a stranger may have named it, and each costs three questions.
 const MAX_NAMES: usize = 16;
 
-/// Whether every question that a proof for `name` may need is answered now, whatever the answer. `resolver` must not
-/// validate.
-pub(super) async fn answers(resolver: &Resolver, name: &Name) -> bool {
+/// Whether every question that a proof for `name` may need, from the zone `top` on, is answered now, whatever the answer.
+/// `resolver` must not validate.
+pub(super) async fn answers(resolver: &Resolver, name: &Name, top: &Name) -> bool {
     let mut names = vec![name.clone()];
-    while let Some(last) = names.last().filter(|last| !last.is_root()) {
+    while let Some(last) = names.last().filter(|last| !last.is_root() && *last != top) {
         names.push(last.base_name());
     }
     let questions =

@@ -6,11 +6,10 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use attachment_seal::domain::{DomainName, Selector};
 use attachment_seal::seal::key::KeyRecord;
 use attachment_seal::seal::knowledge::{Answer, Failure};
@@ -21,15 +20,18 @@ use hickory_resolver::config::{
 use hickory_resolver::lookup::Lookup;
 use hickory_resolver::net::{DnsError, NetError, NoRecords};
 use hickory_resolver::proto::dnssec::{Proof, TrustAnchors};
+use hickory_resolver::proto::op::ResponseCode;
 use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
-use thiserror::Error;
+use tokio::time::Instant;
 use tracing::{debug, warn};
 
+use self::anchors::Anchored;
 use self::cache::{Cache, Heard};
 use self::questions::Counting;
 use self::silence::Silence;
 use crate::dns::lookup::{Bounds, LookupKey};
 
+mod anchors;
 mod cache;
 mod chain;
 pub mod lookup;
@@ -37,6 +39,7 @@ pub(crate) mod questions;
 mod silence;
 mod zone;
 
+pub use self::anchors::TrustAnchorError;
 pub use self::zone::{
     Said, ZoneAnswer, ZoneError, ZoneFailure, all_say, key_record_name, policy_record_name, resolvers,
 };
@@ -76,7 +79,7 @@ pub struct Settings {
     pub questions: usize,
     /// Octets of answers that are remembered.
     pub cache: u64,
-    /// DNSKEY records in zone-file form that proofs end at; `None` for the root's.
+    /// DNSKEY and DS records in zone-file form that proofs end at; of the root, where it has none, those that are built in.
     pub trust_anchors: Option<String>,
 }
 
@@ -113,30 +116,9 @@ pub enum Dnssec {
     Require,
 }
 
-/// Trust anchors that cannot be used.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum TrustAnchorError {
-    /// Not zone-file text with DNSKEY records.
-    #[error("not DNSKEY records in zone-file form: {0}")]
-    Form(String),
-    /// No record in it.
-    #[error("holds no DNSKEY record")]
-    Empty,
-}
-
-/// Reads trust anchors: DNSKEY records in zone-file form.
-pub fn check_trust_anchors(text: &str) -> Result<(), TrustAnchorError> {
-    trust_anchors(text).map(drop)
-}
-
-fn trust_anchors(text: &str) -> Result<TrustAnchors, TrustAnchorError> {
-    let anchors = TrustAnchors::from_str(text).map_err(|error| TrustAnchorError::Form(error.to_string()))?;
-    let records = text.lines().filter(|line| !line.trim_start().starts_with(';'));
-    if records.into_iter().any(|line| line.contains("DNSKEY")) {
-        Ok(anchors)
-    } else {
-        Err(TrustAnchorError::Empty)
-    }
+/// Reads trust anchors: DNSKEY and DS records in zone-file form. The zones whose keys they are.
+pub fn trust_anchor_zones(text: &str) -> Result<Vec<String>, TrustAnchorError> {
+    Ok(anchors::parse(text)?.iter().map(|anchored| anchored.zone.to_ascii()).collect())
 }
 
 /// Looks records up in DNS, and remembers them for as long as they say. Clones share everything.
@@ -166,6 +148,18 @@ impl Dns {
     }
 }
 
+impl Dns {
+    /// The error that the name servers answer about the TXT records at a name (RFC 1035 §4.1.1), if they answer so.
+    pub async fn error_about(&self, name: &str) -> Option<&'static str> {
+        let client = self.0.load_full();
+        let Servers::Some(resolver, _) = &*client.servers() else { return None };
+        match resolver.lookup(Name::from_ascii(name).ok()?, RecordType::TXT).await {
+            Err(NetError::Dns(DnsError::ResponseCode(code))) => Some(code_word(code)),
+            _ => None,
+        }
+    }
+}
+
 impl LookupKey for Dns {
     async fn lookup(&self, domain: &DomainName, selector: &Selector) -> Answer<KeyRecord> {
         let client = self.0.load_full();
@@ -182,6 +176,8 @@ impl LookupKey for Dns {
 struct Client {
     settings: Settings,
     servers: ArcSwap<Servers>,
+    /// Zones with trust anchors of their own.
+    islands: Vec<Island>,
     cache: Cache,
     silence: Silence,
 }
@@ -199,7 +195,13 @@ impl Servers {
     fn of(settings: &Settings) -> Self {
         match name_servers(settings) {
             Ok(servers) if servers.is_empty() => Self::None,
-            Ok(servers) => resolver(servers, settings),
+            Ok(servers) => match anchored(settings) {
+                Ok(anchored) => resolver(servers, settings, anchored.iter().find_map(Anchored::of_root)),
+                Err(error) => {
+                    warn!(%error, "the trust anchors cannot be used");
+                    Self::Unknown
+                }
+            },
             Err(error) => {
                 warn!(%error, "cannot find the system's name servers; name some under [dns]");
                 Self::Unknown
@@ -208,11 +210,53 @@ impl Servers {
     }
 }
 
+/// A zone whose keys are proved by its own anchors, and not from above.
+struct Island {
+    anchored: Anchored,
+    /// What proves by the keys that it has now, and until when they are its keys.
+    proving: ArcSwapOption<(Arc<Servers>, Instant)>,
+}
+
 impl Client {
     fn new(settings: Settings) -> Self {
         let servers = ArcSwap::from_pointee(Servers::of(&settings));
         let cache = Cache::new(settings.cache);
-        Self { settings, servers, cache, silence: Silence::default() }
+        let islands = anchored(&settings)
+            .unwrap_or_default()
+            .into_iter()
+            .filter(|anchored| anchored.of_root().is_none());
+        let islands = islands.map(|anchored| Island { anchored, proving: ArcSwapOption::empty() }).collect();
+        Self { settings, servers, islands, cache, silence: Silence::default() }
+    }
+
+    /// Whom to ask about a name now: for one of a zone with trust anchors of its own, by these alone.
+    async fn servers_for(&self, name: &Name) -> Result<Arc<Servers>, Failure> {
+        let Some(island) = self.island(name) else { return Ok(self.servers()) };
+        if let Some(proving) = &*island.proving.load()
+            && let (Servers::Some(_, counting), until) = (&*proving.0, proving.1)
+            && Instant::now() < until
+            && counting.heard() <= MAX_PROVED
+        {
+            return Ok(Arc::clone(&proving.0));
+        }
+        let servers = name_servers(&self.settings).map_err(|_| Failure::Unanswered)?;
+        if servers.is_empty() {
+            return Ok(self.servers());
+        }
+        let found = island.anchored.look_up(servers.clone(), self.settings.timeout / TRIES).await;
+        if found.as_ref().err() == Some(&Failure::Unanswered) {
+            drop(self.silence.ask(name));
+        }
+        let (anchors, until) = found?;
+        let proving = Arc::new(resolver(servers, &self.settings, Some(anchors)));
+        island.proving.store(Some(Arc::new((Arc::clone(&proving), until))));
+        Ok(proving)
+    }
+
+    /// The lowest zone with trust anchors of its own that holds a name.
+    fn island(&self, name: &Name) -> Option<&Island> {
+        let above = self.islands.iter().filter(|island| island.anchored.zone.zone_of(name));
+        above.max_by_key(|island| island.anchored.zone.num_labels())
     }
 
     /// Whom to ask now.
@@ -265,28 +309,30 @@ impl Client {
     async fn gets_proofs(&self, name: &Name) -> bool {
         let Ok(servers) = name_servers(&self.settings) else { return false };
         let plain = Settings { dnssec: Dnssec::Off, ..self.settings.clone() };
-        match resolver(servers, &plain) {
-            Servers::Some(resolver, _) => chain::answers(&resolver, name).await,
+        let top = self.island(name).map_or_else(Name::root, |island| island.anchored.zone.clone());
+        match resolver(servers, &plain, None) {
+            Servers::Some(resolver, _) => chain::answers(&resolver, name, &top).await,
             Servers::None | Servers::Unknown => false,
         }
     }
 
     /// The TXT records at a name, if they can be believed.
     async fn believed_texts(&self, name: &Name) -> Result<Heard, Failure> {
-        let servers = self.servers();
-        let resolver = match &*servers {
-            Servers::Some(resolver, _) => resolver,
+        match &*self.servers() {
+            Servers::Some(..) => {}
             Servers::None => return Ok(Heard { texts: Vec::new(), secure: false }),
             Servers::Unknown => {
                 drop(self.silence.ask(name));
                 return Err(Failure::Unanswered);
             }
-        };
+        }
         if let Some(heard) = self.cache.get(name) {
             return Ok(heard);
         }
         let (mut owner, mut is_chain_secure, mut min_ttl) = (name.clone(), true, u32::MAX);
         for _ in 0..MAX_ALIASES {
+            let servers = self.servers_for(&owner).await?;
+            let Servers::Some(resolver, _) = &*servers else { return Err(Failure::Unanswered) };
             match self.ask(resolver, &owner).await {
                 Ok((heard, ttl)) => {
                     let heard = Heard { secure: heard.secure && is_chain_secure, ..heard };
@@ -308,7 +354,7 @@ impl Client {
 
     /// Asks for the TXT records at a name, and for how long they, or their absence, may be remembered.
     async fn ask(&self, resolver: &Resolver, name: &Name) -> Result<(Heard, u32), Failure> {
-        let question = self.silence.ask(name);
+        let mut question = self.silence.ask(name);
         let answer = resolver.lookup(name.clone(), RecordType::TXT).await;
         if matches!(
             answer,
@@ -318,6 +364,8 @@ impl Client {
                 ))
         ) {
             question.answered();
+        } else if let Err(NetError::Dns(DnsError::ResponseCode(code))) = &answer {
+            question.failed(code_word(*code));
         }
         match answer {
             Ok(lookup) => self.present(name, &lookup),
@@ -425,7 +473,14 @@ fn name_servers(settings: &Settings) -> Result<Vec<NameServerConfig>, NetError> 
     Ok(servers.iter().map(server).collect())
 }
 
-fn resolver(servers: Vec<NameServerConfig>, settings: &Settings) -> Servers {
+/// The trust anchors that are named, by their zones.
+fn anchored(settings: &Settings) -> Result<Vec<Anchored>, TrustAnchorError> {
+    let text = settings.trust_anchors.as_deref().filter(|_| settings.dnssec != Dnssec::Off);
+    text.map_or_else(|| Ok(Vec::new()), anchors::parse)
+}
+
+/// What asks these servers, and proves by these anchors; by the root's own if there are none.
+fn resolver(servers: Vec<NameServerConfig>, settings: &Settings, anchors: Option<TrustAnchors>) -> Servers {
     // The system's search domains and hosts are for people who type names.
     let config = ResolverConfig::from_parts(None, Vec::new(), servers);
     let mut options = ResolverOpts::default();
@@ -438,14 +493,8 @@ fn resolver(servers: Vec<NameServerConfig>, settings: &Settings) -> Servers {
     let counting = Counting::new();
     let mut builder = Resolver::builder_with_config(config, counting.clone());
     *builder.options_mut() = options;
-    if let Some(text) = settings.trust_anchors.as_deref().filter(|_| settings.dnssec != Dnssec::Off) {
-        match trust_anchors(text) {
-            Ok(anchors) => builder = builder.with_trust_anchor(Arc::new(anchors)),
-            Err(error) => {
-                warn!(%error, "the trust anchors cannot be used");
-                return Servers::Unknown;
-            }
-        }
+    if let Some(anchors) = anchors {
+        builder = builder.with_trust_anchor(Arc::new(anchors));
     }
     match builder.build() {
         Ok(resolver) => Servers::Some(Box::new(resolver), counting),
@@ -453,6 +502,18 @@ fn resolver(servers: Vec<NameServerConfig>, settings: &Settings) -> Servers {
             warn!(%error, "cannot look anything up");
             Servers::Unknown
         }
+    }
+}
+
+/// A response code as administrators know it.
+fn code_word(code: ResponseCode) -> &'static str {
+    match code {
+        ResponseCode::ServFail => "SERVFAIL",
+        ResponseCode::Refused => "REFUSED",
+        ResponseCode::FormErr => "FORMERR",
+        ResponseCode::NotImp => "NOTIMP",
+        ResponseCode::NotAuth => "NOTAUTH",
+        other => other.to_str(),
     }
 }
 

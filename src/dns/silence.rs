@@ -29,12 +29,13 @@ pub(super) struct Question<'a> {
     silence: &'a Silence,
     name: &'a Name,
     is_answered: bool,
+    error: Option<&'static str>,
 }
 
 impl Silence {
     /// Somebody asks.
     pub(super) fn ask<'a>(&'a self, name: &'a Name) -> Question<'a> {
-        Question { silence: self, name, is_answered: false }
+        Question { silence: self, name, is_answered: false, error: None }
     }
 
     /// How many questions in a row have no answer, if that is to be told now.
@@ -67,13 +68,27 @@ impl Question<'_> {
     }
 }
 
+impl Question<'_> {
+    /// The servers answer with an error.
+    pub(super) fn failed(&mut self, error: &'static str) {
+        self.error = Some(error);
+    }
+}
+
 impl Drop for Question<'_> {
     fn drop(&mut self) {
         if self.is_answered {
             return;
         }
-        if let Some(lookups) = self.silence.unanswered(Instant::now()) {
-            error!(lookups, name = %self.name, "DNS does not answer: messages that need a record from it are deferred");
+        let Some(lookups) = self.silence.unanswered(Instant::now()) else { return };
+        let name = self.name;
+        match self.error {
+            Some(error) => {
+                error!(lookups, %name, error, "the name servers answer with an error: messages that need a record are deferred");
+            }
+            None => {
+                error!(lookups, %name, "DNS does not answer: messages that need a record from it are deferred");
+            }
         }
     }
 }

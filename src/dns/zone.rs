@@ -20,7 +20,7 @@ use thiserror::Error;
 use tokio::time::timeout;
 
 use super::{
-    Client, Dns, LABEL, MAX_ALIASES, MAX_RECORDS, Resolver, Servers, Settings, joined, name_servers,
+    Client, Dns, LABEL, MAX_ALIASES, MAX_RECORDS, Servers, Settings, code_word, joined, name_servers,
 };
 
 /// Where name servers listen.
@@ -154,12 +154,13 @@ impl Dns {
     /// the servers of its target's zone are asked as well. The zone's servers are found by way of the resolvers.
     pub async fn ask_zone(&self, name: &str) -> Result<Vec<Said>, ZoneError> {
         let client = self.0.load_full();
-        let servers = client.servers();
-        let Servers::Some(resolver, _) = &*servers else { return Err(ZoneError::NoResolver) };
+        if !matches!(*client.servers(), Servers::Some(..)) {
+            return Err(ZoneError::NoResolver);
+        }
         let (mut said, mut names) = (Vec::new(), vec![parse(name)?]);
         let mut next = 0;
         while let Some(name) = names.get(next).cloned() {
-            let servers = zone_servers(&client, resolver, &name).await?;
+            let servers = zone_servers(&client, &name).await?;
             let answers =
                 join_all(servers.iter().map(|server| server.ask(&name, client.settings.timeout))).await;
             for target in answers.iter().filter_map(|said| match &said.answer {
@@ -199,14 +200,10 @@ struct ZoneServer {
 
 /// The servers of the zone that holds `name`: those of the nearest name above it that has NS records, the root's excepted.
 /// The name itself is not asked about: if it is yet to come, resolvers would remember that it is not there.
-async fn zone_servers(
-    client: &Client,
-    resolver: &Resolver,
-    name: &Name,
-) -> Result<Vec<ZoneServer>, ZoneError> {
+async fn zone_servers(client: &Client, name: &Name) -> Result<Vec<ZoneServer>, ZoneError> {
     let mut zone = name.base_name();
     while !zone.is_root() {
-        let names = records(client, resolver, &zone, RecordType::NS).await;
+        let names = records(client, &zone, RecordType::NS).await;
         let names: Vec<Name> = names?
             .iter()
             .filter_map(|data| match data {
@@ -215,7 +212,7 @@ async fn zone_servers(
             })
             .collect();
         if !names.is_empty() {
-            let servers = join_all(names.iter().map(|name| addressed(client, resolver, name))).await;
+            let servers = join_all(names.iter().map(|name| addressed(client, name))).await;
             return Ok(servers.into_iter().flatten().take(MAX_SERVERS).collect());
         }
         zone = zone.base_name();
@@ -224,11 +221,11 @@ async fn zone_servers(
 }
 
 /// A name server under each of its addresses.
-async fn addressed(client: &Client, resolver: &Resolver, name: &Name) -> Vec<ZoneServer> {
+async fn addressed(client: &Client, name: &Name) -> Vec<ZoneServer> {
     let mut addresses: Vec<IpAddr> = Vec::new();
     for record_type in [RecordType::A, RecordType::AAAA] {
         // One that cannot be looked up now counts as one without an address: either way it is not heard.
-        for data in records(client, resolver, name, record_type).await.unwrap_or_default() {
+        for data in records(client, name, record_type).await.unwrap_or_default() {
             match data {
                 RData::A(address) => addresses.push(address.0.into()),
                 RData::AAAA(address) => addresses.push(address.0.into()),
@@ -248,12 +245,9 @@ async fn addressed(client: &Client, resolver: &Resolver, name: &Name) -> Vec<Zon
 }
 
 /// The records of this type at exactly this name, as the resolvers give them.
-async fn records(
-    client: &Client,
-    resolver: &Resolver,
-    name: &Name,
-    record_type: RecordType,
-) -> Result<Vec<RData>, ZoneError> {
+async fn records(client: &Client, name: &Name, record_type: RecordType) -> Result<Vec<RData>, ZoneError> {
+    let servers = client.servers_for(name).await.map_err(|_| ZoneError::Failed(shown(name)))?;
+    let Servers::Some(resolver, _) = &*servers else { return Err(ZoneError::NoResolver) };
     match resolver.lookup(name.clone(), record_type).await {
         Ok(lookup) => {
             let own = lookup
@@ -288,9 +282,9 @@ impl ZoneServer {
             return said(ZoneAnswer::Failed(ZoneFailure::NoAddress), None);
         };
         let answers = async {
-            let answer = ask(address, name, RecordType::TXT, wait).await;
+            let answer = ask_authority(address, name, RecordType::TXT, wait).await;
             let negative_ttl = match &answer {
-                Ok(_) => negative_ttl(&ask(address, name, RecordType::SOA, wait).await),
+                Ok(_) => negative_ttl(&ask_authority(address, name, RecordType::SOA, wait).await),
                 Err(_) => negative_ttl(&answer),
             };
             (answer, negative_ttl)
@@ -303,8 +297,8 @@ impl ZoneServer {
     }
 }
 
-/// One question to one server: by UDP, and by TCP where the answer does not fit.
-async fn ask(
+/// One question to one server of a zone.
+async fn ask_authority(
     server: SocketAddr,
     name: &Name,
     record_type: RecordType,
@@ -313,14 +307,25 @@ async fn ask(
     let mut connections = [ConnectionConfig::udp(), ConnectionConfig::tcp()];
     connections.iter_mut().for_each(|connection| connection.port = server.port());
     let server = NameServerConfig::new(server.ip(), true, connections.into());
+    let mut options = DnsRequestOptions::default();
+    options.recursion_desired = false;
+    ask(vec![server], name, record_type, wait, options).await
+}
+
+/// One question to some servers: by UDP, and by TCP where the answer does not fit.
+pub(super) async fn ask(
+    servers: Vec<NameServerConfig>,
+    name: &Name,
+    record_type: RecordType,
+    wait: Duration,
+    request: DnsRequestOptions,
+) -> Result<DnsResponse, NetError> {
     let mut options = ResolverOpts::default();
     options.timeout = wait;
     options.try_tcp_on_error = true;
     let context = PoolContext::new(options, TlsConfig::new()?);
-    let pool = NameServerPool::from_config([server], Arc::new(context), TokioRuntimeProvider::default());
-    let mut options = DnsRequestOptions::default();
-    options.recursion_desired = false;
-    pool.lookup(Query::query(name.clone(), record_type), options).first_answer().await
+    let pool = NameServerPool::from_config(servers, Arc::new(context), TokioRuntimeProvider::default());
+    pool.lookup(Query::query(name.clone(), record_type), request).first_answer().await
 }
 
 fn read(response: &DnsResponse, name: &Name) -> ZoneAnswer {
@@ -345,7 +350,7 @@ fn refusal(error: &NetError) -> ZoneAnswer {
         NetError::Dns(DnsError::NoRecordsFound(none)) if none.soa.is_some() => ZoneAnswer::Absent,
         NetError::Dns(DnsError::NoRecordsFound(_)) => ZoneAnswer::Failed(ZoneFailure::NotAuthoritative),
         NetError::Dns(DnsError::ResponseCode(code)) => {
-            ZoneAnswer::Failed(ZoneFailure::Refused(code.to_string()))
+            ZoneAnswer::Failed(ZoneFailure::Refused(code_word(*code).to_owned()))
         }
         _ => ZoneAnswer::Failed(ZoneFailure::Silent),
     }

@@ -2,7 +2,6 @@
 //! the last reload.
 
 use std::io::ErrorKind;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -11,8 +10,8 @@ use tokio::time::timeout;
 
 use super::finding::{Finding, Subject};
 use super::listeners::PATIENCE;
-use super::{Site, gateway};
-use crate::config::ListenAddress;
+use super::{Site, connectable, gateway};
+use crate::config::{Config, ListenAddress};
 
 /// Most that is read of an answer, in octets.
 const MAX_ANSWER: u64 = 1 << 20;
@@ -27,7 +26,7 @@ pub(super) async fn check(site: &Site, findings: &mut Vec<Finding>) {
         match timeout(PATIENCE, page(address, "/ready")).await {
             Ok(Ok(answer)) => judge(&mut subject, &answer),
             Ok(Err(error)) if matches!(error.kind(), ErrorKind::ConnectionRefused | ErrorKind::NotFound) => {
-                subject.warning(format!("no answer: {error}"), "systemctl start waxseal");
+                subject.problem(format!("no answer: {error}"), "systemctl start waxseal");
             }
             Ok(Err(error)) => subject.unknown(format!("no answer: {error}"), "sudo waxseal doctor"),
             Err(_) => {
@@ -40,16 +39,20 @@ pub(super) async fn check(site: &Site, findings: &mut Vec<Finding>) {
     }
 }
 
+/// How many messages a listener has judged; `None` where nobody tells.
+pub(super) async fn judged(config: &Config, listener: &str) -> Option<u64> {
+    let metrics = timeout(PATIENCE, page(config.admin.listen.first()?, "/metrics")).await.ok()?.ok()?;
+    let named = format!("listener=\"{listener}\"");
+    let of_listener = |line: &&str| line.starts_with("waxseal_messages_total{") && line.contains(&named);
+    let count = |line: &str| line.rsplit(' ').next()?.parse::<u64>().ok();
+    metrics
+        .contains("waxseal_build_info")
+        .then(|| metrics.lines().filter(of_listener).filter_map(count).sum())
+}
+
 async fn page(address: &ListenAddress, path: &str) -> std::io::Result<String> {
     match address {
-        ListenAddress::Tcp(address) => {
-            let ip: IpAddr = match address.ip() {
-                ip if !ip.is_unspecified() => ip,
-                IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
-                IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
-            };
-            asked(TcpStream::connect(SocketAddr::new(ip, address.port())).await?, path).await
-        }
+        ListenAddress::Tcp(address) => asked(TcpStream::connect(connectable(*address)).await?, path).await,
         ListenAddress::Unix(socket) => asked(UnixStream::connect(Path::new(socket)).await?, path).await,
     }
 }

@@ -51,19 +51,16 @@ pub(super) fn dates(subject: &mut Subject<'_>, chain: &[Certificate], now: u64) 
         return subject.not_checked("until when the certificate is valid: it has no such date");
     };
     let remedy = "have it renewed, and systemctl reload waxseal if it is ours";
-    match () {
-        () if ends <= now => {
-            subject.problem(format!("the certificate has expired, {}", moment(ends)), remedy);
-        }
-        () if begins.is_some_and(|begins| begins > now) => {
-            let detail =
-                format!("the certificate is not valid before {}", begins.map(moment).unwrap_or_default());
-            subject.problem(detail, "check that the clock is right");
-        }
-        () if ends - now < SOON => {
-            subject
-                .warning(format!("the certificate ends {}, in {}", moment(ends), spoken(ends - now)), remedy);
-        }
-        () => subject.ok(format!("the certificate is valid until {}", moment(ends))),
+    if ends <= now {
+        return subject.problem(format!("the certificate has expired, {}", moment(ends)), remedy);
     }
+    if let Some(begins) = begins.filter(|begins| *begins > now) {
+        let detail = format!("the certificate is not valid before {}", moment(begins));
+        return subject.problem(detail, "check that the clock is right");
+    }
+    if ends - now < SOON {
+        let detail = format!("the certificate ends {}, in {}", moment(ends), spoken(ends - now));
+        return subject.warning(detail, remedy);
+    }
+    subject.ok(format!("the certificate is valid until {}", moment(ends)));
 }

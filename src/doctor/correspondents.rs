@@ -11,7 +11,7 @@ use attachment_seal::seal::policy_record::PolicyRecord;
 use super::Site;
 use super::finding::{Finding, Subject};
 use super::resolvers::Resolvers;
-use crate::dns;
+use crate::dns::{self, Dnssec};
 use crate::gateway::setup::Setup;
 use crate::store::{self, Memories, PinFile};
 
@@ -24,6 +24,7 @@ pub(super) async fn check(site: &Site, resolvers: &Resolvers, findings: &mut Vec
     let _ = PinFile::new(&site.config.state).add_to(&mut pins);
     let mut pinned: Vec<(&DomainName, &Pin)> = pins.iter().collect();
     pinned.sort_by_key(|(domain, _)| *domain);
+    whom(&pinned, site, &mut Subject::new(findings, "pinned", "correspondents"));
     for (domain, pin) in pinned {
         let seen = seen(site, domain);
         let selectors = selectors(pin, &seen);
@@ -53,6 +54,42 @@ pub(super) async fn check(site: &Site, resolvers: &Resolvers, findings: &mut Vec
         }
         judge(&mut Subject::new(findings, "correspondent", domain.as_str()), pin, &published);
     }
+}
+
+/// Whom this site pins, and by what.
+fn whom(pinned: &[(&DomainName, &Pin)], site: &Site, subject: &mut Subject<'_>) {
+    if pinned.is_empty() {
+        if site.config.dns.servers.as_ref().is_some_and(Vec::is_empty) {
+            return subject.warning(
+                "nobody is pinned, and nothing is looked up ([dns] servers = []): no seal can be checked",
+                "waxseal keys pin DOMAIN --fingerprint …, read to you by telephone; or remove servers from [dns]",
+            );
+        }
+        let detail = "nobody is pinned: every key comes from DNS";
+        return if site.config.dns.dnssec == Dnssec::Off {
+            subject.warning(
+                format!("{detail}, where an attacker can forge the first one"),
+                "waxseal keys pin DOMAIN --fingerprint …, read to you by telephone; or [dns] dnssec = \"prefer\"",
+            );
+        } else {
+            subject.ok(detail);
+        };
+    }
+    let by = |pin: &Pin| {
+        let kinds = [
+            ("revocation", pin.keys.iter().filter(|key| key.record.key.is_none()).count()),
+            ("key", pin.keys.iter().filter(|key| key.record.key.is_some()).count()),
+            ("root", pin.roots.len()),
+            ("fingerprint", pin.fingerprints.len()),
+        ];
+        let kinds = kinds.into_iter().filter(|(_, count)| *count > 0);
+        kinds
+            .map(|(kind, count)| format!("{count} {kind}{}", if count == 1 { "" } else { "s" }))
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    let all: Vec<String> = pinned.iter().map(|(domain, pin)| format!("{domain} ({})", by(pin))).collect();
+    subject.ok(format!("for these domains only the pin is trusted: {}", all.join("; ")));
 }
 
 /// The keys that a domain's seals were seen with; roots have no selector.
@@ -177,37 +214,47 @@ fn judge(subject: &mut Subject<'_>, pin: &Pin, published: &Published) {
         published.keys.iter().any(|(s, record)| record.key.is_none() && compared.covers(s, record));
     // What was told by telephone may be the root's, which need not be published.
     let is_only_told = pin.keys.is_empty() && pin.roots.is_empty() && !covers_live && !has_root;
-    match () {
-        () if is_only_told && !contradictions.is_empty() => subject.unknown(
-            format!(
-                "whether they publish the same: {}; right if the fingerprint that they read to you is their \
-                 root's",
-                contradictions.join("; ")
-            ),
-            ASK,
-        ),
-        () if !contradictions.is_empty() => {
-            let detail = format!("they publish what the pin contradicts: {}", contradictions.join("; "));
-            subject.warning(detail, ASK);
+    if !contradictions.is_empty() {
+        let contradictions = contradictions.join("; ");
+        if is_only_told {
+            return subject.unknown(
+                format!(
+                    "whether they publish the same: {contradictions}; right if the fingerprint that they read to you \
+                     is their root's"
+                ),
+                ASK,
+            );
         }
-        () if published.failed => subject.not_checked("no answer about what they publish now"),
-        () if !revoked_pins.is_empty() => {}
-        () if covers_live && !beside.is_empty() => subject.ok(format!(
-            "they publish what is pinned; and also {}, which is not trusted here",
-            beside.into_iter().map(says).collect::<Vec<_>>().join("; ")
-        )),
-        () if covers_live || has_root || is_revocation_pinned => subject.ok("they publish what is pinned"),
-        () if is_rooted => subject.not_checked(
+        return subject.warning(format!("they publish what the pin contradicts: {contradictions}"), ASK);
+    }
+    if published.failed {
+        return subject.not_checked("no answer about what they publish now");
+    }
+    if !revoked_pins.is_empty() {
+        return;
+    }
+    if covers_live && !beside.is_empty() {
+        let beside = beside.into_iter().map(says).collect::<Vec<_>>().join("; ");
+        return subject
+            .ok(format!("they publish what is pinned; and also {beside}, which is not trusted here"));
+    }
+    if covers_live || has_root || is_revocation_pinned {
+        return subject.ok("they publish what is pinned");
+    }
+    if is_rooted {
+        return subject.not_checked(
             "whether they publish the same root: they publish none, and need not; seals carry its delegation",
-        ),
-        () if published.keys.iter().any(|(_, record)| record.key.is_none()) => subject.unknown(
+        );
+    }
+    if published.keys.iter().any(|(_, record)| record.key.is_none()) {
+        return subject.unknown(
             "whether they publish the same: of the selectors that are known, they publish that the key is revoked",
             ASK,
-        ),
-        () => subject.not_checked(
-            "whether they publish the same: no selector of theirs is known, or they publish nothing",
-        ),
+        );
     }
+    subject.not_checked(
+        "whether they publish the same: no selector of theirs is known, or they publish nothing",
+    );
 }
 
 #[cfg(test)]

@@ -1,11 +1,11 @@
 //! Our own listeners: whether the gateway runs, and whether it is the gateway that answers.
 
 use std::io::ErrorKind;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use super::Site;
 use super::finding::{Finding, Subject, chain};
+use super::{Site, connectable};
 use crate::config::{Config, ListenAddress, Listener, NextHopTls};
 use crate::gateway::setup::next_hop_settings;
 use crate::keys;
@@ -102,7 +102,7 @@ fn failed(error: &RelayError, subject: &mut Subject<'_>) {
     };
     match kind {
         Some(ErrorKind::ConnectionRefused | ErrorKind::NotFound) => {
-            subject.warning(NOT_RUNNING, "systemctl start waxseal");
+            subject.problem(NOT_RUNNING, "systemctl start waxseal");
         }
         Some(ErrorKind::PermissionDenied) => {
             subject.unknown("this user may not connect", "sudo waxseal doctor");
@@ -130,14 +130,7 @@ pub(super) fn as_client(
 ) -> Option<smtp::Settings> {
     let address = match address {
         ListenAddress::Tcp(address) if address.port() == 0 => return None,
-        ListenAddress::Tcp(address) => {
-            let ip: IpAddr = match address.ip() {
-                ip if !ip.is_unspecified() => ip,
-                IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
-                IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
-            };
-            Address::from(SocketAddr::new(ip, address.port()))
-        }
+        ListenAddress::Tcp(address) => Address::from(connectable(*address)),
         ListenAddress::Unix(path) => Address::Unix(path.clone()),
     };
     let mut listener = listener.clone();

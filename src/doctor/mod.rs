@@ -4,6 +4,7 @@
 
 mod admin;
 mod alerts;
+mod apparmor;
 mod certificates;
 mod clock;
 mod configuration;
@@ -19,9 +20,12 @@ pub mod probe;
 mod programs;
 mod records;
 mod resolvers;
+mod samples;
 mod state_folder;
+mod time_server;
 mod user;
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 pub use self::finding::{Finding, State};
@@ -39,6 +43,8 @@ pub struct Options {
     pub config: PathBuf,
     /// Postfix's configuration folder, where it is not its own default.
     pub postfix: Option<PathBuf>,
+    /// A time server to compare the clock with, where it is not the one that this machine is synchronised with.
+    pub time_server: Option<String>,
 }
 
 /// The site, as far as it could be read.
@@ -69,8 +75,10 @@ impl Site {
 pub async fn examine(options: &Options) -> Vec<Finding> {
     let mut findings = Vec::new();
     let Some(site) = configuration::check(&options.config, &mut findings) else { return findings };
+    samples::check(&options.config, &mut findings);
     permissions::check(&site, &mut findings);
-    clock::check(&site, &mut findings);
+    apparmor::check(&site, &mut findings);
+    clock::check(&site, options.time_server.as_deref(), &mut findings).await;
     let resolvers = resolvers::check(&site, &mut findings).await;
     records::check(&site, &resolvers, &mut findings).await;
     own_keys::check(&site, &mut findings).await;
@@ -99,6 +107,16 @@ fn is_open(listener: &Listener) -> bool {
         ListenAddress::Tcp(address) => !address.ip().to_canonical().is_loopback(),
         ListenAddress::Unix(_) => false,
     })
+}
+
+/// Where on this machine a listener at an address is reached.
+fn connectable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        ip if !ip.is_unspecified() => ip,
+        IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+    };
+    SocketAddr::new(ip, address.port())
 }
 
 /// A path as a shell takes it.

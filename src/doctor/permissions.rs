@@ -177,9 +177,11 @@ fn unreadable(user: &User, bar: &Path) -> String {
 
 fn remedy(path: &Path, bar: &Path, user: &User, is_private: bool) -> String {
     let is_above = path.canonicalize().is_ok_and(|path| path != bar);
-    match () {
-        () if is_above => format!("chmod o+x {}", quoted(bar)),
-        () if is_private => format!("chown {}: {}", user.name, quoted(path)),
-        () => format!("chmod o+r {}", quoted(path)),
+    if is_above {
+        format!("chmod o+x {}", quoted(bar))
+    } else if is_private {
+        format!("chown {}: {}", user.name, quoted(path))
+    } else {
+        format!("chmod o+r {}", quoted(path))
     }
 }

@@ -1,9 +1,8 @@
-//! Other programs, asked for what they know. None may keep us waiting: a lookup table of Postfix's may be a database that is
-//! down.
+//! Other programs, asked for what they know. None may keep us waiting.
 
 use std::fs::File;
-use std::io::{ErrorKind, Read, Seek, Write};
-use std::process::{Child, Command, ExitStatus};
+use std::io::{ErrorKind, Read, Seek};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -24,22 +23,21 @@ pub(super) struct Ended {
     pub(super) stderr: String,
 }
 
-/// Runs a program with `input` on its stdin; an error has the reason if it did not end.
-pub(super) fn run(program: &str, arguments: &[&str], input: &str) -> Result<Ended, String> {
+/// Runs a program with nothing on its stdin; an error has the reason if it did not end.
+pub(super) fn run(program: &str, arguments: &[&str]) -> Result<Ended, String> {
     let failed = |error: std::io::Error| match error.kind() {
         ErrorKind::NotFound => format!("there is no {program} here"),
         _ => format!("{program}: {error}"),
     };
     let path = std::env::var("PATH").map_or_else(|_| PATH.to_owned(), |path| format!("{path}:{PATH}"));
     // Files, so that neither side waits for the other.
-    let (mut stdin, stdout, stderr) = (file(program)?, file(program)?, file(program)?);
-    stdin.write_all(input.as_bytes()).and_then(|()| stdin.rewind()).map_err(failed)?;
+    let (stdout, stderr) = (file(program)?, file(program)?);
     let output = (stdout.try_clone().map_err(failed)?, stderr.try_clone().map_err(failed)?);
     let mut child = Command::new(program)
         .args(arguments)
         .env("PATH", path)
         .env("LC_ALL", "C")
-        .stdin(stdin)
+        .stdin(Stdio::null())
         .stdout(output.0)
         .stderr(output.1)
         .spawn()

@@ -127,11 +127,17 @@ async fn ask(
         Answer::Found { records, .. } => Some(records),
         Answer::NotFound { .. } => Some(Vec::new()),
         Answer::Failed(_) => {
+            let what = match plain.error_about(name).await {
+                Some(error) => {
+                    format!("the name servers answer {error} about it: sites that get no answer either")
+                }
+                None => "no answer about it: sites that also get no answer".to_owned(),
+            };
             Subject::new(findings, check, name).problem(
-                "no answer about it: sites that also get no answer defer your mail (451)",
+                format!("{what} defer your mail (451)"),
                 format!(
                     "check the zone's own name servers: dig +trace TXT {name}; a validating name server \
-                     gives no answer if DNSSEC is wrong: delv TXT {name}"
+                     answers SERVFAIL if DNSSEC is wrong: delv TXT {name}"
                 ),
             );
             None

@@ -26,12 +26,20 @@ pub(super) struct Resolvers {
 enum Server {
     /// No answer.
     Silent,
+    /// It answers with this error.
+    Failing(&'static str),
     /// It answers, and proofs come through.
     Proving,
     /// It answers, and its answers about a signed zone have no proof, or a wrong one.
     Unproved,
     /// It answers, and says that the zone all proofs begin with is not signed.
     Unsigned,
+}
+
+impl Server {
+    fn is_useless(&self) -> bool {
+        matches!(self, Self::Silent | Self::Failing(_))
+    }
 }
 
 pub(super) async fn check(site: &Site, findings: &mut Vec<Finding>) -> Resolvers {
@@ -58,13 +66,13 @@ pub(super) async fn check(site: &Site, findings: &mut Vec<Finding>) -> Resolvers
     }
     let zone = first_zone(&settings);
     let outcomes = join_all(servers.iter().map(|server| ask(&settings, *server, &zone))).await;
-    let all_silent = outcomes.iter().all(|outcome| *outcome == Server::Silent);
+    let all_silent = outcomes.iter().all(Server::is_useless);
     for (server, outcome) in servers.iter().zip(&outcomes) {
         let mut subject = Subject::new(findings, "resolvers", format!("name server {server}"));
         judge(&mut subject, *outcome, site.config.dns.dnssec, all_silent, settings.trust_anchors.is_some());
     }
     // A resolver of which one in two gives no proofs is one that gives none every other time.
-    let heard: Vec<&Server> = outcomes.iter().filter(|outcome| **outcome != Server::Silent).collect();
+    let heard: Vec<&Server> = outcomes.iter().filter(|outcome| !outcome.is_useless()).collect();
     resolvers.can_prove = !heard.is_empty() && heard.iter().all(|outcome| **outcome == Server::Proving);
     if !heard.is_empty() {
         resolvers.proving = Some(Dns::new(Settings { dnssec: Dnssec::Prefer, ..settings.clone() }));
@@ -75,18 +83,15 @@ pub(super) async fn check(site: &Site, findings: &mut Vec<Finding>) -> Resolvers
 
 /// The zone that proofs begin with: the root, or that of our own trust anchors.
 fn first_zone(settings: &Settings) -> String {
-    let anchors = settings.trust_anchors.as_deref().unwrap_or_default();
-    let mut records =
-        anchors.lines().filter(|line| !line.trim_start().starts_with(';') && line.contains("DNSKEY"));
-    let owner = records.next().and_then(|line| line.split_whitespace().next());
-    owner.unwrap_or(".").to_owned()
+    let zones = settings.trust_anchors.as_deref().and_then(|text| dns::trust_anchor_zones(text).ok());
+    zones.and_then(|zones| zones.into_iter().next()).unwrap_or_else(|| ".".to_owned())
 }
 
 async fn ask(settings: &Settings, server: SocketAddr, zone: &str) -> Server {
     let only = Settings { servers: Some(vec![server]), ..settings.clone() };
     let plain = Dns::new(Settings { dnssec: Dnssec::Off, ..only.clone() });
     if matches!(plain.texts(zone).await, Answer::Failed(_)) {
-        return Server::Silent;
+        return plain.error_about(zone).await.map_or(Server::Silent, Server::Failing);
     }
     let proving = Dns::new(Settings { dnssec: Dnssec::Prefer, ..only });
     // That there is no such record is proved by the zone itself, so no other server need be reached.
@@ -106,6 +111,13 @@ fn judge(subject: &mut Subject<'_>, outcome: Server, dnssec: Dnssec, all_silent:
             let remedy = "check that it runs and can be reached, or name others: [dns] servers = […]";
             let state = if all_silent { State::Problem } else { State::Warning };
             subject.add(state, detail.to_owned(), Some(remedy.to_owned()));
+        }
+        Server::Failing(error) => {
+            let detail = format!("it answers, but with {error}: it cannot look names up itself");
+            let remedy = "its log has the reason: it cannot reach the servers that it asks, or its own DNSSEC check fails \
+                          (its clock, its trust anchor); or name others: [dns] servers = […]";
+            let state = if all_silent { State::Problem } else { State::Warning };
+            subject.add(state, detail, Some(remedy.to_owned()));
         }
         Server::Proving => subject.ok("answers, and DNSSEC can be proved through it"),
         Server::Unproved | Server::Unsigned if is_needed => subject.problem(

@@ -88,11 +88,15 @@ impl User {
 
     /// The owner's permissions count for the owner, the group's for the group, and only then everybody's.
     fn may_with(&self, uid: u32, gid: u32, mode: u32, wanted: u32) -> bool {
-        let granted = match () {
-            () if self.uid == 0 => return true,
-            () if uid == self.uid => mode >> 6,
-            () if self.groups.contains(&gid) => mode >> 3,
-            () => mode,
+        if self.uid == 0 {
+            return true;
+        }
+        let granted = if uid == self.uid {
+            mode >> 6
+        } else if self.groups.contains(&gid) {
+            mode >> 3
+        } else {
+            mode
         };
         granted & wanted == wanted
     }

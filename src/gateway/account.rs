@@ -2,6 +2,7 @@
 //! administrator's alert. They are all made here from one value, once the client's reply is certain.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use attachment_seal::manifest::{self, LinkChanges, Status};
 use attachment_seal::message::author::Author;
@@ -277,8 +278,8 @@ impl Concluded<'_> {
                     code = self.reply.code(),
                     queue_id = self.reply.queue_id(),
                     reply = self.reply.to_string(),
-                    own_ms = self.outcome.own_work.as_millis(),
-                    next_hop_ms = self.outcome.next_hop.as_millis(),
+                    own_ms = milliseconds(self.outcome.own_work),
+                    next_hop_ms = milliseconds(self.outcome.next_hop),
                     "{}",
                     printable(summary, MAX_SUMMARY)
                 )
@@ -391,6 +392,11 @@ fn link_findings(links: &LinkChanges) -> impl Iterator<Item = Finding> {
     let hidden = (!links.found_all)
         .then(|| Finding { status: "unclear".to_owned(), name: "the text may hide more links".to_owned() });
     hidden.into_iter().chain(added).chain(removed)
+}
+
+/// A number that JSON can hold.
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// As much of a stranger's text as is written down.

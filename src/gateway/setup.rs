@@ -255,7 +255,7 @@ fn next_hop_tls(listener: &config::Listener, mistakes: &mut Vec<Mistake>) -> Opt
 fn dns_settings(dns: &config::Dns, mistakes: &mut Vec<Mistake>) -> dns::Settings {
     let trust_anchors = dns.trust_anchors.as_ref().and_then(|file| {
         let text = file.note(keys::read_text(&file.value), mistakes)?;
-        file.note(dns::check_trust_anchors(&text), mistakes)?;
+        file.note(dns::trust_anchor_zones(&text), mistakes)?;
         Some(text)
     });
     dns::Settings {

@@ -74,6 +74,11 @@ fn priority(level: Level) -> &'static str {
     }
 }
 
+/// What a line on stderr that is no event begins with if it reports an error.
+pub fn error_priority() -> &'static str {
+    if leads_to_journal() { priority(Level::ERROR) } else { "" }
+}
+
 /// Whether stderr is the stream of which systemd says that its journal reads there (systemd.exec(5)).
 fn leads_to_journal() -> bool {
     let Ok(journal) = std::env::var("JOURNAL_STREAM") else { return false };

@@ -17,6 +17,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
 
 use self::line::Lines;
+pub use self::line::error_priority;
 use self::queue::QUEUE;
 use self::text::TextFields;
 use crate::config::{Log, LogFormat};

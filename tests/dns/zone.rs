@@ -33,6 +33,8 @@ pub(crate) enum Kind {
     Unsigned,
     /// The root vouches for another key.
     Bogus,
+    /// The root says that it is not signed, and it is: by one key for the others, and by another for the rest.
+    Island,
 }
 
 /// Where a name server is, and what else is unusual.
@@ -119,6 +121,13 @@ impl Knot {
             if zone.kind == Kind::Unsigned {
                 continue;
             }
+            if zone.kind == Kind::Island {
+                for kind in [["ksk=yes", "zsk=no"], ["ksk=no", "zsk=yes"]] {
+                    let made = [zone.name, "generate", kind[0], kind[1], "algorithm=ecdsap256sha256"];
+                    keymgr(&config, &made);
+                }
+                continue;
+            }
             keymgr(&config, &[zone.name, "generate", "ksk=yes", "zsk=yes", "algorithm=ecdsap256sha256"]);
             let all = keymgr(&config, &[zone.name, "ds"]);
             let ds = all.lines().find(|line| line.contains(" 13 2 ")).unwrap();
@@ -128,7 +137,7 @@ impl Knot {
                 _ => writeln!(root, "{ds}").unwrap(),
             }
         }
-        let anchor = keymgr(&config, &[".", "dnskey"]).replace(". DNSKEY", ". IN DNSKEY");
+        let anchor = keymgr(&config, &[".", "dnskey"]);
         fs::write(folder.path().join("anchors"), anchor).unwrap();
         write_zone(folder.path(), ".", (1, negative_ttl), &root);
         for zone in zones {
@@ -154,6 +163,11 @@ impl Knot {
     /// The root's key, as `[dns] trust_anchors` wants it.
     pub(crate) fn anchors(&self) -> std::path::PathBuf {
         self.folder.path().join("anchors")
+    }
+
+    /// What `keymgr ZONE ds` or `keymgr ZONE dnskey` prints.
+    pub(crate) fn keymgr(&self, zone: &str, what: &str) -> String {
+        keymgr(&self.folder.path().join("knot.conf"), &[zone, what])
     }
 
     /// Puts other lines into a zone.
@@ -198,7 +212,8 @@ fn configuration(folder: &Path, address: SocketAddr, zones: &[Zone<'_>]) -> Stri
     let mut text = format!(
         "server:\n  rundir: {folder}\n  listen: {}@{}\n  background-workers: 1\n  udp-workers: 1\n  tcp-workers: 1\n\
          database:\n  storage: {folder}\nlog:\n  - target: stderr\n    any: info\n\
-         policy:\n  - id: signed\n    manual: on\n    single-type-signing: on\n    algorithm: ecdsap256sha256\n\
+         policy:\n  - id: signed\n    manual: on\n    single-type-signing: on\n    algorithm: ecdsap256sha256\n  \
+         - id: apart\n    manual: on\n    algorithm: ecdsap256sha256\n\
          template:\n  - id: default\n    storage: {folder}\n    zonefile-sync: -1\n    zonefile-load: whole\n    \
          journal-content: none\nzone:\n",
         address.ip(),
@@ -208,7 +223,8 @@ fn configuration(folder: &Path, address: SocketAddr, zones: &[Zone<'_>]) -> Stri
     for (name, kind) in all {
         writeln!(text, "  - domain: {name}\n    file: {}", file_name(name)).unwrap();
         if kind != Kind::Unsigned {
-            text.push_str("    dnssec-signing: on\n    dnssec-policy: signed\n");
+            let policy = if kind == Kind::Island { "apart" } else { "signed" };
+            writeln!(text, "    dnssec-signing: on\n    dnssec-policy: {policy}").unwrap();
         }
     }
     text

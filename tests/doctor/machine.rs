@@ -1,17 +1,19 @@
 //! Files, users, and what a verifying gateway keeps.
 
 use std::fs;
+use std::net::{SocketAddr, UdpSocket};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
+use std::thread;
 
 use crate::program::run::Run;
 use crate::program::skip::are_there;
 use crate::program::smtp::{Server, closed_port};
 use crate::program::tls::Authority;
 use crate::program::{Config, folder, is_root, keygen, word};
-use crate::{Findings, examine};
+use crate::{Findings, examine, run};
 
 /// A user whom nobody else needs.
 const SERVICE: u32 = 29_805;
@@ -152,4 +154,85 @@ fn what_is_hidden_from_us_is_not_taken_for_missing() {
     for check in ["memory", "pins", "quarantine", "disk"] {
         assert!(findings.of(check, "").is_empty(), "{}", findings.shown());
     }
+}
+
+/// What was never changed after it was copied from the samples is named by its line.
+#[test]
+fn sample_values_are_named_by_their_line() {
+    let folder = folder();
+    let sample = include_str!("../../deploy/postfix/proxy-filter/waxseal.toml");
+    let path = folder.path().join("waxseal.toml");
+    let examined = |text: &str| {
+        fs::write(&path, format!("state = \"state\"\n{text}\n[dns]\nservers = []\n")).unwrap();
+        examine(&path)
+    };
+    let findings = examined(sample);
+    let line = |text: &str| 2 + sample.lines().position(|line| line.contains(text)).unwrap();
+    findings.assert(
+        "sample",
+        &format!("waxseal.toml:{}", line("mx.example.org")),
+        "warning",
+        "mx.example.org",
+    );
+    findings.assert(
+        "sample",
+        &format!("waxseal.toml:{}", line("partner.example\"")),
+        "warning",
+        "partner.example",
+    );
+    findings.assert("sample", &format!("waxseal.toml:{}", line("v=SEAL1")), "warning", "iojj3XQJ8ZX9");
+    assert_eq!(findings.of("sample", "").len(), 3, "{}", findings.shown());
+    let own = sample.replace("mx.example.org", "mx.savetibet.nl").replace("partner.example", "tibet.net");
+    assert_eq!(examined(&own).of("sample", "").len(), 1, "the key alone");
+    let findings = examined(&own.replace("iojj3XQJ8ZX9UtstPLpdcspnCb8dlBIb83SIAbQPb1w=", &public_key()));
+    assert_eq!(findings.of("sample", "").len(), 0, "{}", findings.shown());
+    findings.assert("pinned", "correspondents", "ok", "tibet.net (1 key)");
+}
+
+/// A key that nobody has pinned yet.
+fn public_key() -> String {
+    let folder = folder();
+    keygen(&folder.path().join("key.pem")).split_once("p=").unwrap().1.to_owned()
+}
+
+/// Minutes make honest mail `future-seal`.
+#[test]
+fn a_clock_that_is_minutes_off_is_a_problem() {
+    let folder = folder();
+    fs::create_dir(folder.path().join("state")).unwrap();
+    let config = Config::new(folder.path(), "mx.partner.example")
+        .listener("inbound", "verify", closed_port(), "")
+        .write();
+    for (ahead, state, says) in [
+        (0, "ok", "agrees with the time server"),
+        (430, "problem", "7 minutes behind"),
+        (-430, "problem", "7 minutes ahead of"),
+    ] {
+        let server = time_server(ahead);
+        let findings = run(&config, &["--time-server", &server.to_string()]);
+        findings.assert("clock", "system clock", state, says);
+    }
+    let nobody = run(&config, &["--time-server", &closed_port().to_string()]);
+    nobody.assert("clock", "system clock", "not-checked", "whether it agrees with the time server");
+}
+
+/// A time server (RFC 4330) whose clock is so many seconds ahead of ours.
+fn time_server(ahead: i64) -> SocketAddr {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    thread::spawn(move || {
+        let mut packet = [0; 48];
+        while let Ok((48, client)) = socket.recv_from(&mut packet) {
+            let now = jiff::Timestamp::now().as_second() + 2_208_988_800 + ahead;
+            let time = (u64::try_from(now).unwrap() << 32).to_be_bytes();
+            let question = packet;
+            packet = [0; 48];
+            (packet[0], packet[1]) = (0x24, 2);
+            packet[24..32].copy_from_slice(&question[40..]);
+            packet[32..40].copy_from_slice(&time);
+            packet[40..].copy_from_slice(&time);
+            socket.send_to(&packet, client).unwrap();
+        }
+    });
+    address
 }

@@ -27,7 +27,8 @@ fn a_listener_is_known_by_its_greeting() {
         "",
     );
     let nobody = examine(&config.write());
-    nobody.assert("listener", "inbound", "warning", "does not run");
+    nobody.assert("listener", "inbound", "problem", "does not run");
+    assert_eq!(nobody.status, 1);
     let people = ended(&config.write(), &[]);
     assert!(people.text().lines().last().unwrap().contains("the gateway does not run"), "{people:?}");
 
@@ -243,7 +244,7 @@ fn the_gateway_is_asked_how_it_is() {
     let config = Config::new(folder.path(), "mx.partner.example")
         .listener("inbound", "verify", server.address, "")
         .and(&format!("[admin]\nlisten = [\"{admin}\"]"));
-    examine(&config.write()).assert("admin", "127.0.0.1", "warning", "refused");
+    examine(&config.write()).assert("admin", "127.0.0.1", "problem", "refused");
     let gateway = config.start();
     let findings = examine(&gateway.config);
     findings.assert("admin", "127.0.0.1", "ok", "every listener");

@@ -146,7 +146,7 @@ fn what_is_no_probe_is_not_compared() {
     doctor(&["--probe", "a@example.net", "--from", "a@example.net"])
         .assert_failed("no address of a sealing domain");
     doctor(&["--probe", "a@example.net>\r\nRCPT TO:<b@example.net"]).assert_failed("no mail address");
-    doctor(&["--probe", "a@example.net", "--listener", "other"]).assert_failed("no sealing listener");
+    doctor(&["--probe", "a@example.net", "--listener", "other"]).assert_failed("no listener `other`");
     assert!(site.outside.received().is_empty());
     doctor(&["--arrived", "/nonexistent"]).assert_failed("No such file");
     doctor(&["--arrived", word(&site.file(b"Subject: x\r\n\r\nhello\r\n"))])

@@ -161,6 +161,29 @@ fn a_proof_that_cannot_be_had_is_said() {
     findings.assert("key-record", KEY, "ok", "the key on disk");
 }
 
+/// A resolver that cannot look anything up, and one that cannot look one name up, and in which word it says so.
+#[test]
+fn a_servfail_is_called_so() {
+    let site = Site::new();
+    let lines = format!("gate1._attachment-seal TXT \"{}\"\n", site.record);
+    let zones = [Zone { name: "example.org", kind: Kind::Unsigned, lines: &lines }];
+    let Some(knot) = Knot::start(&zones) else { return };
+    let failing = |about: Option<&'static str>| {
+        Forger::before(knot.address, move |query, mut answer: Message| {
+            if about.is_none_or(|name| query.name().to_ascii() == name) {
+                answer = emptied(answer);
+                answer.metadata.response_code = ResponseCode::ServFail;
+            }
+            Some(answer)
+        })
+    };
+    let findings = examine(&site.config(failing(None).address, "off", None));
+    findings.assert("resolvers", "name server", "problem", "answers, but with SERVFAIL");
+    let findings = examine(&site.config(failing(Some(KEY)).address, "off", None));
+    findings.assert("key-record", KEY, "problem", "answer SERVFAIL about it");
+    findings.assert("policy-record", POLICY, "warning", "none published");
+}
+
 fn emptied(mut answer: Message) -> Message {
     answer.answers.clear();
     answer.authorities.clear();

@@ -232,34 +232,40 @@ fn alteration(sent: &[u8], found: &[u8]) -> (&'static str, &'static str) {
     let trimmed = |text: &str| text.lines().map(str::trim_end).collect::<Vec<_>>().join("\n");
     let joined = |text: &str| text.split_whitespace().collect::<String>();
     let is_text = std::str::from_utf8(sent).is_ok();
-    match () {
-        () if found_text.replace("\n>From ", "\nFrom ") == *sent_text => (
+    if found_text.replace("\n>From ", "\nFrom ") == *sent_text {
+        return (
             "lines that begin with `From ` are quoted",
             "most often the mailbox does that, not the way there: fetch the message by IMAP or \"show original\" instead",
-        ),
-        () if is_text && trimmed(&found_text).trim_end() == trimmed(&sent_text).trim_end() => (
+        );
+    }
+    if is_text && trimmed(&found_text).trim_end() == trimmed(&sent_text).trim_end() {
+        return (
             "blanks at line ends, or the last line's end, are gone",
             "a relay cleans text up; have your mail programs send such files as base64, or replace the relay",
-        ),
-        () if is_text && joined(&found_text) == joined(&sent_text) => (
+        );
+    }
+    if is_text && joined(&found_text) == joined(&sent_text) {
+        return (
             "its lines are broken anew",
             "in Postfix: postconf -e smtp_line_length_limit=998; otherwise another relay does so: send such \
              files as base64",
-        ),
-        () if found.starts_with(sent) => {
-            ("something is added after it", "a disclaimer or footer: have it added before the seal")
-        }
-        () if is_text && found_text.is_ascii() && !sent_text.is_ascii() => (
+        );
+    }
+    if found.starts_with(sent) {
+        return ("something is added after it", "a disclaimer or footer: have it added before the seal");
+    }
+    if is_text && found_text.is_ascii() && !sent_text.is_ascii() {
+        return (
             "its characters are different",
             "a relay that is not 8-bit clean, or changes the charset: find out which one does not support \
              8BITMIME",
-        ),
-        () => (
-            "its octets are different",
-            "a virus filter or \"safe attachments\" service rewrites documents: it must run before the \
-             gateway",
-        ),
+        );
     }
+    (
+        "its octets are different",
+        "a virus filter or \"safe attachments\" service rewrites documents: it must run before the \
+         gateway",
+    )
 }
 
 fn texts(before: &Parts, after: &Parts, subject: &mut Subject<'_>) {

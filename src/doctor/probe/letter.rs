@@ -9,6 +9,8 @@ use crate::clock::moment;
 
 /// The prefix of every probe's id.
 const MARK: &str = "waxseal-probe-";
+/// The field of a probe that is sent to a verifying gateway.
+const INCOMING: &str = "X-Waxseal-Probe: incoming\r\n";
 /// Octets of an id: `20261123T121500-7f3a9c`.
 const ID: usize = 22;
 
@@ -27,6 +29,8 @@ pub(super) struct Letter {
     pub(super) made: u64,
     /// Whether lines of any octets may be sent (8BITMIME).
     pub(super) eight_bit: bool,
+    /// Whether it goes to a verifying gateway, from outside.
+    pub(super) is_incoming: bool,
 }
 
 impl Letter {
@@ -42,7 +46,7 @@ impl Letter {
         write!(
             message,
             "From:\r\n Waxseal probe\r\n\t<{from}>\r\nTo: <{to}>\r\n\
-             Subject: waxseal probe {id}\r\n   =?utf-8?Q?=E2=9C=93?= please keep\r\n\tthis message\r\n\
+             Subject: waxseal probe {id}\r\n   =?utf-8?Q?=E2=9C=93?= please keep\r\n\tthis message\r\n{incoming}\
              Date: {date}\r\nMessage-ID: <{MARK}{id}@{domain}>\r\nMIME-Version: 1.0\r\nContent-Language: en\r\n\
              Content-Type: multipart/mixed;\r\n\tboundary=\"{mixed}\"\r\n{eight_bit}\r\n\
              This is a message in several parts.\r\n\
@@ -71,6 +75,7 @@ impl Letter {
              Date: Mon, 02 Nov 2026 10:00:00 +0000\r\nMessage-ID: <forwarded@example.com>\r\n\r\n\
              An attached message is one sealed object.\r\n\
              --{mixed}--\r\n",
+            incoming = if self.is_incoming { INCOMING } else { "" },
             eight_bit = if self.eight_bit { "Content-Transfer-Encoding: 8bit\r\n" } else { "" },
             document = wrapped(&octets(3_000), 76),
             narrow = wrapped(&octets(500), 60),
@@ -83,6 +88,11 @@ impl Letter {
     fn encoded(&self, text: &str) -> (&'static str, String) {
         if self.eight_bit { ("8bit", text.to_owned()) } else { ("quoted-printable", quoted_printable(text)) }
     }
+}
+
+/// Whether a probe was sent to a verifying gateway.
+pub(super) fn is_incoming(sent: &[u8]) -> bool {
+    memchr::memmem::find(sent, INCOMING.as_bytes()).is_some()
 }
 
 /// The id of the probe that an arrived message is, wherever in it that has survived.
@@ -196,6 +206,7 @@ mod tests {
             to: "a@example.net".to_owned(),
             made: 1_795_400_000,
             eight_bit,
+            is_incoming: false,
         }
     }
 
