@@ -2,20 +2,14 @@
 //! the last reload.
 
 use std::io::ErrorKind;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::Path;
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
 use super::finding::{Finding, Subject};
 use super::listeners::PATIENCE;
 use super::{Site, gateway};
 use crate::config::ListenAddress;
-
-/// Most that is read of an answer, in octets.
-const MAX_ANSWER: u64 = 1 << 20;
+use crate::monitoring::ask::{Answer, page};
 
 pub(super) async fn check(site: &Site, findings: &mut Vec<Finding>) {
     for address in &site.config.admin.listen {
@@ -40,41 +34,14 @@ pub(super) async fn check(site: &Site, findings: &mut Vec<Finding>) {
     }
 }
 
-async fn page(address: &ListenAddress, path: &str) -> std::io::Result<String> {
-    match address {
-        ListenAddress::Tcp(address) => {
-            let ip: IpAddr = match address.ip() {
-                ip if !ip.is_unspecified() => ip,
-                IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
-                IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
-            };
-            asked(TcpStream::connect(SocketAddr::new(ip, address.port())).await?, path).await
-        }
-        ListenAddress::Unix(socket) => asked(UnixStream::connect(Path::new(socket)).await?, path).await,
-    }
-}
-
-async fn asked(mut stream: impl AsyncRead + AsyncWrite + Unpin, path: &str) -> std::io::Result<String> {
-    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await?;
-    let mut answer = Vec::new();
-    stream.take(MAX_ANSWER).read_to_end(&mut answer).await?;
-    Ok(String::from_utf8_lossy(&answer).into_owned())
-}
-
-/// The status of an HTTP answer, and the first line of its body.
 fn judge(subject: &mut Subject<'_>, answer: &str) {
-    let status = answer.strip_prefix("HTTP/1.").and_then(|rest| rest.get(2..5));
-    let why = answer.split_once("\r\n\r\n").and_then(|(_, body)| body.lines().next()).unwrap_or_default();
-    match status {
-        Some("200") => subject.ok("the gateway reports that every listener can do its work"),
-        Some("503") => {
-            subject.problem(
-                format!("the gateway reports that it is not ready: {why}"),
-                "docs/MONITORING.md explains each reason",
-            );
-        }
-        _ => subject.problem(
+    match Answer::read(answer) {
+        Answer::Good => subject.ok("the gateway reports that every listener can do its work"),
+        Answer::Bad(why) => subject.problem(
+            format!("the gateway reports that it is not ready: {why}"),
+            "docs/MONITORING.md explains each reason",
+        ),
+        Answer::NoPage | Answer::Foreign => subject.problem(
             "another program answers there, not the gateway",
             "ss -ltnp names it; choose another address for [admin]",
         ),
