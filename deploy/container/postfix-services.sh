@@ -31,14 +31,23 @@ postconf() {
     /usr/sbin/postconf -c "$config" "$@"
 }
 
-# Defines a service of master.cf anew: service NAME/TYPE FIELDS OPTION...
+# Sets options of a service in master.cf: options NAME/TYPE OPTION=VALUE... Those that are set stay, because each change
+# moves comments in the file.
+options() {
+    of=$1
+    shift
+    for option in "$@"; do
+        [ "$(postconf -P "$of/${option%%=*}" 2>/dev/null)" = "$of/${option%%=*} = ${option#*=}" ] \
+            || postconf -P "$of/$option"
+    done
+}
+
+# Adds a service to master.cf: service NAME/TYPE FIELDS OPTION=VALUE...
 service() {
     name=$1 fields=$2
     shift 2
-    postconf -M "$name=${name%/*} ${name#*/} $fields"
-    for option in "$@"; do
-        postconf -P "$name/$option"
-    done
+    [ -n "$(postconf -M "$name" 2>/dev/null)" ] || postconf -M "$name=${name%/*} ${name#*/} $fields"
+    options "$name" "$@"
 }
 
 # Takes mail back from waxseal: takes_back PORT NAME OVERRIDES. It was checked where it came in, so nothing here checks,
@@ -83,12 +92,11 @@ service waxseal/unix '- - n - 20 smtp' \
 # Incoming mail: aliases and SRS come after waxseal, so that the quarantine has the envelope as it was sent.
 takes_back 10127 verified ''
 for name in $incoming; do
-    postconf -P "$name/content_filter=waxseal:[$waxseal]:10128"
-    postconf -P "$name/receive_override_options=no_address_mappings"
+    options "$name" "content_filter=waxseal:[$waxseal]:10128" receive_override_options=no_address_mappings
 done
 
 # Your users' mail: what rewrites addresses in header fields comes before the seal.
 takes_back 10126 sealed ,no_address_mappings
 for name in $outgoing; do
-    postconf -P "$name/content_filter=waxseal:[$waxseal]:10125"
+    options "$name" "content_filter=waxseal:[$waxseal]:10125"
 done
