@@ -20,7 +20,16 @@ fn between<'a>(text: &'a str, start: &'a str, end: &'a str) -> impl Iterator<Ite
 
 /// Every document that people read, below the root.
 fn documents() -> Vec<String> {
-    let folders = ["", "docs", "deploy", "benches/relay", "benches/flood", "fuzz", "tests/reference"];
+    let folders = [
+        "",
+        "docs",
+        "deploy",
+        "deploy/container",
+        "benches/relay",
+        "benches/flood",
+        "fuzz",
+        "tests/reference",
+    ];
     let in_folder = |folder: &str| {
         let paths = fs::read_dir(root().join(folder)).unwrap().map(|entry| entry.unwrap().path());
         paths.filter(|path| path.extension().is_some_and(|extension| extension == "md")).collect::<Vec<_>>()

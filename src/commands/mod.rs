@@ -9,6 +9,7 @@ mod check_config;
 mod demo;
 mod dns_record;
 mod doctor;
+mod health;
 mod judge;
 mod keygen;
 mod keys;
@@ -70,6 +71,8 @@ enum Command {
     CheckConfig(check_config::Args),
     /// Check everything that sealed mail depends on, and print a remedy for each fault
     Doctor(doctor::Args),
+    /// Ask the gateway that runs on this machine whether it is alive, or ready
+    Health(health::Args),
     /// List, show, export, release and delete held mail
     Quarantine(quarantine::Args),
 }
@@ -90,6 +93,7 @@ impl Cli {
             Command::Scan(args) => scan::run(&args),
             Command::CheckConfig(args) => check_config::run(&args),
             Command::Doctor(args) => doctor::run(&args),
+            Command::Health(args) => health::run(&args),
             Command::Quarantine(args) => quarantine::run(&args),
         }
     }

@@ -314,10 +314,7 @@ impl FromStr for LogFormat {
 
 /// Reads the file at `path` and the process's environment.
 pub fn load(path: &Path) -> Result<Config, Vec<Mistake>> {
-    let place = Place { file: Some(path.to_owned()), ..Place::default() };
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| vec![Mistake { place, reason: format!("cannot be read: {error}") }])?;
-    parse(&text, path, environment()?)
+    parse(&read(path)?, path, environment()?)
 }
 
 /// Reads `text` as the content of `file`, with `env` for an environment.
@@ -329,6 +326,24 @@ pub fn parse(
 ) -> Result<Config, Vec<Mistake>> {
     let layers = layers::read(text, places::Places::new(file), env);
     check::check(layers, file.parent().unwrap_or(Path::new("")))
+}
+
+/// Where a gateway of this file serves metrics and health. Mistakes elsewhere in it do not matter: a gateway that
+/// runs with the configuration before it serves them all the same.
+pub fn admin_addresses(path: &Path) -> Result<Vec<ListenAddress>, Vec<Mistake>> {
+    let layers = layers::read(&read(path)?, places::Places::new(path), environment()?);
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let at = |address| match address {
+        ListenAddress::Unix(socket) => ListenAddress::Unix(folder.join(socket)),
+        tcp @ ListenAddress::Tcp(_) => tcp,
+    };
+    Ok(layers.raw.admin.listen.map(|listen| listen.0.into_iter().map(at).collect()).unwrap_or_default())
+}
+
+fn read(path: &Path) -> Result<String, Vec<Mistake>> {
+    let place = Place { file: Some(path.to_owned()), ..Place::default() };
+    std::fs::read_to_string(path)
+        .map_err(|error| vec![Mistake { place, reason: format!("cannot be read: {error}") }])
 }
 
 /// Our variables, as text.

@@ -2,19 +2,14 @@
 //! the last reload.
 
 use std::io::ErrorKind;
-use std::path::Path;
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
 use super::finding::{Finding, Subject};
 use super::listeners::PATIENCE;
-use super::{Site, connectable, gateway};
+use super::{Site, gateway};
 use crate::config::{Config, ListenAddress};
-
-/// Most that is read of an answer, in octets.
-const MAX_ANSWER: u64 = 1 << 20;
+use crate::monitoring::ask::{Answer, page};
 
 pub(super) async fn check(site: &Site, findings: &mut Vec<Finding>) {
     for address in &site.config.admin.listen {
@@ -50,34 +45,15 @@ pub(super) async fn judged(config: &Config, listener: &str) -> Option<u64> {
         .then(|| metrics.lines().filter(of_listener).filter_map(count).sum())
 }
 
-async fn page(address: &ListenAddress, path: &str) -> std::io::Result<String> {
-    match address {
-        ListenAddress::Tcp(address) => asked(TcpStream::connect(connectable(*address)).await?, path).await,
-        ListenAddress::Unix(socket) => asked(UnixStream::connect(Path::new(socket)).await?, path).await,
-    }
-}
-
-async fn asked(mut stream: impl AsyncRead + AsyncWrite + Unpin, path: &str) -> std::io::Result<String> {
-    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await?;
-    let mut answer = Vec::new();
-    stream.take(MAX_ANSWER).read_to_end(&mut answer).await?;
-    Ok(String::from_utf8_lossy(&answer).into_owned())
-}
-
-/// The status of an HTTP answer, and the first line of its body.
+/// What the gateway reports of itself.
 fn judge(subject: &mut Subject<'_>, answer: &str) {
-    let status = answer.strip_prefix("HTTP/1.").and_then(|rest| rest.get(2..5));
-    let why = answer.split_once("\r\n\r\n").and_then(|(_, body)| body.lines().next()).unwrap_or_default();
-    match status {
-        Some("200") => subject.ok("the gateway reports that every listener can do its work"),
-        Some("503") => {
-            subject.problem(
-                format!("the gateway reports that it is not ready: {why}"),
-                "docs/MONITORING.md explains each reason",
-            );
-        }
-        _ => subject.problem(
+    match Answer::read(answer) {
+        Answer::Good => subject.ok("the gateway reports that every listener can do its work"),
+        Answer::Bad(why) => subject.problem(
+            format!("the gateway reports that it is not ready: {why}"),
+            "docs/MONITORING.md explains each reason",
+        ),
+        Answer::NoPage | Answer::Foreign => subject.problem(
             "another program answers there, not the gateway",
             "ss -ltnp names it; choose another address for [admin]",
         ),

@@ -1,6 +1,7 @@
 //! What is told to whoever watches the gateway: metrics (`/metrics`), whether it lives (`/health`), and whether it can do its
 //! work (`/ready`, `/ready/<listener>`). docs/MONITORING.md is its other half.
 
+pub mod ask;
 mod counted;
 mod disk;
 mod exposition;
