@@ -405,7 +405,13 @@ fn scan_finds_what_was_altered_in_a_maildir() {
     fs::create_dir_all(desk.path("Maildir/.Archive/new")).unwrap();
     desk.write("Maildir/tmp/4.host", b"half a mess");
     let ended = desk.run(&["scan", "--keys", "pins", "Maildir"]);
-    assert_eq!((ended.status, ended.text()), (0, "3 messages: 3 pass\n"), "{}", ended.stderr);
+    assert_eq!(
+        (ended.status, ended.text().lines().last()),
+        (0, Some("3 messages: 3 pass")),
+        "{}",
+        ended.stderr
+    );
+    assert!(ended.text().contains("messages and "), "it tells its rate: {}", ended.text());
 
     desk.write("Maildir/.Archive/cur/5.host:2,S", &lf(letter::swapped(&desk.sealed("5"))));
     desk.write("Maildir/cur/6.host:2,S", &lf(letter::stripped(&desk.sealed("6"))));
@@ -454,7 +460,24 @@ fn scan_reports_what_it_could_read() {
     desk.write("1.eml", desk.sealed("1").as_bytes());
     let ended = desk.run(&["scan", "--keys", "pins", "nowhere", "1.eml"]);
     assert_eq!((ended.status, ended.stderr.lines().count()), (2, 1), "{ended:?}");
-    assert_eq!(ended.text(), "1 message: 1 pass\n");
+    assert_eq!(ended.text().lines().last(), Some("1 message: 1 pass; 1 could not be read"));
+}
+
+#[test]
+fn scan_names_what_is_no_mail() {
+    let desk = Desk::new();
+    desk.write("store/a.eml", b"\x7fELF\x02\x01\x01\0 no mail\n");
+    desk.write("store/b.eml", desk.sealed("1").as_bytes());
+    fs::create_dir(desk.path("empty")).unwrap();
+    let ended =
+        desk.run(&["scan", "--keys", "pins", "store", "empty", "--csv", "out.csv", "--report", "out.html"]);
+    assert_eq!((ended.status, ended.stderr.lines().count()), (2, 2), "{ended:?}");
+    assert!(ended.stderr.contains("store/a.eml: this is no mail"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("empty: no mail in it"), "{}", ended.stderr);
+    assert_eq!(ended.text().lines().last(), Some("1 message: 1 pass; 2 could not be read"));
+    assert_eq!(fs::read_to_string(desk.path("out.csv")).unwrap().lines().count(), 3);
+    let page = fs::read_to_string(desk.path("out.html")).unwrap();
+    assert!(page.contains("2 things could not be read"), "{page}");
 }
 
 #[test]

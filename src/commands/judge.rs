@@ -3,13 +3,13 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
-use attachment_seal::message::stored::{to_wire, unquoted};
 use attachment_seal::seal::knowledge::{Answers, Knowledge, Pins};
 use attachment_seal::seal::message::Message;
 use attachment_seal::seal::remembered::Memory;
+use attachment_seal::verdict::Verification;
 use attachment_seal::verdict::verify::verify;
-use attachment_seal::verdict::{Verdict, Verification};
 use thiserror::Error;
 use tokio::runtime::Runtime;
 
@@ -19,6 +19,7 @@ use crate::dns::lookup::{Bounds, Wanted, look_up};
 use crate::dns::{self, Dns};
 use crate::gateway::setup::Setup;
 use crate::keys::{KeyFileError, read_keys_dir};
+use crate::smtp::limits::Limits;
 use crate::store::{DatabaseError, Memories, PinFile, PinFileError};
 
 /// How keys are found.
@@ -72,7 +73,8 @@ pub(super) enum JudgeError {
 pub(super) struct Judge {
     pins: Pins,
     /// What a gateway remembers, if one does.
-    memories: Option<Memories>,
+    memories: Option<Mutex<Memories>>,
+    limits: Limits,
     dns: Option<Asked>,
     now: u64,
 }
@@ -89,12 +91,14 @@ impl Judge {
     /// Reads the pins, and opens what is remembered.
     pub(super) fn new(args: &KeyArgs) -> Result<Self, JudgeError> {
         let (mut pins, mut memories, mut settings) = (Pins::default(), None, dns::Settings::default());
+        let mut limits = Limits::default();
         if let Some(file) = &args.config {
             let config = config::load(file).map_err(first)?;
+            limits = config.limits.clone();
             (pins, settings) = Setup::read_for_verifying(&config).map_err(first)?;
             PinFile::new(&config.state).add_to(&mut pins)?;
             memories = match Memories::open_to_read(&config.state) {
-                Ok(memories) => Some(memories),
+                Ok(memories) => Some(Mutex::new(memories)),
                 Err(DatabaseError::None(_)) => None,
                 Err(source) => return Err(JudgeError::Memory { state: config.state, source }),
             };
@@ -110,40 +114,37 @@ impl Judge {
             let bounds = settings.bounds();
             Some(Asked { runtime, dns: Dns::new(settings), bounds })
         };
-        Ok(Self { pins, memories, dns, now })
+        Ok(Self { pins, memories, limits, dns, now })
     }
 
-    /// The result for a message as it lies on disk.
-    pub(super) fn judge(&self, stored: Vec<u8>) -> Result<Verification, DatabaseError> {
-        let (wire, _) = to_wire(stored);
-        let message = Message::new(&wire);
+    /// The result for a message in its wire form. Several threads may ask at once.
+    pub(super) fn judge(&self, message: &Message<'_>) -> Result<Verification, DatabaseError> {
         let answers = match &self.dns {
             Some(Asked { runtime, dns, bounds }) => {
-                runtime.block_on(look_up(&Wanted::by(&message), &self.pins, dns, *bounds))
+                runtime.block_on(look_up(&Wanted::by(message), &self.pins, dns, *bounds))
             }
             None => Answers::default(),
         };
         let memory = match &self.memories {
-            Some(memories) => memories.recall(&message.wanted_memories(), self.now)?,
+            Some(memories) => {
+                let memories = memories.lock().unwrap_or_else(PoisonError::into_inner);
+                memories.recall(&message.wanted_memories(), self.now)?
+            }
             None => Memory::default(),
         };
         let memory = Memory { of_stored_mail: true, ..memory };
-        Ok(verify(&message, &Knowledge { pins: &self.pins, answers, memory }, self.now))
+        Ok(verify(message, &Knowledge { pins: &self.pins, answers, memory }, self.now))
     }
 
-    /// The result for a message of an mbox file, where lines that begin with `From ` may have been quoted.
-    pub(super) fn judge_from_mbox(&self, stored: Vec<u8>) -> Result<Verification, DatabaseError> {
-        let unquoted = unquoted(&stored);
-        let as_stored = self.judge(stored)?;
-        let may_be_quoting = matches!(as_stored.verdict(), Verdict::Fail(_) | Verdict::Ambiguous)
-            || as_stored.body().is_some_and(|body| body == attachment_seal::verdict::State::Changed);
-        if may_be_quoting && let Some(unquoted) = unquoted {
-            let without_quotes = self.judge(unquoted)?;
-            if matches!(without_quotes.verdict(), Verdict::Pass | Verdict::Expired) {
-                return Ok(without_quotes);
-            }
-        }
-        Ok(as_stored)
+    /// Whether judging a message may mean to wait for DNS.
+    pub(super) fn asks_dns(&self) -> bool {
+        self.dns.is_some()
+    }
+
+    /// The most octets that are read of one stored message: what the gateway takes, and as much as may be added above it
+    /// on its way into the store.
+    pub(super) fn max_message(&self) -> u64 {
+        self.limits.message_size.saturating_add(self.limits.header_size)
     }
 }
 

@@ -14,6 +14,11 @@ use crate::phrase::counted;
 
 /// The result on one message.
 pub(super) fn for_people(name: &str, verification: &Verification) -> String {
+    with_facts(name, &[], verification)
+}
+
+/// The same with what the message says of itself, each fact with its name.
+pub(super) fn with_facts(name: &str, told: &[(&str, String)], verification: &Verification) -> String {
     let verdict = verification.verdict().as_str();
     let mut text = format!(
         "{}: {} — {}",
@@ -21,6 +26,9 @@ pub(super) fn for_people(name: &str, verification: &Verification) -> String {
         paint(verdict, verification.verdict()),
         shown(&sentence(verification))
     );
+    for (name, value) in told {
+        text.push_str(&format!("\n  {name}: {}", shown(value)));
+    }
     let mut facts = Vec::new();
     if let (Some(domain), Some(selector)) = (verification.domain(), verification.selector()) {
         facts.push(format!("sealed by {domain} ({selector})"));
@@ -87,6 +95,10 @@ fn text_change(state: TextState) -> Option<&'static str> {
 
 fn attachments(outcomes: &[Outcome]) -> String {
     let mut table = new();
+    if table.width().is_some_and(|width| width < MIN_WIDTH) {
+        let lines: Vec<String> = outcomes.iter().map(attachment).collect();
+        return lines.join("\n");
+    }
     table.set_header(["attachment", "fate", "sealed size", "found size", "sealed hash", "found hash"]);
     for outcome in outcomes {
         let (sealed, found) = (outcome.sealed.as_ref(), outcome.found.as_ref());
@@ -102,15 +114,27 @@ fn attachments(outcomes: &[Outcome]) -> String {
     table.to_string()
 }
 
+/// An attachment in words, for a terminal that is too narrow for the table.
+fn attachment(outcome: &Outcome) -> String {
+    let mut text = format!("  {} {}", outcome.status.as_str(), names(outcome));
+    let entries = [("sealed", outcome.sealed.as_ref()), ("found", outcome.found.as_ref())];
+    for (word, entry) in entries.iter().filter_map(|(word, entry)| Some((word, (*entry)?))) {
+        text.push_str(&format!("\n    {word}: {}, {}", size(entry), short_hash(entry)));
+    }
+    text
+}
+
 /// Columns of a table that goes to a file or a pipe.
 const WIDTH: u16 = 120;
+/// Columns that the table of attachments needs to be readable.
+const MIN_WIDTH: u16 = 80;
 
 /// An empty table in the house's dress.
 pub(super) fn new() -> Table {
     let mut table = Table::new();
     table.load_style(UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Dynamic);
-    if table.width().is_none() {
-        // Not on a terminal, so the width is unknown.
+    if table.width().is_none_or(|width| width == 0) {
+        // Not on a terminal, or on a serial line that tells no width.
         table.set_width(WIDTH);
     }
     table

@@ -4,6 +4,8 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use attachment_seal::message::stored::to_wire;
+use attachment_seal::seal::message::Message;
 use attachment_seal::verdict::Verdict;
 use attachment_seal::verdict::report::Report;
 
@@ -44,7 +46,7 @@ pub(super) fn run(args: &Args) -> ExitCode {
                 continue;
             }
         };
-        let verification = match judge.judge(stored) {
+        let verification = match judge.judge(&Message::new(&to_wire(stored).0)) {
             Ok(verification) => verification,
             Err(error) => return fail(error),
         };

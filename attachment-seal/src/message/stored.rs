@@ -1,6 +1,4 @@
-//! Messages as they lie on disk: LF line ends (Maildir), a leading mbox `From ` line, mbox files of many.
-
-use std::io::{self, BufRead};
+//! Messages as they lie on disk: LF line ends (Maildir), a leading mbox `From ` line, quoted lines of mbox files.
 
 use memchr::memmem;
 
@@ -75,58 +73,6 @@ pub fn unquoted(message: &[u8]) -> Option<Vec<u8>> {
     })
 }
 
-/// The messages of an mbox file (RFC 4155), one at a time, each without its `From ` line.
-#[derive(Debug)]
-pub struct Mbox<R> {
-    reader: R,
-    line: Vec<u8>,
-}
-
-impl<R: BufRead> Mbox<R> {
-    /// Reads from the start of a file.
-    pub fn new(reader: R) -> Self {
-        Self { reader, line: Vec::new() }
-    }
-
-    fn read_message(&mut self) -> io::Result<Option<Vec<u8>>> {
-        if self.line.is_empty() && self.reader.read_until(b'\n', &mut self.line)? == 0 {
-            return Ok(None);
-        }
-        let mut message = Vec::new();
-        if !is_from_line(&self.line) {
-            message.extend_from_slice(&self.line);
-        }
-        let mut after_empty_line = false;
-        loop {
-            self.line.clear();
-            if self.reader.read_until(b'\n', &mut self.line)? == 0 {
-                break;
-            }
-            if after_empty_line && is_from_line(&self.line) {
-                break;
-            }
-            after_empty_line = matches!(self.line.as_slice(), b"\n" | b"\r\n");
-            message.extend_from_slice(&self.line);
-        }
-        Ok(Some(message))
-    }
-}
-
-impl<R: BufRead> Iterator for Mbox<R> {
-    type Item = io::Result<Vec<u8>>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        self.read_message().transpose()
-    }
-}
-
-/// `From `, and further on a time of day: text that begins a paragraph with the word rarely has one.
-fn is_from_line(line: &[u8]) -> bool {
-    let is_time =
-        |w: &[u8]| w[0].is_ascii_digit() && w[1] == b':' && w[2].is_ascii_digit() && w[3].is_ascii_digit();
-    line.strip_prefix(b"From ").is_some_and(|rest| rest.windows(4).any(is_time))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -141,11 +87,11 @@ mod tests {
     }
 
     #[test]
-    fn splits_an_mbox() {
-        let text = b"From a Mon Nov 23 12:00:00 2026\nA: 1\n\nFrom here on\n>From x\n\nFrom b Mon Nov 23 12:00:01 2026\nA: 2\n\nend\n\n";
-        let messages: Vec<Vec<u8>> = Mbox::new(&text[..]).map(Result::unwrap).collect();
-        assert_eq!(messages, [&b"A: 1\n\nFrom here on\n>From x\n\n"[..], b"A: 2\n\nend\n\n"]);
-        assert_eq!(unquoted(&messages[0]).unwrap(), b"A: 1\n\nFrom here on\nFrom x\n\n");
-        assert_eq!(unquoted(&messages[1]), None);
+    fn takes_one_level_of_quotes_off() {
+        assert_eq!(
+            unquoted(b"A: 1\n\nFrom here on\n>From x\n>>From y\n\n").unwrap(),
+            b"A: 1\n\nFrom here on\nFrom x\n>From y\n\n"
+        );
+        assert_eq!(unquoted(b"A: 2\n\n> From x\nend\n\n"), None);
     }
 }

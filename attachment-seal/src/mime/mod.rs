@@ -23,5 +23,6 @@ pub(crate) use beyond::{READERS_DEPTH, READERS_FIELDS, READERS_PARTS};
 pub use digest::{Digest, digest};
 pub(crate) use leaf::reads_as_encoded;
 pub use leaf::{Encoding, Kind, Leaf};
+pub use name::plain_text;
 pub(crate) use walk::levels;
 pub use walk::{Container, Entity, MAX_DEPTH, MAX_LEAVES, Structure, walk};

@@ -23,8 +23,8 @@ fn parameter_text(parameters: &[Parameter], attribute: &str) -> Option<String> {
     extended_text(parameters, attribute).or_else(plain)
 }
 
-/// A plain value: encoded-words decoded, other octets as UTF-8.
-pub(super) fn plain_text(value: &[u8]) -> String {
+/// A plain value, such as a file name or Subject's, of which 16 KiB are read: encoded-words decoded, other octets as UTF-8.
+pub fn plain_text(value: &[u8]) -> String {
     let value = &value[..value.len().min(MAX_NAME)];
     if memchr::memmem::find(value, b"=?").is_none() {
         return as_shown(&String::from_utf8_lossy(value));
