@@ -4,11 +4,12 @@ use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
+use super::Site;
 use super::finding::{Finding, Subject, chain};
-use super::{Site, connectable};
 use crate::config::{Config, ListenAddress, Listener, NextHopTls};
 use crate::gateway::setup::next_hop_settings;
 use crate::keys;
+use crate::monitoring::ask::connectable;
 use crate::smtp::certificate::Certificate;
 use crate::smtp::next_hop::RelayError;
 use crate::smtp::next_hop::visit::Visit;

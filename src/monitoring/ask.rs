@@ -14,16 +14,19 @@ const MAX_ANSWER: u64 = 1 << 20;
 /// The page at `path` of the gateway that serves its pages at `address`, with status line and header section.
 pub async fn page(address: &ListenAddress, path: &str) -> io::Result<String> {
     match address {
-        ListenAddress::Tcp(address) => {
-            let ip: IpAddr = match address.ip() {
-                ip if !ip.is_unspecified() => ip,
-                IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
-                IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
-            };
-            asked(TcpStream::connect(SocketAddr::new(ip, address.port())).await?, path).await
-        }
+        ListenAddress::Tcp(address) => asked(TcpStream::connect(connectable(*address)).await?, path).await,
         ListenAddress::Unix(socket) => asked(UnixStream::connect(socket).await?, path).await,
     }
+}
+
+/// Where on this machine a listener at an address is reached.
+pub fn connectable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        ip if !ip.is_unspecified() => ip,
+        IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+    };
+    SocketAddr::new(ip, address.port())
 }
 
 async fn asked(mut stream: impl AsyncRead + AsyncWrite + Unpin, path: &str) -> io::Result<String> {

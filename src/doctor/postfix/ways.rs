@@ -4,10 +4,11 @@
 use std::net::SocketAddr;
 
 use super::super::finding::Subject;
-use super::super::{connectable, is_open};
+use super::super::is_open;
 use super::by_probe;
 use super::settings::{Service, Settings};
 use crate::config::{Config, ListenAddress, Listener, Mode};
+use crate::monitoring::ask::connectable;
 
 /// Parameters that have a message filtered.
 const FILTERS: [&str; 2] = ["smtpd_proxy_filter", "content_filter"];
