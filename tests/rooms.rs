@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 /// The rooms, lowest row first. A room of a row imports rooms of lower rows; in the row of what runs, also those before it.
 const BASE: &[&str] = &["clock", "blocking", "disk", "policy", "metrics"];
 const EDGES: &[&str] = &["smtp", "dns", "keys", "store", "notify"];
-const CENTRE: &[&str] = &["config", "gateway", "log", "monitoring", "service", "doctor", "demo", "commands"];
+const CENTRE: &[&str] =
+    &["config", "gateway", "log", "monitoring", "service", "doctor", "demo", "setup", "commands"];
 
 /// What a room may import.
 fn below(room: &str) -> Vec<&'static str> {

@@ -2,7 +2,7 @@
 //! servers, and what lies beyond this machine, only a probe can tell.
 
 mod behind;
-mod settings;
+pub(crate) mod settings;
 mod tables;
 
 use std::net::{IpAddr, UdpSocket};
@@ -71,6 +71,11 @@ pub(super) fn check(site: &Site, folder: Option<&Path>, findings: &mut Vec<Findi
             subject.ok("none of its settings changes mail after the gateway");
         }
     }
+}
+
+/// The settings of the Postfix whose configuration is in this folder.
+pub(crate) fn settings_in(folder: &Path) -> Result<Settings, String> {
+    Programs { folder: Some(folder) }.settings()
 }
 
 /// The smtpd that a listener's next hop is.

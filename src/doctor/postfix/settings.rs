@@ -4,23 +4,25 @@ use std::collections::HashMap;
 
 /// One line of master.cf.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Service {
+pub(crate) struct Service {
     /// As it is written, such as `127.0.0.1:10026`.
-    pub(super) name: String,
+    pub(crate) name: String,
     /// `inet`, `unix`, …
-    pub(super) kind: String,
+    pub(crate) kind: String,
+    /// Whether it runs in the queue's folder: `y`, `n`, or `-` for the default.
+    pub(crate) chroot: String,
     /// The program, such as `smtpd`.
-    pub(super) program: String,
+    pub(crate) program: String,
 }
 
 impl Service {
     /// What `postconf -P` calls it.
-    pub(super) fn id(&self) -> String {
+    pub(crate) fn id(&self) -> String {
         format!("{}/{}", self.name, self.kind)
     }
 
     /// The port of a TCP service.
-    pub(super) fn port(&self) -> Option<u16> {
+    pub(crate) fn port(&self) -> Option<u16> {
         if self.kind != "inet" {
             return None;
         }
@@ -35,9 +37,9 @@ impl Service {
 
 /// The settings in main.cf and master.cf.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Settings {
+pub(crate) struct Settings {
     /// The services.
-    pub(super) services: Vec<Service>,
+    pub(crate) services: Vec<Service>,
     /// main.cf and defaults, `$names` resolved.
     resolved: HashMap<String, String>,
     /// The same as they are written.
@@ -48,7 +50,7 @@ pub(super) struct Settings {
 
 impl Settings {
     /// From what `postconf -M`, `postconf -Px`, `postconf -x` and `postconf` print.
-    pub(super) fn parse(services: &str, overrides: &str, resolved: &str, written: &str) -> Self {
+    pub(crate) fn parse(services: &str, overrides: &str, resolved: &str, written: &str) -> Self {
         Self {
             services: services.lines().filter_map(service).collect(),
             overrides: lines(overrides)
@@ -63,7 +65,7 @@ impl Settings {
     }
 
     /// What a parameter is to a service; empty where Postfix does not know it.
-    pub(super) fn of(&self, service: &str, parameter: &str) -> &str {
+    pub(crate) fn of(&self, service: &str, parameter: &str) -> &str {
         if let Some(value) = self.overrides.get(&(service.to_owned(), parameter.to_owned())) {
             return value;
         }
@@ -77,17 +79,25 @@ impl Settings {
     }
 
     /// What a parameter is where no service overrides it.
-    pub(super) fn main(&self, parameter: &str) -> &str {
+    pub(crate) fn main(&self, parameter: &str) -> &str {
         self.resolved.get(parameter).map_or("", String::as_str)
     }
 
     /// Whether a service sets a parameter itself.
-    pub(super) fn overrides(&self, service: &str, parameter: &str) -> bool {
+    pub(crate) fn overrides(&self, service: &str, parameter: &str) -> bool {
         self.overrides.contains_key(&(service.to_owned(), parameter.to_owned()))
     }
 
+    /// What a service sets itself, by parameter.
+    pub(crate) fn overrides_of(&self, service: &str) -> Vec<(&str, &str)> {
+        let own = self.overrides.iter().filter(|((of, _), _)| of == service);
+        let mut own: Vec<_> = own.map(|((_, name), value)| (name.as_str(), value.as_str())).collect();
+        own.sort_unstable();
+        own
+    }
+
     /// Those services to which a parameter leads mail to this port of this machine.
-    pub(super) fn leading_to(&self, port: u16) -> Vec<&Service> {
+    pub(crate) fn leading_to(&self, port: u16) -> Vec<&Service> {
         let leads = |service: &&Service| {
             ["smtpd_proxy_filter", "content_filter", "relayhost", "default_transport"]
                 .iter()
@@ -98,12 +108,12 @@ impl Settings {
 }
 
 /// Whether a destination such as `waxseal:[127.0.0.1]:10025` ends in this port.
-pub(super) fn ends_in_port(destination: &str, port: u16) -> bool {
+pub(crate) fn ends_in_port(destination: &str, port: u16) -> bool {
     destination.rsplit(':').next().and_then(|last| last.trim().parse().ok()) == Some(port)
 }
 
 /// The words of a list; braces keep together.
-pub(super) fn words(list: &str) -> Vec<String> {
+pub(crate) fn words(list: &str) -> Vec<String> {
     let (mut words, mut word, mut depth) = (Vec::new(), String::new(), 0_u32);
     for c in list.chars().chain([' ']) {
         match c {
@@ -124,8 +134,9 @@ pub(super) fn words(list: &str) -> Vec<String> {
 
 fn service(line: &str) -> Option<Service> {
     let words: Vec<&str> = line.split_whitespace().collect();
-    let [name, kind, _, _, _, _, _, program, ..] = words[..] else { return None };
-    Some(Service { name: name.to_owned(), kind: kind.to_owned(), program: program.to_owned() })
+    let [name, kind, _, _, chroot, _, _, program, ..] = words[..] else { return None };
+    let [name, kind, chroot, program] = [name, kind, chroot, program].map(str::to_owned);
+    Some(Service { name, kind, chroot, program })
 }
 
 fn lines(text: &str) -> impl Iterator<Item = (String, String)> {
@@ -159,6 +170,8 @@ relay      unix  -       -       n       -       -       smtp
         assert_eq!(settings.services.len(), 6);
         assert_eq!(settings.services[0].port(), Some(587));
         assert_eq!(settings.services[1].port(), Some(10026));
+        assert_eq!((settings.services[2].chroot.as_str(), settings.services[3].chroot.as_str()), ("y", "n"));
+        assert_eq!(settings.overrides_of("cleanup/unix"), [("header_checks", "")]);
         assert_eq!(settings.of("submission/inet", "smtpd_proxy_filter"), "127.0.0.1:10025");
         assert_eq!(settings.of("127.0.0.1:10026/inet", "smtpd_proxy_filter"), "");
         assert_eq!(settings.of("cleanup2/unix", "header_checks"), "regexp:/x");
