@@ -50,28 +50,28 @@ pub(crate) struct Site {
 impl Site {
     /// `None` where something is missing.
     pub(crate) fn new(master: &str, main: &str) -> Option<Self> {
-        Self::new_with(master, main, &[])
+        let ip = address();
+        // Postfix knows this address where master.cf names it.
+        let master = master
+            .replace("\nsmtp      inet", &format!("\n{ip}:smtp inet"))
+            .replace("\nsubmission inet", &format!("\n{ip}:submission inet"));
+        can_have(ip).then(|| Self::at_address(ip, &master, main))
     }
 
-    /// The same for a test that needs these programs as well.
-    pub(crate) fn new_with(master: &str, main: &str, programs: &[(&str, bool)]) -> Option<Self> {
-        let ip = address();
-        let stock = Path::new(STOCK).exists();
-        let port_25 = TcpListener::bind((ip, 25)).is_ok();
-        let needs = [&[("Debian's master.cf", stock), ("port 25 of loopback", port_25)], programs].concat();
-        if !Postfix::is_there_with(&[]) || !are_there(&needs) {
-            return None;
-        }
+    /// With master.cf to the letter, at 127.0.0.1. One test may have it.
+    pub(crate) fn to_the_letter() -> Option<Self> {
+        let ip = Ipv4Addr::LOCALHOST.into();
+        can_have(ip).then(|| Self::at_address(ip, &stock(false), ""))
+    }
+
+    fn at_address(ip: IpAddr, master: &str, main: &str) -> Self {
         let folder = folder();
         fs::create_dir(folder.path().join("state")).unwrap();
-        let main =
-            format!("inet_interfaces = {ip}\nmydomain = example.org\nmyhostname = mail.example.org\n{main}");
+        let main = format!("mydomain = example.org\nmyhostname = mail.example.org\n{main}");
         let postfix = Postfix::with_master("mail.example.org", &[DESK.to_owned()], master, &main);
         let site = Self { folder, postfix, ip, port: ports() };
-        if master.contains("\nsmtp ") {
-            site.postfix.await_listening(site.at(25));
-        }
-        Some(site)
+        site.postfix.await_listening(site.at(25));
+        site
     }
 
     pub(crate) fn at(&self, port: u16) -> SocketAddr {
@@ -177,6 +177,13 @@ impl Site {
         let arrived = self.postfix.await_mail(DESK, &format!("\nSubject: {subject}\n"));
         arrived.unwrap_or_else(|| panic!("`{subject}` did not arrive"))
     }
+}
+
+/// Whether a Postfix may be there; if not, the test is skipped.
+fn can_have(ip: IpAddr) -> bool {
+    let port_25 = TcpListener::bind((ip, 25)).is_ok();
+    Postfix::is_there_with(&[])
+        && are_there(&[("Debian's master.cf", Path::new(STOCK).exists()), ("port 25 of loopback", port_25)])
 }
 
 /// A loopback address that no other test uses.

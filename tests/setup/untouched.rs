@@ -47,7 +47,8 @@ fn a_postfix_that_is_not_understood_is_left_as_it_is() {
     let Some(site) = Site::new(&stock(false), "") else { return };
     let main = site.postfix.config().join("main.cf");
     let (usual_main, usual_master) = (fs::read_to_string(&main).unwrap(), site.master_text());
-    let smtp = "smtp      inet  n       -       y       -       -       smtpd\n";
+    let smtp = format!("{}:smtp inet  n       -       y       -       -       smtpd\n", site.ip);
+    let smtp = smtp.as_str();
     assert!(usual_master.contains(smtp));
     for (more, instead, why) in [
         ("content_filter = scan:[127.0.0.1]:10024\n", smtp, "content_filter"),
@@ -117,7 +118,7 @@ fn what_was_edited_since_is_not_put_back() {
     assert_eq!(refused.status, 1, "{refused:?}");
     assert!(refused.stderr.contains("was edited after setup"), "{}", refused.stderr);
     for line in [
-        "in the entry `smtp inet` remove -o smtpd_proxy_filter=127.0.0.1:",
+        ":smtp inet` remove -o smtpd_proxy_filter=127.0.0.1:",
         "inet` with all its -o lines",
         "remove the entry `waxseal unix` with all its -o lines",
     ] {
