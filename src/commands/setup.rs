@@ -141,7 +141,7 @@ fn refuse(error: &SetupError) -> ExitCode {
     }
 }
 
-fn tell(line: String) {
+fn tell(line: &str) {
     say!("{line}");
 }
 
@@ -353,7 +353,7 @@ fn send_probes(site: &Site, answers: &Answers, to: &str, runtime: &Runtime) {
                 }
             }
             Err(error) => {
-                say_on_stderr(format_args!("warning: the test message to be sealed was not sent: {error}"))
+                say_on_stderr(format_args!("warning: the test message to be sealed was not sent: {error}"));
             }
         }
     }
@@ -369,11 +369,11 @@ fn send_probes(site: &Site, answers: &Answers, to: &str, runtime: &Runtime) {
             }
         }
         Ok(Arrival::Taken) => {
-            say!("A test message came in at port 25. The verdict is not known yet: waxseal report shows it.")
+            say!("A test message came in at port 25. The verdict is not known yet: waxseal report shows it.");
         }
         Ok(Arrival::Refused(reply)) => say!("A test message at port 25 was answered: {}", shown(&reply)),
         Err(error) => {
-            say_on_stderr(format_args!("warning: the test message to port 25 was not sent: {error}"))
+            say_on_stderr(format_args!("warning: the test message to port 25 was not sent: {error}"));
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::master_cf::edited;
 use super::wiring::Edit;
 use crate::doctor::postfix::{self, settings::Settings};
 use crate::doctor::programs;
@@ -47,14 +48,18 @@ impl Postfix {
         postfix::settings_in(&self.folder)
     }
 
-    /// Its master.cf with these changes: `postconf` makes them in a copy.
+    /// Its master.cf with these changes: `postconf` makes them in a copy. Where it reads the same in a text whose other lines
+    /// are left as they are, it is that text.
     pub(super) fn rewritten(&self, edits: &[Edit]) -> Result<Vec<u8>, String> {
         let copy = tempfile::tempdir().map_err(|error| error.to_string())?;
+        let path = copy.path().join("master.cf");
+        let failed = |error: std::io::Error| format!("{}: {error}", path.display());
         for name in ["main.cf", "master.cf"] {
             let from = self.folder.join(name);
             fs::copy(&from, copy.path().join(name))
                 .map_err(|error| format!("{}: {error}", from.display()))?;
         }
+        let before = fs::read(&path).map_err(failed)?;
         let folder = copy.path().to_string_lossy();
         for edit in edits {
             let set = |kind: &str, what: &str| ask("postconf", &["-c", &folder, kind, "-e", what]);
@@ -70,8 +75,16 @@ impl Postfix {
                 }
             }
         }
-        let path = copy.path().join("master.cf");
-        fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))
+        let read = || ask("postconf", &["-c", &folder, "-M"]);
+        let (after, meant) = (fs::read(&path).map_err(failed)?, read()?);
+        let neat = std::str::from_utf8(&before).ok().and_then(|text| edited(text, edits));
+        if let Some(neat) = neat {
+            fs::write(&path, &neat).map_err(failed)?;
+            if read()? == meant {
+                return Ok(neat.into_bytes());
+            }
+        }
+        Ok(after)
     }
 
     /// Whether it runs.

@@ -32,7 +32,7 @@ struct Return<'a> {
 }
 
 /// Puts everything back. Keys stay.
-pub fn undo(journal: &Journal, say: &mut dyn FnMut(String)) -> Result<Undone, SetupError> {
+pub fn undo(journal: &Journal, say: &mut dyn FnMut(&str)) -> Result<Undone, SetupError> {
     let records = journal.records()?;
     if records.is_empty() {
         return Ok(Undone::Nothing);
@@ -73,7 +73,7 @@ pub fn undo(journal: &Journal, say: &mut dyn FnMut(String)) -> Result<Undone, Se
     if enabled.count() > 0 {
         let service = Service::of(config.unwrap_or(Path::new(super::CONFIG)));
         service.stop().map_err(SetupError::Machine)?;
-        say("stopped the gateway".to_owned());
+        say("stopped the gateway");
     }
     // The newest first: what is left after an interruption still begins with the oldest.
     for record in records.into_iter().rev() {
@@ -82,10 +82,10 @@ pub fn undo(journal: &Journal, say: &mut dyn FnMut(String)) -> Result<Undone, Se
     Ok(Undone::Everything { kept, has_queue })
 }
 
-fn put_back(file: &Return<'_>, say: &mut dyn FnMut(String)) -> Result<(), SetupError> {
+fn put_back(file: &Return<'_>, say: &mut dyn FnMut(&str)) -> Result<(), SetupError> {
     file.oldest.take_back()?;
     let path = file.oldest.path.display();
-    say(if file.oldest.before.is_some() { format!("put {path} back") } else { format!("removed {path}") });
+    say(&if file.oldest.before.is_some() { format!("put {path} back") } else { format!("removed {path}") });
     Ok(())
 }
 

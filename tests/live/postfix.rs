@@ -112,6 +112,7 @@ impl Postfix {
     }
 
     /// Where its configuration is.
+    #[allow(dead_code, reason = "only the tests of `waxseal setup` change it")]
     pub(crate) fn config(&self) -> PathBuf {
         self.folder.path().join("config")
     }

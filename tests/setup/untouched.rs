@@ -31,7 +31,7 @@ fn all(folder: &Path) -> Vec<(String, Vec<u8>)> {
 fn assert_refused(site: &Site, why: &str) {
     let before = (all(&site.postfix.config()), all(site.folder.path()));
     for more in [&[][..], &["--dry-run"]] {
-        let refused = site.run_yes(&[DOMAIN, more].concat());
+        let refused = site.run_yes(&[&["--mode", "both"], DOMAIN, more].concat());
         assert_eq!(refused.status, 1, "{why}: {refused:?}");
         assert!(refused.stderr.contains(why), "{why}: {}", refused.stderr);
         assert_eq!(refused.stderr.lines().count(), 1, "{}", refused.stderr);

@@ -121,12 +121,15 @@ fn a_dry_run_shows_each_change_and_makes_none() {
         "\n+++ ",
         "+mode = \"verify\"",
         "+    -o smtpd_proxy_filter=127.0.0.1:",
-        "+pickup     unix  n       -       y       60      1       pickup",
+        "+    -o content_filter=waxseal:[127.0.0.1]:",
         "a new sealing key: ",
         "Nothing was changed",
     ] {
         assert!(text.contains(said), "no `{said}`: {text}");
     }
+    // No line goes or moves.
+    let master = &text[text.find("/config/master.cf").unwrap()..];
+    assert!(!master.contains("\n-"), "{master}");
     assert_eq!(site.master_text(), before);
     let mut left: Vec<_> =
         fs::read_dir(site.folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
