@@ -344,12 +344,11 @@ fn send_probes(site: &Site, answers: &Answers, to: &str, runtime: &Runtime) {
         match runtime.block_on(outgoing::send(&probe)) {
             Ok(findings) => {
                 for finding in &findings {
-                    say!(
-                        "{}: {}: {}",
-                        finding.state.as_str(),
-                        shown(&finding.subject),
-                        shown(&finding.detail)
-                    );
+                    let (subject, detail) = (shown(&finding.subject), shown(&finding.detail));
+                    say!("{}: {subject}: {detail}", finding.state.as_str());
+                    if let Some(remedy) = &finding.remedy {
+                        say!("  -> {}", shown(remedy));
+                    }
                 }
             }
             Err(error) => {

@@ -1,8 +1,8 @@
 //! A plan carried out, in an order that loses no mail: keys and configuration, the gateway, and Postfix once that listens. What
 //! fails is taken back, and what an interruption left is finished or taken back by the next run.
 
-use std::fs::{self, DirBuilder};
-use std::os::unix::fs::{DirBuilderExt, chown};
+use std::fs::{self, DirBuilder, Permissions};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown};
 use std::path::Path;
 use std::time::Duration;
 
@@ -134,8 +134,8 @@ fn roll_back(record: Record, postfix: &Postfix) -> Result<(), SetupError> {
     let config = record.of(Part::Gateway).next().map(|change| change.path.clone());
     if let Some(config) = config {
         let service = Service::of(&config);
-        let is_back = if record.about.enables { service.stop() } else { service.start(true) };
-        is_back.map_err(SetupError::Machine)?;
+        // What it ran with before may have been nothing at all, and then it does not start.
+        let _ = if record.about.enables { service.stop() } else { service.start(true) };
     }
     record.tidy();
     Ok(record.remove()?)
@@ -185,8 +185,10 @@ fn make_key(site: &Site, key: &NewKey) -> Result<(), SetupError> {
     make_state_folder(state)?;
     let times = Times { made: crate::clock::unix_time(), not_before: None };
     if let Some(above) = key.folder.parent() {
-        let made = DirBuilder::new().recursive(true).mode(0o755).create(above);
-        made.map_err(|error| SetupError::Machine(format!("{}: {error}", above.display())))?;
+        // The gateway's user must get through, whatever root's umask is.
+        let made = DirBuilder::new().recursive(true).create(above);
+        made.and_then(|()| fs::set_permissions(above, Permissions::from_mode(0o755)))
+            .map_err(|error| SetupError::Machine(format!("{}: {error}", above.display())))?;
     }
     add_key(&key.folder, &key.selector, times, None, state)?;
     Ok(())

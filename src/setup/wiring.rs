@@ -94,7 +94,8 @@ pub(super) fn wire(settings: &Settings, wanted: Wanted) -> Result<Wiring, NotUnd
     }
     if wanted.seal.is_some() && wanted.verify.is_some() {
         plan.note(
-            "Mail that other machines hand to port 25 to be sent on is checked, and not sealed. Let them use port 587.",
+            "Mail that other machines hand to port 25 to be sent on is checked, and not sealed. Let them use port 587 before you \
+             publish the policy record: afterwards the gateway would hold what they send in your domain's name.",
         );
     }
     Ok(plan.wiring)

@@ -18,6 +18,9 @@ use crate::program::{Ended, Gateway, folder, waxseal_with, word};
 /// The mailbox of this machine.
 pub(crate) const DESK: &str = "desk@example.org";
 
+/// The service's user. It need not exist.
+pub(crate) const SERVICE: u32 = 29_802;
+
 /// What Debian installs.
 const STOCK: &str = "/usr/share/postfix/master.cf.dist";
 
@@ -66,7 +69,9 @@ impl Site {
 
     fn at_address(ip: IpAddr, master: &str, main: &str) -> Self {
         let folder = folder();
-        fs::create_dir(folder.path().join("state")).unwrap();
+        let state = folder.path().join("state");
+        fs::create_dir(&state).unwrap();
+        std::os::unix::fs::chown(&state, Some(SERVICE), Some(SERVICE)).unwrap();
         let main = format!("mydomain = example.org\nmyhostname = mail.example.org\n{main}");
         let postfix = Postfix::with_master("mail.example.org", &[DESK.to_owned()], master, &main);
         let site = Self { folder, postfix, ip, port: ports() };

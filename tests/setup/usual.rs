@@ -1,13 +1,14 @@
 //! Debian's Postfix as it is installed.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use crate::program::smtp::Client;
 use crate::program::{letter, wait_for};
-use crate::site::{DESK, Site, stock};
+use crate::site::{DESK, SERVICE, Site, stock};
 
 const DOMAIN: &[&str] = &["--mode", "both", "--domain", "example.org", "--selector", "gate1"];
 
@@ -35,8 +36,15 @@ fn a_stock_postfix_seals_and_checks_and_is_put_back() {
         assert!(text.contains(said), "no `{said}`: {text}\n{}", ended.stderr);
     }
     let key = site.folder.path().join("keys/example.org/gate1.pem");
-    assert_eq!(fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
-    assert_eq!(fs::metadata(site.config()).unwrap().permissions().mode() & 0o777, 0o640);
+    // The service's user can read both, and nobody else.
+    let rights = |path: &Path| {
+        let found = fs::metadata(path).unwrap();
+        (found.uid(), found.gid(), found.mode() & 0o777)
+    };
+    assert_eq!(rights(&key), (SERVICE, SERVICE, 0o600));
+    assert_eq!(rights(key.parent().unwrap()), (SERVICE, SERVICE, 0o700));
+    assert_eq!(rights(&site.folder.path().join("keys")).2, 0o755);
+    assert_eq!(rights(&site.config()), (0, SERVICE, 0o640));
 
     // What arrives is checked.
     assert!(send(&site, &letter::plain("someone@example.net", "from outside")).starts_with("250"));
