@@ -27,20 +27,24 @@ const STOCK: &str = "/usr/share/postfix/master.cf.dist";
 /// Nobody's name servers are asked.
 pub(crate) const ENVIRONMENT: &[(&str, &str)] = &[("WAXSEAL_DNS__SERVERS", "")];
 
-/// master.cf as Debian installs it, with the submission services on or off.
-pub(crate) fn stock(submissions: bool) -> String {
-    let mut text = fs::read_to_string(STOCK).unwrap();
-    if submissions {
-        for (off, on) in [(
-            "#submission inet n       -       y       -       -       smtpd\n#  -o syslog_name=postfix/submission\n",
-            "submission inet n       -       y       -       -       smtpd\n  -o syslog_name=postfix/submission\n  -o smtpd_sasl_auth_enable=yes\n  -o smtpd_recipient_restrictions=permit_sasl_authenticated,reject\n  -o milter_macro_daemon_name=ORIGINATING\n",
-        )] {
-            assert!(text.contains(off), "{text}");
-            text = text.replace(off, on);
-        }
+/// master.cf as Debian installs it, with the submission service on or off.
+pub(crate) fn stock(submission: bool) -> String {
+    let text = fs::read_to_string(STOCK).unwrap();
+    if !submission {
+        return text;
     }
-    text
+    let (before, after) = text.split_once("#submission inet ").unwrap();
+    format!("{before}{SUBMISSION}#submission inet {after}")
 }
+
+/// As the comments of that file have it, but for TLS.
+const SUBMISSION: &str = "\
+submission inet n       -       y       -       -       smtpd
+  -o syslog_name=postfix/submission
+  -o smtpd_sasl_auth_enable=yes
+  -o smtpd_recipient_restrictions=permit_sasl_authenticated,reject
+  -o milter_macro_daemon_name=ORIGINATING
+";
 
 /// A Postfix, and where the gateway's files are.
 pub(crate) struct Site {
