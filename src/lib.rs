@@ -5,7 +5,7 @@
 //! | row | rooms | what they have in common |
 //! |---|---|---|
 //! | commands | [`commands`] | one file for each subcommand; they decide nothing |
-//! | program | [`log`], [`monitoring`], [`service`], [`doctor`], [`scan`], [`demo`] | what runs, and what looks at it from outside |
+//! | program | [`log`], [`monitoring`], [`service`], [`doctor`], [`scan`], [`demo`], [`setup`] | what runs, and what looks at it from outside |
 //! | gateway | [`gateway`] | one message, from its final dot to the reply: where the core and the edges meet |
 //! | configuration | [`config`] | the administrator's words, in the edges' own types |
 //! | edges | [`smtp`], [`dns`], [`keys`], [`store`], [`notify`] | each has one outside language, and imports no other edge |
@@ -29,5 +29,6 @@ pub mod phrase;
 pub mod policy;
 pub mod scan;
 pub mod service;
+pub mod setup;
 pub mod smtp;
 pub mod store;

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 const BASE: &[&str] = &["clock", "blocking", "disk", "policy", "metrics", "phrase"];
 const EDGES: &[&str] = &["smtp", "dns", "keys", "store", "notify"];
 const CENTRE: &[&str] =
-    &["config", "gateway", "log", "monitoring", "service", "doctor", "scan", "demo", "commands"];
+    &["config", "gateway", "log", "monitoring", "service", "doctor", "scan", "demo", "setup", "commands"];
 
 /// What a room may import.
 fn below(room: &str) -> Vec<&'static str> {

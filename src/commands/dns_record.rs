@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use attachment_seal::domain::{DomainName, Selector};
-use attachment_seal::seal::key::{KeyRecord, SealingKey};
+use attachment_seal::seal::key::{KeyRecord, PublicKey};
 
 use super::{SealingKeyArgs, fail};
 use crate::keys::read_sealing_key;
@@ -19,7 +19,7 @@ pub(super) fn run(args: &Args) -> ExitCode {
     let SealingKeyArgs { key, domain, selector } = &args.key;
     match read_sealing_key(key) {
         Ok(key) => {
-            print(domain, selector, &key);
+            print(domain, selector, key.public());
             ExitCode::SUCCESS
         }
         Err(error) => fail(error),
@@ -27,8 +27,8 @@ pub(super) fn run(args: &Args) -> ExitCode {
 }
 
 /// Prints the key's record, and the policy record to go with it once all mail is sealed.
-pub(super) fn print(domain: &DomainName, selector: &Selector, key: &SealingKey) {
-    let record = KeyRecord { key: Some(key.public()), trial: false };
+pub(super) fn print(domain: &DomainName, selector: &Selector, key: PublicKey) {
+    let record = KeyRecord { key: Some(key), trial: false };
     say!("{selector}._attachment-seal.{domain}. IN TXT \"{record}\"");
     say!("; once all mail of {domain} is sealed, publish also:");
     say!("; _attachment-seal.{domain}. IN TXT \"v=SEAL1; p=quarantine\"");

@@ -93,8 +93,17 @@ fn for_programs(findings: &[Finding]) -> String {
 }
 
 fn for_people(findings: &[Finding]) -> String {
+    listed(findings, |_| true)
+}
+
+/// The findings that are to be thought about, for people, and the counts of all.
+pub(super) fn faults(findings: &[Finding]) -> String {
+    listed(findings, |state| state >= State::Warning)
+}
+
+fn listed(findings: &[Finding], is_shown: fn(State) -> bool) -> String {
     let mut text = String::new();
-    for finding in findings {
+    for finding in findings.iter().filter(|finding| is_shown(finding.state)) {
         let word = paint(finding.state);
         let (check, subject, detail) = (finding.check, shown(&finding.subject), shown(&finding.detail));
         text.push_str(&format!("{word}  {check}: {subject}: {detail}\n"));

@@ -5,14 +5,13 @@ use std::process::ExitCode;
 
 use attachment_seal::domain::{DomainName, Selector};
 use attachment_seal::seal::key::SealingKey;
-use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
 use super::{dns_record, fail};
 use crate::clock::{moment, second, unix_time};
 use crate::config::{self, Config, SealingKeys};
-use crate::keys::{Times, add_key, is_selector_taken, make_sealing_key, shown, token};
+use crate::keys::{Times, add_key, free_selector, make_sealing_key, shown, token};
 
 /// Arguments of `keygen`.
 #[derive(Debug, clap::Args)]
@@ -45,9 +44,6 @@ pub(super) struct Args {
 /// Where the configuration file is, unless that is said.
 const CONFIG: &str = "/etc/waxseal/waxseal.toml";
 
-/// Most keys of one day.
-const MAX_OF_A_DAY: usize = 99;
-
 pub(super) fn run(args: &Args) -> ExitCode {
     make(args).map_or_else(fail, |()| ExitCode::SUCCESS)
 }
@@ -60,7 +56,7 @@ fn make(args: &Args) -> Result<(), String> {
     let Some((config, folder)) = folder else { return make_alone(args) };
     let selector = match &args.selector {
         Some(selector) => selector.clone(),
-        None => free_selector(folder)?,
+        None => free_selector(folder).map_err(|error| error.to_string())?,
     };
     if in_token.is_some_and(|uri| uri.to_string_lossy().contains("pin-value=")) {
         return Err("everybody may read the file that names this token: put the PIN into a file of its own (mode 0600), and write \
@@ -120,26 +116,13 @@ fn print(args: &Args, selector: &Selector, key: &SealingKey, place: &str) {
     say!("; private key: {place}");
     say!("; fingerprint: {}", key.public().fingerprint().digits());
     say!("; in words: {}", key.public().fingerprint().words());
-    dns_record::print(&args.domain, selector, key);
+    dns_record::print(&args.domain, selector, key.public());
 }
 
 fn not_before(args: &Args) -> Result<Option<u64>, String> {
     let Some(day) = args.not_before else { return Ok(None) };
     let start = day.to_zoned(TimeZone::UTC).map_err(|error| format!("no such day: {error}"))?;
     Ok(u64::try_from(start.timestamp().as_second()).ok())
-}
-
-/// The day's date, with a number behind it where that is taken.
-fn free_selector(folder: &Path) -> Result<Selector, String> {
-    let day = Timestamp::now().strftime("%Y%m%d").to_string();
-    for number in 1..=MAX_OF_A_DAY {
-        let name = if number == 1 { day.clone() } else { format!("{day}-{number}") };
-        let selector: Selector = name.parse().map_err(|_| format!("{name} is no selector"))?;
-        if !is_selector_taken(folder, &selector).map_err(|error| error.to_string())? {
-            return Ok(selector);
-        }
-    }
-    Err(format!("{} keys of today are there already: name the --selector", MAX_OF_A_DAY))
 }
 
 /// Where a new private key is, for people.

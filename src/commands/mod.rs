@@ -19,6 +19,7 @@ mod root;
 mod run;
 mod scan;
 mod seal;
+mod setup;
 mod table;
 mod verify;
 
@@ -40,6 +41,7 @@ pub struct Cli {
 
 const AFTER_HELP: &str = "\
 See it work:          waxseal demo
+Set it up:            waxseal setup
 Start to seal:        waxseal keygen --domain example.org --selector gate1 --out gate1.pem
 Check stored mail:    waxseal verify --keys pins/ message.eml
 Run the gateway:      waxseal check-config && waxseal run
@@ -47,6 +49,8 @@ Is everything right:  waxseal doctor";
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Lead the mail of this machine's Postfix through the gateway: key, configuration, Postfix, and a test
+    Setup(setup::Args),
     /// Run the gateway
     Run(run::Args),
     /// Send sealed mail through a hostile relay on this machine, and show what is caught
@@ -81,6 +85,7 @@ impl Cli {
     /// Runs the command; a command that could not do its work ends with one line on stderr.
     pub fn run(self) -> ExitCode {
         match self.command {
+            Command::Setup(args) => setup::run(&args),
             Command::Run(args) => run::run(&args),
             Command::Demo(args) => demo::run(&args),
             Command::Keygen(args) => keygen::run(&args),

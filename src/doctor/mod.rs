@@ -15,17 +15,16 @@ mod listeners;
 mod next_hops;
 mod own_keys;
 mod permissions;
-mod postfix;
+pub(crate) mod postfix;
 pub mod probe;
-mod programs;
+pub(crate) mod programs;
 mod records;
 mod resolvers;
 mod samples;
 mod state_folder;
 mod time_server;
-mod user;
+pub(crate) mod user;
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 pub use self::finding::{Finding, State};
@@ -110,7 +109,7 @@ fn is_open(listener: &Listener) -> bool {
 }
 
 /// A path as a shell takes it.
-fn quoted(path: &Path) -> String {
+pub(crate) fn quoted(path: &Path) -> String {
     let text = path.display().to_string();
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@".contains(c);
     if text.chars().all(is_plain) { text } else { format!("'{}'", text.replace('\'', "'\\''")) }

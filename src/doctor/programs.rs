@@ -17,14 +17,14 @@ const MAX_OUTPUT: u64 = 4 << 20;
 
 /// The output of a program that has ended.
 #[derive(Debug)]
-pub(super) struct Ended {
-    pub(super) status: ExitStatus,
-    pub(super) stdout: String,
-    pub(super) stderr: String,
+pub(crate) struct Ended {
+    pub(crate) status: ExitStatus,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 /// Runs a program with nothing on its stdin; an error has the reason if it did not end.
-pub(super) fn run(program: &str, arguments: &[&str]) -> Result<Ended, String> {
+pub(crate) fn run(program: &str, arguments: &[&str]) -> Result<Ended, String> {
     let failed = |error: std::io::Error| match error.kind() {
         ErrorKind::NotFound => format!("there is no {program} here"),
         _ => format!("{program}: {error}"),

@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 
 /// A user of this system.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct User {
+pub(crate) struct User {
     /// Its number.
-    pub(super) uid: u32,
+    pub(crate) uid: u32,
     /// Its name, or its number where /etc/passwd has no name for it.
-    pub(super) name: String,
+    pub(crate) name: String,
     groups: Vec<u32>,
 }
 
@@ -26,7 +26,7 @@ pub(super) enum Access {
 
 impl User {
     /// The owner of a folder.
-    pub(super) fn owner_of(folder: &Path) -> Option<Self> {
+    pub(crate) fn owner_of(folder: &Path) -> Option<Self> {
         let folder = fs::metadata(folder).ok()?;
         let text = |path| fs::read_to_string(path).unwrap_or_default();
         Some(Self::new(folder.uid(), folder.gid(), &text("/etc/passwd"), &text("/etc/group")))
@@ -61,7 +61,7 @@ impl User {
     }
 
     /// Whether this process is root's.
-    pub(super) fn is_root() -> bool {
+    pub(crate) fn is_root() -> bool {
         rustix::process::geteuid().is_root()
     }
 

@@ -29,6 +29,9 @@ const IN_TOKEN: &str = ".pkcs11";
 /// Where keys lie that are out of use.
 const REVOKED: &str = "revoked";
 
+/// Most keys of one day.
+const MAX_OF_A_DAY: usize = 99;
+
 const MADE: &str = "Made: ";
 const NOT_BEFORE: &str = "Not-Before: ";
 
@@ -279,6 +282,21 @@ pub fn is_selector_taken(path: &Path, selector: &Selector) -> Result<bool, KeyFi
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         taken => taken.map_err(at(path)),
     }
+}
+
+/// A selector for a new key in the folder, which need not be there: the day's date, with a number behind it where that is taken.
+pub fn free_selector(path: &Path) -> Result<Selector, KeyFileError> {
+    let day = Timestamp::now().strftime("%Y%m%d").to_string();
+    for number in 1..=MAX_OF_A_DAY {
+        let name = if number == 1 { day.clone() } else { format!("{day}-{number}") };
+        let named = |error| KeyFileError::Name { path: path.to_owned(), reason: format!("{error}") };
+        let selector: Selector = name.parse().map_err(named)?;
+        if !is_selector_taken(path, &selector)? {
+            return Ok(selector);
+        }
+    }
+    let reason = format!("{MAX_OF_A_DAY} keys of today are there already: name the --selector");
+    Err(KeyFileError::Name { path: path.to_owned(), reason })
 }
 
 fn is_taken(folder: &Folder, selector: &Selector) -> io::Result<bool> {

@@ -20,7 +20,8 @@ use thiserror::Error;
 use zeroize::Zeroizing;
 
 pub use self::folder::{
-    FolderKey, KeyFolder, Times, add_key, folder_stamp, is_selector_taken, read_key_folder, revoke_key,
+    FolderKey, KeyFolder, Times, add_key, folder_stamp, free_selector, is_selector_taken, read_key_folder,
+    revoke_key,
 };
 
 /// A file or folder of keys that cannot be used.

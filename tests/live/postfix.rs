@@ -65,6 +65,16 @@ impl Postfix {
 
     /// Starts a Postfix with a mailbox for each address, these servers for master.cf and this for main.cf.
     pub(crate) fn start(name: &'static str, mailboxes: &[String], servers: &[String], main: &str) -> Self {
+        let postfix = Self::with_master(name, mailboxes, &format!("{}{SERVICES}", servers.concat()), main);
+        for server in servers {
+            let address: SocketAddr = server.split_once(' ').unwrap().0.parse().unwrap();
+            postfix.await_listening(address);
+        }
+        postfix
+    }
+
+    /// Starts a Postfix with this master.cf.
+    pub(crate) fn with_master(name: &'static str, mailboxes: &[String], master: &str, main: &str) -> Self {
         let folder = folder();
         let path = |part: &str| folder.path().join(part);
         for part in ["config", "queue", "data", "mail"] {
@@ -72,7 +82,7 @@ impl Postfix {
         }
         std::os::unix::fs::chown(path("mail"), Some(MAIL_UID), Some(MAIL_UID)).unwrap();
         own_by_postfix(&path("data"));
-        fs::write(path("config/master.cf"), format!("{}{SERVICES}", servers.concat())).unwrap();
+        fs::write(path("config/master.cf"), master).unwrap();
         let maps: Vec<String> =
             mailboxes.iter().map(|address| format!("{{{address} = {address}/}}")).collect();
         let common = format!(
@@ -92,13 +102,19 @@ impl Postfix {
         );
         fs::write(path("config/main.cf"), common + main).unwrap();
         let keeper = keep(&path("config"));
-        let postfix = Self { folder, name, keeper };
-        for server in servers {
-            let address: SocketAddr = server.split_once(' ').unwrap().0.parse().unwrap();
-            let connects = || TcpStream::connect(address).ok();
-            assert!(wait_for(connects).is_some(), "{name} does not listen on {address}:\n{}", postfix.log());
-        }
-        postfix
+        Self { folder, name, keeper }
+    }
+
+    /// Waits until it listens on this address.
+    pub(crate) fn await_listening(&self, address: SocketAddr) {
+        let connects = || TcpStream::connect(address).ok();
+        assert!(wait_for(connects).is_some(), "{} does not listen on {address}:\n{}", self.name, self.log());
+    }
+
+    /// Where its configuration is.
+    #[allow(dead_code, reason = "only the tests of `waxseal setup` change it")]
+    pub(crate) fn config(&self) -> PathBuf {
+        self.folder.path().join("config")
     }
 
     /// The messages in a mailbox, as they lie on disk.

@@ -1,7 +1,7 @@
 //! Postfix around the gateway, read from its own `postconf`: whether mail is handed to the gateway at all, and can reach it.
 //! What happens to a message further on, its settings show in part only; the probe goes that way.
 
-mod settings;
+pub(crate) mod settings;
 mod ways;
 
 use std::net::{IpAddr, UdpSocket};
@@ -71,6 +71,11 @@ fn by_probe(listener: &Listener, why: &str, subject: &mut Subject<'_>) {
     subject.unknown(format!("{what}: {why}"), remedy);
 }
 
+/// The settings of the Postfix whose configuration is in this folder.
+pub(crate) fn settings_in(folder: &Path) -> Result<Settings, String> {
+    settings(Some(folder))
+}
+
 /// The smtpd that a listener's next hop is.
 fn smtpd_of<'a>(settings: &'a Settings, listener: &Listener) -> Option<&'a Service> {
     let NextHop::Server(server) = &listener.next_hop else { return None };
@@ -108,5 +113,5 @@ fn settings(folder: Option<&Path>) -> Result<Settings, String> {
         }
         Err(ended.stderr.lines().last().unwrap_or("postconf fails without a message").to_owned())
     };
-    Ok(Settings::parse(&ask(&["-M"])?, &ask(&["-Px"])?, &ask(&["-x"])?))
+    Ok(Settings::parse(&ask(&["-M"])?, &ask(&["-Px"])?, &ask(&["-x"])?, &ask(&[])?))
 }

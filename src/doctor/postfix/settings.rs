@@ -8,20 +8,20 @@ use crate::config::{ListenAddress, Listener};
 
 /// One line of master.cf.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Service {
+pub(crate) struct Service {
     /// As it is written, such as `127.0.0.1:10026`.
-    pub(super) name: String,
+    pub(crate) name: String,
     /// `inet`, `unix`, …
-    pub(super) kind: String,
+    pub(crate) kind: String,
+    /// Whether it sees the queue folder as `/`: `y`, `n`, or `-` for the default.
+    pub(crate) chroot: String,
     /// The program, such as `smtpd`.
-    pub(super) program: String,
-    /// Whether it sees the queue folder as `/`; `None` for Postfix's default.
-    chroot: Option<bool>,
+    pub(crate) program: String,
 }
 
 impl Service {
     /// What `postconf -P` calls it.
-    pub(super) fn id(&self) -> String {
+    pub(crate) fn id(&self) -> String {
         format!("{}/{}", self.name, self.kind)
     }
 
@@ -32,7 +32,7 @@ impl Service {
     }
 
     /// The port of a TCP service.
-    pub(super) fn port(&self) -> Option<u16> {
+    pub(crate) fn port(&self) -> Option<u16> {
         if self.kind != "inet" {
             return None;
         }
@@ -47,18 +47,20 @@ impl Service {
 
 /// The settings in main.cf and master.cf.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Settings {
+pub(crate) struct Settings {
     /// The services.
-    pub(super) services: Vec<Service>,
+    pub(crate) services: Vec<Service>,
     /// main.cf and defaults, `$names` resolved.
     resolved: HashMap<String, String>,
     /// Overrides, by service and parameter.
     overrides: HashMap<(String, String), String>,
+    /// main.cf and defaults as they are written.
+    written: HashMap<String, String>,
 }
 
 impl Settings {
-    /// From what `postconf -M`, `postconf -Px` and `postconf -x` print.
-    pub(super) fn parse(services: &str, overrides: &str, resolved: &str) -> Self {
+    /// From what `postconf -M`, `postconf -Px`, `postconf -x` and `postconf` print.
+    pub(crate) fn parse(services: &str, overrides: &str, resolved: &str, written: &str) -> Self {
         Self {
             services: services.lines().filter_map(service).collect(),
             overrides: lines(overrides)
@@ -68,18 +70,50 @@ impl Settings {
                 })
                 .collect(),
             resolved: lines(resolved).collect(),
+            written: lines(written).collect(),
         }
     }
 
     /// What a parameter is to a service; empty where Postfix does not know it.
-    pub(super) fn of(&self, service: &Service, parameter: &str) -> &str {
-        let own = self.overrides.get(&(service.id(), parameter.to_owned()));
-        own.map_or_else(|| self.main(parameter), String::as_str)
+    pub(crate) fn of(&self, service: &str, parameter: &str) -> &str {
+        if let Some(value) = self.overrides.get(&(service.to_owned(), parameter.to_owned())) {
+            return value;
+        }
+        // `mime_header_checks = $header_checks`: an override of the one is one of the other.
+        if let Some(other) = self.written.get(parameter).and_then(|value| value.strip_prefix('$'))
+            && self.overrides.contains_key(&(service.to_owned(), other.to_owned()))
+        {
+            return self.of(service, other);
+        }
+        self.main(parameter)
     }
 
     /// What a parameter is where no service overrides it.
-    pub(super) fn main(&self, parameter: &str) -> &str {
+    pub(crate) fn main(&self, parameter: &str) -> &str {
         self.resolved.get(parameter).map_or("", String::as_str)
+    }
+
+    /// Whether a service sets a parameter itself.
+    pub(crate) fn overrides(&self, service: &str, parameter: &str) -> bool {
+        self.overrides.contains_key(&(service.to_owned(), parameter.to_owned()))
+    }
+
+    /// What a service sets itself, by parameter.
+    pub(crate) fn overrides_of(&self, service: &str) -> Vec<(&str, &str)> {
+        let own = self.overrides.iter().filter(|((of, _), _)| of == service);
+        let mut own: Vec<_> = own.map(|((_, name), value)| (name.as_str(), value.as_str())).collect();
+        own.sort_unstable();
+        own
+    }
+
+    /// Those services to which a parameter leads mail to this port of this machine.
+    pub(crate) fn leading_to(&self, port: u16) -> Vec<&Service> {
+        let leads = |service: &&Service| {
+            ["smtpd_proxy_filter", "content_filter", "relayhost", "default_transport"]
+                .iter()
+                .any(|parameter| ends_in_port(self.of(&service.id(), parameter), port))
+        };
+        self.services.iter().filter(leads).collect()
     }
 
     /// The first of these parameters that has a service hand its mail to this listener, and its value.
@@ -89,7 +123,7 @@ impl Settings {
         parameters: &[&'static str],
         listener: &Listener,
     ) -> Option<(&'static str, &'a str)> {
-        let values = parameters.iter().map(|parameter| (*parameter, self.of(service, parameter)));
+        let values = parameters.iter().map(|parameter| (*parameter, self.of(&service.id(), parameter)));
         values.into_iter().find(|(_, value)| self.leads(value, listener))
     }
 
@@ -114,7 +148,7 @@ impl Settings {
         };
         // Postfix 3 leaves the chroot out by default, unless it is to behave like an older one.
         let is_old = self.main("compatibility_level").split('.').next() == Some("0");
-        let is_inside = service.chroot.unwrap_or(is_old) || named.is_relative();
+        let is_inside = (service.chroot == "y" || service.chroot == "-" && is_old) || named.is_relative();
         if is_inside { is_there(&self.in_queue(named)) } else { is_there(named) }
     }
 
@@ -143,15 +177,36 @@ fn socket(destination: &str) -> Option<&Path> {
     before.rsplit(':').next().filter(|word| *word == "unix").map(|_| Path::new(path))
 }
 
+/// Whether a destination such as `waxseal:[127.0.0.1]:10025` ends in this port.
+pub(crate) fn ends_in_port(destination: &str, port: u16) -> bool {
+    destination.rsplit(':').next().and_then(|last| last.trim().parse().ok()) == Some(port)
+}
+
+/// The words of a list; braces keep together.
+pub(crate) fn words(list: &str) -> Vec<String> {
+    let (mut words, mut word, mut depth) = (Vec::new(), String::new(), 0_u32);
+    for c in list.chars().chain([' ']) {
+        match c {
+            '{' => depth += 1,
+            '}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth == 0 && (c == ',' || c.is_whitespace()) {
+            if !word.is_empty() {
+                words.push(std::mem::take(&mut word));
+            }
+        } else {
+            word.push(c);
+        }
+    }
+    words
+}
+
 fn service(line: &str) -> Option<Service> {
     let words: Vec<&str> = line.split_whitespace().collect();
     let [name, kind, _, _, chroot, _, _, program, ..] = words[..] else { return None };
-    let chroot = match chroot {
-        "y" => Some(true),
-        "n" => Some(false),
-        _ => None,
-    };
-    Some(Service { name: name.to_owned(), kind: kind.to_owned(), program: program.to_owned(), chroot })
+    let [name, kind, chroot, program] = [name, kind, chroot, program].map(str::to_owned);
+    Some(Service { name, kind, chroot, program })
 }
 
 fn lines(text: &str) -> impl Iterator<Item = (String, String)> {
@@ -179,13 +234,13 @@ smtp       unix  -       -       n       -       -       smtp
     fn reads_what_postconf_prints() {
         let overrides = "submission/inet/smtpd_proxy_filter = 127.0.0.1:10025\n127.0.0.1:10026/inet/smtpd_proxy_filter =\n";
         let main = "smtpd_proxy_filter = unix:/run/waxseal/in.sock\nqueue_directory = /q\ncompatibility_level = 3.6\n";
-        let settings = Settings::parse(SERVICES, overrides, main);
+        let settings = Settings::parse(SERVICES, overrides, main, "");
         let [_, passed, submission, back, _] = &settings.services[..] else { panic!("{settings:?}") };
         assert_eq!((submission.port(), back.port()), (Some(587), Some(10026)));
         assert!(back.is_local() && !submission.is_local());
         assert_eq!(settings.public(), [passed]);
-        assert_eq!(settings.of(submission, "smtpd_proxy_filter"), "127.0.0.1:10025");
-        assert_eq!(settings.of(back, "smtpd_proxy_filter"), "");
+        assert_eq!(settings.of(&submission.id(), "smtpd_proxy_filter"), "127.0.0.1:10025");
+        assert_eq!(settings.of(&back.id(), "smtpd_proxy_filter"), "");
         let listener = |address: &str| {
             let text = format!(
                 "[[listener]]\nname = \"x\"\nmode = \"verify\"\nlisten = [\"{address}\"]\nnext_hop = \"127.0.0.1:1\"\n"
@@ -210,5 +265,13 @@ smtp       unix  -       -       n       -       -       smtp
             let can = |service| settings.can_reach(service, destination, &listener);
             assert_eq!((can(passed), can(back)), (from_chroot, from_outside), "{destination}");
         }
+    }
+
+    #[test]
+    fn splits_lists_as_postfix_does() {
+        assert_eq!(words("regexp:/a, pcre:/b"), ["regexp:/a", "pcre:/b"]);
+        assert_eq!(words("inline:{ {a = b, c}, d } x"), ["inline:{ {a = b, c}, d }", "x"]);
+        assert!(words(" , ").is_empty());
+        assert!(ends_in_port("waxseal:[127.0.0.1]:10025", 10025) && !ends_in_port("x:110025", 10025));
     }
 }

@@ -43,7 +43,7 @@ impl Look<'_> {
         let mut said = Vec::new();
         for service in self.settings.services.iter().filter(|service| takes_mail(service)) {
             for parameter in WAYS {
-                let value = self.settings.of(service, parameter);
+                let value = self.settings.of(&service.id(), parameter);
                 let client = match transport(parameter, value) {
                     _ if !self.settings.leads(value, listener) => continue,
                     None => Some(service),
@@ -84,7 +84,7 @@ impl Look<'_> {
     /// Whether the smtpd that takes mail back from the gateway hands it to the gateway again.
     pub(super) fn circles(&self, back: &Service, subject: &mut Subject<'_>) {
         for parameter in FILTERS {
-            let value = self.settings.of(back, parameter);
+            let value = self.settings.of(&back.id(), parameter);
             if self.config.listeners.iter().any(|listener| self.settings.leads(value, listener)) {
                 subject.problem(
                     format!("{parameter} = {value} at `{}`: mail goes round in circles", back.name),
@@ -115,7 +115,7 @@ impl Look<'_> {
         let is_submission = |service: &&Service| {
             service.program == "smtpd"
                 && back.is_none_or(|back| back.id() != service.id())
-                && self.settings.of(service, "smtpd_sasl_auth_enable") == "yes"
+                && self.settings.of(&service.id(), "smtpd_sasl_auth_enable") == "yes"
         };
         let is_unsealed = |service: &&Service| way(service).is_none();
         let submissions = self.settings.services.iter().filter(is_submission);
@@ -158,7 +158,7 @@ impl Look<'_> {
             verifying().any(|listener| self.settings.way(service, &WAYS, listener).is_some())
         };
         for service in public.into_iter().filter(|service| !is_verified(service)) {
-            let maps = self.settings.of(service, "transport_maps");
+            let maps = self.settings.of(&service.id(), "transport_maps");
             if !maps.is_empty() {
                 return by_probe(listener, &format!("transport_maps = {maps} may lead there"), subject);
             }
@@ -181,7 +181,7 @@ impl Look<'_> {
     /// name alone.
     pub(super) fn names(&self, subject: &mut Subject<'_>) {
         let (ours, theirs) = (self.config.hostname.as_str(), self.settings.main("myhostname"));
-        let milters = |service: &Service| self.settings.of(service, "smtpd_milters");
+        let milters = |service: &Service| self.settings.of(&service.id(), "smtpd_milters");
         let filtering = self
             .settings
             .services
