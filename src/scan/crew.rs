@@ -179,6 +179,6 @@ mod tests {
     fn pieces_are_worked_on_at_once() {
         let barrier = std::sync::Barrier::new(2);
         let feed = |feed: &Feed<'_, (), ()>| (0..2).for_each(|_| feed.put((), 0));
-        in_order(2, 1, feed, |()| drop(barrier.wait()), |()| ());
+        in_order(2, 1, feed, |()| _ = barrier.wait(), |()| ());
     }
 }
