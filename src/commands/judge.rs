@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use attachment_seal::message::stored::{to_wire, unquoted};
 use attachment_seal::seal::knowledge::{Answers, Knowledge, Pins};
@@ -19,7 +20,7 @@ use crate::dns::lookup::{Bounds, Wanted, look_up};
 use crate::dns::{self, Dns};
 use crate::gateway::setup::Setup;
 use crate::keys::{KeyFileError, read_keys_dir};
-use crate::store::{DatabaseError, Memories, PinFile, PinFileError};
+use crate::store::{DatabaseError, Memories, PinsError, State};
 
 /// How keys are found.
 #[derive(Debug, clap::Args)]
@@ -50,7 +51,7 @@ pub(super) enum JudgeError {
     Config(Mistake),
     /// The pins made by command cannot be read.
     #[error(transparent)]
-    Pins(#[from] PinFileError),
+    Pins(#[from] PinsError),
     /// What the gateway remembers cannot be read.
     #[error("{}: {source}", state.display())]
     Memory {
@@ -72,7 +73,7 @@ pub(super) enum JudgeError {
 pub(super) struct Judge {
     pins: Pins,
     /// What a gateway remembers, if one does.
-    memories: Option<Memories>,
+    memories: Option<Arc<dyn Memories>>,
     dns: Option<Asked>,
     now: u64,
 }
@@ -92,9 +93,10 @@ impl Judge {
         if let Some(file) = &args.config {
             let config = config::load(file).map_err(first)?;
             (pins, settings) = Setup::read_for_verifying(&config).map_err(first)?;
-            PinFile::new(&config.state).add_to(&mut pins)?;
-            memories = match Memories::open_to_read(&config.state) {
-                Ok(memories) => Some(memories),
+            let state = State::open_to_look(&config.state);
+            state.pins.add_to(&mut pins)?;
+            memories = match state.memories.recall(&[], 0) {
+                Ok(_) => Some(state.memories),
                 Err(DatabaseError::None(_)) => None,
                 Err(source) => return Err(JudgeError::Memory { state: config.state, source }),
             };

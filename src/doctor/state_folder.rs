@@ -9,7 +9,7 @@ use super::finding::{Finding, Subject, chain};
 use super::user::{Access, User};
 use super::{Site, quoted};
 use crate::disk::{self, Room};
-use crate::store::{DatabaseError, Memories, PinFile, Quarantine};
+use crate::store::{DatabaseError, State};
 
 /// With room for fewer of the largest messages than this, somebody should know.
 const MESSAGES_TO_SPARE: u64 = 100;
@@ -34,10 +34,8 @@ pub(super) fn check(site: &Site, findings: &mut Vec<Finding>) {
 
 fn memory(state: &Path, findings: &mut Vec<Finding>) {
     let mut subject = Subject::new(findings, "memory", state.join("memory.sqlite").display().to_string());
-    let read = Memories::open_to_read(state).and_then(|memories| {
-        let domains = memories.list(None, super::now())?.len();
-        Ok((memories.damage()?, domains))
-    });
+    let memories = State::open_to_look(state).memories;
+    let read = memories.list(None, super::now()).and_then(|known| Ok((memories.damage()?, known.len())));
     match read {
         Ok((None, domains)) => subject.ok(format!("sound; {domains} domains are remembered")),
         Ok((Some(damage), _)) => subject.problem(
@@ -55,7 +53,7 @@ fn memory(state: &Path, findings: &mut Vec<Finding>) {
 
 fn pins(state: &Path, findings: &mut Vec<Finding>) {
     let mut subject = Subject::new(findings, "pins", state.join("pins.json").display().to_string());
-    match PinFile::new(state).add_to(&mut Pins::default()) {
+    match State::open_to_look(state).pins.add_to(&mut Pins::default()) {
         Ok(()) if !state.join("pins.json").exists() => subject.ok("no pins made by command"),
         Ok(()) => subject.ok("pins made by command can be read"),
         Err(error) => subject.problem(
@@ -80,7 +78,7 @@ fn quarantine(site: &Site, findings: &mut Vec<Finding>) {
             format!("chown -R {owner}: {0}; chmod -R u+rwX {0}", quoted(&folder)),
         );
     }
-    match Quarantine::open(&site.config.state).list() {
+    match State::open_to_look(&site.config.state).quarantine.list() {
         Ok(listing) => {
             let size: u64 = listing.held.iter().map(|(_, held)| held.size).sum();
             let (count, size) = (listing.held.len(), ByteSize(size).display().iec());

@@ -31,7 +31,7 @@ use crate::monitoring::{Counted, Monitoring, Reloads, Watched};
 use crate::notify::{self, Alerter, Notice};
 use crate::service::systemd::HandedOver;
 use crate::smtp::{self, Resources};
-use crate::store::{self, PinFile, PinFileError, Presence, Quarantine, Recorder, StoreError};
+use crate::store::{self, PinsError, Presence, Recorder, State, StoreError};
 
 /// How long deliveries may take to finish once the gateway is told to stop.
 pub const GRACE: Duration = Duration::from_secs(30);
@@ -109,7 +109,7 @@ pub enum StartError {
     Memory(io::Error),
     /// The pins made by command cannot be read; without them mail would be believed that must not be.
     #[error("pins made by command: {0}")]
-    Pins(#[from] PinFileError),
+    Pins(#[from] PinsError),
     /// An address of `[alerts]` is none.
     #[error("alerts: {0}")]
     Alerts(#[from] notify::AddressError),
@@ -155,16 +155,17 @@ impl<L: LookupKey> Service<L> {
             return Err(nobodys(name, &setup));
         }
         let presence = claim_state(&setup)?;
-        let quarantine = if sockets.iter().any(|socket| socket.mode == Mode::Verify) {
-            let folder = &setup.config.state;
+        let folder = &setup.config.state;
+        let (state, quarantine, recording) = if sockets.iter().any(|socket| socket.mode == Mode::Verify) {
             let failed = |error| StartError::Quarantine { folder: folder.display().to_string(), error };
-            Some(Quarantine::open_and_clean(folder).map_err(failed)?)
+            let state = State::open_to_serve(folder).map_err(failed)?;
+            let recording = Recorder::start(Arc::clone(&state.memories)).map_err(StartError::Memory)?;
+            (state.clone(), Some(state.quarantine), Some(recording))
         } else {
-            None
+            (State::open(folder), None, None)
         };
-        let memory = quarantine.as_ref().map(|_| Recorder::start(&setup.config.state)).transpose();
-        let (recorder, memory) = memory.map_err(StartError::Memory)?.unzip();
-        let pins = CurrentPins::read(setup.pins.clone(), PinFile::new(&setup.config.state))?;
+        let (recorder, memory) = recording.unzip();
+        let pins = CurrentPins::read(setup.pins.clone(), state.pins)?;
         let spool = spool_folder(&setup.config.state);
         let mut alerts = JoinSet::new();
         let alerter = match &setup.config.alerts {

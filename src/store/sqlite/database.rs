@@ -4,12 +4,15 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
-use thiserror::Error;
+use tracing::{error, info};
 
 use crate::disk::beneath::Folder;
+use crate::store::error::{DatabaseError, Fault};
 
 const FILE: &str = "memory.sqlite";
 
@@ -22,27 +25,8 @@ const VERSION: i64 = 1;
 /// How long to wait for another process that writes; each of ours takes milliseconds.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Why the database could not be used. No mail waits for it.
-#[derive(Debug, Error)]
-pub enum DatabaseError {
-    /// SQLite says no.
-    #[error("the database cannot be used: {0}")]
-    Sqlite(#[from] rusqlite::Error),
-    /// Its file cannot be made or moved.
-    #[error("{}: {source}", path.display())]
-    Io {
-        /// Which one.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// A later version of waxseal made it.
-    #[error("the database has form {0}, made by a later version of waxseal")]
-    Later(i64),
-    /// The gateway has not made it yet.
-    #[error("nothing is remembered yet: {} is not there", .0.display())]
-    None(PathBuf),
-}
+/// Connections that are kept to look things up with.
+const MAX_READERS: usize = 4;
 
 /// Which domains give way to others: those that were never pinned, nor seen over more than 3 days.
 pub(super) const GIVES_WAY: &str = "pinned = 0 AND last_seen - first_seen < 259200";
@@ -90,8 +74,129 @@ const SCHEMA: &str = "
     ) WITHOUT ROWID;
 ";
 
+/// What somebody may do with the database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Access {
+    /// The gateway makes it, and mends it.
+    Serve,
+    /// Commands change what is there.
+    Change,
+    /// Nothing is changed.
+    Look,
+}
+
+/// The database, opened when it is needed.
+#[derive(Debug)]
+pub(super) struct Database {
+    state: PathBuf,
+    path: PathBuf,
+    access: Access,
+    writer: Mutex<Option<Connection>>,
+    readers: Mutex<Vec<Connection>>,
+    /// Whether it could be opened to write.
+    is_open: AtomicBool,
+}
+
+impl Database {
+    /// The database of a state folder; it need not be there.
+    pub(super) fn new(state: &Path, access: Access) -> Self {
+        Self {
+            state: state.to_owned(),
+            path: path(state),
+            access,
+            writer: Mutex::default(),
+            readers: Mutex::default(),
+            is_open: AtomicBool::new(false),
+        }
+    }
+
+    /// The same for the gateway: made if it is missing. Where it cannot be opened, every look-up fails until it can: it is
+    /// tried again whenever something is written.
+    pub(super) fn open_to_serve(state: &Path) -> Self {
+        let database = Self::new(state, Access::Serve);
+        match open_or_make(state) {
+            Ok(connection) => {
+                *database.writer() = Some(connection);
+                database.is_open.store(true, Ordering::Relaxed);
+            }
+            Err(error) => error!(%error, "memory cannot be opened; it is tried again"),
+        }
+        database
+    }
+
+    /// Whether it could be opened to write.
+    pub(super) fn is_open(&self) -> bool {
+        self.is_open.load(Ordering::Relaxed)
+    }
+
+    /// Looks something up.
+    pub(super) fn read<T>(
+        &self,
+        query: impl FnOnce(&Connection) -> Result<T, DatabaseError>,
+    ) -> Result<T, DatabaseError> {
+        let kept = self.readers().pop();
+        let connection = kept.map_or_else(|| self.open_to_read(), Ok)?;
+        // A connection that failed is not kept: the next one may find the database mended.
+        let answer = query(&connection)?;
+        let mut readers = self.readers();
+        if readers.len() < MAX_READERS {
+            readers.push(connection);
+        }
+        Ok(answer)
+    }
+
+    /// Changes something, while nobody else in this process does.
+    pub(super) fn write<T>(
+        &self,
+        change: impl FnOnce(&mut Connection) -> Result<T, DatabaseError>,
+    ) -> Result<T, DatabaseError> {
+        let mut writer = self.writer();
+        let connection = match &mut *writer {
+            Some(connection) => connection,
+            None => writer.insert(self.open_to_write()?),
+        };
+        change(connection)
+    }
+
+    fn open_to_read(&self) -> Result<Connection, DatabaseError> {
+        match self.access {
+            Access::Serve => connect(&self.path, OpenFlags::SQLITE_OPEN_READ_ONLY),
+            Access::Change => open(&self.path, OpenFlags::SQLITE_OPEN_READ_WRITE),
+            Access::Look => open(&self.path, OpenFlags::SQLITE_OPEN_READ_ONLY),
+        }
+    }
+
+    fn open_to_write(&self) -> Result<Connection, DatabaseError> {
+        if self.access != Access::Serve {
+            return self.open_to_read();
+        }
+        let connection = open_or_make(&self.state)?;
+        self.is_open.store(true, Ordering::Relaxed);
+        info!("memory can be used again");
+        Ok(connection)
+    }
+
+    fn writer(&self) -> MutexGuard<'_, Option<Connection>> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn readers(&self) -> MutexGuard<'_, Vec<Connection>> {
+        self.readers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl From<rusqlite::Error> for DatabaseError {
+    fn from(error: rusqlite::Error) -> Self {
+        let fault = match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Fault::Damaged,
+            _ => Fault::Other,
+        };
+        Self::Failed { fault, source: error.into() }
+    }
+}
+
 /// Where the database is. SQLite follows no link on the way there, so those that the administrator made are followed here.
-pub(super) fn path(state: &Path) -> PathBuf {
+fn path(state: &Path) -> PathBuf {
     fs::canonicalize(state).unwrap_or_else(|_| state.to_owned()).join(FILE)
 }
 
@@ -117,7 +222,7 @@ fn check_files(path: &Path) -> Result<(), DatabaseError> {
 pub(super) fn open_or_make(state: &Path) -> Result<Connection, DatabaseError> {
     let path = path(state);
     match try_open_or_make(&path) {
-        Err(DatabaseError::Sqlite(error)) if is_damage(&error) => {
+        Err(error @ DatabaseError::Failed { fault: Fault::Damaged, .. }) => {
             let aside = path.with_extension(format!("damaged-{}", jiff::Timestamp::now().as_second()));
             tracing::error!(%error, aside = %aside.display(), "the memory is damaged; it was put aside, and everything is forgotten");
             fs::rename(&path, &aside).map_err(|source| DatabaseError::Io { path: path.clone(), source })?;
@@ -159,17 +264,11 @@ fn try_open_or_make(path: &Path) -> Result<Connection, DatabaseError> {
 }
 
 /// The database for commands: nothing is created, so none of it can belong to the wrong user.
-pub(super) fn open(state: &Path) -> Result<Connection, DatabaseError> {
-    let path = path(state);
+fn open(path: &Path, flags: OpenFlags) -> Result<Connection, DatabaseError> {
     if !path.exists() {
-        return Err(DatabaseError::None(path));
+        return Err(DatabaseError::None(path.to_owned()));
     }
-    connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE)
-}
-
-/// The database to look things up in.
-pub(super) fn open_to_read(path: &Path) -> Result<Connection, DatabaseError> {
-    connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)
+    connect(path, flags)
 }
 
 fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, DatabaseError> {
@@ -188,8 +287,4 @@ fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, DatabaseError> {
 
 fn version(connection: &Connection) -> rusqlite::Result<i64> {
     connection.query_row("PRAGMA user_version", [], |row| row.get(0))
-}
-
-fn is_damage(error: &rusqlite::Error) -> bool {
-    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
 }

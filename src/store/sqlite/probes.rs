@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, OFlags, unlinkat};
 
 use crate::disk::beneath::{Folder, own_like};
+use crate::store::Probes;
 
 const FOLDER: &str = "probes";
 const ENDING: &str = ".eml";
@@ -16,8 +17,30 @@ const MAX_KEPT: usize = 50;
 /// Largest probe that is read back, in octets; ours have some 10 KiB.
 const MAX_PROBE: u64 = 1 << 20;
 
-/// Keeps a probe. Its id must be fit for a file's name.
-pub fn keep_probe(state: &Path, id: &str, message: &[u8]) -> io::Result<PathBuf> {
+/// Where they are.
+#[derive(Debug)]
+pub(super) struct ProbeFolder {
+    state: PathBuf,
+}
+
+impl ProbeFolder {
+    /// Those of a state folder.
+    pub(super) fn new(state: &Path) -> Self {
+        Self { state: state.to_owned() }
+    }
+}
+
+impl Probes for ProbeFolder {
+    fn keep(&self, id: &str, message: &[u8]) -> io::Result<String> {
+        keep(&self.state, id, message).map(|path| path.display().to_string())
+    }
+
+    fn read(&self, id: &str) -> io::Result<Vec<u8>> {
+        read(&self.state, id)
+    }
+}
+
+fn keep(state: &Path, id: &str, message: &[u8]) -> io::Result<PathBuf> {
     let state_folder = Folder::open(state)?;
     let folder = state_folder.folder_or_make(FOLDER)?;
     let name = format!("{id}{ENDING}");
@@ -35,8 +58,7 @@ pub fn keep_probe(state: &Path, id: &str, message: &[u8]) -> io::Result<PathBuf>
     Ok(state.join(FOLDER).join(name))
 }
 
-/// A probe that was kept.
-pub fn read_probe(state: &Path, id: &str) -> io::Result<Vec<u8>> {
+fn read(state: &Path, id: &str) -> io::Result<Vec<u8>> {
     let folder = Folder::open(state)?.folder(FOLDER)?;
     let file = folder.open_file(&format!("{id}{ENDING}"), OFlags::RDONLY)?;
     let mut message = Vec::new();
@@ -58,11 +80,11 @@ mod tests {
         fs::create_dir(state.path().join(FOLDER)).unwrap();
         fs::write(state.path().join(FOLDER).join("00-notes"), "kept").unwrap();
         for n in 0..MAX_KEPT + 2 {
-            keep_probe(state.path(), &format!("id-{n:03}"), b"probe").unwrap();
+            keep(state.path(), &format!("id-{n:03}"), b"probe").unwrap();
         }
         assert_eq!(fs::read_dir(state.path().join(FOLDER)).unwrap().count(), MAX_KEPT + 1);
-        assert_eq!(read_probe(state.path(), "id-001").unwrap_err().kind(), ErrorKind::NotFound);
-        assert_eq!(read_probe(state.path(), "id-002").unwrap(), b"probe");
+        assert_eq!(read(state.path(), "id-001").unwrap_err().kind(), ErrorKind::NotFound);
+        assert_eq!(read(state.path(), "id-002").unwrap(), b"probe");
         assert!(state.path().join(FOLDER).join("00-notes").exists());
     }
 
@@ -74,8 +96,8 @@ mod tests {
             fs::write(elsewhere.path().join(format!("{n}.eml")), "kept").unwrap();
         }
         symlink(elsewhere.path(), state.path().join(FOLDER)).unwrap();
-        assert!(keep_probe(state.path(), "id", b"probe").is_err());
-        assert!(read_probe(state.path(), "1").is_err());
+        assert!(keep(state.path(), "id", b"probe").is_err());
+        assert!(read(state.path(), "1").is_err());
         assert_eq!(fs::read_dir(elsewhere.path()).unwrap().count(), MAX_KEPT + 2);
     }
 }

@@ -1,0 +1,43 @@
+//! Why the database could not be used, whichever it is.
+
+use std::error::Error;
+use std::io;
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+/// Why the database could not be used. Only mail that needs it waits for it.
+#[derive(Debug, Error)]
+pub enum DatabaseError {
+    /// The database says no.
+    #[error("the database cannot be used: {source}")]
+    Failed {
+        /// In what way.
+        fault: Fault,
+        /// In its own words.
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// Its file cannot be made or moved.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// Which one.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A later version of waxseal made it.
+    #[error("the database has form {0}, made by a later version of waxseal")]
+    Later(i64),
+    /// The gateway has not made it yet.
+    #[error("nothing is remembered yet: {} is not there", .0.display())]
+    None(PathBuf),
+}
+
+/// In what way a database fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// What is in it is damaged.
+    Damaged,
+    /// Anything else.
+    Other,
+}
