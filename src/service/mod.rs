@@ -31,7 +31,7 @@ use crate::monitoring::{Counted, Monitoring, Reloads, Watched};
 use crate::notify::{self, Alerter, Notice};
 use crate::service::systemd::HandedOver;
 use crate::smtp::{self, Resources};
-use crate::store::{self, PinsError, Presence, Recorder, State, StoreError};
+use crate::store::{self, DatabaseError, OpenError, PinsError, Presence, Recorder, State, StoreError};
 
 /// How long deliveries may take to finish once the gateway is told to stop.
 pub const GRACE: Duration = Duration::from_secs(30);
@@ -104,6 +104,9 @@ pub enum StartError {
         /// Why.
         error: StoreError,
     },
+    /// The database cannot be used, and trying again would not help.
+    #[error(transparent)]
+    Database(DatabaseError),
     /// There is no thread for the memory.
     #[error("cannot open the memory: {0}")]
     Memory(io::Error),
@@ -157,8 +160,12 @@ impl<L: LookupKey> Service<L> {
         let presence = claim_state(&setup)?;
         let folder = &setup.config.state;
         let (state, quarantine, recording) = if sockets.iter().any(|socket| socket.mode == Mode::Verify) {
-            let failed = |error| StartError::Quarantine { folder: folder.display().to_string(), error };
-            let state = State::open_to_serve(folder).map_err(failed)?;
+            let state = State::open_to_serve(folder).map_err(|error| match error {
+                OpenError::Quarantine(error) => {
+                    StartError::Quarantine { folder: folder.display().to_string(), error }
+                }
+                OpenError::Database(error) => StartError::Database(error),
+            })?;
             let recording = Recorder::start(Arc::clone(&state.memories)).map_err(StartError::Memory)?;
             (state.clone(), Some(state.quarantine), Some(recording))
         } else {

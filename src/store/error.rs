@@ -26,11 +26,28 @@ pub enum DatabaseError {
         source: io::Error,
     },
     /// A later version of waxseal made it.
-    #[error("the database has form {0}, made by a later version of waxseal")]
-    Later(i64),
+    #[error(
+        "a later version of waxseal made {database}: it has form {found}, and this version knows forms up to {known}; install \
+         that version, or restore a copy that this one made"
+    )]
+    Later {
+        /// Which database.
+        database: String,
+        /// The form that it has.
+        found: i64,
+        /// The last form that this version knows.
+        known: i64,
+    },
     /// The gateway has not made it yet.
     #[error("nothing is remembered yet: {} is not there", .0.display())]
     None(PathBuf),
+}
+
+impl DatabaseError {
+    /// The database says no.
+    pub(super) fn failed(fault: Fault, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::Failed { fault, source: source.into() }
+    }
 }
 
 /// In what way a database fails.

@@ -27,7 +27,7 @@ pub use pins::{PinsError, Said, SaidKey, SaidPin};
 pub use presence::{Announcement, Presence};
 pub use quota::{Quota, Quotas};
 pub use recorder::{Entry, Recorder};
-pub use state::{Claim, Judgements, Memories, Probes, Quarantine, SaidPins, State};
+pub use state::{Claim, Judgements, Memories, OpenError, Probes, Quarantine, SaidPins, State};
 
 use std::io;
 use std::path::Path;

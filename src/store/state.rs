@@ -10,6 +10,7 @@ use attachment_seal::domain::DomainName;
 use attachment_seal::seal::key::PublicKey;
 use attachment_seal::seal::knowledge::Pins;
 use attachment_seal::seal::remembered::Memory;
+use thiserror::Error;
 
 use super::error::DatabaseError;
 use super::held::{Held, HeldId, HoldError, Kept, Listing, Releases, StoreError, Usage};
@@ -20,6 +21,17 @@ use super::pins::{PinsError, Said};
 use super::quota::Quotas;
 use super::recorder::Entry;
 use super::sqlite;
+
+/// Why the gateway cannot have its state.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    /// The quarantine cannot be used.
+    #[error(transparent)]
+    Quarantine(StoreError),
+    /// The database cannot be used, and trying again would not help.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+}
 
 /// The parts of the state. A caller takes those that it needs.
 #[derive(Clone, Debug)]
@@ -38,8 +50,8 @@ pub struct State {
 
 impl State {
     /// For the gateway: what is missing is made, and what an earlier run left unfinished is removed. A database that cannot be
-    /// opened is tried again with every batch.
-    pub fn open_to_serve(folder: &Path) -> Result<Self, StoreError> {
+    /// opened is tried again with every batch, but for one that a later version has made.
+    pub fn open_to_serve(folder: &Path) -> Result<Self, OpenError> {
         sqlite::open_to_serve(folder)
     }
 

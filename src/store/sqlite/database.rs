@@ -8,19 +8,25 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use refinery::embed_migrations;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use tracing::{error, info};
 
 use crate::disk::beneath::Folder;
 use crate::store::error::{DatabaseError, Fault};
 
+embed_migrations!("src/store/sqlite/migrations");
+
 const FILE: &str = "memory.sqlite";
 
 /// What SQLite puts beside it.
 const COMPANIONS: [&str; 3] = ["-wal", "-shm", "-journal"];
 
-/// The form of the tables.
-const VERSION: i64 = 1;
+/// The form of the tables: the number of the last migration, which writes it down as `user_version`.
+const VERSION: i64 = 2;
+
+/// The form that was released before migrations were noted in the database.
+const UNNOTED: i64 = 1;
 
 /// How long to wait for another process that writes; each of ours takes milliseconds.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -30,49 +36,6 @@ const MAX_READERS: usize = 4;
 
 /// Which domains give way to others: those that were never pinned, nor seen over more than 3 days.
 pub(super) const GIVES_WAY: &str = "pinned = 0 AND last_seen - first_seen < 259200";
-
-const SCHEMA: &str = "
-    CREATE TABLE domain (
-        name TEXT PRIMARY KEY,
-        organisation TEXT NOT NULL,
-        first_seen INTEGER NOT NULL,
-        last_seen INTEGER NOT NULL,
-        pass1 INTEGER, pass2 INTEGER, pass3 INTEGER,
-        pinned INTEGER NOT NULL DEFAULT 0
-    ) WITHOUT ROWID;
-    CREATE INDEX domain_by_organisation ON domain (organisation);
-    CREATE INDEX domain_by_age ON domain (last_seen);
-    CREATE TABLE key (
-        domain TEXT NOT NULL REFERENCES domain (name) ON DELETE CASCADE,
-        key BLOB NOT NULL,
-        selector TEXT NOT NULL,
-        state TEXT NOT NULL,
-        is_root INTEGER NOT NULL,
-        first_seen INTEGER NOT NULL,
-        last_seen INTEGER NOT NULL,
-        PRIMARY KEY (domain, key)
-    ) WITHOUT ROWID;
-    CREATE TABLE tally (
-        domain TEXT NOT NULL REFERENCES domain (name) ON DELETE CASCADE,
-        verdict TEXT NOT NULL,
-        count INTEGER NOT NULL,
-        PRIMARY KEY (domain, verdict)
-    ) WITHOUT ROWID;
-    CREATE TABLE judged (
-        id INTEGER PRIMARY KEY AUTOINCREMENT,
-        at INTEGER NOT NULL,
-        record TEXT NOT NULL
-    );
-    CREATE INDEX judged_by_time ON judged (at);
-    CREATE TABLE daily (
-        day INTEGER NOT NULL,
-        verdict TEXT NOT NULL,
-        asked TEXT NOT NULL,
-        done TEXT NOT NULL,
-        count INTEGER NOT NULL,
-        PRIMARY KEY (day, verdict, asked, done)
-    ) WITHOUT ROWID;
-";
 
 /// What somebody may do with the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,16 +75,18 @@ impl Database {
 
     /// The same for the gateway: made if it is missing. Where it cannot be opened, every look-up fails until it can: it is
     /// tried again whenever something is written.
-    pub(super) fn open_to_serve(state: &Path) -> Self {
+    /// One that a later version has made is left alone.
+    pub(super) fn open_to_serve(state: &Path) -> Result<Self, DatabaseError> {
         let database = Self::new(state, Access::Serve);
         match open_or_make(state) {
             Ok(connection) => {
                 *database.writer() = Some(connection);
                 database.is_open.store(true, Ordering::Relaxed);
             }
+            Err(error @ DatabaseError::Later { .. }) => return Err(error),
             Err(error) => error!(%error, "memory cannot be opened; it is tried again"),
         }
-        database
+        Ok(database)
     }
 
     /// Whether it could be opened to write.
@@ -187,11 +152,7 @@ impl Database {
 
 impl From<rusqlite::Error> for DatabaseError {
     fn from(error: rusqlite::Error) -> Self {
-        let fault = match error.sqlite_error_code() {
-            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Fault::Damaged,
-            _ => Fault::Other,
-        };
-        Self::Failed { fault, source: error.into() }
+        Self::failed(fault_of(&error), error)
     }
 }
 
@@ -250,17 +211,43 @@ fn try_open_or_make(path: &Path) -> Result<Connection, DatabaseError> {
         let error = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
         return Err(rusqlite::Error::SqliteFailure(error, Some(soundness)).into());
     }
-    if version(&connection)? == 0 {
-        let transaction = connection.transaction()?;
-        transaction.execute_batch(SCHEMA)?;
-        transaction.pragma_update(None, "user_version", VERSION)?;
-        transaction.commit()?;
-    }
-    // Else a memory that is full of old acquaintances is searched from end to end for each newcomer.
-    connection.execute_batch(&format!(
-        "CREATE INDEX IF NOT EXISTS domain_giving_way ON domain (last_seen) WHERE {GIVES_WAY}"
-    ))?;
+    migrate(&mut connection)?;
     Ok(connection)
+}
+
+/// Makes the tables, or brings those of an earlier version forward.
+fn migrate(connection: &mut Connection) -> Result<(), DatabaseError> {
+    let found = version(connection)?;
+    if found == VERSION {
+        return Ok(());
+    }
+    // One transaction for each run: without it a migration and the note of it are two, and a crash between them has it run twice.
+    let runner = migrations::runner().set_grouped(true);
+    let failed = |error: refinery::Error| DatabaseError::failed(fault(&error), error);
+    if found == UNNOTED {
+        let version = refinery::SchemaVersion::try_from(UNNOTED).unwrap_or_default();
+        let noting =
+            migrations::runner().set_grouped(true).set_target(refinery::Target::FakeVersion(version));
+        noting.run(connection).map_err(failed)?;
+    }
+    runner.run(connection).map_err(failed)?;
+    if found > 0 {
+        info!(from = found, to = VERSION, "the database memory.sqlite was brought forward");
+    }
+    Ok(())
+}
+
+/// In what way SQLite failed beneath another error.
+fn fault(error: &(dyn std::error::Error + 'static)) -> Fault {
+    let mut causes = std::iter::successors(Some(error), |error| error.source());
+    causes.find_map(|cause| cause.downcast_ref::<rusqlite::Error>()).map_or(Fault::Other, fault_of)
+}
+
+fn fault_of(error: &rusqlite::Error) -> Fault {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Fault::Damaged,
+        _ => Fault::Other,
+    }
 }
 
 /// The database for commands: nothing is created, so none of it can belong to the wrong user.
@@ -280,11 +267,26 @@ fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, DatabaseError> {
     // What was written survives a power cut; it is written in batches, where no mail waits for it.
     connection.pragma_update(None, "synchronous", "full")?;
     match version(&connection)? {
-        later if later > VERSION => Err(DatabaseError::Later(later)),
+        found if found > VERSION => {
+            Err(DatabaseError::Later { database: path.display().to_string(), found, known: VERSION })
+        }
         _ => Ok(connection),
     }
 }
 
 fn version(connection: &Connection) -> rusqlite::Result<i64> {
     connection.query_row("PRAGMA user_version", [], |row| row.get(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_migration_makes_the_form_that_is_known() {
+        let last = migrations::runner().get_migrations().iter().map(|one| i64::from(one.version())).max();
+        assert_eq!(last, Some(VERSION));
+        let state = tempfile::tempdir().unwrap();
+        assert_eq!(version(&open_or_make(state.path()).unwrap()).unwrap(), VERSION);
+    }
 }

@@ -17,12 +17,11 @@ use self::database::{Access, Database};
 use self::pins::PinFile;
 use self::probes::ProbeFolder;
 use self::quarantine::QuarantineFolder;
-use super::held::StoreError;
-use super::state::State;
+use super::state::{OpenError, State};
 
-pub(super) fn open_to_serve(folder: &Path) -> Result<State, StoreError> {
-    let quarantine = QuarantineFolder::open_and_clean(folder)?;
-    Ok(bundle(folder, quarantine, Database::open_to_serve(folder)))
+pub(super) fn open_to_serve(folder: &Path) -> Result<State, OpenError> {
+    let quarantine = QuarantineFolder::open_and_clean(folder).map_err(OpenError::Quarantine)?;
+    Ok(bundle(folder, quarantine, Database::open_to_serve(folder)?))
 }
 
 pub(super) fn open(folder: &Path) -> State {
