@@ -98,7 +98,7 @@ impl Judge {
             memories = match state.memories.recall(&[], 0) {
                 Ok(_) => Some(state.memories),
                 Err(DatabaseError::None(_)) => None,
-                Err(source) => return Err(JudgeError::Memory { state: config.state, source }),
+                Err(source) => return Err(JudgeError::Memory { state: config.state.folder, source }),
             };
         }
         for (domain, pin) in args.keys.as_deref().map(read_keys_dir).transpose()?.unwrap_or_default() {

@@ -29,7 +29,7 @@ use crate::service::Service;
 use crate::service::systemd::HandedOver;
 use crate::smtp::Content;
 use crate::smtp::next_hop::{Framing, NextHop};
-use crate::store::State;
+use crate::store::{Location, State};
 
 /// How long any one step may take.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -103,7 +103,14 @@ impl Stage {
             tokio::spawn(relaying),
             tokio::spawn(sealing.run(stopped)),
         ];
-        Ok(Self { entrance, relay, mailbox, state: State::open(&folder.join("verifying")), stop, servers })
+        Ok(Self {
+            entrance,
+            relay,
+            mailbox,
+            state: State::open(&Location::from(&*folder.join("verifying"))),
+            stop,
+            servers,
+        })
     }
 
     /// Plays one scene: sends the message and sees where it ended up.

@@ -15,7 +15,7 @@ const WRITTEN: u64 = 1_793_491_200;
 
 pub(super) fn check(site: &Site, findings: &mut Vec<Finding>) {
     let mut subject = Subject::new(findings, "clock", "system clock");
-    judge_now(&mut subject, site.now, newest(&site.config.state));
+    judge_now(&mut subject, site.now, newest(&site.config.state.folder));
     match Synchronized::ask() {
         Synchronized::Yes(by) => subject.ok(format!("{}; synchronised, according to {by}", moment(site.now))),
         Synchronized::No(by) => subject.warning(

@@ -164,6 +164,10 @@ impl<L: LookupKey> Verifying<'_, L> {
                 error!(%session, path = %path.display(), "no room to hold a message");
                 Err(Reply::new(451, "4.3.1 no room to store the message, try again later"))
             }
+            Ok(Err(HoldError { error, .. })) if error.is_no_space() => {
+                error!(%session, %error, "no room to hold a message");
+                Err(Reply::new(451, "4.3.1 no room to store the message, try again later"))
+            }
             failure => {
                 error!(%session, ?failure, "cannot hold a message");
                 Err(Reply::new(451, "4.3.0 cannot store the message, try again later"))

@@ -98,7 +98,7 @@ mod tests {
     #[tokio::test]
     async fn looks_once_for_all_who_ask() {
         let state = tempfile::tempdir().unwrap();
-        let quarantine = State::open_to_serve(state.path()).unwrap().quarantine;
+        let quarantine = State::open_to_serve(&state.path().into()).unwrap().quarantine;
         let watcher = Watcher::new(state.path().to_owned(), Some(quarantine));
         let (one, other) = tokio::join!(watcher.look(), watcher.look());
         let (one, other) = (one.unwrap(), other.unwrap());

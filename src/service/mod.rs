@@ -31,7 +31,9 @@ use crate::monitoring::{Counted, Monitoring, Reloads, Watched};
 use crate::notify::{self, Alerter, Notice};
 use crate::service::systemd::HandedOver;
 use crate::smtp::{self, Resources};
-use crate::store::{self, DatabaseError, OpenError, PinsError, Presence, Recorder, State, StoreError};
+use crate::store::{
+    self, DatabaseError, Location, OpenError, PinsError, Presence, Recorder, State, StoreError,
+};
 
 /// How long deliveries may take to finish once the gateway is told to stop.
 pub const GRACE: Duration = Duration::from_secs(30);
@@ -158,9 +160,9 @@ impl<L: LookupKey> Service<L> {
             return Err(nobodys(name, &setup));
         }
         let presence = claim_state(&setup)?;
-        let folder = &setup.config.state;
+        let (place, folder) = (&setup.config.state, &setup.config.state.folder);
         let (state, quarantine, recording) = if sockets.iter().any(|socket| socket.mode == Mode::Verify) {
-            let state = State::open_to_serve(folder).map_err(|error| match error {
+            let state = State::open_to_serve(place).map_err(|error| match error {
                 OpenError::Quarantine(error) => {
                     StartError::Quarantine { folder: folder.display().to_string(), error }
                 }
@@ -169,11 +171,12 @@ impl<L: LookupKey> Service<L> {
             let recording = Recorder::start(Arc::clone(&state.memories)).map_err(StartError::Memory)?;
             (state.clone(), Some(state.quarantine), Some(recording))
         } else {
-            (State::open(folder), None, None)
+            // It judges nothing, so it needs nothing that others share.
+            (State::open(&folder.as_path().into()), None, None)
         };
         let (recorder, memory) = recording.unzip();
         let pins = CurrentPins::read(setup.pins.clone(), state.pins)?;
-        let spool = spool_folder(&setup.config.state);
+        let spool = spool_folder(folder);
         let mut alerts = JoinSet::new();
         let alerter = match &setup.config.alerts {
             Some(settings) => {
@@ -186,12 +189,12 @@ impl<L: LookupKey> Service<L> {
         if let (Some(recorder), Some(alerter)) = (&recorder, &alerter)
             && !recorder.is_open()
         {
-            alerter.notice(memory_notice(&setup.config.state));
+            alerter.notice(memory_notice(place));
         }
         let modes = setup.config.listeners.iter();
         let modes = modes.map(|listener| (listener.name.clone(), listener.mode.as_str()));
         let metrics = Arc::new(Metrics::new(modes));
-        let keyrings = Keyrings::open(presence.is_some().then_some(setup.config.state.as_path()));
+        let keyrings = Keyrings::open(presence.is_some().then_some(folder.as_path()));
         keyrings.settle(&setup);
         announce(presence.as_ref(), false);
         let running = Arc::new(ArcSwap::from_pointee(Running {
@@ -324,7 +327,7 @@ async fn tell(sockets: Vec<smtp::Listener>, monitoring: Monitoring) {
 
 /// Takes the state folder, for as long as this process lives. A gateway that only seals can do without one.
 fn claim_state(setup: &Setup) -> Result<Option<Presence>, StartError> {
-    let state = &setup.config.state;
+    let state = &setup.config.state.folder;
     let folder = || state.display().to_string();
     let claimed = match store::make_state_folder(state) {
         Ok(()) => Presence::claim(state).map_err(|error| error.to_string()),
@@ -367,11 +370,16 @@ fn spool_folder(state: &Path) -> PathBuf {
     }
 }
 
-fn memory_notice(state: &Path) -> Notice {
-    let text = format!(
-        "The memory of correspondents, {}, cannot be opened; the log has the reason. Until it can be opened, sealed mail whose key only an unsigned DNS answer proves is deferred (451). Check that the files memory.sqlite* belong to the gateway's user. The gateway tries again by itself.",
-        state.display()
-    );
+fn memory_notice(place: &Location) -> Notice {
+    let state = &place.folder;
+    let text = if place.server.is_some() {
+        "The database that keeps held mail and what is remembered of correspondents cannot be used; the log has the reason. Until it can be used, mail that must be held is deferred (451), and so is sealed mail whose key only an unsigned DNS answer proves. The gateway tries again every second.".to_owned()
+    } else {
+        format!(
+            "The memory of correspondents, {}, cannot be opened; the log has the reason. Until it can be opened, sealed mail whose key only an unsigned DNS answer proves is deferred (451). Check that the files memory.sqlite* belong to the gateway's user. The gateway tries again by itself.",
+            state.display()
+        )
+    };
     Notice { subject: "memory cannot be used".to_owned(), text }
 }
 

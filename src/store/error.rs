@@ -38,9 +38,12 @@ pub enum DatabaseError {
         /// The last form that this version knows.
         known: i64,
     },
-    /// The gateway has not made it yet.
-    #[error("nothing is remembered yet: {} is not there", .0.display())]
-    None(PathBuf),
+    /// The gateway has not made it yet; why that is clear.
+    #[error("nothing is remembered yet: {0}")]
+    None(String),
+    /// It can never be used as it is; why.
+    #[error("the database cannot be used: {0}")]
+    Unfit(String),
 }
 
 impl DatabaseError {
@@ -48,11 +51,25 @@ impl DatabaseError {
     pub(super) fn failed(fault: Fault, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::Failed { fault, source: source.into() }
     }
+
+    /// In what way it fails, where it was asked.
+    pub fn fault(&self) -> Option<Fault> {
+        match self {
+            Self::Failed { fault, .. } => Some(*fault),
+            _ => None,
+        }
+    }
 }
 
 /// In what way a database fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
+    /// It does not answer.
+    Away,
+    /// It has no room left.
+    Full,
+    /// It may not be written.
+    ReadOnly,
     /// What is in it is damaged.
     Damaged,
     /// Anything else.

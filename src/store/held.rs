@@ -12,7 +12,9 @@ use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::error::{DatabaseError, Fault};
 use super::filling::Filling;
+use super::location::{Label, MAX_LABEL, is_fit};
 
 /// What is known of a held message: its envelope, and why it is held.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,8 +53,8 @@ pub struct Held {
     pub size: u64,
 }
 
-/// The name of a held message: when it was received (UTC) and six random hex digits,
-/// `20261123T061112-7f3a9c`. Names sort by time and are safe in paths.
+/// The name of a held message: when it was received (UTC) and six random hex digits, `20261123T061112-7f3a9c`, with the label of
+/// the gateway between them where several share a database, `20261123T061112-mx1-7f3a9c`. Names sort by time and are safe in paths.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HeldId(String);
 
@@ -62,12 +64,14 @@ impl HeldId {
         &self.0
     }
 
-    pub(super) fn new(received: Timestamp) -> Result<Self, StoreError> {
+    /// The label is that of the gateway which holds the message, where several have their mail in one place.
+    pub(super) fn new(received: Timestamp, label: Option<&Label>) -> Result<Self, StoreError> {
         let mut random = [0; 3];
         getrandom::fill(&mut random).map_err(|_| StoreError::NoRandomness)?;
         let [a, b, c] = random;
         let time = received.to_zoned(TimeZone::UTC).strftime("%Y%m%dT%H%M%S");
-        Ok(Self(format!("{time}-{a:02x}{b:02x}{c:02x}")))
+        let label = label.map(|label| format!("-{label}")).unwrap_or_default();
+        Ok(Self(format!("{time}{label}-{a:02x}{b:02x}{c:02x}")))
     }
 }
 
@@ -75,13 +79,20 @@ impl FromStr for HeldId {
     type Err = StoreError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let fits = text.len() == 22
-            && text.bytes().enumerate().all(|(at, octet)| match at {
-                8 => octet == b'T',
-                15 => octet == b'-',
-                16.. => matches!(octet, b'0'..=b'9' | b'a'..=b'f'),
-                _ => octet.is_ascii_digit(),
-            });
+        let is_time = |text: &str| {
+            let is_fit =
+                |(at, octet): (usize, u8)| if at == 8 { octet == b'T' } else { octet.is_ascii_digit() };
+            text.len() == 15 && text.bytes().enumerate().all(is_fit)
+        };
+        let is_chance = |text: &str| {
+            text.len() == 6 && text.bytes().all(|octet| matches!(octet, b'0'..=b'9' | b'a'..=b'f'))
+        };
+        let is_label = |text: &str| (1..=MAX_LABEL).contains(&text.len()) && text.bytes().all(is_fit);
+        let fits = match *text.split('-').collect::<Vec<_>>() {
+            [time, chance] => is_time(time) && is_chance(chance),
+            [time, label, chance] => is_time(time) && is_label(label) && is_chance(chance),
+            _ => false,
+        };
         if fits { Ok(Self(text.to_owned())) } else { Err(StoreError::BadId(text.chars().take(80).collect())) }
     }
 }
@@ -131,6 +142,9 @@ pub enum StoreError {
     /// Not of an id's form.
     #[error("`{0}` is not an id; ids look like 20261123T061112-7f3a9c")]
     BadId(String),
+    /// The database says no.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
     /// No such message, or no longer.
     #[error("no message {0} is held")]
     UnknownId(HeldId),
@@ -170,6 +184,15 @@ impl StoreError {
         move |error| match error.kind() {
             io::ErrorKind::NotFound if !path.parent().is_some_and(Path::exists) => Self::UnknownId(id),
             _ => Self::at(&path)(error),
+        }
+    }
+
+    /// Whether there is no room left.
+    pub fn is_no_space(&self) -> bool {
+        match self {
+            Self::NoSpace { .. } => true,
+            Self::Database(error) => error.fault() == Some(Fault::Full),
+            _ => false,
         }
     }
 }

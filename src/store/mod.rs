@@ -8,8 +8,11 @@ mod held;
 mod json_file;
 mod judged;
 mod keys;
+mod location;
 mod memories;
 mod pins;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod presence;
 mod quota;
 mod recorder;
@@ -22,6 +25,7 @@ pub use held::{Held, HeldId, HoldError, Kept, Listing, Releases, StoreError, Usa
 pub use json_file::{Stamp, StateFileError};
 pub use judged::{Count, DEFERRED_BY_NEXT_HOP, Judged, Period, REFUSED_BY_NEXT_HOP};
 pub use keys::KeysFile;
+pub use location::{Label, Location, ParseLabelError, Server};
 pub use memories::{DomainRecord, KeyRecord, KeyState};
 pub use pins::{PinsError, Said, SaidKey, SaidPin};
 pub use presence::{Announcement, Presence};

@@ -7,6 +7,7 @@ use attachment_seal::seal::knowledge::{Pin, PinnedKey, Pins};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::error::DatabaseError;
 use super::json_file::StateFileError;
 
 /// Why what was said could not be read or changed.
@@ -15,6 +16,9 @@ pub enum PinsError {
     /// It cannot be read or written, or is not of its form.
     #[error(transparent)]
     File(#[from] StateFileError),
+    /// The database that it is in says no.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
     /// A domain, key, root or fingerprint in it is none.
     #[error("{place}: {domain}: {reason}")]
     Content {

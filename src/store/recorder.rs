@@ -186,7 +186,7 @@ mod tests {
     const NOW: u64 = 1_795_392_000;
 
     fn start(state: &Path) -> (Recorder, JoinHandle<()>) {
-        Recorder::start(State::open_to_serve(state).unwrap().memories).unwrap()
+        Recorder::start(State::open_to_serve(&state.into()).unwrap().memories).unwrap()
     }
 
     /// Somebody else who is writing, so that nothing can be written for now.
@@ -236,7 +236,7 @@ mod tests {
         }
         drop(recorder);
         thread.join().unwrap();
-        let period = State::open(state.path()).judgements.since(NOW).unwrap();
+        let period = State::open(&state.path().into()).judgements.since(NOW).unwrap();
         assert_eq!(period.counts[0].count, 1_000);
         let (recorder, _thread) = start(state.path());
         let known = recorder.recall(&["a.example".parse().unwrap()], NOW + 1_000).unwrap();
@@ -257,7 +257,7 @@ mod tests {
         blocker.execute_batch("ROLLBACK").unwrap();
         drop((recorder, blocker));
         thread.join().unwrap();
-        let period = State::open(state.path()).judgements.since(NOW).unwrap();
+        let period = State::open(&state.path().into()).judgements.since(NOW).unwrap();
         assert!((1..many).contains(&period.counts[0].count), "{period:?}");
     }
 
@@ -297,6 +297,6 @@ mod tests {
             .map(|file| file.unwrap().file_name().into_string().unwrap())
             .collect();
         assert!(names.iter().any(|name| name.starts_with("memory.damaged-")), "{names:?}");
-        assert!(State::open(state.path()).memories.list(None, NOW).unwrap().is_empty());
+        assert!(State::open(&state.path().into()).memories.list(None, NOW).unwrap().is_empty());
     }
 }

@@ -3,7 +3,6 @@
 
 use std::fmt::Debug;
 use std::io::{self, Read};
-use std::path::Path;
 use std::sync::Arc;
 
 use attachment_seal::domain::DomainName;
@@ -16,11 +15,17 @@ use super::error::DatabaseError;
 use super::held::{Held, HeldId, HoldError, Kept, Listing, Releases, StoreError, Usage};
 use super::json_file::Stamp;
 use super::judged::Period;
+use super::location::Location;
 use super::memories::{DomainRecord, KeyRecord};
 use super::pins::{PinsError, Said};
+#[cfg(feature = "postgres")]
+use super::postgres;
 use super::quota::Quotas;
 use super::recorder::Entry;
 use super::sqlite;
+
+/// Most probes that are kept; the oldest go first.
+pub(super) const MAX_PROBES: usize = 50;
 
 /// Why the gateway cannot have its state.
 #[derive(Debug, Error)]
@@ -51,18 +56,30 @@ pub struct State {
 impl State {
     /// For the gateway: what is missing is made, and what an earlier run left unfinished is removed. A database that cannot be
     /// opened is tried again with every batch, but for one that a later version has made.
-    pub fn open_to_serve(folder: &Path) -> Result<Self, OpenError> {
-        sqlite::open_to_serve(folder)
+    pub fn open_to_serve(place: &Location) -> Result<Self, OpenError> {
+        match &place.server {
+            None => sqlite::open_to_serve(&place.folder),
+            #[cfg(feature = "postgres")]
+            Some(server) => Ok(postgres::open_to_serve(server, place)?),
+        }
     }
 
     /// For commands: nothing is made, so nothing can belong to the wrong user. What is not there is found when it is used.
-    pub fn open(folder: &Path) -> Self {
-        sqlite::open(folder)
+    pub fn open(place: &Location) -> Self {
+        match &place.server {
+            None => sqlite::open(&place.folder),
+            #[cfg(feature = "postgres")]
+            Some(server) => postgres::open(server, place),
+        }
     }
 
     /// For those who only look: nothing is changed either.
-    pub fn open_to_look(folder: &Path) -> Self {
-        sqlite::open_to_look(folder)
+    pub fn open_to_look(place: &Location) -> Self {
+        match &place.server {
+            None => sqlite::open_to_look(&place.folder),
+            #[cfg(feature = "postgres")]
+            Some(server) => postgres::open_to_look(server, place),
+        }
     }
 }
 
@@ -158,7 +175,8 @@ pub trait SaidPins: Debug + Send + Sync {
     /// Where it is kept, for people.
     fn place(&self) -> String;
 
-    /// What tells one content from the next.
+    /// What tells one content from the next. It is asked for before each message, so it waits for nothing: what others change may be
+    /// seen a second later.
     fn stamp(&self) -> Result<Stamp, PinsError>;
 
     /// What was said, as it is written.

@@ -27,7 +27,7 @@ impl Site {
     fn receive_at(&self, now: u64, mut world: World, text: &str) -> Verification {
         let message = Message::new(text.as_bytes());
         let (recorder, thread) =
-            Recorder::start(State::open_to_serve(self.0.path()).unwrap().memories).unwrap();
+            Recorder::start(State::open_to_serve(&self.0.path().into()).unwrap().memories).unwrap();
         world.memory = recorder.recall(&message.wanted_memories(), now).unwrap();
         let found = verify(&message, &world.knowledge(), now);
         let author = domain(text.split_once("From: a@").unwrap().1.split("\r\n").next().unwrap());
@@ -54,7 +54,7 @@ impl Site {
     }
 
     fn keys(&self, name: &str) -> Vec<(u8, KeyState)> {
-        let keys = State::open(self.0.path()).memories.keys(&domain(name)).unwrap();
+        let keys = State::open(&self.0.path().into()).memories.keys(&domain(name)).unwrap();
         let seed = |public| (0..20).find(|seed| key(*seed).public() == public).unwrap();
         let mut keys: Vec<_> = keys.iter().map(|known| (seed(known.key), known.state)).collect();
         keys.sort_by_key(|(seed, _)| *seed);

@@ -46,16 +46,16 @@ fn assert_all_is_there(state: &State) {
 #[test]
 fn every_released_form_is_brought_forward() {
     let fresh = tempfile::tempdir().unwrap();
-    State::open_to_serve(fresh.path()).unwrap();
+    State::open_to_serve(&fresh.path().into()).unwrap();
     for file in released("sqlite") {
         let folder = tempfile::tempdir().unwrap();
         let database = Connection::open(folder.path().join("memory.sqlite")).unwrap();
         database.execute_batch(&fs::read_to_string(&file).unwrap()).unwrap();
         drop(database);
         // Commands work before the new gateway has started for the first time.
-        assert_all_is_there(&State::open_to_look(folder.path()));
+        assert_all_is_there(&State::open_to_look(&folder.path().into()));
         for _ in 0..2 {
-            assert_all_is_there(&State::open_to_serve(folder.path()).unwrap());
+            assert_all_is_there(&State::open_to_serve(&folder.path().into()).unwrap());
         }
         assert_eq!(form(folder.path()), form(fresh.path()), "{}", file.display());
     }

@@ -135,7 +135,7 @@ pub async fn send(probe: &Probe) -> Result<Vec<Finding>, ProbeError> {
     let kept = State::open(&config.state)
         .probes
         .keep(&id, &message)
-        .map_err(|error| ProbeError::File { path: config.state.join("probes"), error })?;
+        .map_err(|error| ProbeError::File { path: config.state.folder.join("probes"), error })?;
     // As long as the gateway waits for its next hop, and a little more.
     settings.limits.next_hop_timeout = config.limits.next_hop_timeout + super::listeners::PATIENCE;
     let sent = hand_over::Letter {

@@ -246,6 +246,9 @@ fn fault(error: &(dyn std::error::Error + 'static)) -> Fault {
 fn fault_of(error: &rusqlite::Error) -> Fault {
     match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Fault::Damaged,
+        Some(ErrorCode::DiskFull) => Fault::Full,
+        Some(ErrorCode::ReadOnly) => Fault::ReadOnly,
+        Some(ErrorCode::DatabaseBusy | ErrorCode::CannotOpen | ErrorCode::SystemIoFailure) => Fault::Away,
         _ => Fault::Other,
     }
 }
@@ -253,7 +256,7 @@ fn fault_of(error: &rusqlite::Error) -> Fault {
 /// The database for commands: nothing is created, so none of it can belong to the wrong user.
 fn open(path: &Path, flags: OpenFlags) -> Result<Connection, DatabaseError> {
     if !path.exists() {
-        return Err(DatabaseError::None(path.to_owned()));
+        return Err(DatabaseError::None(format!("{} is not there", path.display())));
     }
     connect(path, flags)
 }

@@ -7,12 +7,10 @@ use rustix::fs::{AtFlags, OFlags, unlinkat};
 
 use crate::disk::beneath::{Folder, own_like};
 use crate::store::Probes;
+use crate::store::state::MAX_PROBES;
 
 const FOLDER: &str = "probes";
 const ENDING: &str = ".eml";
-
-/// Most probes that are kept; the oldest go first.
-const MAX_KEPT: usize = 50;
 
 /// Largest probe that is read back, in octets; ours have some 10 KiB.
 const MAX_PROBE: u64 = 1 << 20;
@@ -51,7 +49,7 @@ fn keep(state: &Path, id: &str, message: &[u8]) -> io::Result<PathBuf> {
     let mut kept: Vec<String> = names.filter(|name| name.ends_with(ENDING)).collect();
     // Ids begin with the time.
     kept.sort();
-    let surplus = kept.len().saturating_sub(MAX_KEPT);
+    let surplus = kept.len().saturating_sub(MAX_PROBES);
     for old in &kept[..surplus] {
         unlinkat(folder.as_file(), old, AtFlags::empty())?;
     }
@@ -79,10 +77,10 @@ mod tests {
         let state = tempfile::tempdir().unwrap();
         fs::create_dir(state.path().join(FOLDER)).unwrap();
         fs::write(state.path().join(FOLDER).join("00-notes"), "kept").unwrap();
-        for n in 0..MAX_KEPT + 2 {
+        for n in 0..MAX_PROBES + 2 {
             keep(state.path(), &format!("id-{n:03}"), b"probe").unwrap();
         }
-        assert_eq!(fs::read_dir(state.path().join(FOLDER)).unwrap().count(), MAX_KEPT + 1);
+        assert_eq!(fs::read_dir(state.path().join(FOLDER)).unwrap().count(), MAX_PROBES + 1);
         assert_eq!(read(state.path(), "id-001").unwrap_err().kind(), ErrorKind::NotFound);
         assert_eq!(read(state.path(), "id-002").unwrap(), b"probe");
         assert!(state.path().join(FOLDER).join("00-notes").exists());
@@ -92,12 +90,12 @@ mod tests {
     #[test]
     fn links_lead_nowhere_else() {
         let (state, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        for n in 0..MAX_KEPT + 2 {
+        for n in 0..MAX_PROBES + 2 {
             fs::write(elsewhere.path().join(format!("{n}.eml")), "kept").unwrap();
         }
         symlink(elsewhere.path(), state.path().join(FOLDER)).unwrap();
         assert!(keep(state.path(), "id", b"probe").is_err());
         assert!(read(state.path(), "1").is_err());
-        assert_eq!(fs::read_dir(elsewhere.path()).unwrap().count(), MAX_KEPT + 2);
+        assert_eq!(fs::read_dir(elsewhere.path()).unwrap().count(), MAX_PROBES + 2);
     }
 }

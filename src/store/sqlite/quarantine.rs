@@ -124,7 +124,7 @@ impl QuarantineFolder {
 
 impl Quarantine for QuarantineFolder {
     fn hold(&self, quotas: &Quotas, held: &Held, message: &mut dyn Read) -> Result<Kept, HoldError> {
-        let id = HeldId::new(held.received)?;
+        let id = HeldId::new(held.received, None)?;
         let meta = serde_json::to_vec_pretty(held)
             .map_err(|source| StoreError::Damaged { id: id.clone(), source })?;
         let share = Share { message: held.size, meta: meta.len() as u64, verified: held.verified };
@@ -378,6 +378,9 @@ mod tests {
             "20261123T061112-7F3A9C",
             "tmp",
             "20261123T061112/7f3a9c",
+            "20261123T061112--7f3a9c",
+            "20261123T061112-../x-7f3a9c",
+            "20261123T061112-a-b-7f3a9c",
         ] {
             assert!(matches!(text.parse::<HeldId>(), Err(StoreError::BadId(_))), "{text}");
         }
