@@ -196,19 +196,20 @@ impl Checker<'_> {
         label: Option<Label>,
         hostname: Option<&DomainName>,
     ) -> Location {
-        let label_given = label.is_some();
         let label = label.or_else(|| hostname.map(|name| Label::of_host(name.as_str()))).unwrap_or_default();
         let state = state.unwrap_or_else(|| FOLDER.to_owned());
         if !state.contains("://") {
             if state.is_empty() {
                 self.wrong("state", "empty; name a folder");
             }
-            for (path, is_given) in [("folder", folder.is_some()), ("label", label_given)] {
-                if is_given {
-                    self.wrong(path, "only together with a database: state = \"postgres://…\"");
-                }
+            let state = self.folder.join(state);
+            if folder.is_some_and(|folder| self.folder.join(folder) != state) {
+                self.wrong(
+                    "folder",
+                    "without a database all is in the folder that `state` names; remove this",
+                );
             }
-            return Location { folder: self.folder.join(state), server: None, label };
+            return Location { folder: state, server: None, label };
         }
         let is_known = ["postgres://", "postgresql://"].iter().any(|scheme| state.starts_with(scheme));
         let server = if is_known {

@@ -61,7 +61,7 @@ fn pins(place: &Location, findings: &mut Vec<Finding>) {
     let mut subject = Subject::new(findings, "pins", pins.place());
     match pins.add_to(&mut Pins::default()) {
         Ok(()) if place.server.is_none() && !place.folder.join("pins.json").exists() => {
-            subject.ok("no pins made by command")
+            subject.ok("no pins made by command");
         }
         Ok(()) => subject.ok("pins made by command can be read"),
         Err(error) => subject.problem(

@@ -9,13 +9,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use thiserror::Error;
 use tokio::sync::{Notify, watch};
 use tokio::task::{self, JoinSet};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tracing::{error, info, warn};
 
 use self::sockets::{BoundListener, bind_admin, bind_all, nobodys};
@@ -40,6 +40,12 @@ pub const GRACE: Duration = Duration::from_secs(30);
 
 /// How long the last lines of memory may take to be written.
 const MEMORY_GRACE: Duration = Duration::from_secs(5);
+
+/// Between two looks whether the database can be used.
+const WATCH: Duration = Duration::from_secs(1);
+
+/// A database that comes and goes is told of no more often than this.
+const TOLD_AGAIN: Duration = Duration::from_secs(3_600);
 
 /// How long the last alerts may take to be sent.
 const ALERT_GRACE: Duration = Duration::from_secs(10);
@@ -284,6 +290,7 @@ impl<L: LookupKey> Service<L> {
         );
         let monitoring = tokio::spawn(tell(admin, monitoring));
         let expiry = tokio::spawn(reminders::watch(Arc::clone(&self.running), shutdown.clone()));
+        let memory = tokio::spawn(watch_memory(Arc::clone(&self.running), shutdown.clone()));
         let keyrings = Arc::clone(&self.running.load().keyrings);
         let keys =
             tokio::spawn(keyring::watch::watch(Arc::clone(&self.running), keyrings, self.reloaded, shutdown));
@@ -292,7 +299,7 @@ impl<L: LookupKey> Service<L> {
                 error!(%fault, "a listener was ended by a fault in this program");
             }
         }
-        for task in [expiry, keys, monitoring] {
+        for task in [expiry, keys, memory, monitoring] {
             task.abort();
             // Waits until it has let go of what runs.
             let _ = task.await;
@@ -307,6 +314,36 @@ impl<L: LookupKey> Service<L> {
         if timeout(MEMORY_GRACE, written).await.is_err() {
             warn!("memory was still being written");
         }
+    }
+}
+
+/// Has the administrator told when the database cannot be used any more.
+async fn watch_memory(running: Arc<ArcSwap<Running>>, mut shutdown: watch::Receiver<bool>) {
+    // What was so at the start was told then.
+    let (mut was_open, mut told) = (true, Some(Instant::now()));
+    if running.load().recorder.as_ref().is_some_and(Recorder::is_open) {
+        told = None;
+    } else {
+        was_open = false;
+    }
+    loop {
+        tokio::select! {
+            () = sleep(WATCH) => {}
+            _ = shutdown.wait_for(|stop| *stop) => return,
+        }
+        let now = running.load_full();
+        let Some(recorder) = &now.recorder else { return };
+        let is_open = recorder.is_open();
+        let is_due = told.is_none_or(|told| told.elapsed() >= TOLD_AGAIN);
+        if was_open
+            && !is_open
+            && is_due
+            && let Some(alerter) = &now.alerter
+        {
+            alerter.notice(memory_notice(&now.setup.config.state));
+            told = Some(Instant::now());
+        }
+        was_open = is_open;
     }
 }
 
@@ -376,7 +413,7 @@ fn memory_notice(place: &Location) -> Notice {
         "The database that keeps held mail and what is remembered of correspondents cannot be used; the log has the reason. Until it can be used, mail that must be held is deferred (451), and so is sealed mail whose key only an unsigned DNS answer proves. The gateway tries again every second.".to_owned()
     } else {
         format!(
-            "The memory of correspondents, {}, cannot be opened; the log has the reason. Until it can be opened, sealed mail whose key only an unsigned DNS answer proves is deferred (451). Check that the files memory.sqlite* belong to the gateway's user. The gateway tries again by itself.",
+            "The memory of correspondents, {}, cannot be opened or written; the log has the reason. While it cannot be read, sealed mail whose key only an unsigned DNS answer proves is deferred (451). Check that the files memory.sqlite* belong to the gateway's user. The gateway tries again by itself.",
             state.display()
         )
     };

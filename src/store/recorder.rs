@@ -2,9 +2,9 @@
 //! waits for it.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use attachment_seal::seal::remembered::Memory;
 use attachment_seal::verdict::lesson::Observation;
 use tracing::{error, info, warn};
 
-use super::error::DatabaseError;
+use super::error::{DatabaseError, Fault};
 use super::judged::Judged;
 use super::state::Memories;
 
@@ -64,6 +64,7 @@ struct Shared {
     octets: Arc<AtomicUsize>,
     /// Entries that were not written down for want of room in the queue.
     dropped: Arc<AtomicU64>,
+    _recorders: Arc<()>,
 }
 
 impl Recorder {
@@ -72,15 +73,17 @@ impl Recorder {
         let (entries, waiting) = sync_channel(MAX_WAITING);
         let dropped = Arc::new(AtomicU64::new(0));
         let octets = Arc::new(AtomicUsize::new(0));
+        let recorders = Arc::new(());
         let writer = Writer {
             memories: Arc::clone(&memories),
+            recorders: Arc::downgrade(&recorders),
             waiting,
             dropped: Arc::clone(&dropped),
             octets: Arc::clone(&octets),
             forgot_at: 0,
         };
         let thread = thread::Builder::new().name("memory".to_owned()).spawn(move || writer.run())?;
-        Ok((Self(Arc::new(Shared { memories, entries, octets, dropped })), thread))
+        Ok((Self(Arc::new(Shared { memories, entries, octets, dropped, _recorders: recorders })), thread))
     }
 
     /// Whether what is judged can be written down.
@@ -117,6 +120,8 @@ impl Recorder {
 
 struct Writer {
     memories: Arc<dyn Memories>,
+    /// Those who have messages written down.
+    recorders: Weak<()>,
     waiting: Receiver<Box<Entry>>,
     dropped: Arc<AtomicU64>,
     octets: Arc<AtomicUsize>,
@@ -130,16 +135,29 @@ impl Writer {
             thread::sleep(GATHER);
             let mut batch = vec![first];
             batch.extend(self.waiting.try_iter().take(MAX_BATCH - 1));
-            if let Err(error) = self.write(&batch) {
-                error!(%error, messages = batch.len(), "memory cannot be written; mail goes on");
-                thread::sleep(PAUSE);
-            }
+            self.write_down(&batch);
             let octets = batch.iter().map(|entry| entry.octets()).sum();
             drop(batch);
             self.octets.fetch_sub(octets, Ordering::Relaxed);
             let dropped = self.dropped.swap(0, Ordering::Relaxed);
             if dropped > 0 {
                 error!(messages = dropped, "memory fell behind; these were not recorded");
+            }
+        }
+    }
+
+    /// A batch that a database which is away did not take waits for it, and the messages after it wait in the queue.
+    fn write_down(&mut self, batch: &[Box<Entry>]) {
+        let mut is_told = false;
+        while let Err(error) = self.write(batch) {
+            if !is_told {
+                error!(%error, messages = batch.len(), "memory cannot be written; mail goes on");
+                is_told = true;
+            }
+            thread::sleep(PAUSE);
+            let is_over = self.recorders.strong_count() == 0;
+            if is_over || error.fault() != Some(Fault::Away) {
+                return;
             }
         }
     }

@@ -276,7 +276,8 @@ fn held_mail_is_given_back_octet_for_octet() {
         assert_eq!(gateway.quarantine.list().unwrap().held.len(), 0);
         gateway.quarantine.check_writable().unwrap();
         let small = b"Subject: \xff\r\n\r\n\0 body\r\n".to_vec();
-        let large: Vec<u8> = (0..3_000_000_u32).map(|n| (n * n >> 7) as u8).collect();
+        let large: Vec<u8> =
+            (0..3_000_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
         let whole = vec![b'x'; 512 << 10];
         let mut ids = Vec::new();
         for (second, message) in [(12, &small), (14, &large), (13, &whole), (15, &Vec::new())] {

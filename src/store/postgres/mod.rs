@@ -79,6 +79,14 @@ struct Health {
     pins: AtomicI64,
 }
 
+impl Health {
+    /// It answered; tells whether it did before.
+    fn note(&self, pins: i64) -> bool {
+        self.pins.store(pins, Ordering::Relaxed);
+        self.answers.swap(true, Ordering::Relaxed)
+    }
+}
+
 /// A runtime that ends in the background, wherever it is dropped.
 #[derive(Debug)]
 struct Background(Option<Runtime>);
@@ -94,8 +102,10 @@ impl Drop for Background {
 /// For the gateway: the tables are made, or brought forward. A database that is away is looked for again every second.
 pub(super) fn open_to_serve(server: &Server, place: &Location) -> Result<State, DatabaseError> {
     let postgres = Postgres::new(server, place, Access::Serve);
-    match postgres.prepare() {
-        Ok(()) => postgres.0.health.answers.store(true, Ordering::Relaxed),
+    match postgres.wait(watch::look(&postgres)) {
+        Ok(version) => {
+            postgres.0.health.note(version);
+        }
         Err(error @ (DatabaseError::Later { .. } | DatabaseError::Unfit(_))) => return Err(error),
         Err(error) => tracing::error!(%error, "the database cannot be used; it is tried again every second"),
     }
@@ -155,11 +165,6 @@ impl Postgres {
 
     fn told(&self) -> MutexGuard<'_, Told> {
         self.0.told.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Makes the tables, or brings them forward.
-    fn prepare(&self) -> Result<(), DatabaseError> {
-        self.wait(self.with(WRITING, connect::migrate))
     }
 
     /// Does something with a connection, on this thread, for as long as a message may wait.

@@ -26,22 +26,20 @@ impl SaidPins for Postgres {
 
     fn read(&self) -> Result<Said, PinsError> {
         let found = self.run(async |client| {
-            let rows = query(client, "SELECT version, content FROM said", &[]).await?;
+            let rows = query(client, "SELECT content FROM said", &[]).await?;
             let row =
                 rows.first().ok_or_else(|| DatabaseError::failed(Fault::Damaged, "table said is empty"))?;
-            Ok((row.try_get::<_, i64>(0)?, row.try_get::<_, String>(1)?))
+            Ok(row.try_get::<_, String>(0)?)
         });
         let copy = JsonFile::new(&self.0.folder, COPY);
         match found {
-            Ok((version, content)) => {
+            Ok(content) => {
                 let said = self.parse(&content)?;
-                if self.0.access == Access::Serve {
-                    self.0.health.pins.fetch_max(version, Ordering::Relaxed);
-                    if copy.read().ok().as_ref() != Some(&said)
-                        && let Err(error) = copy.replace(&said)
-                    {
-                        warn!(%error, "the gateway cannot start while the database is away: the pins made by command cannot be copied");
-                    }
+                if self.0.access == Access::Serve
+                    && copy.read().ok().as_ref() != Some(&said)
+                    && let Err(error) = copy.replace(&said)
+                {
+                    warn!(%error, "the gateway cannot start while the database is away: the pins made by command cannot be copied");
                 }
                 Ok(said)
             }

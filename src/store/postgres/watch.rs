@@ -21,8 +21,7 @@ pub(super) async fn watch(shared: Weak<Shared>) {
         let health = &postgres.0.health;
         match look(&postgres).await {
             Ok(version) => {
-                health.pins.store(version, Ordering::Relaxed);
-                if !health.answers.swap(true, Ordering::Relaxed) {
+                if !health.note(version) {
                     info!("the database can be used again");
                 }
             }
@@ -39,8 +38,8 @@ pub(super) async fn watch(shared: Weak<Shared>) {
     }
 }
 
-/// The version of the pins. A database that was away may have been replaced by one without tables.
-async fn look(postgres: &Postgres) -> Result<i64, DatabaseError> {
+/// The version of the pins, after the tables are made or brought forward: one that was away may have been replaced.
+pub(super) async fn look(postgres: &Postgres) -> Result<i64, DatabaseError> {
     if !postgres.answers() {
         postgres.with(super::WRITING, connect::migrate).await?;
     }

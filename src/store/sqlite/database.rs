@@ -3,14 +3,15 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use refinery::embed_migrations;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::disk::beneath::Folder;
 use crate::store::error::{DatabaseError, Fault};
@@ -56,8 +57,12 @@ pub(super) struct Database {
     access: Access,
     writer: Mutex<Option<Connection>>,
     readers: Mutex<Vec<Connection>>,
-    /// Whether it could be opened to write.
+    /// Whether it could be written when that was tried last.
     is_open: AtomicBool,
+    /// Whether somebody read what makes no sense.
+    is_suspect: AtomicBool,
+    /// The number of the file that is open to write.
+    file: AtomicU64,
 }
 
 impl Database {
@@ -70,6 +75,8 @@ impl Database {
             writer: Mutex::default(),
             readers: Mutex::default(),
             is_open: AtomicBool::new(false),
+            is_suspect: AtomicBool::new(false),
+            file: AtomicU64::new(0),
         }
     }
 
@@ -81,6 +88,7 @@ impl Database {
         match open_or_make(state) {
             Ok(connection) => {
                 *database.writer() = Some(connection);
+                database.file.store(number(&database.path), Ordering::Relaxed);
                 database.is_open.store(true, Ordering::Relaxed);
             }
             Err(error @ DatabaseError::Later { .. }) => return Err(error),
@@ -89,7 +97,7 @@ impl Database {
         Ok(database)
     }
 
-    /// Whether it could be opened to write.
+    /// Whether it could be written when that was tried last.
     pub(super) fn is_open(&self) -> bool {
         self.is_open.load(Ordering::Relaxed)
     }
@@ -102,7 +110,11 @@ impl Database {
         let kept = self.readers().pop();
         let connection = kept.map_or_else(|| self.open_to_read(), Ok)?;
         // A connection that failed is not kept: the next one may find the database mended.
-        let answer = query(&connection)?;
+        let answer = query(&connection).inspect_err(|error| {
+            if error.fault() == Some(Fault::Damaged) {
+                self.is_suspect.store(true, Ordering::Relaxed);
+            }
+        })?;
         let mut readers = self.readers();
         if readers.len() < MAX_READERS {
             readers.push(connection);
@@ -116,11 +128,50 @@ impl Database {
         change: impl FnOnce(&mut Connection) -> Result<T, DatabaseError>,
     ) -> Result<T, DatabaseError> {
         let mut writer = self.writer();
-        let connection = match &mut *writer {
-            Some(connection) => connection,
-            None => writer.insert(self.open_to_write()?),
-        };
-        change(connection)
+        if self.access != Access::Serve {
+            let connection = match &mut *writer {
+                Some(connection) => connection,
+                None => writer.insert(self.open_to_read()?),
+            };
+            return change(connection);
+        }
+        let changed = self.current(&mut writer).and_then(change);
+        match &changed {
+            Ok(_) if self.is_open.swap(true, Ordering::Relaxed) => {}
+            Ok(_) => info!("memory can be used again"),
+            Err(error) => {
+                self.is_open.store(false, Ordering::Relaxed);
+                if error.fault() == Some(Fault::Damaged) {
+                    self.is_suspect.store(true, Ordering::Relaxed);
+                }
+            }
+        }
+        changed
+    }
+
+    /// The gateway's connection to write with. A file that somebody replaced or removed is let go, for what is written to it would
+    /// be lost; and one that seems to be damaged is opened anew, which puts it aside if it is.
+    fn current<'a>(&self, writer: &'a mut Option<Connection>) -> Result<&'a mut Connection, DatabaseError> {
+        if writer.is_some() {
+            let is_replaced = number(&self.path) != self.file.load(Ordering::Relaxed);
+            if is_replaced {
+                warn!(file = %self.path.display(), "the memory was replaced or removed; what is there now is opened");
+            }
+            if self.is_suspect.load(Ordering::Relaxed) || is_replaced {
+                *writer = None;
+                self.readers().clear();
+            }
+        }
+        match writer {
+            Some(connection) => Ok(connection),
+            None => {
+                let connection = open_or_make(&self.state)?;
+                self.file.store(number(&self.path), Ordering::Relaxed);
+                self.is_suspect.store(false, Ordering::Relaxed);
+                self.readers().clear();
+                Ok(writer.insert(connection))
+            }
+        }
     }
 
     fn open_to_read(&self) -> Result<Connection, DatabaseError> {
@@ -129,16 +180,6 @@ impl Database {
             Access::Change => open(&self.path, OpenFlags::SQLITE_OPEN_READ_WRITE),
             Access::Look => open(&self.path, OpenFlags::SQLITE_OPEN_READ_ONLY),
         }
-    }
-
-    fn open_to_write(&self) -> Result<Connection, DatabaseError> {
-        if self.access != Access::Serve {
-            return self.open_to_read();
-        }
-        let connection = open_or_make(&self.state)?;
-        self.is_open.store(true, Ordering::Relaxed);
-        info!("memory can be used again");
-        Ok(connection)
     }
 
     fn writer(&self) -> MutexGuard<'_, Option<Connection>> {
@@ -159,6 +200,11 @@ impl From<rusqlite::Error> for DatabaseError {
 /// Where the database is. SQLite follows no link on the way there, so those that the administrator made are followed here.
 fn path(state: &Path) -> PathBuf {
     fs::canonicalize(state).unwrap_or_else(|_| state.to_owned()).join(FILE)
+}
+
+/// What tells a file from another one that takes its place; 0 where there is none.
+fn number(path: &Path) -> u64 {
+    fs::symlink_metadata(path).map_or(0, |file| file.ino())
 }
 
 /// Sees that neither the database nor what SQLite puts beside it is a link or a FIFO.
@@ -283,7 +329,45 @@ fn version(connection: &Connection) -> rusqlite::Result<i64> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+
     use super::*;
+    use crate::store::Memories;
+
+    /// Without a restart: a damaged file is put aside, and one that was replaced or removed is opened anew.
+    #[test]
+    fn a_database_that_is_damaged_or_replaced_while_it_is_used_is_opened_anew() {
+        let state = tempfile::tempdir().unwrap();
+        let database = Database::open_to_serve(state.path()).unwrap();
+        let aside = || {
+            let names = fs::read_dir(state.path()).unwrap().map(|entry| entry.unwrap().file_name());
+            names.filter(|name| name.to_string_lossy().contains("damaged-")).count()
+        };
+        let works = || database.record(&[]).is_ok() && database.recall(&[], 0).is_ok();
+        assert!(works());
+        // What lies in the log of changes goes into the file, which is then overwritten.
+        connect(&database.path, OpenFlags::SQLITE_OPEN_READ_WRITE)
+            .unwrap()
+            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+            .unwrap();
+        let length = usize::try_from(fs::metadata(&database.path).unwrap().len()).unwrap();
+        let mut file = fs::OpenOptions::new().write(true).open(&database.path).unwrap();
+        file.write_all(&vec![0x5a; length]).unwrap();
+        let domain = "a.example".parse().unwrap();
+        assert!(
+            (0..3).any(|_| database.recall(std::slice::from_ref(&domain), 0).is_err()
+                || database.record(&[]).is_err())
+        );
+        assert!((0..3).any(|_| works()), "it does not come back");
+        assert_eq!(aside(), 1);
+
+        for name in [FILE.to_owned(), format!("{FILE}-wal"), format!("{FILE}-shm")] {
+            let _ = fs::remove_file(state.path().join(name));
+        }
+        assert!(works());
+        assert!(database.path.exists() && database.is_open());
+        assert_eq!(aside(), 1);
+    }
 
     #[test]
     fn the_last_migration_makes_the_form_that_is_known() {
