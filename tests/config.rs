@@ -292,7 +292,7 @@ fn mistakes_of_the_environment_name_the_variable() {
         ("WAXSEAL_ADMIN__LISTEN", "[::1]:9825, 127.0.0.1:10025", "is taken by `127.0.0.1:10025`"),
         ("WAXSEAL_POLICY__FAIL", "shred", "not an action"),
         ("WAXSEAL_LOG__FORMAT", "xml", "use text or json"),
-        ("WAXSEAL_STATE", "postgres://db/waxseal", "not supported by this version"),
+        ("WAXSEAL_STATE", "mysql://db/waxseal", "is PostgreSQL: postgres://"),
         ("WAXSEAL_LOG__LEVEL", "loud", "choose error, warn"),
         ("WAXSEAL_DNS__SERVERS", "resolver.example", "not an address with a port"),
         ("WAXSEAL_DNS__DNSSEC", "on", "use \"off\", \"prefer\" or \"require\""),

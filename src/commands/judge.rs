@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Arc;
 
 use attachment_seal::seal::knowledge::{Answers, Knowledge, Pins};
 use attachment_seal::seal::message::Message;
@@ -20,7 +20,7 @@ use crate::dns::{self, Dns};
 use crate::gateway::setup::Setup;
 use crate::keys::{KeyFileError, read_keys_dir};
 use crate::smtp::limits::Limits;
-use crate::store::{DatabaseError, Memories, PinFile, PinFileError};
+use crate::store::{DatabaseError, Memories, PinsError, State};
 
 /// How keys are found.
 #[derive(Debug, clap::Args)]
@@ -51,7 +51,7 @@ pub(super) enum JudgeError {
     Config(Mistake),
     /// The pins made by command cannot be read.
     #[error(transparent)]
-    Pins(#[from] PinFileError),
+    Pins(#[from] PinsError),
     /// What the gateway remembers cannot be read.
     #[error("{}: {source}", state.display())]
     Memory {
@@ -73,7 +73,7 @@ pub(super) enum JudgeError {
 pub(super) struct Judge {
     pins: Pins,
     /// What a gateway remembers, if one does.
-    memories: Option<Mutex<Memories>>,
+    memories: Option<Arc<dyn Memories>>,
     limits: Limits,
     dns: Option<Asked>,
     now: u64,
@@ -96,11 +96,12 @@ impl Judge {
             let config = config::load(file).map_err(first)?;
             limits = config.limits.clone();
             (pins, settings) = Setup::read_for_verifying(&config).map_err(first)?;
-            PinFile::new(&config.state).add_to(&mut pins)?;
-            memories = match Memories::open_to_read(&config.state) {
-                Ok(memories) => Some(Mutex::new(memories)),
+            let state = State::open_to_look(&config.state);
+            state.pins.add_to(&mut pins)?;
+            memories = match state.memories.recall(&[], 0) {
+                Ok(_) => Some(state.memories),
                 Err(DatabaseError::None(_)) => None,
-                Err(source) => return Err(JudgeError::Memory { state: config.state, source }),
+                Err(source) => return Err(JudgeError::Memory { state: config.state.folder, source }),
             };
         }
         for (domain, pin) in args.keys.as_deref().map(read_keys_dir).transpose()?.unwrap_or_default() {
@@ -126,10 +127,7 @@ impl Judge {
             None => Answers::default(),
         };
         let memory = match &self.memories {
-            Some(memories) => {
-                let memories = memories.lock().unwrap_or_else(PoisonError::into_inner);
-                memories.recall(&message.wanted_memories(), self.now)?
-            }
+            Some(memories) => memories.recall(&message.wanted_memories(), self.now)?,
             None => Memory::default(),
         };
         let memory = Memory { of_stored_mail: true, ..memory };

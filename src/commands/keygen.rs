@@ -64,8 +64,8 @@ fn make(args: &Args) -> Result<(), String> {
             .to_owned());
     }
     let times = Times { made: unix_time(), not_before: not_before(args)? };
-    let (file, key) =
-        add_key(folder, &selector, times, in_token, &config.state).map_err(|error| error.to_string())?;
+    let (file, key) = add_key(folder, &selector, times, in_token, &config.state.folder)
+        .map_err(|error| error.to_string())?;
     print(args, &selector, &key, &place(in_token.unwrap_or(&file)));
     if let Some(from) = times.not_before {
         say!("; the gateway seals with it from {} on, at the earliest", second(moment(from)));

@@ -17,7 +17,7 @@ use super::table::shown;
 use super::{ConfigArg, FAILED, check_config, complain, confirmed, fail};
 use crate::clock::unix_time;
 use crate::config::{self, Config};
-use crate::store::{KeyRecord, KeyState, Memories, PinFile};
+use crate::store::{KeyRecord, KeyState, State};
 
 /// Arguments of `keys`.
 #[derive(Debug, clap::Args)]
@@ -138,7 +138,7 @@ pub(super) fn run(args: &Args) -> ExitCode {
 
 fn approve(args: &Approve, config: &Config) -> Result<(), String> {
     let domain = &args.domain;
-    let memories = Memories::open(&config.state).map_err(|error| error.to_string())?;
+    let memories = State::open(&config.state).memories;
     let waiting: Vec<KeyRecord> = memories
         .keys(domain)
         .map_err(|error| error.to_string())?
@@ -181,12 +181,14 @@ fn forget(args: &Forget, config: &Config) -> Result<(), String> {
     let domain = &args.domain;
     let is_configured = config.correspondents.iter().any(|pinned| pinned.domain == *domain);
     if args.pin {
-        let undone = PinFile::new(&config.state).change(|said| {
+        let mut was_pinned = false;
+        let undone = State::open(&config.state).pins.change(&mut |said| {
             let before = said.pins.len();
             said.pins.retain(|pin| pin.domain != domain.as_str());
-            said.pins.len() < before
+            was_pinned = said.pins.len() < before;
         });
-        if undone.map_err(|error| error.to_string())? {
+        undone.map_err(|error| error.to_string())?;
+        if was_pinned {
             say!("{domain}: no longer pinned by command");
         } else if !is_configured {
             return Err(format!("{domain} is not pinned"));
@@ -198,10 +200,7 @@ fn forget(args: &Forget, config: &Config) -> Result<(), String> {
         }
         return Ok(());
     }
-    if !Memories::open(&config.state)
-        .and_then(|memories| memories.forget(domain))
-        .map_err(|error| error.to_string())?
-    {
+    if !State::open(&config.state).memories.forget(domain).map_err(|error| error.to_string())? {
         return Err(format!("nothing is remembered of {domain}"));
     }
     say!("{domain}: forgotten; the next key that DNS gives is accepted as its first");
@@ -210,7 +209,7 @@ fn forget(args: &Forget, config: &Config) -> Result<(), String> {
 
 fn unsealed(args: &Unsealed, config: &Config) -> Result<(), String> {
     let domain = &args.domain;
-    let changed = PinFile::new(&config.state).change(|said| {
+    let changed = State::open(&config.state).pins.change(&mut |said| {
         said.also_unsealed.retain(|noted| noted != domain.as_str());
         if !args.undo {
             said.also_unsealed.push(domain.to_string());

@@ -12,7 +12,7 @@ use crate::clock::second;
 use crate::config::{self, Config};
 use crate::gateway::release;
 use crate::phrase::{counted, with_causes};
-use crate::store::{Held, HeldId, Quarantine, StoreError};
+use crate::store::{Held, HeldId, Quarantine, State, StoreError};
 
 /// Arguments of `quarantine`.
 #[derive(Debug, clap::Args)]
@@ -87,16 +87,16 @@ pub(super) fn run(args: &Args) -> ExitCode {
             return ExitCode::from(FAILED);
         }
     };
-    let quarantine = Quarantine::open(&config.state);
+    let quarantine = &*State::open(&config.state).quarantine;
     let done = match &args.command {
-        Command::List { json, .. } => list(&quarantine, *json),
-        Command::Show { json, id, .. } => show(&quarantine, id, *json),
-        Command::Export { id, .. } => export(&quarantine, id),
+        Command::List { json, .. } => list(quarantine, *json),
+        Command::Show { json, id, .. } => show(quarantine, id, *json),
+        Command::Export { id, .. } => export(quarantine, id),
         Command::Release { listener, again, id, .. } => {
             let options = release::Options { listener: listener.as_deref(), again: *again };
-            return release(&config, &quarantine, id, options).unwrap_or_else(fail);
+            return release(&config, quarantine, id, options).unwrap_or_else(fail);
         }
-        Command::Delete { ids, .. } => delete(&quarantine, ids),
+        Command::Delete { ids, .. } => delete(quarantine, ids),
     };
     done.unwrap_or_else(|error| fail(with_causes(&error)))
 }
@@ -122,23 +122,23 @@ struct Line<'a> {
 }
 
 impl<'a> Line<'a> {
-    fn new(quarantine: &Quarantine, id: &'a HeldId, held: &'a Held) -> Self {
-        let releases = quarantine.releases(id);
+    fn new(quarantine: &dyn Quarantine, id: &'a HeldId, held: &'a Held) -> Result<Self, StoreError> {
+        let releases = quarantine.releases(id)?;
         let path = |at: &usize| held.recipients.get(*at).map(String::as_str);
-        Self {
+        Ok(Self {
             id: id.as_str(),
             held,
             delivered: releases.delivered.iter().filter_map(path).collect(),
             in_doubt: releases.in_doubt.keys().filter_map(path).collect(),
-        }
+        })
     }
 }
 
-fn list(quarantine: &Quarantine, json: bool) -> Result<ExitCode, StoreError> {
+fn list(quarantine: &dyn Quarantine, json: bool) -> Result<ExitCode, StoreError> {
     let listing = quarantine.list()?;
     for (id, held) in &listing.held {
         let line = if json {
-            to_json(&Line::new(quarantine, id, held))
+            to_json(&Line::new(quarantine, id, held)?)
         } else {
             let recipients: Vec<String> = held.recipients.iter().map(|path| format!("<{path}>")).collect();
             let words = [
@@ -163,10 +163,10 @@ fn to_json(line: &Line<'_>) -> String {
     serde_json::to_string(line).expect("a held message's facts are strings and numbers")
 }
 
-fn show(quarantine: &Quarantine, id: &str, json: bool) -> Result<ExitCode, StoreError> {
+fn show(quarantine: &dyn Quarantine, id: &str, json: bool) -> Result<ExitCode, StoreError> {
     let id: HeldId = id.parse()?;
     let held = quarantine.show(&id)?;
-    let line = Line::new(quarantine, &id, &held);
+    let line = Line::new(quarantine, &id, &held)?;
     if json {
         say!("{}", to_json(&line));
         return Ok(ExitCode::SUCCESS);
@@ -193,7 +193,7 @@ fn show(quarantine: &Quarantine, id: &str, json: bool) -> Result<ExitCode, Store
     Ok(ExitCode::SUCCESS)
 }
 
-fn export(quarantine: &Quarantine, id: &str) -> Result<ExitCode, StoreError> {
+fn export(quarantine: &dyn Quarantine, id: &str) -> Result<ExitCode, StoreError> {
     let mut message = quarantine.open_message(&id.parse()?)?;
     let mut out = io::stdout().lock();
     Ok(match io::copy(&mut message, &mut out).and_then(|_| out.flush()) {
@@ -204,7 +204,7 @@ fn export(quarantine: &Quarantine, id: &str) -> Result<ExitCode, StoreError> {
 
 fn release(
     config: &Config,
-    quarantine: &Quarantine,
+    quarantine: &dyn Quarantine,
     id: &str,
     options: release::Options<'_>,
 ) -> Result<ExitCode, String> {
@@ -230,7 +230,7 @@ fn release(
     Ok(if is_done { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
-fn delete(quarantine: &Quarantine, ids: &[String]) -> Result<ExitCode, StoreError> {
+fn delete(quarantine: &dyn Quarantine, ids: &[String]) -> Result<ExitCode, StoreError> {
     let ids: Vec<HeldId> = ids.iter().map(|id| id.parse()).collect::<Result<_, _>>()?;
     for id in &ids {
         quarantine.delete(id)?;

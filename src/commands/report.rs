@@ -9,7 +9,7 @@ use super::{ConfigArg, FAILED, check_config, fail};
 use crate::clock::{moment, unix_time};
 use crate::config;
 use crate::phrase::counted;
-use crate::store::{Count, Judged, Judgements, Period, REFUSED_BY_NEXT_HOP};
+use crate::store::{Count, Judged, Period, REFUSED_BY_NEXT_HOP, State};
 
 const DAY: u64 = 86_400;
 
@@ -43,7 +43,7 @@ pub(super) fn run(args: &Args) -> ExitCode {
     };
     let now = unix_time().unwrap_or_default();
     let from = (now / DAY).saturating_sub(args.days - 1) * DAY;
-    let period = match Judgements::open(&config.state).and_then(|judgements| judgements.since(from)) {
+    let period = match State::open(&config.state).judgements.since(from) {
         Ok(period) => period,
         Err(error) => return fail(error),
     };

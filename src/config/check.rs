@@ -17,6 +17,10 @@ use super::places::Places;
 use super::policy;
 use super::quantity::{Seconds, spoken};
 use super::{Alerts, Config, Correspondent, Log, SealingDomain, SealingKeys, Tls, raw};
+use crate::store::{Label, Location, Server};
+
+/// The folder of what must be on disk.
+const FOLDER: &str = "/var/lib/waxseal";
 
 /// What the path of a key begins with that systemd hands over.
 const CREDENTIAL: &str = "credential:";
@@ -61,7 +65,7 @@ pub(super) fn check(layers: Layers, folder: &Path) -> Result<Config, Vec<Mistake
 impl Checker<'_> {
     fn config(&mut self, raw: raw::File) -> Option<Config> {
         let hostname = self.hostname(raw.hostname.map(|name| name.0));
-        let state = self.state(raw.state);
+        let state = self.state(raw.state, raw.folder, raw.label.map(|label| label.0), hostname.as_ref());
         self.unique("domain", "name", raw.domain.iter().map(|raw| raw.name.as_ref().map(|name| &name.0)));
         let pinned = raw.correspondent.iter().map(|raw| raw.domain.as_ref().map(|name| &name.0));
         self.unique("correspondent", "domain", pinned);
@@ -185,14 +189,41 @@ impl Checker<'_> {
         name
     }
 
-    fn state(&mut self, state: Option<String>) -> PathBuf {
-        let state = state.unwrap_or_else(|| "/var/lib/waxseal".to_owned());
-        if state.contains("://") {
-            self.wrong("state", "a database server is not supported by this version; name a folder");
-        } else if state.is_empty() {
-            self.wrong("state", "empty; name a folder");
+    fn state(
+        &mut self,
+        state: Option<String>,
+        folder: Option<PathBuf>,
+        label: Option<Label>,
+        hostname: Option<&DomainName>,
+    ) -> Location {
+        let label = label.or_else(|| hostname.map(|name| Label::of_host(name.as_str()))).unwrap_or_default();
+        let state = state.unwrap_or_else(|| FOLDER.to_owned());
+        if !state.contains("://") {
+            if state.is_empty() {
+                self.wrong("state", "empty; name a folder");
+            }
+            let state = self.folder.join(state);
+            if folder.is_some_and(|folder| self.folder.join(folder) != state) {
+                self.wrong(
+                    "folder",
+                    "without a database all is in the folder that `state` names; remove this",
+                );
+            }
+            return Location { folder: state, server: None, label };
         }
-        self.folder.join(state)
+        let is_known = ["postgres://", "postgresql://"].iter().any(|scheme| state.starts_with(scheme));
+        let server = if is_known {
+            state.parse::<Server>()
+        } else {
+            Err("the only database server that is supported is PostgreSQL: postgres://…; or name a folder"
+                .to_owned())
+        };
+        let server = server.map_err(|reason| self.wrong("state", reason)).ok();
+        let folder = folder.unwrap_or_else(|| FOLDER.into());
+        if folder.as_os_str().is_empty() {
+            self.wrong("folder", "empty; name a folder");
+        }
+        Location { folder: self.folder.join(folder), server, label }
     }
 
     fn domain(&mut self, index: usize, raw: raw::Domain) -> Option<SealingDomain> {

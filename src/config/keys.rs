@@ -105,7 +105,7 @@ mod tests {
         for (name, keys) in &all {
             assert!(!keys.is_empty(), "{name}");
         }
-        let scalars = ["hostname", "state"];
+        let scalars = ["hostname", "state", "folder", "label"];
         let sections: Vec<_> =
             all[1..].iter().map(|(name, _)| *name).filter(|name| !name.contains('.')).collect();
         let top: Vec<_> = all[0].1.iter().copied().filter(|key| !scalars.contains(key)).collect();

@@ -37,15 +37,15 @@ use crate::dns::Dnssec;
 use crate::policy::Policy;
 use crate::smtp::limits::Limits;
 use crate::smtp::{BareLineEnds, Introduction};
-use crate::store::Quotas;
+use crate::store::{Location, Quotas};
 
 /// All that an administrator decides.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Our name in greetings and as authserv-id. Default: the system's host name.
     pub hostname: DomainName,
-    /// The folder of all that outlives a restart. Default `/var/lib/waxseal`.
-    pub state: PathBuf,
+    /// Where all is that outlives a restart. Default: the folder `/var/lib/waxseal`.
+    pub state: Location,
     /// Where we listen; at least one.
     pub listeners: Vec<Listener>,
     /// What we seal for; at least one where a listener seals.

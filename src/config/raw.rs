@@ -13,12 +13,15 @@ use super::parsed::{List, Parsed};
 use super::quantity::{Seconds, Size};
 use super::{Auth, BareLineEnds, LogFormat, Mode, NextHopTls, UncleanHeader};
 use crate::policy::{Choice, LinkChoice, Mode as PolicyMode};
+use crate::store::Label;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct File {
     pub(super) hostname: Option<Parsed<DomainName>>,
     pub(super) state: Option<String>,
+    pub(super) folder: Option<PathBuf>,
+    pub(super) label: Option<Parsed<Label>>,
     pub(super) listener: Vec<Listener>,
     pub(super) domain: Vec<Domain>,
     pub(super) correspondent: Vec<Correspondent>,

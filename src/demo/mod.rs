@@ -29,7 +29,7 @@ use crate::service::Service;
 use crate::service::systemd::HandedOver;
 use crate::smtp::Content;
 use crate::smtp::next_hop::{Framing, NextHop};
-use crate::store::Quarantine;
+use crate::store::{Location, State};
 
 /// How long any one step may take.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -73,7 +73,7 @@ pub struct Stage {
     entrance: SocketAddr,
     relay: Arc<Relay>,
     mailbox: Arc<Mailbox>,
-    quarantine: Quarantine,
+    state: State,
     stop: watch::Sender<bool>,
     servers: Vec<JoinHandle<()>>,
 }
@@ -107,7 +107,7 @@ impl Stage {
             entrance,
             relay,
             mailbox,
-            quarantine: Quarantine::open(&folder.join("verifying")),
+            state: State::open(&Location::from(&*folder.join("verifying"))),
             stop,
             servers,
         })
@@ -121,7 +121,7 @@ impl Stage {
         if let Some(message) = self.mailbox.take() {
             return Ending::of_delivered(&message);
         }
-        let listing = self.quarantine.list()?;
+        let listing = self.state.quarantine.list()?;
         let wanted = letter.message_id();
         let held = listing.held.iter().find(|(_, held)| held.message_id.as_deref() == Some(wanted.as_str()));
         let (_, held) = held.context("the message is neither delivered nor held")?;

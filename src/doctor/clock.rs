@@ -19,7 +19,7 @@ const MAX_OFFSET: u64 = 60;
 
 pub(super) async fn check(site: &Site, time_server: Option<&str>, findings: &mut Vec<Finding>) {
     let mut subject = Subject::new(findings, "clock", "system clock");
-    judge_now(&mut subject, site.now, newest(&site.config.state));
+    judge_now(&mut subject, site.now, newest(&site.config.state.folder));
     if let Some(server) = time_server.map(str::to_owned).or_else(known_server) {
         match time_server::offset(&server).await {
             Ok(ahead) => compare(&mut subject, &server, ahead),

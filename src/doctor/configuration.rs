@@ -24,7 +24,7 @@ pub(super) fn check(path: &Path, findings: &mut Vec<Finding>) -> Option<Site> {
             return None;
         }
     };
-    let user = User::owner_of(&config.state);
+    let user = User::owner_of(&config.state.folder);
     let (setup, warnings) = match Setup::read(config.clone()) {
         Ok(setup) => {
             Subject::new(findings, "configuration", path.display().to_string()).ok("no mistake in it");
@@ -43,7 +43,7 @@ pub(super) fn check(path: &Path, findings: &mut Vec<Finding>) -> Option<Site> {
         let subject = warning.place.to_string();
         Subject::new(findings, "configuration", subject).add(super::State::Warning, warning.advice, None);
     }
-    let keyrings = Keyrings::read(&config.state).unwrap_or_default();
+    let keyrings = Keyrings::read(&config.state.folder).unwrap_or_default();
     if let Some(setup) = &setup {
         keyrings.settle(setup);
     }

@@ -13,7 +13,7 @@ use super::finding::{Finding, Subject};
 use super::resolvers::Resolvers;
 use crate::dns::{self, Dnssec};
 use crate::gateway::setup::Setup;
-use crate::store::{self, Memories, PinFile};
+use crate::store::{KeyRecord as SeenKey, State};
 
 pub(super) async fn check(site: &Site, resolvers: &Resolvers, findings: &mut Vec<Finding>) {
     let mut pins = Pins::default();
@@ -21,7 +21,7 @@ pub(super) async fn check(site: &Site, resolvers: &Resolvers, findings: &mut Vec
         pins.add(domain, pin);
     }
     // A file that cannot be read is a finding about the state folder.
-    let _ = PinFile::new(&site.config.state).add_to(&mut pins);
+    let _ = State::open_to_look(&site.config.state).pins.add_to(&mut pins);
     let mut pinned: Vec<(&DomainName, &Pin)> = pins.iter().collect();
     pinned.sort_by_key(|(domain, _)| *domain);
     whom(&pinned, site, &mut Subject::new(findings, "pinned", "correspondents"));
@@ -94,8 +94,8 @@ fn whom(pinned: &[(&DomainName, &Pin)], site: &Site, subject: &mut Subject<'_>) 
 
 /// The keys that a domain's seals were seen with; roots have no selector.
 fn seen(site: &Site, domain: &DomainName) -> Vec<(Option<Selector>, PublicKey)> {
-    let keys = Memories::open_to_read(&site.config.state).and_then(|memories| memories.keys(domain));
-    let selector = |key: &store::KeyRecord| if key.is_root { None } else { key.selector.parse().ok() };
+    let keys = State::open_to_look(&site.config.state).memories.keys(domain);
+    let selector = |key: &SeenKey| if key.is_root { None } else { key.selector.parse().ok() };
     keys.unwrap_or_default().iter().map(|key| (selector(key), key.key)).collect()
 }
 

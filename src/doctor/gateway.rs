@@ -13,7 +13,7 @@ const RELOAD: &str = "reload";
 /// `[admin]`.
 pub(super) fn check(site: &Site, findings: &mut Vec<Finding>) {
     let mut subject = Subject::new(findings, RELOAD, "the running gateway");
-    match Announcement::of(&site.config.state) {
+    match Announcement::of(&site.config.state.folder) {
         Ok(Some(announcement)) if announcement.refused => {
             let at = u64::try_from(announcement.at.as_second()).unwrap_or_default();
             refused(&mut subject, &format!(" at {}", moment(at)));

@@ -18,8 +18,8 @@ pub(super) async fn check(site: &Site, findings: &mut Vec<Finding>) {
     if domains.is_empty() {
         return;
     }
-    if let Err(error) = Keyrings::read(&site.config.state) {
-        let path = KeysFile::new(&site.config.state).path();
+    if let Err(error) = Keyrings::read(&site.config.state.folder) {
+        let path = KeysFile::new(&site.config.state.folder).path();
         let mut subject = Subject::new(findings, "keys", path.display().to_string());
         if site.user.as_ref().is_some_and(|user| !user.is_us() && !User::is_root()) {
             subject

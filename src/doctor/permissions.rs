@@ -12,7 +12,7 @@ use crate::gateway::keyring::OwnDomain;
 use crate::keys::{self, CREDENTIAL};
 
 pub(super) fn check(site: &Site, findings: &mut Vec<Finding>) {
-    let state = &site.config.state;
+    let state = &site.config.state.folder;
     let Some(user) = &site.user else {
         Subject::new(findings, "permissions", state.display().to_string()).problem(
             "the state folder is not there, or cannot be looked at",

@@ -10,13 +10,14 @@ use super::user::{Access, User};
 use super::{Site, quoted};
 use crate::disk::{self, Room};
 use crate::phrase::counted;
-use crate::store::{DatabaseError, Memories, PinFile, Quarantine};
+use crate::store::{DatabaseError, Location, State};
 
 /// With room for fewer of the largest messages than this, somebody should know.
 const MESSAGES_TO_SPARE: u64 = 100;
 
 pub(super) fn check(site: &Site, findings: &mut Vec<Finding>) {
-    let state = &site.config.state;
+    let place = &site.config.state;
+    let state = &place.folder;
     // To a user who may not look, everything there would seem to be missing.
     if std::fs::read_dir(state).is_err()
         || site.user.as_ref().is_some_and(|user| !user.is_us() && !User::is_root())
@@ -27,18 +28,20 @@ pub(super) fn check(site: &Site, findings: &mut Vec<Finding>) {
         );
         return;
     }
-    memory(state, findings);
-    pins(state, findings);
+    memory(place, findings);
+    pins(place, findings);
     quarantine(site, findings);
     room(state, site.config.limits.message_size, findings);
 }
 
-fn memory(state: &Path, findings: &mut Vec<Finding>) {
-    let mut subject = Subject::new(findings, "memory", state.join("memory.sqlite").display().to_string());
-    let read = Memories::open_to_read(state).and_then(|memories| {
-        let domains = memories.list(None, super::now())?.len();
-        Ok((memories.damage()?, domains))
-    });
+fn memory(place: &Location, findings: &mut Vec<Finding>) {
+    let name = match &place.server {
+        None => place.folder.join("memory.sqlite").display().to_string(),
+        Some(_) => "the database".to_owned(),
+    };
+    let mut subject = Subject::new(findings, "memory", name);
+    let memories = State::open_to_look(place).memories;
+    let read = memories.list(None, super::now()).and_then(|known| Ok((memories.damage()?, known.len())));
     match read {
         Ok((None, domains)) => subject.ok(format!("sound; {domains} domains are remembered")),
         Ok((Some(damage), _)) => subject.problem(
@@ -54,10 +57,13 @@ fn memory(state: &Path, findings: &mut Vec<Finding>) {
     }
 }
 
-fn pins(state: &Path, findings: &mut Vec<Finding>) {
-    let mut subject = Subject::new(findings, "pins", state.join("pins.json").display().to_string());
-    match PinFile::new(state).add_to(&mut Pins::default()) {
-        Ok(()) if !state.join("pins.json").exists() => subject.ok("no pins made by command"),
+fn pins(place: &Location, findings: &mut Vec<Finding>) {
+    let pins = State::open_to_look(place).pins;
+    let mut subject = Subject::new(findings, "pins", pins.place());
+    match pins.add_to(&mut Pins::default()) {
+        Ok(()) if place.server.is_none() && !place.folder.join("pins.json").exists() => {
+            subject.ok("no pins made by command");
+        }
         Ok(()) => subject.ok("pins made by command can be read"),
         Err(error) => subject.problem(
             format!("{}: the gateway does not start with it", chain(&error)),
@@ -67,7 +73,10 @@ fn pins(state: &Path, findings: &mut Vec<Finding>) {
 }
 
 fn quarantine(site: &Site, findings: &mut Vec<Finding>) {
-    let folder = site.config.state.join("quarantine");
+    if site.config.state.server.is_some() {
+        return held(site, &mut Subject::new(findings, "quarantine", "the database"));
+    }
+    let folder = site.config.state.folder.join("quarantine");
     let mut subject = Subject::new(findings, "quarantine", folder.display().to_string());
     if !folder.exists() {
         return subject.not_checked("it is not there yet: the gateway makes it when it starts");
@@ -81,7 +90,12 @@ fn quarantine(site: &Site, findings: &mut Vec<Finding>) {
             format!("chown -R {owner}: {0}; chmod -R u+rwX {0}", quoted(&folder)),
         );
     }
-    match Quarantine::open(&site.config.state).list() {
+    held(site, &mut subject);
+}
+
+/// What is held.
+fn held(site: &Site, subject: &mut Subject<'_>) {
+    match State::open_to_look(&site.config.state).quarantine.list() {
         Ok(listing) => {
             let size: u64 = listing.held.iter().map(|(_, held)| held.size).sum();
             let (count, size) = (listing.held.len(), ByteSize(size).display().iec());

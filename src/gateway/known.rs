@@ -9,13 +9,13 @@ use tracing::{error, info};
 
 use crate::blocking::blocking;
 use crate::dns::lookup::Wanted;
-use crate::store::{PinFile, PinFileError, Recorder, Stamp};
+use crate::store::{PinsError, Recorder, SaidPins, Stamp};
 
 /// The pins of the configuration and of the command line, which may change with every message.
 #[derive(Debug)]
 pub struct CurrentPins {
     configured: Pins,
-    file: PinFile,
+    by_command: Arc<dyn SaidPins>,
     current: ArcSwap<Current>,
 }
 
@@ -34,41 +34,41 @@ impl Current {
         Self { stamp, said, all: Arc::new(all) }
     }
 
-    fn read(configured: &Pins, file: &PinFile, stamp: Stamp) -> Result<Self, PinFileError> {
+    fn read(configured: &Pins, by_command: &dyn SaidPins, stamp: Stamp) -> Result<Self, PinsError> {
         let mut said = Pins::default();
-        file.add_to(&mut said)?;
+        by_command.add_to(&mut said)?;
         Ok(Self::new(configured, stamp, said))
     }
 }
 
 impl CurrentPins {
-    /// Reads the file of the command line for the first time.
-    pub fn read(configured: Pins, file: PinFile) -> Result<Self, PinFileError> {
-        let current = ArcSwap::from_pointee(Current::read(&configured, &file, file.stamp()?)?);
-        Ok(Self { configured, file, current })
+    /// Reads those of the command line for the first time.
+    pub fn read(configured: Pins, by_command: Arc<dyn SaidPins>) -> Result<Self, PinsError> {
+        let current = Current::read(&configured, &*by_command, by_command.stamp()?)?;
+        Ok(Self { configured, by_command, current: ArcSwap::from_pointee(current) })
     }
 
     /// Another configuration, and what was said by command as it was.
     pub fn with(&self, configured: Pins) -> Self {
         let current = self.current.load();
         let said = Current::new(&configured, current.stamp, current.said.clone());
-        Self { configured, file: self.file.clone(), current: ArcSwap::from_pointee(said) }
+        Self { configured, by_command: Arc::clone(&self.by_command), current: ArcSwap::from_pointee(said) }
     }
 
     /// The pins, if they are as they were. One look at a file that the kernel has at hand, so no thread is needed for it.
     fn unchanged(&self) -> Option<Arc<Pins>> {
         let current = self.current.load();
-        (self.file.stamp().ok()? == current.stamp).then(|| Arc::clone(&current.all))
+        (self.by_command.stamp().ok()? == current.stamp).then(|| Arc::clone(&current.all))
     }
 
     /// The pins as they are now. Blocks while the disk answers.
     fn load(&self) -> Arc<Pins> {
         let current = self.current.load();
-        let changed = self.file.stamp().and_then(|stamp| {
+        let changed = self.by_command.stamp().and_then(|stamp| {
             if stamp == current.stamp {
                 return Ok(None);
             }
-            Current::read(&self.configured, &self.file, stamp).map(Some)
+            Current::read(&self.configured, &*self.by_command, stamp).map(Some)
         });
         match changed {
             Ok(None) => Arc::clone(&current.all),

@@ -40,7 +40,7 @@ pub struct Running {
     /// Pins, those made by command included.
     pub pins: Arc<CurrentPins>,
     /// Where held mail goes; verifying listeners have one.
-    pub quarantine: Option<Quarantine>,
+    pub quarantine: Option<Arc<dyn Quarantine>>,
     /// What is remembered; verifying listeners have it.
     pub recorder: Option<Recorder>,
     /// Whom to tell.

@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::config::Mistake;
 use crate::gateway::setup::next_hop_settings;
 use crate::smtp::next_hop::hand_over::{Fate, HandOverError, Letter, Recipient, hand_over};
-use crate::store::{Claim, Held, HeldId, Quarantine, StoreError};
+use crate::store::{Held, HeldId, Quarantine, Releases, StoreError};
 
 /// How a message is to be released.
 #[derive(Clone, Copy, Debug, Default)]
@@ -64,7 +64,7 @@ pub enum ReleaseError {
 /// Releases a message. Of two who do so at once, one is told that the other does.
 pub async fn release(
     config: &Config,
-    quarantine: &Quarantine,
+    quarantine: &dyn Quarantine,
     id: &HeldId,
     options: Options<'_>,
 ) -> Result<Released, ReleaseError> {
@@ -78,7 +78,7 @@ pub async fn release(
     read.map_err(|source| StoreError::Io { path: id.to_string().into(), source })?;
     let edits = edits(&message, config, &held);
 
-    let wanted = wanted(&held, &claim, options.again);
+    let wanted = wanted(&held, claim.releases(), options.again);
     let mut refused = Vec::new();
     if !wanted.is_empty() {
         let none = Vec::new();
@@ -130,8 +130,7 @@ pub async fn release(
 }
 
 /// The recipients who have not got it, by their places; those in doubt only where that is wished.
-fn wanted(held: &Held, claim: &Claim, again: bool) -> Vec<usize> {
-    let releases = claim.releases();
+fn wanted(held: &Held, releases: &Releases, again: bool) -> Vec<usize> {
     let doubted: BTreeSet<usize> = releases.in_doubt.keys().copied().collect();
     let is_wanted = |at: &usize| !releases.delivered.contains(at) && (again || !doubted.contains(at));
     (0..held.recipients.len()).filter(is_wanted).collect()

@@ -137,7 +137,7 @@ impl<L: LookupKey> Verifying<'_, L> {
         let stored = task::spawn_blocking(move || match &store.quarantine {
             Some(quarantine) => {
                 let quotas = &store.setup.config.quarantine;
-                quarantine.hold(quotas, &held, message.into_reader()).map(Some)
+                quarantine.hold(quotas, &held, &mut message.into_reader()).map(Some)
             }
             None => Ok(None),
         })
@@ -162,6 +162,10 @@ impl<L: LookupKey> Verifying<'_, L> {
             }
             Ok(Err(HoldError { error: StoreError::NoSpace { path, .. }, .. })) => {
                 error!(%session, path = %path.display(), "no room to hold a message");
+                Err(Reply::new(451, "4.3.1 no room to store the message, try again later"))
+            }
+            Ok(Err(HoldError { error, .. })) if error.is_no_space() => {
+                error!(%session, %error, "no room to hold a message");
                 Err(Reply::new(451, "4.3.1 no room to store the message, try again later"))
             }
             failure => {

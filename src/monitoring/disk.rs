@@ -33,9 +33,9 @@ pub(super) struct Disk {
 }
 
 impl Disk {
-    fn look(state: &Path, quarantine: Option<&Quarantine>) -> Self {
-        let held = quarantine.map(Quarantine::usage).transpose();
-        let writable = quarantine.map_or(Ok(()), Quarantine::check_writable);
+    fn look(state: &Path, quarantine: Option<&dyn Quarantine>) -> Self {
+        let held = quarantine.map(|quarantine| quarantine.usage()).transpose();
+        let writable = quarantine.map_or(Ok(()), |quarantine| quarantine.check_writable());
         let obstacle = writable.as_ref().err().or(held.as_ref().err()).map(ToString::to_string);
         Self { at: Instant::now(), room: room(state).ok(), held: held.ok().flatten(), obstacle }
     }
@@ -45,13 +45,13 @@ impl Disk {
 #[derive(Debug)]
 pub(super) struct Watcher {
     state: PathBuf,
-    quarantine: Option<Quarantine>,
+    quarantine: Option<Arc<dyn Quarantine>>,
     seen: watch::Sender<Option<Arc<Disk>>>,
     is_looking: Arc<AtomicBool>,
 }
 
 impl Watcher {
-    pub(super) fn new(state: PathBuf, quarantine: Option<Quarantine>) -> Self {
+    pub(super) fn new(state: PathBuf, quarantine: Option<Arc<dyn Quarantine>>) -> Self {
         Self { state, quarantine, seen: watch::Sender::new(None), is_looking: Arc::default() }
     }
 
@@ -74,7 +74,7 @@ impl Watcher {
         let (state, quarantine, seen) = (self.state.clone(), self.quarantine.clone(), self.seen.clone());
         let looking = Looking(Arc::clone(&self.is_looking));
         task::spawn_blocking(move || {
-            let disk = Disk::look(&state, quarantine.as_ref());
+            let disk = Disk::look(&state, quarantine.as_deref());
             drop(looking);
             seen.send_replace(Some(Arc::new(disk)));
         });
@@ -93,11 +93,12 @@ impl Drop for Looking {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::State;
 
     #[tokio::test]
     async fn looks_once_for_all_who_ask() {
         let state = tempfile::tempdir().unwrap();
-        let quarantine = Quarantine::open_and_clean(state.path()).unwrap();
+        let quarantine = State::open_to_serve(&state.path().into()).unwrap().quarantine;
         let watcher = Watcher::new(state.path().to_owned(), Some(quarantine));
         let (one, other) = tokio::join!(watcher.look(), watcher.look());
         let (one, other) = (one.unwrap(), other.unwrap());

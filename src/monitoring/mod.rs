@@ -102,7 +102,7 @@ impl Monitoring {
     ) -> Self {
         let disk = {
             let now = running.load();
-            Watcher::new(now.setup.config.state.clone(), now.quarantine.clone())
+            Watcher::new(now.setup.config.state.folder.clone(), now.quarantine.clone())
         };
         Self {
             running,

@@ -9,13 +9,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use thiserror::Error;
 use tokio::sync::{Notify, watch};
 use tokio::task::{self, JoinSet};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tracing::{error, info, warn};
 
 use self::sockets::{BoundListener, bind_admin, bind_all, nobodys};
@@ -31,13 +31,21 @@ use crate::monitoring::{Counted, Monitoring, Reloads, Watched};
 use crate::notify::{self, Alerter, Notice};
 use crate::service::systemd::HandedOver;
 use crate::smtp::{self, Resources};
-use crate::store::{self, PinFile, PinFileError, Presence, Quarantine, Recorder, StoreError};
+use crate::store::{
+    self, DatabaseError, Location, OpenError, PinsError, Presence, Recorder, State, StoreError,
+};
 
 /// How long deliveries may take to finish once the gateway is told to stop.
 pub const GRACE: Duration = Duration::from_secs(30);
 
 /// How long the last lines of memory may take to be written.
 const MEMORY_GRACE: Duration = Duration::from_secs(5);
+
+/// Between two looks whether the database can be used.
+const WATCH: Duration = Duration::from_secs(1);
+
+/// A database that comes and goes is told of no more often than this.
+const TOLD_AGAIN: Duration = Duration::from_secs(3_600);
 
 /// How long the last alerts may take to be sent.
 const ALERT_GRACE: Duration = Duration::from_secs(10);
@@ -104,12 +112,15 @@ pub enum StartError {
         /// Why.
         error: StoreError,
     },
+    /// The database cannot be used, and trying again would not help.
+    #[error(transparent)]
+    Database(DatabaseError),
     /// There is no thread for the memory.
     #[error("cannot open the memory: {0}")]
     Memory(io::Error),
     /// The pins made by command cannot be read; without them mail would be believed that must not be.
     #[error("pins made by command: {0}")]
-    Pins(#[from] PinFileError),
+    Pins(#[from] PinsError),
     /// An address of `[alerts]` is none.
     #[error("alerts: {0}")]
     Alerts(#[from] notify::AddressError),
@@ -155,17 +166,23 @@ impl<L: LookupKey> Service<L> {
             return Err(nobodys(name, &setup));
         }
         let presence = claim_state(&setup)?;
-        let quarantine = if sockets.iter().any(|socket| socket.mode == Mode::Verify) {
-            let folder = &setup.config.state;
-            let failed = |error| StartError::Quarantine { folder: folder.display().to_string(), error };
-            Some(Quarantine::open_and_clean(folder).map_err(failed)?)
+        let (place, folder) = (&setup.config.state, &setup.config.state.folder);
+        let (state, quarantine, recording) = if sockets.iter().any(|socket| socket.mode == Mode::Verify) {
+            let state = State::open_to_serve(place).map_err(|error| match error {
+                OpenError::Quarantine(error) => {
+                    StartError::Quarantine { folder: folder.display().to_string(), error }
+                }
+                OpenError::Database(error) => StartError::Database(error),
+            })?;
+            let recording = Recorder::start(Arc::clone(&state.memories)).map_err(StartError::Memory)?;
+            (state.clone(), Some(state.quarantine), Some(recording))
         } else {
-            None
+            // It judges nothing, so it needs nothing that others share.
+            (State::open(&folder.as_path().into()), None, None)
         };
-        let memory = quarantine.as_ref().map(|_| Recorder::start(&setup.config.state)).transpose();
-        let (recorder, memory) = memory.map_err(StartError::Memory)?.unzip();
-        let pins = CurrentPins::read(setup.pins.clone(), PinFile::new(&setup.config.state))?;
-        let spool = spool_folder(&setup.config.state);
+        let (recorder, memory) = recording.unzip();
+        let pins = CurrentPins::read(setup.pins.clone(), state.pins)?;
+        let spool = spool_folder(folder);
         let mut alerts = JoinSet::new();
         let alerter = match &setup.config.alerts {
             Some(settings) => {
@@ -178,12 +195,12 @@ impl<L: LookupKey> Service<L> {
         if let (Some(recorder), Some(alerter)) = (&recorder, &alerter)
             && !recorder.is_open()
         {
-            alerter.notice(memory_notice(&setup.config.state));
+            alerter.notice(memory_notice(place));
         }
         let modes = setup.config.listeners.iter();
         let modes = modes.map(|listener| (listener.name.clone(), listener.mode.as_str()));
         let metrics = Arc::new(Metrics::new(modes));
-        let keyrings = Keyrings::open(presence.is_some().then_some(setup.config.state.as_path()));
+        let keyrings = Keyrings::open(presence.is_some().then_some(folder.as_path()));
         keyrings.settle(&setup);
         announce(presence.as_ref(), false);
         let running = Arc::new(ArcSwap::from_pointee(Running {
@@ -273,6 +290,7 @@ impl<L: LookupKey> Service<L> {
         );
         let monitoring = tokio::spawn(tell(admin, monitoring));
         let expiry = tokio::spawn(reminders::watch(Arc::clone(&self.running), shutdown.clone()));
+        let memory = tokio::spawn(watch_memory(Arc::clone(&self.running), shutdown.clone()));
         let keyrings = Arc::clone(&self.running.load().keyrings);
         let keys =
             tokio::spawn(keyring::watch::watch(Arc::clone(&self.running), keyrings, self.reloaded, shutdown));
@@ -281,7 +299,7 @@ impl<L: LookupKey> Service<L> {
                 error!(%fault, "a listener was ended by a fault in this program");
             }
         }
-        for task in [expiry, keys, monitoring] {
+        for task in [expiry, keys, memory, monitoring] {
             task.abort();
             // Waits until it has let go of what runs.
             let _ = task.await;
@@ -296,6 +314,36 @@ impl<L: LookupKey> Service<L> {
         if timeout(MEMORY_GRACE, written).await.is_err() {
             warn!("memory was still being written");
         }
+    }
+}
+
+/// Has the administrator told when the database cannot be used any more.
+async fn watch_memory(running: Arc<ArcSwap<Running>>, mut shutdown: watch::Receiver<bool>) {
+    // What was so at the start was told then.
+    let (mut was_open, mut told) = (true, Some(Instant::now()));
+    if running.load().recorder.as_ref().is_some_and(Recorder::is_open) {
+        told = None;
+    } else {
+        was_open = false;
+    }
+    loop {
+        tokio::select! {
+            () = sleep(WATCH) => {}
+            _ = shutdown.wait_for(|stop| *stop) => return,
+        }
+        let now = running.load_full();
+        let Some(recorder) = &now.recorder else { return };
+        let is_open = recorder.is_open();
+        let is_due = told.is_none_or(|told| told.elapsed() >= TOLD_AGAIN);
+        if was_open
+            && !is_open
+            && is_due
+            && let Some(alerter) = &now.alerter
+        {
+            alerter.notice(memory_notice(&now.setup.config.state));
+            told = Some(Instant::now());
+        }
+        was_open = is_open;
     }
 }
 
@@ -316,7 +364,7 @@ async fn tell(sockets: Vec<smtp::Listener>, monitoring: Monitoring) {
 
 /// Takes the state folder, for as long as this process lives. A gateway that only seals can do without one.
 fn claim_state(setup: &Setup) -> Result<Option<Presence>, StartError> {
-    let state = &setup.config.state;
+    let state = &setup.config.state.folder;
     let folder = || state.display().to_string();
     let claimed = match store::make_state_folder(state) {
         Ok(()) => Presence::claim(state).map_err(|error| error.to_string()),
@@ -359,11 +407,16 @@ fn spool_folder(state: &Path) -> PathBuf {
     }
 }
 
-fn memory_notice(state: &Path) -> Notice {
-    let text = format!(
-        "The memory of correspondents, {}, cannot be opened; the log has the reason. Until it can be opened, sealed mail whose key only an unsigned DNS answer proves is deferred (451). Check that the files memory.sqlite* belong to the gateway's user. The gateway tries again by itself.",
-        state.display()
-    );
+fn memory_notice(place: &Location) -> Notice {
+    let state = &place.folder;
+    let text = if place.server.is_some() {
+        "The database that keeps held mail and what is remembered of correspondents cannot be used; the log has the reason. Until it can be used, mail that must be held is deferred (451), and so is sealed mail whose key only an unsigned DNS answer proves. The gateway tries again every second.".to_owned()
+    } else {
+        format!(
+            "The memory of correspondents, {}, cannot be opened or written; the log has the reason. While it cannot be read, sealed mail whose key only an unsigned DNS answer proves is deferred (451). Check that the files memory.sqlite* belong to the gateway's user. The gateway tries again by itself.",
+            state.display()
+        )
+    };
     Notice { subject: "memory cannot be used".to_owned(), text }
 }
 

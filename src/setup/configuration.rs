@@ -150,7 +150,7 @@ mod tests {
             assert!(config.warnings.is_empty(), "{:?}", config.warnings);
             assert_eq!(way(&config, Mode::Seal), Ok(wanted.seal));
             assert_eq!(way(&config, Mode::Verify), Ok(wanted.verify));
-            assert_eq!(config.state, Path::new("/srv/state"));
+            assert_eq!(config.state.folder, Path::new("/srv/state"));
             assert_eq!(config.alerts.unwrap().to, "postmaster@example.org");
             assert_eq!(config.domains.len(), usize::from(wanted.seal.is_some()));
         }

@@ -318,7 +318,7 @@ impl Site {
     }
 
     fn state(&self) -> &Path {
-        self.found.config.as_deref().map_or(&self.places.state, |config| &config.state)
+        self.found.config.as_deref().map_or(&self.places.state, |config| &config.state.folder)
     }
 
     /// The configuration as setup writes it.

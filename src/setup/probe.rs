@@ -15,7 +15,7 @@ use crate::gateway::keyring::Keyrings;
 use crate::gateway::setup::{Setup, next_hop_settings};
 use crate::smtp::next_hop::hand_over::{Fate, Letter, Recipient, hand_over};
 use crate::smtp::{Address, Introduction};
-use crate::store::{Count, Judgements};
+use crate::store::{Count, Location, State};
 
 /// How long the gateway may take for its verdict: it may get the message from the queue.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -82,7 +82,7 @@ pub async fn arrive(path: &Path, front: SocketAddr, to: &str) -> Result<Arrival,
 /// The message with a seal by our own key, where we have one.
 fn sealed(config: &Config, message: &[u8], moment: Moment) -> Result<Option<Vec<u8>>, String> {
     let setup = Setup::read(config.clone()).map_err(first)?;
-    Keyrings::read(&config.state).map_err(|error| error.to_string())?.settle(&setup);
+    Keyrings::read(&config.state.folder).map_err(|error| error.to_string())?.settle(&setup);
     let Some(sealer) = setup.sealers().next() else { return Ok(None) };
     let unsigned = prepare(&Message::new(message), &sealer, moment).map_err(|error| error.to_string())?;
     let edits = unsigned.sign(&sealer.key).map_err(|error| error.to_string())?;
@@ -106,8 +106,8 @@ fn letter(from: &str, to: &str, now: u64, chance: u64) -> Vec<u8> {
 }
 
 /// What was judged on the day of `now`. Where there is no database yet, nothing was.
-fn counts(state: &Path, now: u64) -> Vec<Count> {
-    let period = Judgements::open(state).and_then(|judgements| judgements.since(now));
+fn counts(state: &Location, now: u64) -> Vec<Count> {
+    let period = State::open(state).judgements.since(now);
     period.map(|period| period.counts).unwrap_or_default()
 }
 

@@ -41,6 +41,12 @@ pub struct Stamp(Option<(u64, i64, i64, u64)>);
 impl Stamp {
     /// That of a file which is not there.
     pub const NONE: Self = Self(None);
+
+    /// That of what has a version in a database.
+    #[cfg(feature = "postgres")]
+    pub(super) fn numbered(version: i64) -> Self {
+        Self(Some((0, version, 0, 0)))
+    }
 }
 
 /// The file; it need not be there.

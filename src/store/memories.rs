@@ -1,14 +1,56 @@
-//! What is remembered, as commands see and change it; the gateway may be running.
-
-use std::path::Path;
+//! What is remembered of a domain, and within which limits.
+//!
+//! Mail makes this grow only where it carries a valid, aligned seal, and then within limits: for one organisational domain,
+//! and in all, where those seen for days never give way to newcomers.
 
 use attachment_seal::domain::DomainName;
 use attachment_seal::seal::key::PublicKey;
-use attachment_seal::seal::remembered::Memory;
-use rusqlite::{Connection, params};
 
-use super::database::{self, DatabaseError};
-use super::memory::{ACCEPTED, DELEGATED, OFFERED, REVOKED, recall};
+/// Keys that are remembered of one domain.
+pub(super) const MAX_KEYS: u64 = 32;
+/// Keys that are kept for an administrator to approve, for one domain.
+pub(super) const MAX_OFFERED: u64 = 4;
+/// Domains that give way at a time.
+pub(super) const EVICTED: u64 = 1_000;
+/// A domain that was never pinned and not seen for so many seconds is forgotten: 400 days.
+pub(super) const FORGOTTEN: u64 = 400 * 86_400;
+/// Nothing is forgotten before there was mail on so many of the last 30 days: a clock that is ahead for a while must not
+/// take what is remembered away, which would make everybody a stranger again.
+pub(super) const DAYS_OF_WORK: u64 = 7;
+
+pub(super) const ACCEPTED: &str = "accepted";
+pub(super) const DELEGATED: &str = "delegated";
+pub(super) const OFFERED: &str = "offered";
+pub(super) const REVOKED: &str = "revoked";
+
+/// Limits of what is remembered; smaller in tests.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    /// Domains in all.
+    pub(super) domains: u64,
+    /// Domains of one organisational domain.
+    pub(super) of_organisation: u64,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { domains: 100_000, of_organisation: 100 }
+    }
+}
+
+/// What became of a lesson.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Learned {
+    /// It was taken in.
+    Taken,
+    /// The domain is new, and there is no room for it.
+    NoRoom,
+}
+
+/// The name by which the limits of an organisation count.
+pub(super) fn organisation(domain: &DomainName) -> DomainName {
+    domain.organisational().unwrap_or_else(|| domain.clone())
+}
 
 /// What became of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +73,16 @@ impl KeyState {
             Self::Delegated => DELEGATED,
             Self::Offered => OFFERED,
             Self::Revoked => REVOKED,
+        }
+    }
+
+    /// What the database's word means.
+    pub(super) fn of(word: &str) -> Self {
+        match word {
+            DELEGATED => Self::Delegated,
+            OFFERED => Self::Offered,
+            REVOKED => Self::Revoked,
+            _ => Self::Accepted,
         }
     }
 }
@@ -67,108 +119,4 @@ pub struct DomainRecord {
     pub keys: Vec<KeyRecord>,
     /// How many messages got each verdict.
     pub counts: Vec<(String, u64)>,
-}
-
-/// What is remembered, for commands; the gateway may be running.
-#[derive(Debug)]
-pub struct Memories(pub(super) Connection);
-
-impl Memories {
-    /// Opens what a gateway has made.
-    pub fn open(state: &Path) -> Result<Self, DatabaseError> {
-        database::open(state).map(Self)
-    }
-
-    /// Opens what a gateway has made, and changes nothing.
-    pub fn open_to_read(state: &Path) -> Result<Self, DatabaseError> {
-        let path = database::path(state);
-        if !path.exists() {
-            return Err(DatabaseError::None(path));
-        }
-        database::open_to_read(&path).map(Self)
-    }
-
-    /// What is remembered of these domains, for judging a message.
-    pub fn recall(&self, domains: &[DomainName], now: u64) -> Result<Memory, DatabaseError> {
-        recall(&self.0, domains, now)
-    }
-
-    /// What is wrong with the file, by SQLite's own check; `None` if it is sound.
-    pub fn damage(&self) -> Result<Option<String>, DatabaseError> {
-        let found: String = self.0.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
-        Ok((found != "ok").then_some(found))
-    }
-
-    /// Everything, in the order of names; or one domain.
-    pub fn list(&self, only: Option<&DomainName>, now: u64) -> Result<Vec<DomainRecord>, DatabaseError> {
-        let mut names = self.0.prepare(
-            "SELECT name, first_seen, last_seen FROM domain WHERE ?1 IS NULL OR name = ?1 ORDER BY name",
-        )?;
-        let mut rows = names.query([only.map(DomainName::as_str)])?;
-        let mut records = Vec::new();
-        while let Some(row) = rows.next()? {
-            let Ok(name) = DomainName::from_canonical(&row.get::<_, String>(0)?) else { continue };
-            let seals = recall(&self.0, std::slice::from_ref(&name), now)?.seals(&name);
-            let (keys, counts) = (self.keys(&name)?, self.counts(&name)?);
-            records.push(DomainRecord {
-                name,
-                first_seen: row.get(1)?,
-                last_seen: row.get(2)?,
-                seals,
-                keys,
-                counts,
-            });
-        }
-        Ok(records)
-    }
-
-    /// The keys of a domain, the newest first.
-    pub fn keys(&self, domain: &DomainName) -> Result<Vec<KeyRecord>, DatabaseError> {
-        let mut statement = self.0.prepare(
-            "SELECT key, selector, state, first_seen, last_seen, is_root FROM key WHERE domain = ?1
-             ORDER BY last_seen DESC, state DESC, key",
-        )?;
-        let mut rows = statement.query([domain.as_str()])?;
-        let mut keys = Vec::new();
-        while let Some(row) = rows.next()? {
-            let Ok(key) = PublicKey::from_octets(&row.get::<_, Vec<u8>>(0)?) else { continue };
-            let state = match row.get::<_, String>(2)?.as_str() {
-                DELEGATED => KeyState::Delegated,
-                OFFERED => KeyState::Offered,
-                REVOKED => KeyState::Revoked,
-                _ => KeyState::Accepted,
-            };
-            keys.push(KeyRecord {
-                key,
-                selector: row.get(1)?,
-                is_root: row.get(5)?,
-                state,
-                first_seen: row.get(3)?,
-                last_seen: row.get(4)?,
-            });
-        }
-        Ok(keys)
-    }
-
-    fn counts(&self, domain: &DomainName) -> Result<Vec<(String, u64)>, DatabaseError> {
-        let mut statement =
-            self.0.prepare("SELECT verdict, count FROM tally WHERE domain = ?1 ORDER BY verdict")?;
-        let counts = statement.query_map([domain.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        Ok(counts.collect::<Result<_, _>>()?)
-    }
-
-    /// Accepts a key that was offered or revoked. Says whether there was such a key.
-    pub fn approve(&self, domain: &DomainName, key: &PublicKey, now: u64) -> Result<bool, DatabaseError> {
-        // As if seen now, so that it may vouch for the next one.
-        let changed = self.0.execute(
-            "UPDATE key SET state = ?3, last_seen = max(last_seen, ?4) WHERE domain = ?1 AND key = ?2 AND state <> ?3",
-            params![domain.as_str(), key.as_octets(), ACCEPTED, now],
-        )?;
-        Ok(changed > 0)
-    }
-
-    /// Forgets a domain, keys and all. Says whether it was remembered.
-    pub fn forget(&self, domain: &DomainName) -> Result<bool, DatabaseError> {
-        Ok(self.0.execute("DELETE FROM domain WHERE name = ?1", [domain.as_str()])? > 0)
-    }
 }

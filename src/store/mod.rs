@@ -1,34 +1,37 @@
-//! What we keep on disk, under the state folder: held mail, what the administrator says of correspondents' keys, what is known of
-//! our own, which gateway runs, and the database of what is remembered and what was judged.
+//! What outlives a restart. What the gateways of a site share is behind the traits of `state`: held mail, what is remembered and
+//! what was judged, what the administrator says of correspondents' keys. What belongs to one process is in its folder: what is
+//! known of our own keys, and which gateway runs.
 
-mod claim;
-mod database;
+mod error;
+mod filling;
+mod held;
 mod json_file;
 mod judged;
 mod keys;
-mod ledger;
+mod location;
 mod memories;
-mod memory;
 mod pins;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod presence;
-mod probes;
-mod quarantine;
 mod quota;
 mod recorder;
+mod sqlite;
+mod state;
 
-pub use claim::{Claim, Releases};
-pub use database::DatabaseError;
+pub use error::{DatabaseError, Fault};
+pub use filling::Filling;
+pub use held::{Held, HeldId, HoldError, Kept, Listing, Releases, StoreError, Usage};
 pub use json_file::{Stamp, StateFileError};
-pub use judged::{Count, DEFERRED_BY_NEXT_HOP, Judged, Judgements, Period, REFUSED_BY_NEXT_HOP};
+pub use judged::{Count, DEFERRED_BY_NEXT_HOP, Judged, Period, REFUSED_BY_NEXT_HOP};
 pub use keys::KeysFile;
-pub use ledger::Filling;
-pub use memories::{DomainRecord, KeyRecord, KeyState, Memories};
-pub use pins::{PinFile, PinFileError, Said, SaidKey, SaidPin};
+pub use location::{Label, Location, ParseLabelError, Server};
+pub use memories::{DomainRecord, KeyRecord, KeyState};
+pub use pins::{PinsError, Said, SaidKey, SaidPin};
 pub use presence::{Announcement, Presence};
-pub use probes::{keep_probe, read_probe};
-pub use quarantine::{Held, HeldId, HoldError, Kept, Listing, Quarantine, StoreError, Usage};
 pub use quota::{Quota, Quotas};
 pub use recorder::{Entry, Recorder};
+pub use state::{Claim, Judgements, Memories, OpenError, Probes, Quarantine, SaidPins, State};
 
 use std::io;
 use std::path::Path;

@@ -1,7 +1,4 @@
-//! What the administrator says of correspondents by command: `<state>/pins.json`. It is replaced whole, so whoever reads it
-//! finds all of it; the gateway looks at it before each message, so a new pin counts from the next message on.
-
-use std::path::{Path, PathBuf};
+//! What the administrator says of correspondents by command.
 
 use attachment_seal::domain::DomainName;
 use attachment_seal::seal::fingerprint::Told;
@@ -10,21 +7,23 @@ use attachment_seal::seal::knowledge::{Pin, PinnedKey, Pins};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::json_file::{JsonFile, Stamp, StateFileError};
+use super::error::DatabaseError;
+use super::json_file::StateFileError;
 
-const NAME: &str = "pins";
-
-/// Why the file could not be read or changed.
+/// Why what was said could not be read or changed.
 #[derive(Debug, Error)]
-pub enum PinFileError {
+pub enum PinsError {
     /// It cannot be read or written, or is not of its form.
     #[error(transparent)]
     File(#[from] StateFileError),
+    /// The database that it is in says no.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
     /// A domain, key, root or fingerprint in it is none.
-    #[error("{}: {domain}: {reason}", path.display())]
+    #[error("{place}: {domain}: {reason}")]
     Content {
-        /// Which file.
-        path: PathBuf,
+        /// Where it is.
+        place: String,
         /// The pin's domain.
         domain: String,
         /// What is wrong.
@@ -73,57 +72,20 @@ pub struct SaidKey {
     pub record: String,
 }
 
-/// The file.
-#[derive(Clone, Debug)]
-pub struct PinFile(JsonFile);
-
-impl PinFile {
-    /// The file in a state folder; it need not be there.
-    pub fn new(state: &Path) -> Self {
-        Self(JsonFile::new(state, NAME))
-    }
-
-    fn path(&self) -> PathBuf {
-        self.0.path()
-    }
-
-    /// Which state the file is in.
-    pub fn stamp(&self) -> Result<Stamp, PinFileError> {
-        Ok(self.0.stamp()?)
-    }
-
-    /// What was said, as it is written.
-    pub fn read(&self) -> Result<Said, PinFileError> {
-        Ok(self.0.read()?)
-    }
-
-    /// Adds what was said to other pins.
-    pub fn add_to(&self, pins: &mut Pins) -> Result<(), PinFileError> {
-        let said = self.read()?;
-        let wrong = |domain: &str, reason: String| {
-            let domain = domain.chars().take(80).collect();
-            PinFileError::Content { path: self.path(), domain, reason }
-        };
-        for said in &said.pins {
+impl Said {
+    /// Adds what was said to other pins, or tells of which domain it makes no sense, and why.
+    pub(super) fn add_to(&self, pins: &mut Pins) -> Result<(), (String, String)> {
+        let wrong = |domain: &str, reason: String| (domain.chars().take(80).collect(), reason);
+        for said in &self.pins {
             let domain: DomainName =
                 said.domain.parse().map_err(|error| wrong(&said.domain, format!("{error}")))?;
             let pin = said.to_pin().map_err(|reason| wrong(&said.domain, reason))?;
             pins.add(domain, pin);
         }
-        for domain in &said.also_unsealed {
+        for domain in &self.also_unsealed {
             pins.note_also_unsealed(domain.parse().map_err(|error| wrong(domain, format!("{error}")))?);
         }
         Ok(())
-    }
-
-    /// Changes what was said; of two who do so at once, one waits. When this returns `Ok`, it is on disk to stay.
-    pub fn change<T>(&self, change: impl FnOnce(&mut Said) -> T) -> Result<T, PinFileError> {
-        let changed = self.0.change(|said: &mut Said| {
-            let result = change(said);
-            said.pins.sort_by(|one, other| one.domain.cmp(&other.domain));
-            result
-        });
-        Ok(changed?)
     }
 }
 
@@ -144,70 +106,5 @@ impl SaidPin {
             fingerprints: self.fingerprints.iter().map(told).collect::<Result<_, _>>()?,
             subdomains: self.subdomains,
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::fs;
-    use std::os::unix::fs::PermissionsExt;
-    use std::thread;
-
-    use super::*;
-
-    fn pin(domain: &str) -> SaidPin {
-        SaidPin {
-            domain: domain.to_owned(),
-            keys: vec![SaidKey { selector: Some("gate1".to_owned()), record: "v=SEAL1; p=".to_owned() }],
-            ..SaidPin::default()
-        }
-    }
-
-    #[test]
-    fn changes_at_once_are_all_kept() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = PinFile::new(folder.path());
-        let before = file.stamp().unwrap();
-        assert_eq!(file.read().unwrap(), Said::default());
-        thread::scope(|scope| {
-            for n in 0..20 {
-                let file = &file;
-                scope.spawn(move || {
-                    file.change(|said| said.pins.push(pin(&format!("d{n:02}.example")))).unwrap();
-                });
-            }
-        });
-        let said = file.read().unwrap();
-        assert_eq!(said.pins.len(), 20);
-        assert!(said.pins.is_sorted_by(|a, b| a.domain < b.domain));
-        assert_ne!(file.stamp().unwrap(), before);
-        assert_eq!(fs::metadata(file.path()).unwrap().permissions().mode() & 0o777, 0o600);
-        let mut pins = Pins::default();
-        file.add_to(&mut pins).unwrap();
-        assert!(pins.covers(&"d07.example".parse().unwrap()));
-    }
-
-    #[test]
-    fn says_what_is_wrong_with_it() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = PinFile::new(folder.path());
-        for (text, why) in [
-            ("{", "EOF"),
-            (r#"{"pins": [{"domain": "a b", "subdomains": true}]}"#, "is not a domain name"),
-            (
-                r#"{"pins": [{"domain": "a.example", "roots": ["x"], "subdomains": true}]}"#,
-                "a.example: not an Ed25519",
-            ),
-            (
-                r#"{"pins": [{"domain": "a.example", "fingerprints": ["x"], "subdomains": true}]}"#,
-                "a fingerprint is",
-            ),
-            (r#"{"also_unsealed": ["a b"]}"#, "is not a domain name"),
-            (r#"{"pin": []}"#, "unknown field"),
-        ] {
-            fs::write(file.path(), text).unwrap();
-            let error = file.add_to(&mut Pins::default()).unwrap_err().to_string();
-            assert!(error.contains("pins.json") && error.contains(why), "{error}");
-        }
     }
 }

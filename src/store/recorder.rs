@@ -2,22 +2,20 @@
 //! waits for it.
 
 use std::io;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use attachment_seal::domain::DomainName;
 use attachment_seal::seal::remembered::Memory;
 use attachment_seal::verdict::lesson::Observation;
-use rusqlite::Connection;
 use tracing::{error, info, warn};
 
-use super::database::{self, DatabaseError};
-use super::judged::{self, Judged};
-use super::memory::{self, Bounds, Learned};
+use super::error::{DatabaseError, Fault};
+use super::judged::Judged;
+use super::state::Memories;
 
 /// Messages that may wait to be written down.
 const MAX_WAITING: usize = 4_096;
@@ -30,13 +28,8 @@ const MAX_BATCH: usize = 1_024;
 /// How long the first message of a batch waits for others: a batch costs a write through to the disk, however many
 /// are in it.
 const GATHER: Duration = Duration::from_millis(50);
-/// Connections that are kept to look things up with.
-const MAX_READERS: usize = 4;
 /// Between two rounds of forgetting, in seconds.
 const ROUND: u64 = 86_400;
-/// Nothing is forgotten before there was mail on so many of the last 30 days: a clock that is ahead for a while must not
-/// take what is remembered away, which would make everybody a stranger again.
-const DAYS_OF_WORK: u64 = 7;
 /// A pause after a failure, so that a broken disk does not fill the log.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -65,58 +58,42 @@ pub struct Recorder(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    path: PathBuf,
+    memories: Arc<dyn Memories>,
     entries: SyncSender<Box<Entry>>,
-    readers: Mutex<Vec<Connection>>,
     /// Octets of the entries that wait or are being written.
     octets: Arc<AtomicUsize>,
     /// Entries that were not written down for want of room in the queue.
     dropped: Arc<AtomicU64>,
-    /// Whether the database could be opened to write.
-    is_open: Arc<AtomicBool>,
+    _recorders: Arc<()>,
 }
 
 impl Recorder {
-    /// Opens the database, makes it if it is missing, and starts to write. Where it cannot be opened, every look-up fails
-    /// until it can: it is tried again with every batch.
-    pub fn start(state: &Path) -> io::Result<(Self, JoinHandle<()>)> {
-        let connection = open(state);
+    /// Starts to write.
+    pub fn start(memories: Arc<dyn Memories>) -> io::Result<(Self, JoinHandle<()>)> {
         let (entries, waiting) = sync_channel(MAX_WAITING);
         let dropped = Arc::new(AtomicU64::new(0));
         let octets = Arc::new(AtomicUsize::new(0));
-        let is_open = Arc::new(AtomicBool::new(connection.is_some()));
+        let recorders = Arc::new(());
         let writer = Writer {
-            state: state.to_owned(),
-            connection,
-            is_open: Arc::clone(&is_open),
+            memories: Arc::clone(&memories),
+            recorders: Arc::downgrade(&recorders),
             waiting,
             dropped: Arc::clone(&dropped),
             octets: Arc::clone(&octets),
-            bounds: Bounds::default(),
             forgot_at: 0,
         };
         let thread = thread::Builder::new().name("memory".to_owned()).spawn(move || writer.run())?;
-        let path = database::path(state);
-        let shared = Shared { path, entries, readers: Mutex::default(), octets, dropped, is_open };
-        Ok((Self(Arc::new(shared)), thread))
+        Ok((Self(Arc::new(Shared { memories, entries, octets, dropped, _recorders: recorders })), thread))
     }
 
     /// Whether what is judged can be written down.
     pub fn is_open(&self) -> bool {
-        self.0.is_open.load(Ordering::Relaxed)
+        self.0.memories.is_open()
     }
 
-    /// What is remembered of domains. Blocks while the disk answers.
+    /// What is remembered of domains. Blocks while the database answers.
     pub fn recall(&self, domains: &[DomainName], now: u64) -> Result<Memory, DatabaseError> {
-        let kept = self.readers().pop();
-        let connection = kept.map_or_else(|| database::open_to_read(&self.0.path), Ok)?;
-        // A connection that failed is not kept: the next one may find the database mended.
-        let memory = memory::recall(&connection, domains, now)?;
-        let mut readers = self.readers();
-        if readers.len() < MAX_READERS {
-            readers.push(connection);
-        }
-        Ok(memory)
+        self.0.memories.recall(domains, now)
     }
 
     /// Has a message written down, soon. Never waits: where too many wait already, this one is only counted.
@@ -139,26 +116,15 @@ impl Recorder {
             }
         }
     }
-
-    fn readers(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {
-        self.0.readers.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Opens the database to write, or says why that cannot be.
-fn open(state: &Path) -> Option<Connection> {
-    let opened = database::open_or_make(state);
-    opened.inspect_err(|error| error!(%error, "memory cannot be opened; it is tried again")).ok()
 }
 
 struct Writer {
-    state: PathBuf,
-    connection: Option<Connection>,
-    is_open: Arc<AtomicBool>,
+    memories: Arc<dyn Memories>,
+    /// Those who have messages written down.
+    recorders: Weak<()>,
     waiting: Receiver<Box<Entry>>,
     dropped: Arc<AtomicU64>,
     octets: Arc<AtomicUsize>,
-    bounds: Bounds,
     forgot_at: u64,
 }
 
@@ -169,10 +135,7 @@ impl Writer {
             thread::sleep(GATHER);
             let mut batch = vec![first];
             batch.extend(self.waiting.try_iter().take(MAX_BATCH - 1));
-            if let Err(error) = self.write(&batch) {
-                error!(%error, messages = batch.len(), "memory cannot be written; mail goes on");
-                thread::sleep(PAUSE);
-            }
+            self.write_down(&batch);
             let octets = batch.iter().map(|entry| entry.octets()).sum();
             drop(batch);
             self.octets.fetch_sub(octets, Ordering::Relaxed);
@@ -183,54 +146,73 @@ impl Writer {
         }
     }
 
-    /// One transaction: after a crash it is there or it is not.
+    /// A batch that a database which is away did not take waits for it, and the messages after it wait in the queue.
+    fn write_down(&mut self, batch: &[Box<Entry>]) {
+        let mut is_told = false;
+        while let Err(error) = self.write(batch) {
+            if !is_told {
+                error!(%error, messages = batch.len(), "memory cannot be written; mail goes on");
+                is_told = true;
+            }
+            thread::sleep(PAUSE);
+            let is_over = self.recorders.strong_count() == 0;
+            if is_over || error.fault() != Some(Fault::Away) {
+                return;
+            }
+        }
+    }
+
     fn write(&mut self, batch: &[Box<Entry>]) -> Result<(), DatabaseError> {
-        if self.connection.is_none() {
-            self.connection = Some(database::open_or_make(&self.state)?);
-            self.is_open.store(true, Ordering::Relaxed);
-            info!("memory can be used again");
-        }
-        let Some(connection) = &mut self.connection else { return Ok(()) };
-        let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-        let mut refused = 0_u64;
-        for entry in batch {
-            if let Some(observation) = &entry.observation {
-                let learned = memory::learn(&transaction, observation, self.bounds)?;
-                refused += u64::from(learned == Learned::NoRoom);
-            }
-            judged::record(&transaction, &entry.judged)?;
-        }
-        let now = batch.last().map_or(0, |entry| entry.judged.at);
-        let is_time = now >= self.forgot_at + ROUND;
-        if is_time && judged::days_before(&transaction, now)? >= DAYS_OF_WORK {
-            let forgotten = memory::forget_old(&transaction, now)?;
-            judged::forget_old(&transaction, now)?;
-            if forgotten > 0 {
-                info!(domains = forgotten, "memory: domains not seen for 400 days are forgotten");
-            }
-        }
-        transaction.commit()?;
-        if is_time {
-            self.forgot_at = now;
-        }
+        let refused = self.memories.record(batch)?;
         if refused > 0 {
             warn!(messages = refused, "no room in memory for domains that are new");
         }
+        let now = batch.last().map_or(0, |entry| entry.judged.at);
+        if now >= self.forgot_at + ROUND {
+            self.forget_old(now);
+        }
         Ok(())
+    }
+
+    fn forget_old(&mut self, now: u64) {
+        match self.memories.forget_old(now) {
+            Ok(forgotten) => {
+                self.forgot_at = now;
+                if forgotten > 0 {
+                    info!(domains = forgotten, "memory: domains not seen for 400 days are forgotten");
+                }
+            }
+            Err(error) => {
+                error!(%error, "what is old in memory cannot be forgotten; it is tried again");
+                thread::sleep(PAUSE);
+            }
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::path::Path;
 
     use attachment_seal::seal::key::SealingKey;
     use attachment_seal::verdict::lesson::Lesson;
 
     use super::*;
-    use crate::store::{Judgements, Memories};
+    use crate::store::State;
 
     const NOW: u64 = 1_795_392_000;
+
+    fn start(state: &Path) -> (Recorder, JoinHandle<()>) {
+        Recorder::start(State::open_to_serve(&state.into()).unwrap().memories).unwrap()
+    }
+
+    /// Somebody else who is writing, so that nothing can be written for now.
+    fn blocker(state: &Path) -> rusqlite::Connection {
+        let blocker = rusqlite::Connection::open(state.join("memory.sqlite")).unwrap();
+        blocker.execute_batch("BEGIN IMMEDIATE").unwrap();
+        blocker
+    }
 
     fn entry(at: u64) -> Entry {
         let lesson = Lesson::Sealed {
@@ -266,15 +248,15 @@ mod tests {
     #[test]
     fn what_was_recorded_is_written_before_the_thread_ends() {
         let state = tempfile::tempdir().unwrap();
-        let (recorder, thread) = Recorder::start(state.path()).unwrap();
+        let (recorder, thread) = start(state.path());
         for n in 0..1_000 {
             recorder.record(entry(NOW + n));
         }
         drop(recorder);
         thread.join().unwrap();
-        let period = Judgements::open(state.path()).unwrap().since(NOW).unwrap();
+        let period = State::open(&state.path().into()).judgements.since(NOW).unwrap();
         assert_eq!(period.counts[0].count, 1_000);
-        let (recorder, _thread) = Recorder::start(state.path()).unwrap();
+        let (recorder, _thread) = start(state.path());
         let known = recorder.recall(&["a.example".parse().unwrap()], NOW + 1_000).unwrap();
         assert_eq!(known.domains.values().next().unwrap().passes, [NOW + 999, NOW + 998, NOW + 997]);
     }
@@ -282,10 +264,8 @@ mod tests {
     #[test]
     fn a_full_queue_keeps_nobody_waiting() {
         let state = tempfile::tempdir().unwrap();
-        let (recorder, thread) = Recorder::start(state.path()).unwrap();
-        // Somebody else is writing, so nothing can be written for now.
-        let blocker = database::open(state.path()).unwrap();
-        blocker.execute_batch("BEGIN IMMEDIATE").unwrap();
+        let (recorder, thread) = start(state.path());
+        let blocker = blocker(state.path());
         let many = MAX_WAITING as u64 * 2;
         for n in 0..many {
             recorder.record(entry(NOW + n));
@@ -295,7 +275,7 @@ mod tests {
         blocker.execute_batch("ROLLBACK").unwrap();
         drop((recorder, blocker));
         thread.join().unwrap();
-        let period = Judgements::open(state.path()).unwrap().since(NOW).unwrap();
+        let period = State::open(&state.path().into()).judgements.since(NOW).unwrap();
         assert!((1..many).contains(&period.counts[0].count), "{period:?}");
     }
 
@@ -303,9 +283,8 @@ mod tests {
     #[test]
     fn what_waits_is_counted_in_octets() {
         let state = tempfile::tempdir().unwrap();
-        let (recorder, thread) = Recorder::start(state.path()).unwrap();
-        let blocker = database::open(state.path()).unwrap();
-        blocker.execute_batch("BEGIN IMMEDIATE").unwrap();
+        let (recorder, thread) = start(state.path());
+        let blocker = blocker(state.path());
         for n in 0..MAX_WAITING as u64 {
             let mut large = entry(NOW + n);
             large.judged.attachments = vec!["\u{1f4ce}".repeat(250); 20];
@@ -324,18 +303,18 @@ mod tests {
     #[test]
     fn a_damaged_database_is_put_aside() {
         let state = tempfile::tempdir().unwrap();
-        let (recorder, thread) = Recorder::start(state.path()).unwrap();
+        let (recorder, thread) = start(state.path());
         recorder.record(entry(NOW));
         drop(recorder);
         thread.join().unwrap();
         fs::write(state.path().join("memory.sqlite"), "this is no database, whatever its name").unwrap();
-        let (recorder, _thread) = Recorder::start(state.path()).unwrap();
+        let (recorder, _thread) = start(state.path());
         assert!(recorder.recall(&["a.example".parse().unwrap()], NOW).unwrap().domains.is_empty());
         let names: Vec<_> = fs::read_dir(state.path())
             .unwrap()
             .map(|file| file.unwrap().file_name().into_string().unwrap())
             .collect();
         assert!(names.iter().any(|name| name.starts_with("memory.damaged-")), "{names:?}");
-        assert!(Memories::open(state.path()).unwrap().list(None, NOW).unwrap().is_empty());
+        assert!(State::open(&state.path().into()).memories.list(None, NOW).unwrap().is_empty());
     }
 }

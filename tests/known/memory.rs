@@ -11,7 +11,7 @@ use attachment_seal::verdict::lesson::Observation;
 use attachment_seal::verdict::verify::verify;
 use attachment_seal::verdict::{Ground, Lookup, Reason, Trust, Verdict, Verification};
 use tempfile::TempDir;
-use waxseal::store::{Entry, Judged, KeyState, Memories, Recorder};
+use waxseal::store::{Entry, Judged, KeyState, Recorder, State};
 
 use crate::world::*;
 
@@ -26,7 +26,8 @@ impl Site {
     /// A message comes in at `now`: judged by what is remembered, which then learns.
     fn receive_at(&self, now: u64, mut world: World, text: &str) -> Verification {
         let message = Message::new(text.as_bytes());
-        let (recorder, thread) = Recorder::start(self.0.path()).unwrap();
+        let (recorder, thread) =
+            Recorder::start(State::open_to_serve(&self.0.path().into()).unwrap().memories).unwrap();
         world.memory = recorder.recall(&message.wanted_memories(), now).unwrap();
         let found = verify(&message, &world.knowledge(), now);
         let author = domain(text.split_once("From: a@").unwrap().1.split("\r\n").next().unwrap());
@@ -53,7 +54,7 @@ impl Site {
     }
 
     fn keys(&self, name: &str) -> Vec<(u8, KeyState)> {
-        let keys = Memories::open(self.0.path()).unwrap().keys(&domain(name)).unwrap();
+        let keys = State::open(&self.0.path().into()).memories.keys(&domain(name)).unwrap();
         let seed = |public| (0..20).find(|seed| key(*seed).public() == public).unwrap();
         let mut keys: Vec<_> = keys.iter().map(|known| (seed(known.key), known.state)).collect();
         keys.sort_by_key(|(seed, _)| *seed);

@@ -156,8 +156,12 @@ pub(crate) struct Config {
 impl Config {
     /// In `folder`, its state beside it.
     pub(crate) fn new(folder: &Path, hostname: &str) -> Self {
-        let text = format!("hostname = \"{hostname}\"\nstate = \"state\"\n");
-        Self { folder: folder.to_owned(), text }
+        Self::of(folder, hostname, "state = \"state\"\n")
+    }
+
+    /// In `folder`, with these lines for where its state is.
+    pub(crate) fn of(folder: &Path, hostname: &str, state: &str) -> Self {
+        Self { folder: folder.to_owned(), text: format!("hostname = \"{hostname}\"\n{state}") }
     }
 
     /// A listener on a free port; `more` is for its other keys.

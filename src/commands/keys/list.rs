@@ -10,7 +10,7 @@ use super::super::table::shown;
 use crate::clock::{moment, unix_time};
 use crate::config::Config;
 use crate::gateway::setup::Setup;
-use crate::store::{DatabaseError, DomainRecord, Memories, PinFile, Said};
+use crate::store::{DatabaseError, DomainRecord, Said, State};
 
 /// Arguments of `keys list`.
 #[derive(Debug, clap::Args)]
@@ -71,11 +71,10 @@ struct KeyLine {
 }
 
 pub(super) fn run(args: &Args, config: &Config) -> Result<(), String> {
-    let said = PinFile::new(&config.state).read().map_err(|error| error.to_string())?;
-    let remembered = match Memories::open(&config.state) {
-        Ok(memories) => memories
-            .list(args.domain.as_ref(), unix_time().unwrap_or_default())
-            .map_err(|error| error.to_string())?,
+    let state = State::open(&config.state);
+    let said = state.pins.read().map_err(|error| error.to_string())?;
+    let remembered = match state.memories.list(args.domain.as_ref(), unix_time().unwrap_or_default()) {
+        Ok(remembered) => remembered,
         Err(DatabaseError::None(_)) => Vec::new(),
         Err(error) => return Err(error.to_string()),
     };

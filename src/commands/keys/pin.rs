@@ -10,7 +10,7 @@ use attachment_seal::seal::published::Published;
 use super::super::ConfigArg;
 use crate::config::Config;
 use crate::keys::read_text;
-use crate::store::{DatabaseError, Memories, PinFile, Said, SaidKey, SaidPin};
+use crate::store::{DatabaseError, Said, SaidKey, SaidPin, State};
 
 /// Arguments of `keys pin`.
 #[derive(Debug, clap::Args)]
@@ -74,7 +74,8 @@ pub(super) fn run(args: &Args, config: &Config) -> Result<(), String> {
         // Be it known as a key or not, it may be meant as a root, which vouches for others.
         pin.fingerprints.push(told.to_string());
     }
-    PinFile::new(&config.state).change(|said| add(said, pin)).map_err(|error| error.to_string())?;
+    let pinned = State::open(&config.state).pins.change(&mut |said| add(said, pin.clone()));
+    pinned.map_err(|error| error.to_string())?;
     say!("{domain}: pinned");
     for fingerprint in fingerprints {
         say!("  {}\n  {}", fingerprint.digits(), fingerprint.words());
@@ -149,7 +150,7 @@ fn roots(domain: &DomainName, text: &str) -> Result<Vec<PublicKey>, String> {
 
 /// The key with this fingerprint, if it was seen already.
 fn remembered(told_as: &Told, domain: &DomainName, config: &Config) -> Result<Option<PublicKey>, String> {
-    match Memories::open(&config.state).and_then(|memories| memories.keys(domain)) {
+    match State::open(&config.state).memories.keys(domain) {
         Ok(keys) => Ok(keys.iter().map(|known| known.key).find(|key| told_as.is(&key.fingerprint()))),
         Err(DatabaseError::None(_)) => Ok(None),
         Err(error) => Err(error.to_string()),

@@ -41,9 +41,9 @@ pub(super) fn run(args: &Args, config: &Config) -> Result<(), String> {
     }
     say!("publish this now in the place of its record, and leave it there for good:");
     say!("{}. IN TXT \"v=SEAL1; k=ed25519; p=\"", key_record_name(name, selector));
-    match Announcement::of(&config.state) {
+    match Announcement::of(&config.state.folder) {
         Ok(Some(_)) => say!("the running gateway notices within seconds"),
-        Ok(None) => say!("no gateway runs with the state folder {}", config.state.display()),
+        Ok(None) => say!("no gateway runs with the state folder {}", config.state.folder.display()),
         Err(error) => say!("whether a gateway runs cannot be told: {error}"),
     }
     say!("on each other gateway that seals for {name}, run the same command");
@@ -101,7 +101,7 @@ fn find<'a>(args: &Args, config: &'a Config) -> Result<(&'a SealingDomain, &'a s
 fn what_seals(domain: &SealingDomain, config: &Config) -> String {
     let (name, now) = (&domain.name, unix_time().unwrap_or_default());
     let own = OwnDomain::unread(domain);
-    let mut ring = Keyrings::read(&config.state).map(|all| all.of(&own)).unwrap_or_default();
+    let mut ring = Keyrings::read(&config.state.folder).map(|all| all.of(&own)).unwrap_or_default();
     if own.read_folder().is_empty() {
         ring.take_stock(&own.held(now), now);
     }

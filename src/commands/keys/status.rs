@@ -53,7 +53,7 @@ struct Line {
 }
 
 pub(super) fn run(args: &Args, config: &Config) -> Result<(), String> {
-    let keyrings = Keyrings::read(&config.state).map_err(|error| error.to_string())?;
+    let keyrings = Keyrings::read(&config.state.folder).map_err(|error| error.to_string())?;
     let now = unix_time().unwrap_or_default();
     let is_wanted = |domain: &&SealingDomain| args.domain.as_ref().is_none_or(|only| *only == domain.name);
     let domains: Vec<_> = config.domains.iter().filter(is_wanted).collect();
@@ -90,7 +90,7 @@ pub(super) fn run(args: &Args, config: &Config) -> Result<(), String> {
             say!("  no key seals, so mail of {} is put off (451)", domain.name);
         }
     }
-    match Announcement::of(&config.state) {
+    match Announcement::of(&config.state.folder) {
         Ok(Some(_)) => {}
         _ if args.json => {}
         Ok(None) => complain("no gateway runs with this state folder, so nobody looks for records"),

@@ -24,7 +24,7 @@ use crate::smtp::Settings;
 use crate::smtp::next_hop::RelayError;
 use crate::smtp::next_hop::hand_over::{self, Fate, HandOverError, Recipient, hand_over};
 use crate::smtp::next_hop::visit::Visit;
-use crate::store::{keep_probe, read_probe};
+use crate::store::State;
 
 /// What to send, and how.
 #[derive(Clone, Debug)]
@@ -145,8 +145,10 @@ pub async fn send(probe: &Probe) -> Result<Vec<Finding>, ProbeError> {
     let Way { mut settings, server, from, domain, reverse_path } = way;
     let (author, to) = (from.clone(), probe.to.clone());
     let message = Letter { id: id.clone(), from: author, domain, to, made, eight_bit, is_incoming }.message();
-    let kept = keep_probe(&config.state, &id, &message)
-        .map_err(|error| ProbeError::File { path: config.state.join("probes"), error })?;
+    let kept = State::open(&config.state)
+        .probes
+        .keep(&id, &message)
+        .map_err(|error| ProbeError::File { path: config.state.folder.join("probes"), error })?;
     // As long as the gateway waits for its next hop, and a little more.
     settings.limits.next_hop_timeout = config.limits.next_hop_timeout + super::listeners::PATIENCE;
     let sent = hand_over::Letter {
@@ -168,7 +170,7 @@ pub async fn send(probe: &Probe) -> Result<Vec<Finding>, ProbeError> {
                 incoming::passage(&config, listener, &server, before, &mut subject).await;
             }
             subject.unknown(
-                format!("what becomes of it on the way (a copy as it was sent is in {})", kept.display()),
+                format!("what becomes of it on the way (a copy as it was sent is in {kept})"),
                 format!(
                     "save the whole message as it arrives (\"show original\"), then run: waxseal doctor \
                      --config {} --arrived FILE{}",
@@ -210,7 +212,10 @@ pub fn arrived(config: &std::path::Path, file: &std::path::Path) -> Result<Vec<F
     let config = load(config)?;
     let stored = std::fs::read(file).map_err(|error| ProbeError::File { path: file.to_owned(), error })?;
     let id = id_in(&stored).ok_or_else(|| ProbeError::NoProbe(file.to_owned()))?;
-    let sent = read_probe(&config.state, &id).map_err(|error| ProbeError::Unknown(id.clone(), error))?;
+    let sent = State::open_to_look(&config.state)
+        .probes
+        .read(&id)
+        .map_err(|error| ProbeError::Unknown(id.clone(), error))?;
     let keys: Vec<OwnKey> = config
         .domains
         .iter()

@@ -6,18 +6,39 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, OFlags, unlinkat};
 
 use crate::disk::beneath::{Folder, own_like};
+use crate::store::Probes;
+use crate::store::state::MAX_PROBES;
 
 const FOLDER: &str = "probes";
 const ENDING: &str = ".eml";
 
-/// Most probes that are kept; the oldest go first.
-const MAX_KEPT: usize = 50;
-
 /// Largest probe that is read back, in octets; ours have some 10 KiB.
 const MAX_PROBE: u64 = 1 << 20;
 
-/// Keeps a probe. Its id must be fit for a file's name.
-pub fn keep_probe(state: &Path, id: &str, message: &[u8]) -> io::Result<PathBuf> {
+/// Where they are.
+#[derive(Debug)]
+pub(super) struct ProbeFolder {
+    state: PathBuf,
+}
+
+impl ProbeFolder {
+    /// Those of a state folder.
+    pub(super) fn new(state: &Path) -> Self {
+        Self { state: state.to_owned() }
+    }
+}
+
+impl Probes for ProbeFolder {
+    fn keep(&self, id: &str, message: &[u8]) -> io::Result<String> {
+        keep(&self.state, id, message).map(|path| path.display().to_string())
+    }
+
+    fn read(&self, id: &str) -> io::Result<Vec<u8>> {
+        read(&self.state, id)
+    }
+}
+
+fn keep(state: &Path, id: &str, message: &[u8]) -> io::Result<PathBuf> {
     let state_folder = Folder::open(state)?;
     let folder = state_folder.folder_or_make(FOLDER)?;
     let name = format!("{id}{ENDING}");
@@ -28,15 +49,14 @@ pub fn keep_probe(state: &Path, id: &str, message: &[u8]) -> io::Result<PathBuf>
     let mut kept: Vec<String> = names.filter(|name| name.ends_with(ENDING)).collect();
     // Ids begin with the time.
     kept.sort();
-    let surplus = kept.len().saturating_sub(MAX_KEPT);
+    let surplus = kept.len().saturating_sub(MAX_PROBES);
     for old in &kept[..surplus] {
         unlinkat(folder.as_file(), old, AtFlags::empty())?;
     }
     Ok(state.join(FOLDER).join(name))
 }
 
-/// A probe that was kept.
-pub fn read_probe(state: &Path, id: &str) -> io::Result<Vec<u8>> {
+fn read(state: &Path, id: &str) -> io::Result<Vec<u8>> {
     let folder = Folder::open(state)?.folder(FOLDER)?;
     let file = folder.open_file(&format!("{id}{ENDING}"), OFlags::RDONLY)?;
     let mut message = Vec::new();
@@ -57,12 +77,12 @@ mod tests {
         let state = tempfile::tempdir().unwrap();
         fs::create_dir(state.path().join(FOLDER)).unwrap();
         fs::write(state.path().join(FOLDER).join("00-notes"), "kept").unwrap();
-        for n in 0..MAX_KEPT + 2 {
-            keep_probe(state.path(), &format!("id-{n:03}"), b"probe").unwrap();
+        for n in 0..MAX_PROBES + 2 {
+            keep(state.path(), &format!("id-{n:03}"), b"probe").unwrap();
         }
-        assert_eq!(fs::read_dir(state.path().join(FOLDER)).unwrap().count(), MAX_KEPT + 1);
-        assert_eq!(read_probe(state.path(), "id-001").unwrap_err().kind(), ErrorKind::NotFound);
-        assert_eq!(read_probe(state.path(), "id-002").unwrap(), b"probe");
+        assert_eq!(fs::read_dir(state.path().join(FOLDER)).unwrap().count(), MAX_PROBES + 1);
+        assert_eq!(read(state.path(), "id-001").unwrap_err().kind(), ErrorKind::NotFound);
+        assert_eq!(read(state.path(), "id-002").unwrap(), b"probe");
         assert!(state.path().join(FOLDER).join("00-notes").exists());
     }
 
@@ -70,12 +90,12 @@ mod tests {
     #[test]
     fn links_lead_nowhere_else() {
         let (state, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        for n in 0..MAX_KEPT + 2 {
+        for n in 0..MAX_PROBES + 2 {
             fs::write(elsewhere.path().join(format!("{n}.eml")), "kept").unwrap();
         }
         symlink(elsewhere.path(), state.path().join(FOLDER)).unwrap();
-        assert!(keep_probe(state.path(), "id", b"probe").is_err());
-        assert!(read_probe(state.path(), "1").is_err());
-        assert_eq!(fs::read_dir(elsewhere.path()).unwrap().count(), MAX_KEPT + 2);
+        assert!(keep(state.path(), "id", b"probe").is_err());
+        assert!(read(state.path(), "1").is_err());
+        assert_eq!(fs::read_dir(elsewhere.path()).unwrap().count(), MAX_PROBES + 2);
     }
 }

@@ -2,79 +2,32 @@
 //! is noted beside the message before its end goes out and again when the reply is there, so that whoever comes after a
 //! crash knows for whom it was delivered, and for whom that cannot be known.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 
-use super::quarantine::{HeldId, Quarantine, StoreError};
+use super::quarantine::QuarantineFolder;
 use crate::disk::beneath::Folder;
+use crate::store::Claim;
+use crate::store::held::{HeldId, Release, Releases, StoreError};
 
 const LOG: &str = "release.jsonl";
 
-/// One line of the log.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "event", rename_all = "lowercase")]
-enum Event {
-    /// The end of the message goes out to these recipients, by their places.
-    Sending { at: Timestamp, recipients: Vec<usize> },
-    /// The next hop answered: delivered to these, refused to those.
-    Answered { at: Timestamp, delivered: Vec<usize>, refused: Vec<usize> },
-}
-
-/// What is known of earlier attempts to release a message, by the recipients' places.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Releases {
-    /// Those to whom it was delivered.
-    pub delivered: BTreeSet<usize>,
-    /// Those to whom it may have been delivered or not, and when that was.
-    pub in_doubt: BTreeMap<usize, Timestamp>,
-}
-
-impl Releases {
-    fn take(&mut self, event: Event) {
-        match event {
-            Event::Sending { at, recipients } => {
-                self.in_doubt.extend(recipients.into_iter().map(|recipient| (recipient, at)));
-            }
-            Event::Answered { delivered, refused, .. } => {
-                for recipient in delivered.iter().chain(&refused) {
-                    self.in_doubt.remove(recipient);
-                }
-                self.delivered.extend(delivered);
-            }
-        }
-    }
-
-    /// The log's lines; one that was not finished was not acted upon.
-    fn read(text: &[u8]) -> (Self, u64) {
-        let mut releases = Self::default();
-        let whole = text.iter().rposition(|octet| *octet == b'\n').map_or(0, |at| at + 1);
-        for line in text[..whole].split(|octet| *octet == b'\n').filter(|line| !line.is_empty()) {
-            if let Ok(event) = serde_json::from_slice(line) {
-                releases.take(event);
-            }
-        }
-        (releases, whole as u64)
-    }
-}
-
 /// The right to release or delete one message; it ends with this value, or with the process.
 #[derive(Debug)]
-pub struct Claim {
-    quarantine: Quarantine,
+pub(super) struct FolderClaim {
+    quarantine: QuarantineFolder,
     id: HeldId,
     path: PathBuf,
     log: File,
     releases: Releases,
 }
 
-impl Claim {
-    pub(super) fn on(quarantine: &Quarantine, id: &HeldId) -> Result<Self, StoreError> {
+impl FolderClaim {
+    pub(super) fn on(quarantine: &QuarantineFolder, id: &HeldId) -> Result<Self, StoreError> {
         let path = quarantine.folder_of(id).join(LOG);
         let folder = quarantine.open_folder_of(id)?;
         let (mut log, is_new) = folder.open_or_make_file(LOG).map_err(StoreError::of(id, &path))?;
@@ -98,29 +51,13 @@ impl Claim {
         }
         let mut text = Vec::new();
         log.read_to_end(&mut text).map_err(StoreError::at(&path))?;
-        let (releases, whole) = Releases::read(&text);
+        let (releases, whole) = read(&text);
         log.set_len(whole).map_err(StoreError::at(&path))?;
         log.seek(SeekFrom::End(0)).map_err(StoreError::at(&path))?;
         Ok(Self { quarantine: quarantine.clone(), id: id.clone(), path, log, releases })
     }
 
-    /// What is known of earlier attempts, and of this one.
-    pub fn releases(&self) -> &Releases {
-        &self.releases
-    }
-
-    /// Notes that the end of the message goes out to these recipients now.
-    pub fn sending(&mut self, recipients: &[usize]) -> Result<(), StoreError> {
-        self.note(Event::Sending { at: Timestamp::now(), recipients: recipients.to_vec() })
-    }
-
-    /// Notes what the next hop answered.
-    pub fn answered(&mut self, delivered: &[usize], refused: &[usize]) -> Result<(), StoreError> {
-        let (delivered, refused) = (delivered.to_vec(), refused.to_vec());
-        self.note(Event::Answered { at: Timestamp::now(), delivered, refused })
-    }
-
-    fn note(&mut self, event: Event) -> Result<(), StoreError> {
+    fn note(&mut self, event: Release) -> Result<(), StoreError> {
         let mut line = serde_json::to_vec(&event)
             .map_err(|source| StoreError::Damaged { id: self.id.clone(), source })?;
         line.push(b'\n');
@@ -129,39 +66,66 @@ impl Claim {
         self.releases.take(event);
         Ok(())
     }
+}
 
-    /// Deletes the message for good.
-    pub fn delete(self) -> Result<(), StoreError> {
+impl Claim for FolderClaim {
+    fn releases(&self) -> &Releases {
+        &self.releases
+    }
+
+    fn sending(&mut self, recipients: &[usize]) -> Result<(), StoreError> {
+        self.note(Release::Sending { at: Timestamp::now(), recipients: recipients.to_vec() })
+    }
+
+    fn answered(&mut self, delivered: &[usize], refused: &[usize]) -> Result<(), StoreError> {
+        let (delivered, refused) = (delivered.to_vec(), refused.to_vec());
+        self.note(Release::Answered { at: Timestamp::now(), delivered, refused })
+    }
+
+    fn delete(self: Box<Self>) -> Result<(), StoreError> {
         self.quarantine.remove(&self.id)
     }
 }
 
+/// The log's lines, and how many octets they have; one that was not finished was not acted upon.
+fn read(text: &[u8]) -> (Releases, u64) {
+    let mut releases = Releases::default();
+    let whole = text.iter().rposition(|octet| *octet == b'\n').map_or(0, |at| at + 1);
+    for line in text[..whole].split(|octet| *octet == b'\n').filter(|line| !line.is_empty()) {
+        if let Ok(event) = serde_json::from_slice(line) {
+            releases.take(event);
+        }
+    }
+    (releases, whole as u64)
+}
+
 /// What is known of attempts to release a message, for those who only look.
 pub(super) fn look(folder: &Folder) -> Releases {
-    folder.read(LOG).map(|text| Releases::read(&text).0).unwrap_or_default()
+    folder.read(LOG).map(|text| read(&text).0).unwrap_or_default()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
     use std::fs::{self, OpenOptions};
 
-    use super::super::quarantine::Held;
     use super::*;
+    use crate::store::{Held, Quarantine};
 
-    fn held(quarantine: &Quarantine) -> HeldId {
+    fn held(quarantine: &QuarantineFolder) -> HeldId {
         let held: Held = serde_json::from_str(
             r#"{"listener": "inbound", "received": "2026-11-23T06:11:12Z", "client": "192.0.2.1", "reverse_path": "",
                 "recipients": ["a@example.org", "b@example.org", "c@example.org"], "verdict": "fail", "reason": null,
                 "summary": "", "message_id": null, "size": 0}"#,
         )
         .unwrap();
-        quarantine.hold(&crate::store::Quotas::default(), &held, &b"x"[..]).unwrap().id
+        quarantine.hold(&crate::store::Quotas::default(), &held, &mut &b"x"[..]).unwrap().id
     }
 
     #[test]
     fn one_at_a_time() {
         let state = tempfile::tempdir().unwrap();
-        let quarantine = Quarantine::open_and_clean(state.path()).unwrap();
+        let quarantine = QuarantineFolder::open_and_clean(state.path()).unwrap();
         let id = held(&quarantine);
         let claim = quarantine.claim(&id).unwrap();
         assert!(matches!(quarantine.claim(&id), Err(StoreError::Claimed(_))));
@@ -175,7 +139,7 @@ mod tests {
     #[test]
     fn a_link_in_the_logs_place_leads_nowhere() {
         let (state, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let quarantine = Quarantine::open_and_clean(state.path()).unwrap();
+        let quarantine = QuarantineFolder::open_and_clean(state.path()).unwrap();
         let id = held(&quarantine);
         let target = elsewhere.path().join("target");
         fs::write(&target, "kept").unwrap();
@@ -187,9 +151,9 @@ mod tests {
     #[test]
     fn what_cannot_be_known_is_in_doubt_after_a_crash() {
         let state = tempfile::tempdir().unwrap();
-        let quarantine = Quarantine::open_and_clean(state.path()).unwrap();
+        let quarantine = QuarantineFolder::open_and_clean(state.path()).unwrap();
         let id = held(&quarantine);
-        let releases = |quarantine: &Quarantine| {
+        let releases = |quarantine: &QuarantineFolder| {
             let claim = quarantine.claim(&id).unwrap();
             let releases = claim.releases();
             let in_doubt: Vec<usize> = releases.in_doubt.keys().copied().collect();
@@ -205,6 +169,6 @@ mod tests {
         assert_eq!(releases(&quarantine), (vec![], vec![0, 1, 2]));
         quarantine.claim(&id).unwrap().answered(&[0], &[1]).unwrap();
         assert_eq!(releases(&quarantine), (vec![0], vec![2]));
-        assert_eq!(quarantine.releases(&id).delivered, BTreeSet::from([0]));
+        assert_eq!(quarantine.releases(&id).unwrap().delivered, BTreeSet::from([0]));
     }
 }

@@ -1,17 +1,14 @@
 //! The state folder: one gateway at a time has it, strangers' files in it are let be, and root's commands follow nothing that
 //! the gateway's user has put there.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
-
-mod program;
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use program::site::{RECIPIENT, SENDER, Site};
-use program::smtp::{Client, free_port};
-use program::{Gateway, waxseal, word};
+use crate::program::site::{RECIPIENT, SENDER, Site};
+use crate::program::smtp::{Client, free_port};
+use crate::program::{Gateway, waxseal, word};
 
 fn hold(site: &Site, gateway: &Gateway, subject: &str) -> String {
     let mut client = Client::hello(gateway.address("inbound"));

@@ -1,7 +1,4 @@
-//! What is remembered of domains: their keys with first and last time, counts by verdict, and when messages passed.
-//!
-//! Mail makes this grow only where it carries a valid, aligned seal, and then within limits: for one organisational domain,
-//! and in all, where those seen for days never give way to newcomers.
+//! What the gateway remembers, in SQLite: looked up before a message is judged, and taught by it afterwards.
 
 use attachment_seal::domain::{DomainName, Selector};
 use attachment_seal::seal::key::PublicKey;
@@ -9,38 +6,12 @@ use attachment_seal::seal::remembered::{Memory, PASSES, Remembered, RememberedKe
 use attachment_seal::verdict::lesson::{Lesson, Observation};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::database::{DatabaseError, GIVES_WAY};
-
-/// Domains that are remembered in all.
-const MAX_DOMAINS: u64 = 100_000;
-/// Domains that are remembered of one organisational domain.
-const MAX_OF_ORGANISATION: u64 = 100;
-/// Keys that are remembered of one domain.
-const MAX_KEYS: u64 = 32;
-/// Keys that are kept for an administrator to approve, for one domain.
-const MAX_OFFERED: u64 = 4;
-/// Domains that give way at a time.
-const EVICTED: u64 = 1_000;
-/// A domain that was never pinned and not seen for so many seconds is forgotten: 400 days.
-const FORGOTTEN: u64 = 400 * 86_400;
-
-pub(super) const ACCEPTED: &str = "accepted";
-pub(super) const DELEGATED: &str = "delegated";
-pub(super) const OFFERED: &str = "offered";
-pub(super) const REVOKED: &str = "revoked";
-
-/// Limits of what is remembered; smaller in tests.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Bounds {
-    domains: u64,
-    of_organisation: u64,
-}
-
-impl Default for Bounds {
-    fn default() -> Self {
-        Self { domains: MAX_DOMAINS, of_organisation: MAX_OF_ORGANISATION }
-    }
-}
+use super::database::GIVES_WAY;
+use crate::store::error::DatabaseError;
+use crate::store::memories::{
+    ACCEPTED, Bounds, DELEGATED, EVICTED, FORGOTTEN, Learned, MAX_KEYS, MAX_OFFERED, OFFERED, REVOKED,
+    organisation,
+};
 
 /// What the gateway remembers of the domains that a message names.
 pub(super) fn recall(
@@ -127,15 +98,6 @@ pub(super) fn learn(
     Ok(Learned::Taken)
 }
 
-/// What became of a lesson.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Learned {
-    /// It was taken in.
-    Taken,
-    /// The domain is new, and there is no room for it.
-    NoRoom,
-}
-
 fn is_remembered(connection: &Connection, domain: &DomainName) -> rusqlite::Result<bool> {
     connection.prepare_cached("SELECT 1 FROM domain WHERE name = ?1")?.exists([domain.as_str()])
 }
@@ -170,10 +132,6 @@ fn evict() -> String {
         "DELETE FROM domain WHERE name IN
          (SELECT name FROM domain WHERE {GIVES_WAY} AND first_seen <= ?2 ORDER BY last_seen LIMIT ?1)"
     )
-}
-
-fn organisation(domain: &DomainName) -> DomainName {
-    domain.organisational().unwrap_or_else(|| domain.clone())
 }
 
 fn see(connection: &Connection, domain: &DomainName, at: u64, pinned: bool) -> rusqlite::Result<()> {
@@ -291,9 +249,9 @@ mod tests {
     use attachment_seal::seal::key::SealingKey;
     use tempfile::TempDir;
 
-    use super::super::database;
-    use super::super::memories::{KeyState, Memories};
+    use super::super::database::{self, Access, Database};
     use super::*;
+    use crate::store::{KeyState, Memories};
 
     const NOW: u64 = 1_795_392_000;
     const DAY: u64 = 86_400;
@@ -370,7 +328,7 @@ mod tests {
             ],
         );
         drop(connection);
-        let memories = Memories::open(state.path()).unwrap();
+        let memories = Database::new(state.path(), Access::Change);
         let [record] = memories.list(None, NOW).unwrap().try_into().unwrap();
         assert_eq!(
             (record.name.as_str(), record.first_seen, record.last_seen, record.seals),
@@ -382,8 +340,8 @@ mod tests {
         let keys: Vec<_> = record.keys.iter().map(|key| (key.key, key.state, key.first_seen)).collect();
         assert_eq!(keys, [(key(2), KeyState::Offered, NOW + 4), (key(1), KeyState::Accepted, NOW)]);
 
-        let recalled = |memories: &Memories| {
-            let memory = recall(&memories.0, &[domain("a.example")], NOW).unwrap();
+        let recalled = |memories: &dyn Memories| {
+            let memory = memories.recall(&[domain("a.example")], NOW).unwrap();
             let mut keys: Vec<_> =
                 memory.domains[&domain("a.example")].keys.iter().map(|known| known.key).collect();
             keys.sort_by_key(|key| key.to_base64url());

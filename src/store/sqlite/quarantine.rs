@@ -4,255 +4,42 @@
 //! `tmp/` and renamed once every octet is on disk, so a folder with an id for a name is always whole, whoever looks:
 //! the gateway and the `quarantine` commands share nothing else.
 
-use std::fmt;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write as _};
-use std::net::IpAddr;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use jiff::Timestamp;
-use jiff::tz::TimeZone;
 use rustix::fs::OFlags;
-use serde::{Deserialize, Serialize};
-use thiserror::Error;
 
-use super::claim::{self, Claim, Releases};
-use super::ledger::{Filling, Ledger, Share};
+use super::claim::{self, FolderClaim};
+use super::ledger::Ledger;
 use crate::disk::beneath::Folder;
-use crate::store::Quotas;
+use crate::store::filling::Share;
+use crate::store::held::{Held, HeldId, HoldError, Kept, Listing, Releases, StoreError, Usage};
+use crate::store::{Claim, Quarantine, Quotas};
 
 pub(super) const MESSAGE: &str = "message.eml";
 pub(super) const META: &str = "meta.json";
 const TMP: &str = "tmp";
 const FOLDER: &str = "quarantine";
 
-/// What is known of a held message: its envelope, and why it is held.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Held {
-    /// The listener it came in by, which knows the next hop to release it to.
-    pub listener: String,
-    /// When it was received.
-    pub received: Timestamp,
-    /// The client it came from.
-    pub client: IpAddr,
-    /// The reverse-path without its brackets; empty for the null reverse-path.
-    pub reverse_path: String,
-    /// MAIL's parameters as they were given, such as `SMTPUTF8`.
-    #[serde(default)]
-    pub mail_parameters: Vec<String>,
-    /// The forward-paths without their brackets.
-    pub recipients: Vec<String>,
-    /// RCPT's parameters as they were given, for each of the recipients; messages held by an early version have none.
-    #[serde(default)]
-    pub recipient_parameters: Vec<Vec<String>>,
-    /// Whether a verified seal of a pinned correspondent is the reason; else anybody can have had it held.
-    #[serde(default)]
-    pub verified: bool,
-    /// SPEC.md's word, such as `fail`.
-    pub verdict: String,
-    /// SPEC.md's reason, where the verdict has one.
-    pub reason: Option<String>,
-    /// One line for people.
-    pub summary: String,
-    /// The Message-ID field's value, if there is one.
-    pub message_id: Option<String>,
-    /// The Authentication-Results field that says so, with its CR LF, for when the message is released.
-    #[serde(default)]
-    pub result: Option<String>,
-    /// Octets of the message; [`Quarantine::hold`] sets it to what was written.
-    pub size: u64,
-}
-
-/// The name of a held message: when it was received (UTC) and six random hex digits,
-/// `20261123T061112-7f3a9c`. Names sort by time and are safe in paths.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct HeldId(String);
-
-impl HeldId {
-    /// The id as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    fn new(received: Timestamp) -> Result<Self, StoreError> {
-        let mut random = [0; 3];
-        getrandom::fill(&mut random).map_err(|_| StoreError::NoRandomness)?;
-        let [a, b, c] = random;
-        let time = received.to_zoned(TimeZone::UTC).strftime("%Y%m%dT%H%M%S");
-        Ok(Self(format!("{time}-{a:02x}{b:02x}{c:02x}")))
-    }
-}
-
-impl FromStr for HeldId {
-    type Err = StoreError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let fits = text.len() == 22
-            && text.bytes().enumerate().all(|(at, octet)| match at {
-                8 => octet == b'T',
-                15 => octet == b'-',
-                16.. => matches!(octet, b'0'..=b'9' | b'a'..=b'f'),
-                _ => octet.is_ascii_digit(),
-            });
-        if fits { Ok(Self(text.to_owned())) } else { Err(StoreError::BadId(text.chars().take(80).collect())) }
-    }
-}
-
-impl fmt::Display for HeldId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.0)
-    }
-}
-
-/// Why the quarantine could not do its work. Nothing of a message that could not be held stays behind.
-#[derive(Debug, Error)]
-pub enum StoreError {
-    /// The disk or a quota is full.
-    #[error("no room left to write {}", path.display())]
-    NoSpace {
-        /// What was being written.
-        path: PathBuf,
-        /// The system's error.
-        source: io::Error,
-    },
-    /// A quota of `[quarantine]` is full.
-    #[error("{} full ([quarantine])", if *unverified { "the quarantine's part for unverified mail is" } else { "the quarantine is" })]
-    Full {
-        /// Whether it is that of what unverified seals cause.
-        unverified: bool,
-    },
-    /// We may not read or write there.
-    #[error("no permission for {}", path.display())]
-    Denied {
-        /// What was touched.
-        path: PathBuf,
-        /// The system's error.
-        source: io::Error,
-    },
-    /// Anything else that the system says.
-    #[error("cannot read or write {}", path.display())]
-    Io {
-        /// What was touched.
-        path: PathBuf,
-        /// The system's error.
-        source: io::Error,
-    },
-    /// The system gave no random numbers.
-    #[error("the system gave no random numbers")]
-    NoRandomness,
-    /// Not of an id's form.
-    #[error("`{0}` is not an id; ids look like 20261123T061112-7f3a9c")]
-    BadId(String),
-    /// No such message, or no longer.
-    #[error("no message {0} is held")]
-    UnknownId(HeldId),
-    /// Somebody else releases or deletes it at the moment.
-    #[error("message {0} is being released or deleted by another process")]
-    Claimed(HeldId),
-    /// A message whose `meta.json` makes no sense.
-    #[error("{id} is damaged: its {META} cannot be read")]
-    Damaged {
-        /// The message.
-        id: HeldId,
-        /// What is wrong with it.
-        source: serde_json::Error,
-    },
-    /// Something in the quarantine's folder that is no message.
-    #[error("{} is not a held message", .0.display())]
-    Foreign(PathBuf),
-}
-
-impl StoreError {
-    pub(super) fn at(path: &Path) -> impl FnOnce(io::Error) -> Self {
-        let path = path.to_owned();
-        move |source| match source.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
-                Self::NoSpace { path, source }
-            }
-            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-                Self::Denied { path, source }
-            }
-            _ => Self::Io { path, source },
-        }
-    }
-
-    /// As [`StoreError::at`], for a path inside the folder of `id`: if that is not there, there is no such message.
-    pub(super) fn of(id: &HeldId, path: &Path) -> impl FnOnce(io::Error) -> Self {
-        let (id, path) = (id.clone(), path.to_owned());
-        move |error| match error.kind() {
-            io::ErrorKind::NotFound if !path.parent().is_some_and(Path::exists) => Self::UnknownId(id),
-            _ => Self::at(&path)(error),
-        }
-    }
-}
-
-/// What the quarantine holds, and what else lies in its folder.
-#[derive(Debug, Default)]
-pub struct Listing {
-    /// Every held message, oldest first.
-    pub held: Vec<(HeldId, Held)>,
-    /// What could not be listed, and why.
-    pub damaged: Vec<StoreError>,
-}
-
-/// What the quarantine takes on the disk.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Usage {
-    /// Messages that are held.
-    pub messages: u64,
-    /// Their octets.
-    pub octets: u64,
-    /// Those that no verified seal of a pinned correspondent is the reason for.
-    pub unverified_messages: u64,
-    /// Their octets.
-    pub unverified_octets: u64,
-}
-
-/// A message that is held, and what its administrator should know besides.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Kept {
-    /// Its name.
-    pub id: HeldId,
-    /// Set where a quota is filling up and nobody was told yet.
-    pub filling: Option<Filling>,
-}
-
-/// Why a message is not held, and what its administrator should know besides.
-#[derive(Debug, Error)]
-#[error("{error}")]
-pub struct HoldError {
-    /// Why.
-    #[source]
-    pub error: StoreError,
-    /// Set where a quota is full and nobody was told yet.
-    pub filling: Option<Filling>,
-}
-
-impl From<StoreError> for HoldError {
-    fn from(error: StoreError) -> Self {
-        Self { error, filling: None }
-    }
-}
-
 /// The quarantine under a state folder. All calls block until the disk has answered.
 #[derive(Clone, Debug)]
-pub struct Quarantine {
+pub(super) struct QuarantineFolder {
     folder: PathBuf,
     ledger: Arc<Mutex<Ledger>>,
 }
 
-impl Quarantine {
+impl QuarantineFolder {
     /// The quarantine as it stands, for commands: nothing is created, so none of it can belong to the wrong user.
-    pub fn open(state: &Path) -> Self {
+    pub(super) fn open(state: &Path) -> Self {
         Self { folder: state.join(FOLDER), ledger: Arc::default() }
     }
 
     /// The quarantine for the gateway: folders that are missing are created (mode 0700), and what an earlier run
     /// left unfinished in `tmp/` is removed. It was never acknowledged, so it is nobody's only copy.
-    pub fn open_and_clean(state: &Path) -> Result<Self, StoreError> {
+    pub(super) fn open_and_clean(state: &Path) -> Result<Self, StoreError> {
         let quarantine = Self::open(state);
         let tmp = quarantine.tmp();
         let folder = Folder::open_or_make(state).and_then(|state| state.folder_or_make(FOLDER));
@@ -288,28 +75,13 @@ impl Quarantine {
         })
     }
 
-    /// Holds the message that `message` reads, of which `held` tells the size, within these quotas. When this returns `Ok`, it
-    /// is on disk to stay.
-    pub fn hold(&self, quotas: &Quotas, held: &Held, message: impl Read) -> Result<Kept, HoldError> {
-        let id = HeldId::new(held.received)?;
-        let meta = serde_json::to_vec_pretty(held)
-            .map_err(|source| StoreError::Damaged { id: id.clone(), source })?;
-        let share = Share { message: held.size, meta: meta.len() as u64, verified: held.verified };
-        let reserved = self.ledger().reserve(&self.folder, quotas, &id, share);
-        let filling = reserved.map_err(|(error, filling)| HoldError { error, filling })?;
-        let written = self.write_down(&id, held, meta, message);
-        self.ledger().settle(&id, written.as_ref().ok().copied());
-        written?;
-        Ok(Kept { id, filling })
-    }
-
     /// Writes a message down, and says how large it is.
     fn write_down(
         &self,
         id: &HeldId,
         held: &Held,
         mut meta: Vec<u8>,
-        message: impl Read,
+        message: &mut dyn Read,
     ) -> Result<u64, StoreError> {
         let mut unfinished = Unfinished::create(self.tmp().join(id.as_str()))?;
         let size = write(&unfinished.folder.join(MESSAGE), message)?;
@@ -329,8 +101,42 @@ impl Quarantine {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Everything that is held, oldest first.
-    pub fn list(&self) -> Result<Listing, StoreError> {
+    pub(super) fn folder_of(&self, id: &HeldId) -> PathBuf {
+        self.folder.join(id.as_str())
+    }
+
+    pub(super) fn remove(&self, id: &HeldId) -> Result<(), StoreError> {
+        let (path, gone) = (self.folder_of(id), self.tmp().join(id.as_str()));
+        let folder = self.opened().map_err(StoreError::at(&self.folder))?;
+        let tmp = folder.folder(TMP).map_err(StoreError::at(&self.tmp()))?;
+        folder.move_to(id.as_str(), &tmp).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound if !path.exists() => StoreError::UnknownId(id.clone()),
+            _ => StoreError::at(&path)(error),
+        })?;
+        folder.sync().map_err(StoreError::at(&self.folder))?;
+        tmp.remove_folder(id.as_str()).map_err(StoreError::at(&gone))
+    }
+
+    fn tmp(&self) -> PathBuf {
+        self.folder.join(TMP)
+    }
+}
+
+impl Quarantine for QuarantineFolder {
+    fn hold(&self, quotas: &Quotas, held: &Held, message: &mut dyn Read) -> Result<Kept, HoldError> {
+        let id = HeldId::new(held.received, None)?;
+        let meta = serde_json::to_vec_pretty(held)
+            .map_err(|source| StoreError::Damaged { id: id.clone(), source })?;
+        let share = Share { message: held.size, meta: meta.len() as u64, verified: held.verified };
+        let reserved = self.ledger().reserve(&self.folder, quotas, &id, share);
+        let filling = reserved.map_err(|(error, filling)| HoldError { error, filling })?;
+        let written = self.write_down(&id, held, meta, message);
+        self.ledger().settle(&id, written.as_ref().ok().copied());
+        written?;
+        Ok(Kept { id, filling })
+    }
+
+    fn list(&self) -> Result<Listing, StoreError> {
         let mut listing = Listing::default();
         let names = match self.opened().and_then(|folder| folder.names()) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(listing),
@@ -354,64 +160,34 @@ impl Quarantine {
         Ok(listing)
     }
 
-    /// How much is held.
-    pub fn usage(&self) -> Result<Usage, StoreError> {
+    fn usage(&self) -> Result<Usage, StoreError> {
         self.ledger().usage(&self.folder)
     }
 
-    /// Whether a small message could be written now; nothing stays behind.
-    pub fn check_writable(&self) -> Result<(), StoreError> {
+    fn check_writable(&self) -> Result<(), StoreError> {
         let tmp = self.tmp();
         let mut file = tempfile::tempfile_in(&tmp).map_err(StoreError::at(&tmp))?;
         file.write_all(&[0; 16 << 10]).map_err(StoreError::at(&tmp))
     }
 
-    /// What is known of one message.
-    pub fn show(&self, id: &HeldId) -> Result<Held, StoreError> {
+    fn show(&self, id: &HeldId) -> Result<Held, StoreError> {
         let path = self.folder_of(id).join(META);
         let meta = self.open_folder_of(id)?.read(META).map_err(StoreError::of(id, &path))?;
         serde_json::from_slice(&meta).map_err(|source| StoreError::Damaged { id: id.clone(), source })
     }
 
-    /// One message, octet for octet.
-    pub fn open_message(&self, id: &HeldId) -> Result<File, StoreError> {
+    fn open_message(&self, id: &HeldId) -> Result<Box<dyn Read + Send>, StoreError> {
         let path = self.folder_of(id).join(MESSAGE);
-        self.open_folder_of(id)?.open_file(MESSAGE, OFlags::RDONLY).map_err(StoreError::of(id, &path))
+        let file = self.open_folder_of(id)?.open_file(MESSAGE, OFlags::RDONLY);
+        Ok(Box::new(file.map_err(StoreError::of(id, &path))?))
     }
 
-    /// Claims a message, to release or delete it.
-    pub fn claim(&self, id: &HeldId) -> Result<Claim, StoreError> {
-        Claim::on(self, id)
+    fn claim(&self, id: &HeldId) -> Result<Box<dyn Claim>, StoreError> {
+        Ok(Box::new(FolderClaim::on(self, id)?))
     }
 
-    /// What is known of attempts to release a message.
-    pub fn releases(&self, id: &HeldId) -> Releases {
-        self.open_folder_of(id).map(|folder| claim::look(&folder)).unwrap_or_default()
-    }
-
-    /// Deletes one message for good. Of two who delete it at once, one is told that there is none.
-    pub fn delete(&self, id: &HeldId) -> Result<(), StoreError> {
-        self.claim(id)?.delete()
-    }
-
-    pub(super) fn folder_of(&self, id: &HeldId) -> PathBuf {
-        self.folder.join(id.as_str())
-    }
-
-    pub(super) fn remove(&self, id: &HeldId) -> Result<(), StoreError> {
-        let (path, gone) = (self.folder_of(id), self.tmp().join(id.as_str()));
-        let folder = self.opened().map_err(StoreError::at(&self.folder))?;
-        let tmp = folder.folder(TMP).map_err(StoreError::at(&self.tmp()))?;
-        folder.move_to(id.as_str(), &tmp).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound if !path.exists() => StoreError::UnknownId(id.clone()),
-            _ => StoreError::at(&path)(error),
-        })?;
-        folder.sync().map_err(StoreError::at(&self.folder))?;
-        tmp.remove_folder(id.as_str()).map_err(StoreError::at(&gone))
-    }
-
-    fn tmp(&self) -> PathBuf {
-        self.folder.join(TMP)
+    fn releases(&self, id: &HeldId) -> Result<Releases, StoreError> {
+        Ok(self.open_folder_of(id).map(|folder| claim::look(&folder)).unwrap_or_default())
     }
 }
 
@@ -477,9 +253,9 @@ mod tests {
     use super::*;
     use crate::store::Quota;
 
-    fn quarantine() -> (TempDir, Quarantine) {
+    fn quarantine() -> (TempDir, QuarantineFolder) {
         let state = tempfile::tempdir().unwrap();
-        let quarantine = Quarantine::open_and_clean(&state.path().join("state")).unwrap();
+        let quarantine = QuarantineFolder::open_and_clean(&state.path().join("state")).unwrap();
         (state, quarantine)
     }
 
@@ -502,8 +278,8 @@ mod tests {
         }
     }
 
-    fn hold(quarantine: &Quarantine, received: &str, message: &[u8]) -> HeldId {
-        quarantine.hold(&Quotas::default(), &held(received), message).unwrap().id
+    fn hold(quarantine: &QuarantineFolder, received: &str, message: &[u8]) -> HeldId {
+        quarantine.hold(&Quotas::default(), &held(received), &mut &*message).unwrap().id
     }
 
     fn entries(folder: &Path) -> Vec<String> {
@@ -576,7 +352,7 @@ mod tests {
     #[test]
     fn commands_create_nothing() {
         let state = tempfile::tempdir().unwrap();
-        let quarantine = Quarantine::open(state.path());
+        let quarantine = QuarantineFolder::open(state.path());
         assert!(quarantine.list().unwrap().held.is_empty());
         assert!(entries(state.path()).is_empty());
     }
@@ -602,6 +378,9 @@ mod tests {
             "20261123T061112-7F3A9C",
             "tmp",
             "20261123T061112/7f3a9c",
+            "20261123T061112--7f3a9c",
+            "20261123T061112-../x-7f3a9c",
+            "20261123T061112-a-b-7f3a9c",
         ] {
             assert!(matches!(text.parse::<HeldId>(), Err(StoreError::BadId(_))), "{text}");
         }
@@ -615,7 +394,7 @@ mod tests {
         fs::create_dir(&leftover).unwrap();
         fs::write(leftover.join(MESSAGE), "half a mess").unwrap();
 
-        Quarantine::open_and_clean(&state.path().join("state")).unwrap();
+        QuarantineFolder::open_and_clean(&state.path().join("state")).unwrap();
         assert!(entries(&quarantine.tmp()).is_empty());
         assert!(quarantine.show(&kept).is_ok());
     }
@@ -638,7 +417,7 @@ mod tests {
             quarantine.hold(
                 &Quotas::default(),
                 &held("2026-11-23T06:11:12Z"),
-                b"first".chain(Sabotage(&tmp))
+                &mut b"first".chain(Sabotage(&tmp))
             ),
             Err(HoldError { error: StoreError::Io { .. }, .. })
         ));
@@ -651,9 +430,9 @@ mod tests {
         let state = tempfile::tempdir().unwrap();
         let file = state.path().join("file");
         fs::write(&file, "").unwrap();
-        assert!(matches!(Quarantine::open_and_clean(&file), Err(StoreError::Io { .. })));
-        let gone = Quarantine::open(&state.path().join("nowhere"));
-        assert!(gone.hold(&Quotas::default(), &held("2026-11-23T06:11:12Z"), io::empty()).is_err());
+        assert!(matches!(QuarantineFolder::open_and_clean(&file), Err(StoreError::Io { .. })));
+        let gone = QuarantineFolder::open(&state.path().join("nowhere"));
+        assert!(gone.hold(&Quotas::default(), &held("2026-11-23T06:11:12Z"), &mut io::empty()).is_err());
     }
 
     #[test]
@@ -672,10 +451,14 @@ mod tests {
         assert!(matches!(StoreError::at(path)(full.unwrap_err()), StoreError::NoSpace { .. }));
     }
 
-    fn hold_as(quarantine: &Quarantine, quotas: &Quotas, verified: bool) -> Result<Kept, HoldError> {
+    fn hold_as(quarantine: &QuarantineFolder, quotas: &Quotas, verified: bool) -> Result<Kept, HoldError> {
         let message = [b'x'; 1_000];
         let size = message.len() as u64;
-        quarantine.hold(quotas, &Held { verified, size, ..held("2026-11-23T06:11:12Z") }, message.as_slice())
+        quarantine.hold(
+            quotas,
+            &Held { verified, size, ..held("2026-11-23T06:11:12Z") },
+            &mut message.as_slice(),
+        )
     }
 
     #[test]
@@ -704,14 +487,14 @@ mod tests {
         assert!(entries(&quarantine.tmp()).is_empty());
 
         // Another process deletes some, and a restart counts what there is.
-        let commands = Quarantine::open(&state.path().join("state"));
-        let unverified = |quarantine: &Quarantine| quarantine.usage().unwrap().unverified_messages;
+        let commands = QuarantineFolder::open(&state.path().join("state"));
+        let unverified = |quarantine: &QuarantineFolder| quarantine.usage().unwrap().unverified_messages;
         for (id, held) in commands.list().unwrap().held.into_iter().filter(|(_, held)| !held.verified) {
             assert_eq!(held.size, 1_000);
             commands.delete(&id).unwrap();
         }
         assert_eq!((unverified(&quarantine), unverified(&commands)), (0, 0));
-        let again = Quarantine::open_and_clean(&state.path().join("state")).unwrap();
+        let again = QuarantineFolder::open_and_clean(&state.path().join("state")).unwrap();
         assert_eq!(again.usage().unwrap().messages, 10);
         for quarantine in [&quarantine, &again] {
             assert!(hold_as(quarantine, &quotas, false).is_ok());

@@ -1,0 +1,132 @@
+//! A claim on a held message in PostgreSQL: a lease on its row, by the database's clock. Who has it renews it. When a gateway dies,
+//! its lease ends by itself. A step of a release is written down only by who has the lease still.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::task::JoinHandle;
+use tracing::warn;
+
+use super::quarantine::{make_durable, releases};
+use super::{Postgres, execute, query};
+use crate::store::Claim;
+use crate::store::held::{HeldId, Release, Releases, StoreError};
+
+/// How long a lease lasts unless it is renewed, as PostgreSQL writes it.
+const LEASE: &str = "30 seconds";
+/// Between two renewals: two may fail.
+const RENEWAL: Duration = Duration::from_secs(8);
+
+/// The lease on one message.
+#[derive(Debug)]
+pub(super) struct Lease {
+    postgres: Postgres,
+    id: HeldId,
+    /// What tells this lease from another one.
+    number: i64,
+    releases: Releases,
+    renewal: JoinHandle<()>,
+}
+
+impl Lease {
+    pub(super) fn take(postgres: &Postgres, id: &HeldId) -> Result<Self, StoreError> {
+        let mut random = [0; 8];
+        getrandom::fill(&mut random).map_err(|_| StoreError::NoRandomness)?;
+        let number = i64::from_ne_bytes(random);
+        let found = postgres.run(async |client| {
+            let sql = format!(
+                "UPDATE held SET lease = $2, leased_by = $3, leased_until = now() + interval '{LEASE}'
+                 WHERE id = $1 AND (lease IS NULL OR leased_until < now())"
+            );
+            if execute(client, &sql, &[&id.as_str(), &number, &postgres.label()]).await? > 0 {
+                return Ok(Some(Some(releases(client, id).await?)));
+            }
+            let known = query(client, "SELECT 1 FROM held WHERE id = $1", &[&id.as_str()]).await?;
+            Ok((!known.is_empty()).then_some(None))
+        })?;
+        let releases = match found {
+            Some(Some(releases)) => releases,
+            Some(None) => return Err(StoreError::Claimed(id.clone())),
+            None => return Err(StoreError::UnknownId(id.clone())),
+        };
+        let renewal = postgres.spawn(renew(postgres.clone(), id.clone(), number));
+        Ok(Self { postgres: postgres.clone(), id: id.clone(), number, releases, renewal })
+    }
+
+    fn note(&mut self, step: Release) -> Result<(), StoreError> {
+        let text = serde_json::to_string(&step)
+            .map_err(|source| StoreError::Damaged { id: self.id.clone(), source })?;
+        let (id, number, label) = (self.id.as_str(), self.number, self.postgres.label());
+        let written = self.postgres.run(async |client| {
+            let transaction = client.transaction().await?;
+            make_durable(&transaction).await?;
+            let sql = "INSERT INTO release (held, gateway, step)
+                       SELECT id, $3, $4 FROM held WHERE id = $1 AND lease = $2 AND leased_until > now() FOR UPDATE";
+            let written = execute(&transaction, sql, &[&id, &number, &label, &text]).await?;
+            transaction.commit().await?;
+            Ok(written)
+        })?;
+        if written == 0 {
+            return Err(StoreError::Claimed(self.id.clone()));
+        }
+        self.releases.take(step);
+        Ok(())
+    }
+}
+
+impl Claim for Lease {
+    fn releases(&self) -> &Releases {
+        &self.releases
+    }
+
+    fn sending(&mut self, recipients: &[usize]) -> Result<(), StoreError> {
+        self.note(Release::Sending { at: Timestamp::now(), recipients: recipients.to_vec() })
+    }
+
+    fn answered(&mut self, delivered: &[usize], refused: &[usize]) -> Result<(), StoreError> {
+        let (delivered, refused) = (delivered.to_vec(), refused.to_vec());
+        self.note(Release::Answered { at: Timestamp::now(), delivered, refused })
+    }
+
+    fn delete(self: Box<Self>) -> Result<(), StoreError> {
+        let deleted = self.postgres.run(async |client| {
+            let sql = "DELETE FROM held WHERE id = $1 AND lease = $2";
+            Ok(execute(client, sql, &[&self.id.as_str(), &self.number]).await?)
+        })?;
+        if deleted > 0 { Ok(()) } else { Err(StoreError::UnknownId(self.id.clone())) }
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.renewal.abort();
+        let given_back = self.postgres.run(async |client| {
+            let sql = "UPDATE held SET lease = NULL, leased_by = NULL, leased_until = NULL
+                       WHERE id = $1 AND lease = $2";
+            Ok(execute(client, sql, &[&self.id.as_str(), &self.number]).await?)
+        });
+        if let Err(error) = given_back {
+            warn!(id = %self.id, %error, "nobody can release this message for {LEASE}");
+        }
+    }
+}
+
+/// Renews a lease for as long as it is had.
+async fn renew(postgres: Postgres, id: HeldId, number: i64) {
+    loop {
+        tokio::time::sleep(RENEWAL).await;
+        let renewed = postgres
+            .with(RENEWAL, async |client| {
+                let sql = format!(
+                    "UPDATE held SET leased_until = now() + interval '{LEASE}' WHERE id = $1 AND lease = $2"
+                );
+                Ok(execute(client, &sql, &[&id.as_str(), &number]).await?)
+            })
+            .await;
+        match renewed {
+            Ok(0) => return,
+            Ok(_) => {}
+            Err(error) => warn!(%id, %error, "the lease on a held message cannot be renewed"),
+        }
+    }
+}

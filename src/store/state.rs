@@ -1,0 +1,202 @@
+//! What the gateways of a site share beyond a restart, in the words of the domain: docs/STATE.md is the other half of this page.
+//! An adapter implements these traits with its own SQL. Every call blocks until the state has answered.
+
+use std::fmt::Debug;
+use std::io::{self, Read};
+use std::sync::Arc;
+
+use attachment_seal::domain::DomainName;
+use attachment_seal::seal::key::PublicKey;
+use attachment_seal::seal::knowledge::Pins;
+use attachment_seal::seal::remembered::Memory;
+use thiserror::Error;
+
+use super::error::DatabaseError;
+use super::held::{Held, HeldId, HoldError, Kept, Listing, Releases, StoreError, Usage};
+use super::json_file::Stamp;
+use super::judged::Period;
+use super::location::Location;
+use super::memories::{DomainRecord, KeyRecord};
+use super::pins::{PinsError, Said};
+#[cfg(feature = "postgres")]
+use super::postgres;
+use super::quota::Quotas;
+use super::recorder::Entry;
+use super::sqlite;
+
+/// Most probes that are kept; the oldest go first.
+pub(super) const MAX_PROBES: usize = 50;
+
+/// Why the gateway cannot have its state.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    /// The quarantine cannot be used.
+    #[error(transparent)]
+    Quarantine(StoreError),
+    /// The database cannot be used, and trying again would not help.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+}
+
+/// The parts of the state. A caller takes those that it needs.
+#[derive(Clone, Debug)]
+pub struct State {
+    /// What is remembered of correspondents.
+    pub memories: Arc<dyn Memories>,
+    /// What was judged.
+    pub judgements: Arc<dyn Judgements>,
+    /// Held mail.
+    pub quarantine: Arc<dyn Quarantine>,
+    /// What the administrator said of correspondents by command.
+    pub pins: Arc<dyn SaidPins>,
+    /// The probes that `doctor` sent.
+    pub probes: Arc<dyn Probes>,
+}
+
+impl State {
+    /// For the gateway: what is missing is made, and what an earlier run left unfinished is removed. A database that cannot be
+    /// opened is tried again with every batch, but for one that a later version has made.
+    pub fn open_to_serve(place: &Location) -> Result<Self, OpenError> {
+        match &place.server {
+            None => sqlite::open_to_serve(&place.folder),
+            #[cfg(feature = "postgres")]
+            Some(server) => Ok(postgres::open_to_serve(server, place)?),
+        }
+    }
+
+    /// For commands: nothing is made, so nothing can belong to the wrong user. What is not there is found when it is used.
+    pub fn open(place: &Location) -> Self {
+        match &place.server {
+            None => sqlite::open(&place.folder),
+            #[cfg(feature = "postgres")]
+            Some(server) => postgres::open(server, place),
+        }
+    }
+
+    /// For those who only look: nothing is changed either.
+    pub fn open_to_look(place: &Location) -> Self {
+        match &place.server {
+            None => sqlite::open_to_look(&place.folder),
+            #[cfg(feature = "postgres")]
+            Some(server) => postgres::open_to_look(server, place),
+        }
+    }
+}
+
+/// What is remembered of correspondents: a forged DNS answer must not replace a key that was seen before. What was judged is
+/// written with it, in one transaction.
+pub trait Memories: Debug + Send + Sync {
+    /// What is remembered of these domains, for judging a message.
+    fn recall(&self, domains: &[DomainName], now: u64) -> Result<Memory, DatabaseError>;
+
+    /// Writes messages down: what each taught, and how it was judged. After a crash all of them are there or none is. Tells how
+    /// many taught of a domain for which there is no room.
+    fn record(&self, entries: &[Box<Entry>]) -> Result<u64, DatabaseError>;
+
+    /// Forgets what nobody has seen for long, unless the clock may be wrong. Tells how many domains are forgotten.
+    fn forget_old(&self, now: u64) -> Result<u64, DatabaseError>;
+
+    /// Whether what is judged can be written down.
+    fn is_open(&self) -> bool;
+
+    /// What is wrong with the database, by its own check; `None` if it is sound.
+    fn damage(&self) -> Result<Option<String>, DatabaseError>;
+
+    /// Everything, in the order of names; or one domain.
+    fn list(&self, only: Option<&DomainName>, now: u64) -> Result<Vec<DomainRecord>, DatabaseError>;
+
+    /// The keys of a domain, the newest first.
+    fn keys(&self, domain: &DomainName) -> Result<Vec<KeyRecord>, DatabaseError>;
+
+    /// Accepts a key that was offered or revoked. Tells whether there was such a key.
+    fn approve(&self, domain: &DomainName, key: &PublicKey, now: u64) -> Result<bool, DatabaseError>;
+
+    /// Forgets a domain, keys and all. Tells whether it was remembered.
+    fn forget(&self, domain: &DomainName) -> Result<bool, DatabaseError>;
+}
+
+/// What was judged, for an administrator who asks later.
+pub trait Judgements: Debug + Send + Sync {
+    /// What was judged from the day (UTC) that holds `from` on, in Unix seconds.
+    fn since(&self, from: u64) -> Result<Period, DatabaseError>;
+}
+
+/// Held mail. The gateway answered 250 for it, so nobody else has it.
+pub trait Quarantine: Debug + Send + Sync {
+    /// Holds the message that `message` reads, of which `held` tells the size, within these quotas. When this returns `Ok`, it
+    /// is on disk to stay.
+    fn hold(&self, quotas: &Quotas, held: &Held, message: &mut dyn Read) -> Result<Kept, HoldError>;
+
+    /// Everything that is held, oldest first.
+    fn list(&self) -> Result<Listing, StoreError>;
+
+    /// How much is held.
+    fn usage(&self) -> Result<Usage, StoreError>;
+
+    /// Whether a small message could be written now; nothing stays behind.
+    fn check_writable(&self) -> Result<(), StoreError>;
+
+    /// What is known of one message.
+    fn show(&self, id: &HeldId) -> Result<Held, StoreError>;
+
+    /// One message, octet for octet.
+    fn open_message(&self, id: &HeldId) -> Result<Box<dyn Read + Send>, StoreError>;
+
+    /// What is known of attempts to release a message.
+    fn releases(&self, id: &HeldId) -> Result<Releases, StoreError>;
+
+    /// Claims a message, to release or delete it. Of several who do so, one gets it.
+    fn claim(&self, id: &HeldId) -> Result<Box<dyn Claim>, StoreError>;
+
+    /// Deletes one message for good. Of two who delete it at once, one is told that there is none.
+    fn delete(&self, id: &HeldId) -> Result<(), StoreError> {
+        self.claim(id)?.delete()
+    }
+}
+
+/// The right to release or delete one held message; it ends with this value, or with the process. Each step of a release is
+/// written down before the next is taken, so that whoever comes after a crash knows who has the message.
+pub trait Claim: Debug + Send {
+    /// What is known of earlier attempts, and of this one.
+    fn releases(&self) -> &Releases;
+
+    /// Notes that the end of the message goes out to these recipients now.
+    fn sending(&mut self, recipients: &[usize]) -> Result<(), StoreError>;
+
+    /// Notes what the next hop answered.
+    fn answered(&mut self, delivered: &[usize], refused: &[usize]) -> Result<(), StoreError>;
+
+    /// Deletes the message for good.
+    fn delete(self: Box<Self>) -> Result<(), StoreError>;
+}
+
+/// What the administrator said of correspondents by command. It counts from the next message on.
+pub trait SaidPins: Debug + Send + Sync {
+    /// Where it is kept, for people.
+    fn place(&self) -> String;
+
+    /// What tells one content from the next. It is asked for before each message, so it waits for nothing: what others change may be
+    /// seen a second later.
+    fn stamp(&self) -> Result<Stamp, PinsError>;
+
+    /// What was said, as it is written.
+    fn read(&self) -> Result<Said, PinsError>;
+
+    /// Changes what was said; of two who do so at once, one waits. When this returns `Ok`, it is on disk to stay.
+    fn change(&self, change: &mut dyn FnMut(&mut Said)) -> Result<(), PinsError>;
+
+    /// Adds what was said to other pins.
+    fn add_to(&self, pins: &mut Pins) -> Result<(), PinsError> {
+        let added = self.read()?.add_to(pins);
+        added.map_err(|(domain, reason)| PinsError::Content { place: self.place(), domain, reason })
+    }
+}
+
+/// The probes that `doctor` sent, to be compared with what arrives.
+pub trait Probes: Debug + Send + Sync {
+    /// Keeps a probe; the oldest give way. Its id must be fit for a file's name. Tells where it is, for people.
+    fn keep(&self, id: &str, message: &[u8]) -> io::Result<String>;
+
+    /// A probe that was kept.
+    fn read(&self, id: &str) -> io::Result<Vec<u8>>;
+}

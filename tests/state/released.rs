@@ -1,0 +1,85 @@
+//! Databases that released versions have made: `released/<adapter>-<form>.sql`. They are brought forward, and keep what is in them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rusqlite::Connection;
+use waxseal::store::State;
+
+use crate::program::site::Site;
+use crate::program::{waxseal, word};
+
+const NOW: u64 = 1_795_392_005;
+
+fn released(adapter: &str) -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/state/released");
+    let paths = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let is_its = |path: &PathBuf| word(path).rsplit('/').next().unwrap().starts_with(adapter);
+    let mut paths: Vec<_> = paths.filter(is_its).collect();
+    paths.sort();
+    assert!(!paths.is_empty());
+    paths
+}
+
+/// The tables and indexes of a state folder's database.
+fn form(state: &Path) -> Vec<String> {
+    let connection = Connection::open(state.join("memory.sqlite")).unwrap();
+    let mut statement =
+        connection.prepare("SELECT name || ': ' || sql FROM sqlite_master ORDER BY 1").unwrap();
+    let words = |text: String| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let rows = statement.query_map([], |row| Ok(words(row.get::<_, Option<String>>(0)?.unwrap_or_default())));
+    rows.unwrap().map(Result::unwrap).collect()
+}
+
+/// What each released form has in it.
+fn assert_all_is_there(state: &State) {
+    let known = state.memories.list(None, NOW).unwrap();
+    let names: Vec<_> =
+        known.iter().map(|known| (known.name.as_str(), known.seals, known.keys.len())).collect();
+    assert_eq!(names, [("a.example", true, 1), ("mail.b.example", false, 0)]);
+    assert_eq!(known[0].counts, [("missing".to_owned(), 1), ("pass".to_owned(), 4)]);
+    let period = state.judgements.since(NOW).unwrap();
+    assert_eq!(period.counts.iter().map(|count| count.count).collect::<Vec<_>>(), [1, 4]);
+    assert_eq!(period.messages[0].from_domain.as_deref(), Some("a.example"));
+}
+
+#[test]
+fn every_released_form_is_brought_forward() {
+    let fresh = tempfile::tempdir().unwrap();
+    State::open_to_serve(&fresh.path().into()).unwrap();
+    for file in released("sqlite") {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Connection::open(folder.path().join("memory.sqlite")).unwrap();
+        database.execute_batch(&fs::read_to_string(&file).unwrap()).unwrap();
+        drop(database);
+        // Commands work before the new gateway has started for the first time.
+        assert_all_is_there(&State::open_to_look(&folder.path().into()));
+        for _ in 0..2 {
+            assert_all_is_there(&State::open_to_serve(&folder.path().into()).unwrap());
+        }
+        assert_eq!(form(folder.path()), form(fresh.path()), "{}", file.display());
+    }
+}
+
+#[test]
+fn a_database_of_a_later_version_is_an_error_at_the_start() {
+    let site = Site::new();
+    let gateway = site.verifying("").start();
+    let config = gateway.config.clone();
+    drop(gateway);
+    let path = site.folder.path().join("state/memory.sqlite");
+    Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
+    let why = format!(
+        "a later version of waxseal made {}: it has form 99, and this version knows forms up to 2; install that version, \
+         or restore a copy that this one made",
+        path.canonicalize().unwrap().display()
+    );
+    for command in ["run", "report"] {
+        let ended = waxseal(&[command, "--config", word(&config)]);
+        assert_eq!(ended.status, 2, "{ended:?}");
+        assert!(ended.stderr.contains(&why), "{ended:?}");
+    }
+    let version: i64 =
+        Connection::open(&path).unwrap().query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
+    assert_eq!(version, 99, "it was left alone");
+}
