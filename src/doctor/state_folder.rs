@@ -52,7 +52,7 @@ fn memory(place: &Location, findings: &mut Vec<Finding>) {
         ),
         Err(DatabaseError::None(_)) => subject.not_checked("nothing is remembered yet"),
         Err(error) if place.server.is_some() => {
-            subject.problem(format!("{}: mail that needs it is deferred (451)", chain(&error)), ASK_SERVER)
+            subject.problem(format!("{}: mail that needs it is deferred (451)", chain(&error)), ASK_SERVER);
         }
         Err(error) => subject.problem(
             format!("{}: mail is judged without what is remembered", chain(&error)),

@@ -263,7 +263,7 @@ fn number(number: u64) -> i64 {
 }
 
 /// A number that was written by [`number`].
-fn seconds(number: i64) -> u64 {
+fn whole(number: i64) -> u64 {
     u64::try_from(number).unwrap_or_default()
 }
 
