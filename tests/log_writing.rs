@@ -211,6 +211,6 @@ fn the_journal_gets_why_a_gateway_does_not_start_as_an_error() {
             .unwrap();
         assert_eq!(ended(&mut child).unwrap().code(), Some(status));
         let log = fs::read_to_string(&path).unwrap();
-        assert!(log.lines().last().is_some_and(|line| line.starts_with("<3>")), "{log}");
+        assert!(log.lines().any(|line| line.starts_with("<3>")), "{log}");
     }
 }

@@ -12,6 +12,9 @@ use crate::disk::{self, Room};
 use crate::phrase::counted;
 use crate::store::{DatabaseError, Location, State};
 
+/// What to do about a database that cannot be used.
+const ASK_SERVER: &str = "see that PostgreSQL runs, that this machine reaches it, and that `state` names it, its database and its user";
+
 /// With room for fewer of the largest messages than this, somebody should know.
 const MESSAGES_TO_SPARE: u64 = 100;
 
@@ -49,6 +52,9 @@ fn memory(place: &Location, findings: &mut Vec<Finding>) {
             "restore it from a copy, or restart: the gateway puts it aside then, and all is forgotten",
         ),
         Err(DatabaseError::None(_)) => subject.not_checked("nothing is remembered yet"),
+        Err(error) if place.server.is_some() => {
+            subject.problem(format!("{}: mail that needs it is deferred (451)", chain(&error)), ASK_SERVER);
+        }
         Err(error) => subject.problem(
             format!("{}: mail is judged without what is remembered", chain(&error)),
             "check that the file belongs to the service's user; systemctl restart waxseal puts a damaged \
@@ -65,6 +71,7 @@ fn pins(place: &Location, findings: &mut Vec<Finding>) {
             subject.ok("no pins made by command");
         }
         Ok(()) => subject.ok("pins made by command can be read"),
+        Err(error) if place.server.is_some() => subject.problem(chain(&error), ASK_SERVER),
         Err(error) => subject.problem(
             format!("{}: the gateway does not start with it", chain(&error)),
             "restore the file from a copy; removing it forgets every pin made by `waxseal keys pin`",

@@ -61,6 +61,8 @@ impl State {
             None => sqlite::open_to_serve(&place.folder),
             #[cfg(feature = "postgres")]
             Some(server) => Ok(postgres::open_to_serve(server, place)?),
+            #[cfg(not(feature = "postgres"))]
+            Some(server) => match *server {},
         }
     }
 
@@ -70,6 +72,8 @@ impl State {
             None => sqlite::open(&place.folder),
             #[cfg(feature = "postgres")]
             Some(server) => postgres::open(server, place),
+            #[cfg(not(feature = "postgres"))]
+            Some(server) => match *server {},
         }
     }
 
@@ -79,6 +83,8 @@ impl State {
             None => sqlite::open_to_look(&place.folder),
             #[cfg(feature = "postgres")]
             Some(server) => postgres::open_to_look(server, place),
+            #[cfg(not(feature = "postgres"))]
+            Some(server) => match *server {},
         }
     }
 }

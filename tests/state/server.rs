@@ -124,9 +124,11 @@ impl Postgres {
     /// Stops it, as a machine stops that loses its power.
     pub(crate) fn kill(&self) {
         let mut process = self.process.lock().unwrap();
-        // Its children end at once as well.
-        run::signal(&process, Signal::QUIT);
-        process.wait().unwrap();
+        if process.try_wait().unwrap().is_none() {
+            // Its children end at once as well.
+            run::signal(&process, Signal::QUIT);
+            process.wait().unwrap();
+        }
     }
 
     /// Starts it again.

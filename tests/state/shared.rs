@@ -236,3 +236,43 @@ fn only_mail_that_needs_the_database_waits_for_it() {
     let is_held = || deliver(&gateway, &swapped).starts_with("250 2.0.0 accepted as").then_some(());
     assert!(wait_for(is_held).is_some());
 }
+
+/// Commands find there what they find in a folder; those that only look change nothing.
+#[test]
+fn commands_work_with_the_database() {
+    if Postgres::shared().is_none() {
+        return;
+    }
+    let server = Postgres::start().unwrap();
+    let (site, url) = (Site::new(), server.database());
+    let gateway = configuration(&site, &url, "mx1").start();
+    assert!(deliver(&gateway, &site.swapped("held")).starts_with("250 2.0.0 accepted as"));
+    command(&gateway, &["keys", "unsealed", "example.net"]);
+    assert_eq!(command(&gateway, &["keys", "list", "--json"])[0]["domain"], Value::from("example.net"));
+    let stored = site.folder.path().join("stored.eml");
+    std::fs::write(&stored, site.swapped("stored")).unwrap();
+    let verified = waxseal(&["verify", "--config", word(&gateway.config), word(&stored)]);
+    assert_eq!(verified.status, 1, "{verified:?}");
+
+    let findings = || {
+        let ended = waxseal(&["doctor", "--json", "--config", word(&gateway.config)]);
+        assert!(ended.status < 2, "{ended:?}");
+        let findings = ended.json();
+        ["memory", "pins", "quarantine"].map(|check| {
+            let mut its = findings.iter().filter(|finding| finding["check"] == check);
+            let its = its.next().unwrap_or_else(|| panic!("no {check}: {findings:?}"));
+            (its["state"].as_str().unwrap().to_owned(), its["detail"].as_str().unwrap().to_owned())
+        })
+    };
+    let [memory, pins, quarantine] = findings();
+    assert_eq!((memory.0.as_str(), pins.0.as_str(), quarantine.0.as_str()), ("ok", "ok", "ok"));
+    assert!(quarantine.1.contains("1 messages held"), "{quarantine:?}");
+    server.kill();
+    for (state, detail) in findings() {
+        assert_eq!(state, "problem", "{detail}");
+    }
+    for arguments in [&["report"][..], &["keys", "list"], &["quarantine", "list"]] {
+        let ended = waxseal(&[arguments, &["--config", word(&gateway.config)]].concat());
+        ended.assert_failed("the database cannot be used");
+    }
+}

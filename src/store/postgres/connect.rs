@@ -16,15 +16,13 @@ use crate::store::error::{DatabaseError, Fault};
 
 embed_migrations!("src/store/postgres/migrations");
 
-/// Connections at once; more callers wait.
-const CONNECTIONS: usize = 8;
 /// How long a new connection may take.
 const CONNECT: Duration = Duration::from_secs(3);
 /// A connection that is idle for so long is tried.
 const KEEPALIVE: Duration = Duration::from_secs(30);
 
 /// The pool; it connects when it is used.
-pub(super) fn pool(server: &Server, read_only: bool) -> Result<Pool, String> {
+pub(super) fn pool(server: &Server, connections: usize, read_only: bool) -> Result<Pool, String> {
     let mut config = server.config.clone();
     config.application_name("waxseal").connect_timeout(CONNECT).tcp_user_timeout(CONNECT);
     config.keepalives_idle(KEEPALIVE);
@@ -39,7 +37,7 @@ pub(super) fn pool(server: &Server, read_only: bool) -> Result<Pool, String> {
     } else {
         Manager::from_config(config, NoTls, recycling)
     };
-    let pool = Pool::builder(manager).max_size(CONNECTIONS).runtime(Runtime::Tokio1);
+    let pool = Pool::builder(manager).max_size(connections).runtime(Runtime::Tokio1);
     let pool = pool.wait_timeout(Some(CONNECT)).create_timeout(Some(CONNECT)).recycle_timeout(Some(CONNECT));
     pool.build().map_err(|error| error.to_string())
 }

@@ -3,7 +3,7 @@
 use deadpool_postgres::GenericClient;
 use tokio_postgres::Error;
 
-use super::{Postgres, execute, number, query, seconds};
+use super::{Postgres, execute, number, query, whole};
 use crate::store::Judgements;
 use crate::store::error::DatabaseError;
 use crate::store::judged::{Count, DAY, DAYS, Judged, KEPT, MAX_KEPT, Period, is_named};
@@ -34,7 +34,7 @@ pub(super) async fn days_before<C: GenericClient>(client: &C, now: u64) -> Resul
     let today = now / DAY;
     let sql = "SELECT count(DISTINCT day) FROM daily WHERE day >= $1 AND day < $2";
     let found = query(client, sql, &[&number(today.saturating_sub(30)), &number(today)]).await?;
-    Ok(found.first().map(|row| row.try_get(0)).transpose()?.map_or(0, seconds))
+    Ok(found.first().map(|row| row.try_get(0)).transpose()?.map_or(0, whole))
 }
 
 /// Forgets what is old.
@@ -53,7 +53,7 @@ impl Judgements for Postgres {
                        GROUP BY verdict, asked, done ORDER BY verdict, asked, done";
             let mut counts = Vec::new();
             for row in query(client, sql, &[&number(start)]).await? {
-                let count = seconds(row.try_get(3)?);
+                let count = whole(row.try_get(3)?);
                 let (verdict, asked, done) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
                 counts.push(Count { verdict, asked, done, count });
             }

@@ -6,7 +6,7 @@ use attachment_seal::seal::remembered::Memory;
 use deadpool_postgres::GenericClient;
 use tokio_postgres::Error;
 
-use super::{Postgres, WRITING, execute, judged, memory, number, query, seconds};
+use super::{Postgres, WRITING, execute, judged, memory, number, query, whole};
 use crate::store::Memories;
 use crate::store::error::DatabaseError;
 use crate::store::memories::{ACCEPTED, Bounds, DAYS_OF_WORK, DomainRecord, KeyRecord, KeyState, Learned};
@@ -72,8 +72,8 @@ impl Memories for Postgres {
                 let Ok(name) = DomainName::from_canonical(&row.try_get::<_, String>(0)?) else { continue };
                 let seals = memory::recall(client, std::slice::from_ref(&name), now).await?.seals(&name);
                 records.push(DomainRecord {
-                    first_seen: seconds(row.try_get(1)?),
-                    last_seen: seconds(row.try_get(2)?),
+                    first_seen: whole(row.try_get(1)?),
+                    last_seen: whole(row.try_get(2)?),
                     seals,
                     keys: keys(client, &name).await?,
                     counts: counts(client, &name).await?,
@@ -125,8 +125,8 @@ async fn keys<C: GenericClient>(client: &C, domain: &DomainName) -> Result<Vec<K
             selector: row.try_get(1)?,
             is_root: row.try_get(5)?,
             state: KeyState::of(row.try_get(2)?),
-            first_seen: seconds(row.try_get(3)?),
-            last_seen: seconds(row.try_get(4)?),
+            first_seen: whole(row.try_get(3)?),
+            last_seen: whole(row.try_get(4)?),
         });
     }
     Ok(keys)
@@ -136,5 +136,5 @@ async fn keys<C: GenericClient>(client: &C, domain: &DomainName) -> Result<Vec<K
 async fn counts<C: GenericClient>(client: &C, domain: &DomainName) -> Result<Vec<(String, u64)>, Error> {
     let sql = "SELECT verdict, count FROM tally WHERE domain = $1 ORDER BY verdict";
     let rows = query(client, sql, &[&domain.as_str()]).await?;
-    rows.iter().map(|row| Ok((row.try_get(0)?, seconds(row.try_get(1)?)))).collect()
+    rows.iter().map(|row| Ok((row.try_get(0)?, whole(row.try_get(1)?)))).collect()
 }

@@ -8,7 +8,7 @@ use attachment_seal::verdict::lesson::{Lesson, Observation};
 use deadpool_postgres::GenericClient;
 use tokio_postgres::Error;
 
-use super::{execute, number, query, seconds};
+use super::{execute, number, query, whole};
 use crate::store::memories::{
     ACCEPTED, Bounds, DELEGATED, EVICTED, FORGOTTEN, Learned, MAX_KEYS, MAX_OFFERED, OFFERED, REVOKED,
     organisation,
@@ -31,7 +31,7 @@ pub(super) async fn recall<C: GenericClient>(
             std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
             std::collections::hash_map::Entry::Vacant(entry) => {
                 let passes: [Option<i64>; PASSES] = [row.try_get(1)?, row.try_get(2)?, row.try_get(3)?];
-                let passes = passes.into_iter().flatten().map(seconds).collect();
+                let passes = passes.into_iter().flatten().map(whole).collect();
                 entry.insert(Remembered { passes, ..Remembered::default() })
             }
         };
@@ -42,7 +42,7 @@ pub(super) async fn recall<C: GenericClient>(
         remembered.keys.push(RememberedKey {
             key,
             is_root: row.try_get(7)?,
-            last_seen: seconds(row.try_get(6)?),
+            last_seen: whole(row.try_get(6)?),
             delegated: state == DELEGATED,
             revoked: state == REVOKED,
         });
@@ -109,7 +109,7 @@ async fn make_room<C: GenericClient>(
     let sql = "SELECT (SELECT count(*) FROM domain WHERE organisation = $1), (SELECT count(*) FROM domain)";
     let counts = query(client, sql, &[&organisation.as_str()]).await?;
     let (of_organisation, all) = match counts.first() {
-        Some(row) => (seconds(row.try_get(0)?), seconds(row.try_get(1)?)),
+        Some(row) => (whole(row.try_get(0)?), whole(row.try_get(1)?)),
         None => (0, 0),
     };
     if of_organisation >= bounds.of_organisation {
@@ -139,7 +139,7 @@ async fn note_pass<C: GenericClient>(client: &C, domain: &DomainName, at: u64) -
     let sql = "SELECT pass1, pass2, pass3 FROM domain WHERE name = $1";
     let Some(row) = query(client, sql, &[&domain.as_str()]).await?.pop() else { return Ok(()) };
     let passes: [Option<i64>; PASSES] = [row.try_get(0)?, row.try_get(1)?, row.try_get(2)?];
-    let passes = passes.into_iter().flatten().map(seconds).collect();
+    let passes = passes.into_iter().flatten().map(whole).collect();
     let mut remembered = Remembered { passes, ..Remembered::default() };
     remembered.note_pass(at);
     let pass = |index: usize| remembered.passes.get(index).copied().map(number);

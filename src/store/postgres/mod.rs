@@ -39,6 +39,8 @@ pub use self::server::Server;
 
 /// How long a question may take that a message waits for.
 const ASKING: Duration = Duration::from_secs(5);
+/// Connections at once; more callers wait.
+const CONNECTIONS: usize = 16;
 /// How long writing may take, or reading a lot.
 pub(super) const WRITING: Duration = Duration::from_secs(60);
 
@@ -62,6 +64,8 @@ struct Shared {
     runtime: Background,
     /// Or why there can be none.
     pool: Result<Pool, String>,
+    /// A connection to look at the database with, however busy the others are.
+    watching: Result<Pool, String>,
     /// What must be on disk.
     folder: PathBuf,
     label: Label,
@@ -127,13 +131,15 @@ impl Postgres {
     fn new(server: &Server, place: &Location, access: Access) -> Self {
         let runtime =
             Builder::new_multi_thread().worker_threads(1).thread_name("postgres").enable_all().build();
-        let pool = match &runtime {
-            Ok(_) => connect::pool(server, access == Access::Look),
+        let pool = |connections| match &runtime {
+            Ok(_) => connect::pool(server, connections, access == Access::Look),
             Err(error) => Err(format!("the system gives no more threads or files: {error}")),
         };
+        let (pool, watching) = (pool(CONNECTIONS), pool(1));
         Self(Arc::new(Shared {
             runtime: Background(runtime.ok()),
             pool,
+            watching,
             folder: place.folder.clone(),
             label: place.label.clone(),
             access,
@@ -198,7 +204,15 @@ impl Postgres {
         patience: Duration,
         work: impl AsyncFnOnce(&mut Object) -> Result<T, DatabaseError>,
     ) -> Result<T, DatabaseError> {
-        let pool = self.0.pool.as_ref().map_err(|why| DatabaseError::Unfit(why.clone()))?;
+        Self::with_one_of(&self.0.pool, patience, work).await
+    }
+
+    async fn with_one_of<T>(
+        pool: &Result<Pool, String>,
+        patience: Duration,
+        work: impl AsyncFnOnce(&mut Object) -> Result<T, DatabaseError>,
+    ) -> Result<T, DatabaseError> {
+        let pool = pool.as_ref().map_err(|why| DatabaseError::Unfit(why.clone()))?;
         let mut client = pool.get().await.map_err(connect::no_connection)?;
         match timeout(patience, work(&mut client)).await {
             Ok(done) => done,
@@ -249,7 +263,7 @@ fn number(number: u64) -> i64 {
 }
 
 /// A number that was written by [`number`].
-fn seconds(number: i64) -> u64 {
+fn whole(number: i64) -> u64 {
     u64::try_from(number).unwrap_or_default()
 }
 

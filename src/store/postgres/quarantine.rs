@@ -6,7 +6,7 @@ use deadpool_postgres::GenericClient;
 use tokio_postgres::Error;
 
 use super::claim::Lease;
-use super::{Postgres, WRITING, execute, number, query, seconds};
+use super::{Postgres, WRITING, execute, number, query, whole};
 use crate::store::filling::{Level, Share, Taken};
 use crate::store::held::{Held, HeldId, HoldError, Kept, Listing, Release, Releases, StoreError, Usage};
 use crate::store::quota::{Quota, Quotas};
@@ -89,10 +89,10 @@ impl Quarantine for Postgres {
             let rows = query(client, sql, &[]).await?;
             let Some(row) = rows.first() else { return Ok(Usage::default()) };
             Ok(Usage {
-                messages: seconds(row.try_get(0)?),
-                octets: seconds(row.try_get(1)?),
-                unverified_messages: seconds(row.try_get(2)?),
-                unverified_octets: seconds(row.try_get(3)?),
+                messages: whole(row.try_get(0)?),
+                octets: whole(row.try_get(1)?),
+                unverified_messages: whole(row.try_get(2)?),
+                unverified_octets: whole(row.try_get(3)?),
             })
         })?)
     }
@@ -215,7 +215,7 @@ async fn taken_without<C: GenericClient>(client: &C, id: &HeldId) -> Result<Take
 fn of_row(rows: &[tokio_postgres::Row]) -> Result<Taken, Error> {
     let Some(row) = rows.first() else { return Ok(Taken::NOTHING) };
     let quota = |messages, octets| -> Result<Quota, Error> {
-        Ok(Quota { messages: seconds(row.try_get(messages)?), octets: seconds(row.try_get(octets)?) })
+        Ok(Quota { messages: whole(row.try_get(messages)?), octets: whole(row.try_get(octets)?) })
     };
     Ok(Taken { all: quota(0, 1)?, unverified: quota(2, 3)? })
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 use tracing::{error, info};
 
-use super::{Postgres, Shared, connect, query};
+use super::{Postgres, Shared, WRITING, connect, query};
 use crate::store::error::{DatabaseError, Fault};
 
 const PAUSE: Duration = Duration::from_secs(1);
@@ -41,12 +41,12 @@ pub(super) async fn watch(shared: Weak<Shared>) {
 /// The version of the pins, after the tables are made or brought forward: one that was away may have been replaced.
 pub(super) async fn look(postgres: &Postgres) -> Result<i64, DatabaseError> {
     if !postgres.answers() {
-        postgres.with(super::WRITING, connect::migrate).await?;
+        Postgres::with_one_of(&postgres.0.watching, WRITING, connect::migrate).await?;
     }
     let read = async |client: &mut deadpool_postgres::Object| {
         let rows = query(client, "SELECT version FROM said", &[]).await?;
         let row = rows.first().ok_or_else(|| DatabaseError::failed(Fault::Damaged, "table said is empty"))?;
         Ok(row.try_get(0)?)
     };
-    postgres.with(PATIENCE, read).await
+    Postgres::with_one_of(&postgres.0.watching, PATIENCE, read).await
 }
