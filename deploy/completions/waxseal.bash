@@ -28,6 +28,9 @@ _waxseal() {
             waxseal,doctor)
                 cmd="waxseal__subcmd__doctor"
                 ;;
+            waxseal,health)
+                cmd="waxseal__subcmd__health"
+                ;;
             waxseal,help)
                 cmd="waxseal__subcmd__help"
                 ;;
@@ -55,6 +58,9 @@ _waxseal() {
             waxseal,seal)
                 cmd="waxseal__subcmd__seal"
                 ;;
+            waxseal,setup)
+                cmd="waxseal__subcmd__setup"
+                ;;
             waxseal,verify)
                 cmd="waxseal__subcmd__verify"
                 ;;
@@ -69,6 +75,9 @@ _waxseal() {
                 ;;
             waxseal__subcmd__help,doctor)
                 cmd="waxseal__subcmd__help__subcmd__doctor"
+                ;;
+            waxseal__subcmd__help,health)
+                cmd="waxseal__subcmd__help__subcmd__health"
                 ;;
             waxseal__subcmd__help,help)
                 cmd="waxseal__subcmd__help__subcmd__help"
@@ -96,6 +105,9 @@ _waxseal() {
                 ;;
             waxseal__subcmd__help,seal)
                 cmd="waxseal__subcmd__help__subcmd__seal"
+                ;;
+            waxseal__subcmd__help,setup)
+                cmd="waxseal__subcmd__help__subcmd__setup"
                 ;;
             waxseal__subcmd__help,verify)
                 cmd="waxseal__subcmd__help__subcmd__verify"
@@ -269,7 +281,7 @@ _waxseal() {
 
     case "${cmd}" in
         waxseal)
-            opts="-h -V --help --version run demo keygen dns-record root report keys seal verify scan check-config doctor quarantine help"
+            opts="-h -V --help --version setup run demo keygen dns-record root report keys seal verify scan check-config doctor health quarantine help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -341,7 +353,7 @@ _waxseal() {
             return 0
             ;;
         waxseal__subcmd__doctor)
-            opts="-h --config --json --postfix --probe --from --listener --arrived --help"
+            opts="-h --config --json --postfix --time-server --probe --from --listener --server --arrived --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -352,6 +364,10 @@ _waxseal() {
                     return 0
                     ;;
                 --postfix)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --time-server)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -367,6 +383,10 @@ _waxseal() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --server)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --arrived)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -378,8 +398,30 @@ _waxseal() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        waxseal__subcmd__health)
+            opts="-h --config --ready --listener --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --listener)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         waxseal__subcmd__help)
-            opts="run demo keygen dns-record root report keys seal verify scan check-config doctor quarantine help"
+            opts="setup run demo keygen dns-record root report keys seal verify scan check-config doctor health quarantine help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -435,6 +477,20 @@ _waxseal() {
             return 0
             ;;
         waxseal__subcmd__help__subcmd__doctor)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        waxseal__subcmd__help__subcmd__health)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -785,6 +841,20 @@ _waxseal() {
             return 0
             ;;
         waxseal__subcmd__help__subcmd__seal)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        waxseal__subcmd__help__subcmd__setup)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -1569,7 +1639,7 @@ _waxseal() {
             return 0
             ;;
         waxseal__subcmd__scan)
-            opts="-h --keys --config --no-dns --json --help"
+            opts="-h --keys --config --no-dns --json --since --domain --report --csv --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1580,6 +1650,22 @@ _waxseal() {
                     return 0
                     ;;
                 --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --since)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --domain)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --report)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --csv)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1606,6 +1692,60 @@ _waxseal() {
                     return 0
                     ;;
                 --selector)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        waxseal__subcmd__setup)
+            opts="-h --mode --domain --selector --alert --sendmail --port --yes --dry-run --undo --postfix-config --config --state --wait --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --mode)
+                    COMPREPLY=($(compgen -W "seal verify both" -- "${cur}"))
+                    return 0
+                    ;;
+                --domain)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --selector)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --alert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --sendmail)
+                    COMPREPLY=($(compgen -W "yes no" -- "${cur}"))
+                    return 0
+                    ;;
+                --port)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --postfix-config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --state)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --wait)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -26,6 +26,7 @@ end
 
 complete -c waxseal -n "__fish_waxseal_needs_command" -s h -l help -d 'Print help'
 complete -c waxseal -n "__fish_waxseal_needs_command" -s V -l version -d 'Print version'
+complete -c waxseal -n "__fish_waxseal_needs_command" -f -a "setup" -d 'Lead the mail of this machine\'s Postfix through the gateway: key, configuration, Postfix, and a test'
 complete -c waxseal -n "__fish_waxseal_needs_command" -f -a "run" -d 'Run the gateway'
 complete -c waxseal -n "__fish_waxseal_needs_command" -f -a "demo" -d 'Send sealed mail through a hostile relay on this machine, and show what is caught'
 complete -c waxseal -n "__fish_waxseal_needs_command" -f -a "keygen" -d 'Make a new sealing key, and print the DNS record to publish and the key\'s fingerprint'
@@ -38,8 +39,26 @@ complete -c waxseal -n "__fish_waxseal_needs_command" -f -a "verify" -d 'Check s
 complete -c waxseal -n "__fish_waxseal_needs_command" -f -a "scan" -d 'Check every message of Maildirs, mbox files and folders, and list what was altered'
 complete -c waxseal -n "__fish_waxseal_needs_command" -f -a "check-config" -d 'Read the configuration and print every mistake'
 complete -c waxseal -n "__fish_waxseal_needs_command" -f -a "doctor" -d 'Check everything that sealed mail depends on, and print a remedy for each fault'
+complete -c waxseal -n "__fish_waxseal_needs_command" -f -a "health" -d 'Ask the gateway that runs on this machine whether it is alive, or ready'
 complete -c waxseal -n "__fish_waxseal_needs_command" -f -a "quarantine" -d 'List, show, export, release and delete held mail'
 complete -c waxseal -n "__fish_waxseal_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c waxseal -n "__fish_waxseal_using_subcommand setup" -l mode -d 'What the gateway does [default: both]' -r -f -a "seal\t'Seal what users send'
+verify\t'Check what arrives'
+both\t'Do both'"
+complete -c waxseal -n "__fish_waxseal_using_subcommand setup" -l domain -d 'The domain in your users\' addresses, which is sealed for [default: Postfix\'s mydomain]' -r
+complete -c waxseal -n "__fish_waxseal_using_subcommand setup" -l selector -d 'The name of the domain\'s first key [default: today\'s date]' -r
+complete -c waxseal -n "__fish_waxseal_using_subcommand setup" -l alert -d 'Whom to tell about held mail, or `none`. The test messages go there, too [default: postmaster@DOMAIN]' -r
+complete -c waxseal -n "__fish_waxseal_using_subcommand setup" -l sendmail -d 'Whether mail that programs of this machine hand in by `sendmail` is sealed [default: yes]' -r -f -a "yes\t''
+no\t''"
+complete -c waxseal -n "__fish_waxseal_using_subcommand setup" -l port -d 'The first of four ports on 127.0.0.1 between Postfix and the gateway [default: 10025, or the next that are free]' -r
+complete -c waxseal -n "__fish_waxseal_using_subcommand setup" -l postfix-config -d 'Postfix\'s configuration folder, if it is not the one that `postconf` uses by itself' -r -F
+complete -c waxseal -n "__fish_waxseal_using_subcommand setup" -l config -d 'The configuration file' -r -F
+complete -c waxseal -n "__fish_waxseal_using_subcommand setup" -l state -d 'The state folder of a new configuration' -r -F
+complete -c waxseal -n "__fish_waxseal_using_subcommand setup" -l wait -d 'Without systemd: how long to wait for the gateway that you start by hand, in seconds' -r
+complete -c waxseal -n "__fish_waxseal_using_subcommand setup" -l yes -d 'Ask nothing: take the options, and the defaults for those that are not given'
+complete -c waxseal -n "__fish_waxseal_using_subcommand setup" -l dry-run -d 'Show each file\'s changes, and change nothing'
+complete -c waxseal -n "__fish_waxseal_using_subcommand setup" -l undo -d 'Put everything back as it was; keys stay'
+complete -c waxseal -n "__fish_waxseal_using_subcommand setup" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c waxseal -n "__fish_waxseal_using_subcommand run" -l config -d 'The configuration file' -r -F
 complete -c waxseal -n "__fish_waxseal_using_subcommand run" -s h -l help -d 'Print help'
 complete -c waxseal -n "__fish_waxseal_using_subcommand demo" -s h -l help -d 'Print help'
@@ -136,6 +155,10 @@ complete -c waxseal -n "__fish_waxseal_using_subcommand verify" -l json -d 'One 
 complete -c waxseal -n "__fish_waxseal_using_subcommand verify" -s h -l help -d 'Print help'
 complete -c waxseal -n "__fish_waxseal_using_subcommand scan" -l keys -d 'A folder of pinned keys: <domain>/<selector>.txt, a key record each, and <domain>/root.txt, root keys one a line. Its domains count as pinned, so their unsealed mail is `missing`' -r -F
 complete -c waxseal -n "__fish_waxseal_using_subcommand scan" -l config -d 'Judge as the gateway with this configuration would now: by its pins, also those made by command, by its memory, and by DNS as its [dns] sets it. A remembered key counts even if DNS has it no longer. Nothing is written. Without this option the system\'s name servers are asked, and none of their answers counts as proved' -r -F
+complete -c waxseal -n "__fish_waxseal_using_subcommand scan" -l since -d 'Leave out messages from before this day or moment (2026-11-23, 2026-11-23T09:00:00Z). The date counts at which the last server received a message, or the message\'s own, whichever is later. A message without either is checked' -r
+complete -c waxseal -n "__fish_waxseal_using_subcommand scan" -l domain -d 'Leave out messages of other domains: From and the seal are neither of DOMAIN nor of a domain below it. May be given several times' -r
+complete -c waxseal -n "__fish_waxseal_using_subcommand scan" -l report -d 'Write the findings as a page for people, which needs nothing else. It replaces FILE' -r -F
+complete -c waxseal -n "__fish_waxseal_using_subcommand scan" -l csv -d 'Write the findings as a table for spreadsheets (RFC 4180, UTF-8). It replaces FILE' -r -F
 complete -c waxseal -n "__fish_waxseal_using_subcommand scan" -l no-dns -d 'Don\'t ask DNS for keys and policies: trust only pinned keys, and with --config remembered ones'
 complete -c waxseal -n "__fish_waxseal_using_subcommand scan" -l json -d 'One JSON object a line, one line for every message'
 complete -c waxseal -n "__fish_waxseal_using_subcommand scan" -s h -l help -d 'Print help'
@@ -143,12 +166,18 @@ complete -c waxseal -n "__fish_waxseal_using_subcommand check-config" -l config 
 complete -c waxseal -n "__fish_waxseal_using_subcommand check-config" -s h -l help -d 'Print help'
 complete -c waxseal -n "__fish_waxseal_using_subcommand doctor" -l config -d 'The configuration file' -r -F
 complete -c waxseal -n "__fish_waxseal_using_subcommand doctor" -l postfix -d 'Postfix\'s configuration folder, if it is not the one that `postconf` uses by itself' -r -F
-complete -c waxseal -n "__fish_waxseal_using_subcommand doctor" -l probe -d 'Send a test message through the sealing listener to an address outside that you can read, to find out what relays change; nothing else is checked' -r
-complete -c waxseal -n "__fish_waxseal_using_subcommand doctor" -l from -d 'The probe\'s author, of a sealing domain [default: postmaster at the first]' -r
-complete -c waxseal -n "__fish_waxseal_using_subcommand doctor" -l listener -d 'The sealing listener that sends the probe [default: the first]' -r
+complete -c waxseal -n "__fish_waxseal_using_subcommand doctor" -l time-server -d 'Compare the clock with this time server (SNTP), if not with the one that the machine is synchronised with' -r
+complete -c waxseal -n "__fish_waxseal_using_subcommand doctor" -l probe -d 'Send a test message to an address that you can read, to find out what becomes of it: through a sealing listener, or to the server that hands mail to a verifying one; nothing else is checked' -r
+complete -c waxseal -n "__fish_waxseal_using_subcommand doctor" -l from -d 'The probe\'s author [default: postmaster at the first sealing domain; for a verifying listener an author of no domain]' -r
+complete -c waxseal -n "__fish_waxseal_using_subcommand doctor" -l listener -d 'The listener that the probe is for [default: the first that seals, else the first]' -r
+complete -c waxseal -n "__fish_waxseal_using_subcommand doctor" -l server -d 'The server that takes mail from outside, for a probe of a verifying listener [default: 127.0.0.1:25]' -r
 complete -c waxseal -n "__fish_waxseal_using_subcommand doctor" -l arrived -d 'Compare a probe as it arrived (a file with the whole message) with what was sent; nothing else is checked' -r -F
 complete -c waxseal -n "__fish_waxseal_using_subcommand doctor" -l json -d 'One JSON object a line, one line a check: check, subject, state, detail, remedy'
 complete -c waxseal -n "__fish_waxseal_using_subcommand doctor" -s h -l help -d 'Print help'
+complete -c waxseal -n "__fish_waxseal_using_subcommand health" -l config -d 'The configuration file' -r -F
+complete -c waxseal -n "__fish_waxseal_using_subcommand health" -l listener -d 'With --ready: ask about this listener alone' -r
+complete -c waxseal -n "__fish_waxseal_using_subcommand health" -l ready -d 'Ask whether every listener can do its work, too'
+complete -c waxseal -n "__fish_waxseal_using_subcommand health" -s h -l help -d 'Print help'
 complete -c waxseal -n "__fish_waxseal_using_subcommand quarantine; and not __fish_seen_subcommand_from list show export release delete help" -s h -l help -d 'Print help'
 complete -c waxseal -n "__fish_waxseal_using_subcommand quarantine; and not __fish_seen_subcommand_from list show export release delete help" -f -a "list" -d 'List held mail, one line a message, its id first'
 complete -c waxseal -n "__fish_waxseal_using_subcommand quarantine; and not __fish_seen_subcommand_from list show export release delete help" -f -a "show" -d 'Show all that is known of a message'
@@ -176,20 +205,22 @@ complete -c waxseal -n "__fish_waxseal_using_subcommand quarantine; and __fish_s
 complete -c waxseal -n "__fish_waxseal_using_subcommand quarantine; and __fish_seen_subcommand_from help" -f -a "release" -d 'Send a message to its next hop, with its envelope, once'
 complete -c waxseal -n "__fish_waxseal_using_subcommand quarantine; and __fish_seen_subcommand_from help" -f -a "delete" -d 'Delete messages'
 complete -c waxseal -n "__fish_waxseal_using_subcommand quarantine; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
-complete -c waxseal -n "__fish_waxseal_using_subcommand help; and not __fish_seen_subcommand_from run demo keygen dns-record root report keys seal verify scan check-config doctor quarantine help" -f -a "run" -d 'Run the gateway'
-complete -c waxseal -n "__fish_waxseal_using_subcommand help; and not __fish_seen_subcommand_from run demo keygen dns-record root report keys seal verify scan check-config doctor quarantine help" -f -a "demo" -d 'Send sealed mail through a hostile relay on this machine, and show what is caught'
-complete -c waxseal -n "__fish_waxseal_using_subcommand help; and not __fish_seen_subcommand_from run demo keygen dns-record root report keys seal verify scan check-config doctor quarantine help" -f -a "keygen" -d 'Make a new sealing key, and print the DNS record to publish and the key\'s fingerprint'
-complete -c waxseal -n "__fish_waxseal_using_subcommand help; and not __fish_seen_subcommand_from run demo keygen dns-record root report keys seal verify scan check-config doctor quarantine help" -f -a "dns-record" -d 'Print the DNS record of a sealing key'
-complete -c waxseal -n "__fish_waxseal_using_subcommand help; and not __fish_seen_subcommand_from run demo keygen dns-record root report keys seal verify scan check-config doctor quarantine help" -f -a "root" -d 'Make a domain\'s offline root key, and vouch for sealing keys with it'
-complete -c waxseal -n "__fish_waxseal_using_subcommand help; and not __fish_seen_subcommand_from run demo keygen dns-record root report keys seal verify scan check-config doctor quarantine help" -f -a "report" -d 'Show the verdicts of the last days, and what was held or would have been'
-complete -c waxseal -n "__fish_waxseal_using_subcommand help; and not __fish_seen_subcommand_from run demo keygen dns-record root report keys seal verify scan check-config doctor quarantine help" -f -a "keys" -d 'Manage correspondents\' keys and your own'
-complete -c waxseal -n "__fish_waxseal_using_subcommand help; and not __fish_seen_subcommand_from run demo keygen dns-record root report keys seal verify scan check-config doctor quarantine help" -f -a "seal" -d 'Seal one message: message in, sealed message out'
-complete -c waxseal -n "__fish_waxseal_using_subcommand help; and not __fish_seen_subcommand_from run demo keygen dns-record root report keys seal verify scan check-config doctor quarantine help" -f -a "verify" -d 'Check stored messages, one by one'
-complete -c waxseal -n "__fish_waxseal_using_subcommand help; and not __fish_seen_subcommand_from run demo keygen dns-record root report keys seal verify scan check-config doctor quarantine help" -f -a "scan" -d 'Check every message of Maildirs, mbox files and folders, and list what was altered'
-complete -c waxseal -n "__fish_waxseal_using_subcommand help; and not __fish_seen_subcommand_from run demo keygen dns-record root report keys seal verify scan check-config doctor quarantine help" -f -a "check-config" -d 'Read the configuration and print every mistake'
-complete -c waxseal -n "__fish_waxseal_using_subcommand help; and not __fish_seen_subcommand_from run demo keygen dns-record root report keys seal verify scan check-config doctor quarantine help" -f -a "doctor" -d 'Check everything that sealed mail depends on, and print a remedy for each fault'
-complete -c waxseal -n "__fish_waxseal_using_subcommand help; and not __fish_seen_subcommand_from run demo keygen dns-record root report keys seal verify scan check-config doctor quarantine help" -f -a "quarantine" -d 'List, show, export, release and delete held mail'
-complete -c waxseal -n "__fish_waxseal_using_subcommand help; and not __fish_seen_subcommand_from run demo keygen dns-record root report keys seal verify scan check-config doctor quarantine help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c waxseal -n "__fish_waxseal_using_subcommand help; and not __fish_seen_subcommand_from setup run demo keygen dns-record root report keys seal verify scan check-config doctor health quarantine help" -f -a "setup" -d 'Lead the mail of this machine\'s Postfix through the gateway: key, configuration, Postfix, and a test'
+complete -c waxseal -n "__fish_waxseal_using_subcommand help; and not __fish_seen_subcommand_from setup run demo keygen dns-record root report keys seal verify scan check-config doctor health quarantine help" -f -a "run" -d 'Run the gateway'
+complete -c waxseal -n "__fish_waxseal_using_subcommand help; and not __fish_seen_subcommand_from setup run demo keygen dns-record root report keys seal verify scan check-config doctor health quarantine help" -f -a "demo" -d 'Send sealed mail through a hostile relay on this machine, and show what is caught'
+complete -c waxseal -n "__fish_waxseal_using_subcommand help; and not __fish_seen_subcommand_from setup run demo keygen dns-record root report keys seal verify scan check-config doctor health quarantine help" -f -a "keygen" -d 'Make a new sealing key, and print the DNS record to publish and the key\'s fingerprint'
+complete -c waxseal -n "__fish_waxseal_using_subcommand help; and not __fish_seen_subcommand_from setup run demo keygen dns-record root report keys seal verify scan check-config doctor health quarantine help" -f -a "dns-record" -d 'Print the DNS record of a sealing key'
+complete -c waxseal -n "__fish_waxseal_using_subcommand help; and not __fish_seen_subcommand_from setup run demo keygen dns-record root report keys seal verify scan check-config doctor health quarantine help" -f -a "root" -d 'Make a domain\'s offline root key, and vouch for sealing keys with it'
+complete -c waxseal -n "__fish_waxseal_using_subcommand help; and not __fish_seen_subcommand_from setup run demo keygen dns-record root report keys seal verify scan check-config doctor health quarantine help" -f -a "report" -d 'Show the verdicts of the last days, and what was held or would have been'
+complete -c waxseal -n "__fish_waxseal_using_subcommand help; and not __fish_seen_subcommand_from setup run demo keygen dns-record root report keys seal verify scan check-config doctor health quarantine help" -f -a "keys" -d 'Manage correspondents\' keys and your own'
+complete -c waxseal -n "__fish_waxseal_using_subcommand help; and not __fish_seen_subcommand_from setup run demo keygen dns-record root report keys seal verify scan check-config doctor health quarantine help" -f -a "seal" -d 'Seal one message: message in, sealed message out'
+complete -c waxseal -n "__fish_waxseal_using_subcommand help; and not __fish_seen_subcommand_from setup run demo keygen dns-record root report keys seal verify scan check-config doctor health quarantine help" -f -a "verify" -d 'Check stored messages, one by one'
+complete -c waxseal -n "__fish_waxseal_using_subcommand help; and not __fish_seen_subcommand_from setup run demo keygen dns-record root report keys seal verify scan check-config doctor health quarantine help" -f -a "scan" -d 'Check every message of Maildirs, mbox files and folders, and list what was altered'
+complete -c waxseal -n "__fish_waxseal_using_subcommand help; and not __fish_seen_subcommand_from setup run demo keygen dns-record root report keys seal verify scan check-config doctor health quarantine help" -f -a "check-config" -d 'Read the configuration and print every mistake'
+complete -c waxseal -n "__fish_waxseal_using_subcommand help; and not __fish_seen_subcommand_from setup run demo keygen dns-record root report keys seal verify scan check-config doctor health quarantine help" -f -a "doctor" -d 'Check everything that sealed mail depends on, and print a remedy for each fault'
+complete -c waxseal -n "__fish_waxseal_using_subcommand help; and not __fish_seen_subcommand_from setup run demo keygen dns-record root report keys seal verify scan check-config doctor health quarantine help" -f -a "health" -d 'Ask the gateway that runs on this machine whether it is alive, or ready'
+complete -c waxseal -n "__fish_waxseal_using_subcommand help; and not __fish_seen_subcommand_from setup run demo keygen dns-record root report keys seal verify scan check-config doctor health quarantine help" -f -a "quarantine" -d 'List, show, export, release and delete held mail'
+complete -c waxseal -n "__fish_waxseal_using_subcommand help; and not __fish_seen_subcommand_from setup run demo keygen dns-record root report keys seal verify scan check-config doctor health quarantine help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c waxseal -n "__fish_waxseal_using_subcommand help; and __fish_seen_subcommand_from root" -f -a "new" -d 'Make a new root key'
 complete -c waxseal -n "__fish_waxseal_using_subcommand help; and __fish_seen_subcommand_from root" -f -a "delegate" -d 'Vouch for a sealing key for a while'
 complete -c waxseal -n "__fish_waxseal_using_subcommand help; and __fish_seen_subcommand_from keys" -f -a "list" -d 'List what is pinned and what is remembered, domain by domain'
