@@ -44,7 +44,8 @@ fn pages(command: &Command, name: &str, pages: &mut Vec<(String, Vec<u8>)>) {
     if let Some(notes) = untitled.get_after_help() {
         page.extend(notes_section(&notes.to_string()).into_bytes());
     }
-    let page = String::from_utf8(page).unwrap();
+    // A blank line needs no line breaks around it.
+    let page = String::from_utf8(page).unwrap().replace(".br\n\n.br\n", ".sp\n");
     // Each section defines the apostrophe anew; once is enough.
     let is_preamble = |line: &str| line.starts_with(".ie ") || line.starts_with(".el ");
     let lines = page.lines().enumerate().filter(|(at, line)| *at < 2 || !is_preamble(line));
