@@ -266,7 +266,7 @@ fn commands_work_with_the_database() {
     };
     let [memory, pins, quarantine] = findings();
     assert_eq!((memory.0.as_str(), pins.0.as_str(), quarantine.0.as_str()), ("ok", "ok", "ok"));
-    assert!(quarantine.1.contains("1 messages held"), "{quarantine:?}");
+    assert!(quarantine.1.contains("1 message held"), "{quarantine:?}");
     server.kill();
     for (state, detail) in findings() {
         assert_eq!(state, "problem", "{detail}");
