@@ -13,6 +13,7 @@ use super::finding::{Finding, Subject};
 use super::resolvers::Resolvers;
 use crate::dns::{self, Dnssec};
 use crate::gateway::setup::Setup;
+use crate::phrase::counted;
 use crate::store::{KeyRecord as SeenKey, State};
 
 pub(super) async fn check(site: &Site, resolvers: &Resolvers, findings: &mut Vec<Finding>) {
@@ -83,10 +84,7 @@ fn whom(pinned: &[(&DomainName, &Pin)], site: &Site, subject: &mut Subject<'_>) 
             ("fingerprint", pin.fingerprints.len()),
         ];
         let kinds = kinds.into_iter().filter(|(_, count)| *count > 0);
-        kinds
-            .map(|(kind, count)| format!("{count} {kind}{}", if count == 1 { "" } else { "s" }))
-            .collect::<Vec<_>>()
-            .join(", ")
+        kinds.map(|(kind, count)| counted(count, kind)).collect::<Vec<_>>().join(", ")
     };
     let all: Vec<String> = pinned.iter().map(|(domain, pin)| format!("{domain} ({})", by(pin))).collect();
     subject.ok(format!("for these domains only the pin is trusted: {}", all.join("; ")));

@@ -9,8 +9,9 @@ use attachment_seal::verdict::links;
 use attachment_seal::verdict::report::{is_plain, reason, sentence};
 use bytesize::ByteSize;
 
-use super::tally::{Tally, counted};
+use super::tally::Tally;
 use super::{Finding, Place};
+use crate::phrase::counted;
 
 /// Collects what the page will list, in files without a name: a store may hold any number of findings.
 #[derive(Debug)]

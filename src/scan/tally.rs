@@ -8,6 +8,7 @@ use attachment_seal::verdict::{Verdict, Verification};
 use bytesize::ByteSize;
 
 use super::is_alteration;
+use crate::phrase::counted;
 
 /// Counts of a scan.
 #[derive(Clone, Debug, Default)]
@@ -108,11 +109,6 @@ impl Tally {
             size(self.octets as f64 / seconds)
         )
     }
-}
-
-/// `1 message`, `2 messages`.
-pub fn counted(count: u64, thing: &str) -> String {
-    format!("{count} {thing}{}", if count == 1 { "" } else { "s" })
 }
 
 /// Octets in decimal units, as rates are given.

@@ -248,11 +248,23 @@ impl From<StoreError> for HoldError {
 /// A step of a release. Each is written down before the next.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "lowercase")]
-pub(super) enum Release {
-    /// The end of the message goes out to these recipients, by their places.
-    Sending { at: Timestamp, recipients: Vec<usize> },
-    /// The next hop answered: delivered to these, refused to those.
-    Answered { at: Timestamp, delivered: Vec<usize>, refused: Vec<usize> },
+pub enum Release {
+    /// The end of the message goes out.
+    Sending {
+        /// When.
+        at: Timestamp,
+        /// To these recipients, by their places.
+        recipients: Vec<usize>,
+    },
+    /// The next hop answered.
+    Answered {
+        /// When.
+        at: Timestamp,
+        /// Those to whom it was delivered, by their places.
+        delivered: Vec<usize>,
+        /// Those for whom it was refused, by their places.
+        refused: Vec<usize>,
+    },
 }
 
 /// What is known of earlier attempts to release a message, by the recipients' places.

@@ -3,7 +3,7 @@
 //! Mail makes this grow only where it carries a valid, aligned seal, and then within limits: for one organisational domain,
 //! and in all, where those seen for days never give way to newcomers.
 
-use attachment_seal::domain::DomainName;
+use attachment_seal::domain::{DomainName, Selector};
 use attachment_seal::seal::key::PublicKey;
 
 /// Keys that are remembered of one domain.
@@ -36,6 +36,18 @@ impl Default for Bounds {
     fn default() -> Self {
         Self { domains: 100_000, of_organisation: 100 }
     }
+}
+
+/// A key that a message showed, as it is to be remembered.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sighting<'a> {
+    pub(super) domain: &'a DomainName,
+    pub(super) selector: &'a Selector,
+    pub(super) key: &'a PublicKey,
+    pub(super) is_root: bool,
+    pub(super) at: u64,
+    /// [`ACCEPTED`] or one of its neighbours.
+    pub(super) state: &'static str,
 }
 
 /// What became of a lesson.

@@ -9,10 +9,11 @@ use attachment_seal::domain::DomainName;
 use attachment_seal::seal::key::PublicKey;
 use attachment_seal::seal::knowledge::Pins;
 use attachment_seal::seal::remembered::Memory;
+use jiff::Timestamp;
 use thiserror::Error;
 
 use super::error::DatabaseError;
-use super::held::{Held, HeldId, HoldError, Kept, Listing, Releases, StoreError, Usage};
+use super::held::{Held, HeldId, HoldError, Kept, Listing, Release, Releases, StoreError, Usage};
 use super::json_file::Stamp;
 use super::judged::Period;
 use super::location::Location;
@@ -166,11 +167,19 @@ pub trait Claim: Debug + Send {
     /// What is known of earlier attempts, and of this one.
     fn releases(&self) -> &Releases;
 
+    /// Writes a step down, to stay.
+    fn note(&mut self, step: Release) -> Result<(), StoreError>;
+
     /// Notes that the end of the message goes out to these recipients now.
-    fn sending(&mut self, recipients: &[usize]) -> Result<(), StoreError>;
+    fn sending(&mut self, recipients: &[usize]) -> Result<(), StoreError> {
+        self.note(Release::Sending { at: Timestamp::now(), recipients: recipients.to_vec() })
+    }
 
     /// Notes what the next hop answered.
-    fn answered(&mut self, delivered: &[usize], refused: &[usize]) -> Result<(), StoreError>;
+    fn answered(&mut self, delivered: &[usize], refused: &[usize]) -> Result<(), StoreError> {
+        let (delivered, refused) = (delivered.to_vec(), refused.to_vec());
+        self.note(Release::Answered { at: Timestamp::now(), delivered, refused })
+    }
 
     /// Deletes the message for good.
     fn delete(self: Box<Self>) -> Result<(), StoreError>;

@@ -20,6 +20,7 @@ use super::judge::{Judge, KeyArgs};
 use super::table::{self, shown};
 use super::{FAILED, complain, fail};
 use crate::clock::second;
+use crate::phrase::counted;
 use crate::scan::crew::{Feed, in_order};
 use crate::scan::csv::Csv;
 use crate::scan::files::{Files, Source};
@@ -27,7 +28,7 @@ use crate::scan::html::{Facts, Html};
 use crate::scan::inspect::{Judged, Outcome, Told, inspect};
 use crate::scan::letter::Letter;
 use crate::scan::source::{self, Item};
-use crate::scan::tally::{Tally, counted};
+use crate::scan::tally::Tally;
 use crate::scan::wanted::{Wanted, parse_since};
 use crate::scan::{Finding, Place, Unread, is_alteration};
 

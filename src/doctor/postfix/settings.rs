@@ -130,10 +130,7 @@ impl Settings {
     /// Whether a destination such as `waxseal:[127.0.0.1]:10025` or `unix:/run/waxseal/in.sock` is this listener.
     pub(super) fn leads(&self, destination: &str, listener: &Listener) -> bool {
         listener.listen.iter().any(|address| match address {
-            ListenAddress::Tcp(address) => {
-                let port = destination.rsplit(':').next().and_then(|last| last.trim().parse().ok());
-                address.port() != 0 && port == Some(address.port())
-            }
+            ListenAddress::Tcp(address) => address.port() != 0 && ends_in_port(destination, address.port()),
             ListenAddress::Unix(path) => {
                 socket(destination).is_some_and(|named| named == path || self.in_queue(named) == *path)
             }

@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
 use tokio::task::JoinHandle;
 use tracing::warn;
 
@@ -52,6 +51,12 @@ impl Lease {
         let renewal = postgres.spawn(renew(postgres.clone(), id.clone(), number));
         Ok(Self { postgres: postgres.clone(), id: id.clone(), number, releases, renewal })
     }
+}
+
+impl Claim for Lease {
+    fn releases(&self) -> &Releases {
+        &self.releases
+    }
 
     fn note(&mut self, step: Release) -> Result<(), StoreError> {
         let text = serde_json::to_string(&step)
@@ -71,21 +76,6 @@ impl Lease {
         }
         self.releases.take(step);
         Ok(())
-    }
-}
-
-impl Claim for Lease {
-    fn releases(&self) -> &Releases {
-        &self.releases
-    }
-
-    fn sending(&mut self, recipients: &[usize]) -> Result<(), StoreError> {
-        self.note(Release::Sending { at: Timestamp::now(), recipients: recipients.to_vec() })
-    }
-
-    fn answered(&mut self, delivered: &[usize], refused: &[usize]) -> Result<(), StoreError> {
-        let (delivered, refused) = (delivered.to_vec(), refused.to_vec());
-        self.note(Release::Answered { at: Timestamp::now(), delivered, refused })
     }
 
     fn delete(self: Box<Self>) -> Result<(), StoreError> {

@@ -1,17 +1,17 @@
 //! What the gateways remember, in PostgreSQL: looked up before a message is judged, and taught by it afterwards. The rules are
 //! those of the adapter `sqlite`, and the conformance suite holds both to them.
 
-use attachment_seal::domain::{DomainName, Selector};
+use attachment_seal::domain::DomainName;
 use attachment_seal::seal::key::PublicKey;
 use attachment_seal::seal::remembered::{Memory, PASSES, Remembered, RememberedKey};
 use attachment_seal::verdict::lesson::{Lesson, Observation};
 use deadpool_postgres::GenericClient;
-use tokio_postgres::Error;
+use tokio_postgres::{Error, Row};
 
 use super::{execute, number, query, whole};
 use crate::store::memories::{
     ACCEPTED, Bounds, DELEGATED, EVICTED, FORGOTTEN, Learned, MAX_KEYS, MAX_OFFERED, OFFERED, REVOKED,
-    organisation,
+    Sighting, organisation,
 };
 
 /// What is remembered of these domains.
@@ -30,9 +30,7 @@ pub(super) async fn recall<C: GenericClient>(
         let remembered = match memory.domains.entry(name) {
             std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
             std::collections::hash_map::Entry::Vacant(entry) => {
-                let passes: [Option<i64>; PASSES] = [row.try_get(1)?, row.try_get(2)?, row.try_get(3)?];
-                let passes = passes.into_iter().flatten().map(whole).collect();
-                entry.insert(Remembered { passes, ..Remembered::default() })
+                entry.insert(Remembered { passes: passes(&row, 1)?, ..Remembered::default() })
             }
         };
         let Some(key) = row.try_get::<_, Option<Vec<u8>>>(4)? else { continue };
@@ -48,6 +46,12 @@ pub(super) async fn recall<C: GenericClient>(
         });
     }
     Ok(memory)
+}
+
+/// When a domain passed, from the first of these columns on.
+fn passes(row: &Row, first: usize) -> Result<Vec<u64>, Error> {
+    let passes = (first..first + PASSES).map(|column| row.try_get::<_, Option<i64>>(column));
+    passes.filter_map(Result::transpose).map(|pass| pass.map(whole)).collect()
 }
 
 /// Takes a message's lesson in. Tells whether there was no room for a domain that is new.
@@ -69,9 +73,10 @@ pub(super) async fn learn<C: GenericClient>(
             }
             // What a root vouched for dies with its statement, and is remembered as such.
             let state = if root.is_some() { DELEGATED } else { ACCEPTED };
-            accept(client, domain, selector, key, false, *at, state).await?;
+            let seen = Sighting { domain, selector, key, is_root: false, at: *at, state };
+            accept(client, &seen).await?;
             if let Some(root) = root {
-                accept(client, domain, selector, root, true, *at, ACCEPTED).await?;
+                accept(client, &Sighting { key: root, is_root: true, state: ACCEPTED, ..seen }).await?;
             }
             if let Some(author) = author {
                 see_author(client, author, *at, bounds).await?;
@@ -79,7 +84,8 @@ pub(super) async fn learn<C: GenericClient>(
         }
         Lesson::Offered { domain, selector, key } if is_remembered(client, domain).await? => {
             count(client, domain, verdict).await?;
-            offer(client, domain, selector, key, *at).await?;
+            offer(client, &Sighting { domain, selector, key, is_root: false, at: *at, state: OFFERED })
+                .await?;
         }
         Lesson::Revoked { domain, selector } => {
             count(client, domain, verdict).await?;
@@ -138,9 +144,7 @@ async fn see<C: GenericClient>(client: &C, domain: &DomainName, at: u64, pinned:
 async fn note_pass<C: GenericClient>(client: &C, domain: &DomainName, at: u64) -> Result<(), Error> {
     let sql = "SELECT pass1, pass2, pass3 FROM domain WHERE name = $1";
     let Some(row) = query(client, sql, &[&domain.as_str()]).await?.pop() else { return Ok(()) };
-    let passes: [Option<i64>; PASSES] = [row.try_get(0)?, row.try_get(1)?, row.try_get(2)?];
-    let passes = passes.into_iter().flatten().map(whole).collect();
-    let mut remembered = Remembered { passes, ..Remembered::default() };
+    let mut remembered = Remembered { passes: passes(&row, 0)?, ..Remembered::default() };
     remembered.note_pass(at);
     let pass = |index: usize| remembered.passes.get(index).copied().map(number);
     let sql = "UPDATE domain SET pass1 = $2, pass2 = $3, pass3 = $4 WHERE name = $1";
@@ -172,51 +176,23 @@ async fn count<C: GenericClient>(client: &C, domain: &DomainName, verdict: &str)
 }
 
 /// A key that was proved. A revoked one that DNSSEC, a pin or a root proves again is good again.
-async fn accept<C: GenericClient>(
-    client: &C,
-    domain: &DomainName,
-    selector: &Selector,
-    key: &PublicKey,
-    is_root: bool,
-    at: u64,
-    state: &str,
-) -> Result<(), Error> {
-    put(client, domain, selector, key, is_root, at, state).await?;
-    let sql = "DELETE FROM key WHERE domain = $1 AND state <> 'offered' AND key IN
-               (SELECT key FROM key WHERE domain = $1 AND state <> 'offered' ORDER BY last_seen DESC OFFSET $2)";
-    execute(client, sql, &[&domain.as_str(), &number(MAX_KEYS)]).await?;
-    Ok(())
+async fn accept<C: GenericClient>(client: &C, seen: &Sighting<'_>) -> Result<(), Error> {
+    put(client, seen).await?;
+    trim(client, seen.domain, "state <> 'offered'", MAX_KEYS).await
 }
 
-async fn offer<C: GenericClient>(
-    client: &C,
-    domain: &DomainName,
-    selector: &Selector,
-    key: &PublicKey,
-    at: u64,
-) -> Result<(), Error> {
+async fn offer<C: GenericClient>(client: &C, seen: &Sighting<'_>) -> Result<(), Error> {
     let sql = "SELECT state FROM key WHERE domain = $1 AND key = $2";
-    let known = query(client, sql, &[&domain.as_str(), &&key.as_octets()[..]]).await?;
+    let known = query(client, sql, &[&seen.domain.as_str(), &&seen.key.as_octets()[..]]).await?;
     let state: Option<String> = known.first().map(|row| row.try_get(0)).transpose()?;
     // A revoked key stays one; an administrator may approve it all the same.
     if state.is_none_or(|state| state == OFFERED) {
-        put(client, domain, selector, key, false, at, OFFERED).await?;
+        put(client, seen).await?;
     }
-    let sql = "DELETE FROM key WHERE domain = $1 AND state = 'offered' AND key IN
-               (SELECT key FROM key WHERE domain = $1 AND state = 'offered' ORDER BY last_seen DESC OFFSET $2)";
-    execute(client, sql, &[&domain.as_str(), &number(MAX_OFFERED)]).await?;
-    Ok(())
+    trim(client, seen.domain, "state = 'offered'", MAX_OFFERED).await
 }
 
-async fn put<C: GenericClient>(
-    client: &C,
-    domain: &DomainName,
-    selector: &Selector,
-    key: &PublicKey,
-    is_root: bool,
-    at: u64,
-    state: &str,
-) -> Result<(), Error> {
+async fn put<C: GenericClient>(client: &C, seen: &Sighting<'_>) -> Result<(), Error> {
     let sql = "INSERT INTO key (domain, key, selector, state, is_root, first_seen, last_seen)
                VALUES ($1, $2, $3, $4, $6, $5, $5)
                ON CONFLICT (domain, key) DO UPDATE
@@ -224,9 +200,20 @@ async fn put<C: GenericClient>(
                    last_seen = greatest(key.last_seen, excluded.last_seen),
                    state = CASE WHEN key.state = 'accepted' AND excluded.state = 'delegated' THEN key.state
                                 ELSE excluded.state END";
+    let Sighting { domain, selector, key, is_root, at, state } = *seen;
     let octets = &key.as_octets()[..];
     let (domain, selector, at) = (domain.as_str(), selector.as_str(), number(at));
     execute(client, sql, &[&domain, &octets, &selector, &state, &at, &is_root]).await?;
+    Ok(())
+}
+
+/// Forgets the longest unseen keys of a domain beyond so many.
+async fn trim<C: GenericClient>(client: &C, domain: &DomainName, which: &str, max: u64) -> Result<(), Error> {
+    let sql = format!(
+        "DELETE FROM key WHERE domain = $1 AND {which} AND key IN
+         (SELECT key FROM key WHERE domain = $1 AND {which} ORDER BY last_seen DESC OFFSET $2)"
+    );
+    execute(client, &sql, &[&domain.as_str(), &number(max)]).await?;
     Ok(())
 }
 

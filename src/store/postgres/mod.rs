@@ -15,7 +15,6 @@ mod quarantine;
 mod server;
 mod watch;
 
-use std::error::Error as _;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -283,8 +282,6 @@ impl From<Error> for DatabaseError {
             Some(_) => Fault::Other,
             None => Fault::Away,
         };
-        // The driver's own text is no more than "db error".
-        let why = error.source().map_or_else(|| error.to_string(), ToString::to_string);
-        Self::failed(fault, why)
+        Self::failed(fault, server::source_of(&error))
     }
 }

@@ -57,7 +57,8 @@ fn is_here(host: &Host) -> bool {
     }
 }
 
-fn source_of(error: &dyn std::error::Error) -> String {
+/// What an error of the driver is about; its own text is no more than "db error".
+pub(super) fn source_of(error: &dyn std::error::Error) -> String {
     error.source().map_or_else(|| error.to_string(), ToString::to_string)
 }
 

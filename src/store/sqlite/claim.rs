@@ -7,8 +7,6 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
-use jiff::Timestamp;
-
 use super::quarantine::QuarantineFolder;
 use crate::disk::beneath::Folder;
 use crate::store::Claim;
@@ -56,6 +54,12 @@ impl FolderClaim {
         log.seek(SeekFrom::End(0)).map_err(StoreError::at(&path))?;
         Ok(Self { quarantine: quarantine.clone(), id: id.clone(), path, log, releases })
     }
+}
+
+impl Claim for FolderClaim {
+    fn releases(&self) -> &Releases {
+        &self.releases
+    }
 
     fn note(&mut self, event: Release) -> Result<(), StoreError> {
         let mut line = serde_json::to_vec(&event)
@@ -65,21 +69,6 @@ impl FolderClaim {
         written.map_err(StoreError::at(&self.path))?;
         self.releases.take(event);
         Ok(())
-    }
-}
-
-impl Claim for FolderClaim {
-    fn releases(&self) -> &Releases {
-        &self.releases
-    }
-
-    fn sending(&mut self, recipients: &[usize]) -> Result<(), StoreError> {
-        self.note(Release::Sending { at: Timestamp::now(), recipients: recipients.to_vec() })
-    }
-
-    fn answered(&mut self, delivered: &[usize], refused: &[usize]) -> Result<(), StoreError> {
-        let (delivered, refused) = (delivered.to_vec(), refused.to_vec());
-        self.note(Release::Answered { at: Timestamp::now(), delivered, refused })
     }
 
     fn delete(self: Box<Self>) -> Result<(), StoreError> {

@@ -1,6 +1,6 @@
 //! What the gateway remembers, in SQLite: looked up before a message is judged, and taught by it afterwards.
 
-use attachment_seal::domain::{DomainName, Selector};
+use attachment_seal::domain::DomainName;
 use attachment_seal::seal::key::PublicKey;
 use attachment_seal::seal::remembered::{Memory, PASSES, Remembered, RememberedKey};
 use attachment_seal::verdict::lesson::{Lesson, Observation};
@@ -10,7 +10,7 @@ use super::database::GIVES_WAY;
 use crate::store::error::DatabaseError;
 use crate::store::memories::{
     ACCEPTED, Bounds, DELEGATED, EVICTED, FORGOTTEN, Learned, MAX_KEYS, MAX_OFFERED, OFFERED, REVOKED,
-    organisation,
+    Sighting, organisation,
 };
 
 /// What the gateway remembers of the domains that a message names.
@@ -72,9 +72,10 @@ pub(super) fn learn(
             }
             // What a root vouched for dies with its statement, and is remembered as such.
             let state = if root.is_some() { DELEGATED } else { ACCEPTED };
-            accept(connection, domain, selector, key, false, *at, state)?;
+            let seen = Sighting { domain, selector, key, is_root: false, at: *at, state };
+            accept(connection, &seen)?;
             if let Some(root) = root {
-                accept(connection, domain, selector, root, true, *at, ACCEPTED)?;
+                accept(connection, &Sighting { key: root, is_root: true, state: ACCEPTED, ..seen })?;
             }
             if let Some(author) = author {
                 see_author(connection, author, *at, bounds)?;
@@ -82,7 +83,7 @@ pub(super) fn learn(
         }
         Lesson::Offered { domain, selector, key } if is_remembered(connection, domain)? => {
             count(connection, domain, verdict)?;
-            offer(connection, domain, selector, key, *at)?;
+            offer(connection, &Sighting { domain, selector, key, is_root: false, at: *at, state: OFFERED })?;
         }
         Lesson::Revoked { domain, selector } => {
             count(connection, domain, verdict)?;
@@ -175,49 +176,28 @@ fn count(connection: &Connection, domain: &DomainName, verdict: &str) -> rusqlit
 }
 
 /// A key that was proved. A revoked one that DNSSEC, a pin or a root proves again is good again.
-fn accept(
-    connection: &Connection,
-    domain: &DomainName,
-    selector: &Selector,
-    key: &PublicKey,
-    is_root: bool,
-    at: u64,
-    state: &str,
-) -> rusqlite::Result<()> {
-    put(connection, domain, selector, key, is_root, at, state)?;
-    trim(connection, domain, "state <> 'offered'", MAX_KEYS)
+fn accept(connection: &Connection, seen: &Sighting<'_>) -> rusqlite::Result<()> {
+    put(connection, seen)?;
+    trim(connection, seen.domain, "state <> 'offered'", MAX_KEYS)
 }
 
-fn offer(
-    connection: &Connection,
-    domain: &DomainName,
-    selector: &Selector,
-    key: &PublicKey,
-    at: u64,
-) -> rusqlite::Result<()> {
+fn offer(connection: &Connection, seen: &Sighting<'_>) -> rusqlite::Result<()> {
     let state: Option<String> = connection
         .query_row(
             "SELECT state FROM key WHERE domain = ?1 AND key = ?2",
-            params![domain.as_str(), key.as_octets()],
+            params![seen.domain.as_str(), seen.key.as_octets()],
             |row| row.get(0),
         )
         .optional()?;
     // A revoked key stays one; an administrator may approve it all the same.
     if state.is_none_or(|state| state == OFFERED) {
-        put(connection, domain, selector, key, false, at, OFFERED)?;
+        put(connection, seen)?;
     }
-    trim(connection, domain, "state = 'offered'", MAX_OFFERED)
+    trim(connection, seen.domain, "state = 'offered'", MAX_OFFERED)
 }
 
-fn put(
-    connection: &Connection,
-    domain: &DomainName,
-    selector: &Selector,
-    key: &PublicKey,
-    is_root: bool,
-    at: u64,
-    state: &str,
-) -> rusqlite::Result<()> {
+fn put(connection: &Connection, seen: &Sighting<'_>) -> rusqlite::Result<()> {
+    let Sighting { domain, selector, key, is_root, at, state } = *seen;
     let mut statement = connection.prepare_cached(
         "INSERT INTO key (domain, key, selector, state, is_root, first_seen, last_seen) VALUES (?1, ?2, ?3, ?4, ?6, ?5, ?5)
          ON CONFLICT (domain, key) DO UPDATE
@@ -246,6 +226,7 @@ pub(super) fn forget_old(connection: &Connection, now: u64) -> rusqlite::Result<
 
 #[cfg(test)]
 mod tests {
+    use attachment_seal::domain::Selector;
     use attachment_seal::seal::key::SealingKey;
     use tempfile::TempDir;
 
