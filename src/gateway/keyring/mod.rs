@@ -99,9 +99,10 @@ impl Known {
         self.settled.unwrap_or_default().max(self.not_before.unwrap_or_default())
     }
 
-    /// What orders keys by age. Those that do not say when they were made are the oldest; among them gate9 goes before gate10.
+    /// What orders keys by age. A key that must wait for its day counts from that day: keys that were made meanwhile come before
+    /// it. Keys that do not say when they were made are the oldest; among them gate9 goes before gate10.
     fn age(&self) -> (u64, Vec<(&str, u64)>, &str) {
-        (self.made.unwrap_or_default(), natural(&self.selector), &self.public)
+        (self.made.max(self.not_before).unwrap_or_default(), natural(&self.selector), &self.public)
     }
 
     fn take_look(&mut self, look: &Look, now: u64) {
