@@ -120,14 +120,20 @@ fn summary(said: &[Said], records: &[Record], is_at_all: bool) -> Found {
     let heard = || records.iter().filter(|record| **record != Record::Unheard);
     let all = |wanted: &[Record]| heard().all(|record| wanted.contains(record));
     let do_resolvers_answer = !records[said.len()..].contains(&Record::Unheard);
-    match () {
-        () if heard().next().is_none() => Found::Unknown,
-        () if is_at_all && do_resolvers_answer && all(&[Record::New]) => Found::Everywhere,
-        () if is_at_all && do_resolvers_answer && all(&[Record::New, Record::Trial]) => Found::OnTrial,
-        () if all(&[Record::Revoked]) => Found::Revoked,
-        () if all(&[Record::None]) => Found::Nowhere,
-        () if all(&[Record::New, Record::Trial]) => Found::Silent,
-        () => Found::Partly,
+    if heard().next().is_none() {
+        Found::Unknown
+    } else if is_at_all && do_resolvers_answer && all(&[Record::New]) {
+        Found::Everywhere
+    } else if is_at_all && do_resolvers_answer && all(&[Record::New, Record::Trial]) {
+        Found::OnTrial
+    } else if all(&[Record::Revoked]) {
+        Found::Revoked
+    } else if all(&[Record::None]) {
+        Found::Nowhere
+    } else if all(&[Record::New, Record::Trial]) {
+        Found::Silent
+    } else {
+        Found::Partly
     }
 }
 
