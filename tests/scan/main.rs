@@ -96,6 +96,22 @@ fn names_what_is_no_mail() {
     assert!(page.contains("2 things could not be read"), "{page}");
 }
 
+/// A folder's name, or a person's, may be that of a server's file.
+#[test]
+fn reads_mail_that_is_named_as_a_server_names_its_files() {
+    let desk = Desk::new();
+    let swapped = letter::swapped(&desk.sealed("1"));
+    desk.write("mail/dovecot", format!("From a Mon Nov 23 09:00:00 2026\n{swapped}").as_bytes());
+    desk.write("mail/dovecot upgrade.eml", swapped.as_bytes());
+    desk.write("mail/subscriptions", b"V\t2\n\ndovecot\n");
+    desk.write("Maildir/cur/dovecot-1.host:2,S", swapped.as_bytes());
+    fs::create_dir(desk.path("Maildir/new")).unwrap();
+    desk.write("Maildir/dovecot-uidlist", b"3 V1795874454 N2 G00\n");
+    let ended = desk.run(&["scan", "--keys", "pins", "mail", "Maildir"]);
+    assert_eq!((ended.status, ended.text().lines().last()), (1, Some("3 messages: 3 fail")), "{ended:?}");
+    assert!(!ended.text().contains("other file"), "a server's own files are no mail: {}", ended.text());
+}
+
 #[test]
 fn takes_a_thousand_messages_in_its_stride() {
     let desk = Desk::new();
