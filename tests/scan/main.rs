@@ -5,6 +5,7 @@
 mod dovecot;
 #[path = "../program/mod.rs"]
 mod program;
+mod select;
 mod terminal;
 
 use std::fs;
