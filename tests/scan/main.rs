@@ -5,6 +5,7 @@
 mod dovecot;
 #[path = "../program/mod.rs"]
 mod program;
+mod report;
 mod select;
 mod terminal;
 
