@@ -108,12 +108,12 @@ impl Files {
                     self.gather_folder(&path, &metadata);
                 }
                 Ok(metadata) if metadata.is_dir() => {}
-                Ok(_) if is_of_the_server(&name) => {}
                 Ok(metadata) if in_maildir && !name.starts_with('.') => self.add(&path, &metadata, true),
                 Ok(metadata) if is_named_as_mail(folder, &name) => self.add(&path, &metadata, false),
                 Ok(metadata) => match metadata.is_file().then(|| looks_like_mail(&path)) {
                     Some(Ok(true)) => self.add(&path, &metadata, false),
                     Some(Err(error)) => self.unread.push((path, error.into())),
+                    _ if is_of_the_server(&name) => {}
                     Some(Ok(false)) | None => self.others.add(path),
                 },
                 Err(error) => self.unread.push((path, error.into())),

@@ -13,8 +13,9 @@ use super::files::{Kind, Source, kind, open, start};
 use super::mbox::Mbox;
 use super::{Part, Place, Unread};
 
-/// Octets that are read at once.
+/// Octets that are read at once: as many as the file has, within these bounds.
 const BUFFER: usize = 128 << 10;
+const MIN_BUFFER: usize = 1 << 10;
 
 /// What a mail encrypted by Dovecot begins with.
 const ENCRYPTED: &[u8] = b"CRYPTED\x03\x07";
@@ -90,24 +91,32 @@ fn read_parts(
     hand_on: HandOn<'_>,
 ) -> Result<(), Unread> {
     let mut file = open_wherever(source)?;
-    let (start, compression) = start(&mut file)?;
-    let kind = if source.in_maildir { Kind::Message } else { kind(&start) };
-    let file = BufReader::with_capacity(BUFFER, Counted { file, consumed: Rc::clone(consumed) });
+    // In a Maildir nothing hangs on the beginning, and unpacking it is for the workers.
+    let (kind, compression) = if source.in_maildir {
+        (Kind::Message, None)
+    } else {
+        let (start, compression) = start(&mut file)?;
+        (kind(&start), compression)
+    };
+    // Reading fills the whole buffer with zeros first, which for small files would be most of the work.
+    let size = usize::try_from(source.size).unwrap_or(BUFFER).clamp(MIN_BUFFER, BUFFER);
+    let counted = |file| BufReader::with_capacity(size, Counted { file, consumed: Rc::clone(consumed) });
     match (kind, compression) {
         (Kind::Message, _) => {
-            let octets = read_whole(file, max)?;
+            let octets = read_whole(file, source.size, max)?;
+            consumed.set(octets.len() as u64);
             hand_on(None, Ok(Stored { octets, in_mbox: false }));
             Ok(())
         }
-        (Kind::Mbox, None) => give_mbox(Mbox::new(file, max), hand_on),
+        (Kind::Mbox, None) => give_mbox(Mbox::new(counted(file), max), hand_on),
         (Kind::Mbox, Some(compression)) => {
             let most = source.size.saturating_mul(MAX_RATIO);
-            let plain = AtMost::new(compression.reader(file), most);
+            let plain = AtMost::new(compression.reader(counted(file)), most);
             give_mbox(Mbox::new(BufReader::with_capacity(BUFFER, plain), max), hand_on)
                 .map_err(|fault| as_packed(fault, compression))
         }
         (Kind::Dbox, None) => {
-            for (number, part) in (1..).zip(Dbox::open(file, max)?) {
+            for (number, part) in (1..).zip(Dbox::open(counted(file), max)?) {
                 give_part(number, part?, false, hand_on);
             }
             Ok(())
@@ -140,9 +149,11 @@ fn as_packed(fault: Unread, compression: Compression) -> Unread {
     }
 }
 
-fn read_whole(file: impl Read, max: u64) -> Result<Vec<u8>, Unread> {
-    let mut octets = Vec::new();
-    file.take(max.saturating_add(1)).read_to_end(&mut octets)?;
+/// Reads a file of about `size` octets.
+fn read_whole(file: File, size: u64, max: u64) -> Result<Vec<u8>, Unread> {
+    let most = max.saturating_add(1);
+    let mut octets = Vec::with_capacity(usize::try_from(size.min(most)).unwrap_or_default() + 1);
+    file.take(most).read_to_end(&mut octets)?;
     if octets.len() as u64 > max { Err(Unread::TooLarge { max }) } else { Ok(octets) }
 }
 

@@ -4,6 +4,7 @@
 
 #![allow(dead_code, reason = "each test file uses a part of this")]
 
+pub(crate) mod desk;
 pub(crate) mod letter;
 pub(crate) mod run;
 pub(crate) mod site;

@@ -42,7 +42,8 @@ const WAITING: usize = 4;
 #[command(
     after_help = "Mail that Dovecot compressed is unpacked (gzip, zstd, bzip2, lz4, xz). In Maildirs and dbox folders every \
                   file must be mail; in other folders a file counts as mail if its name or its beginning tells so. The other \
-                  files are counted.\n\n\
+                  files are counted. An mdbox keeps deleted mail until Dovecot purges it (`doveadm purge`), and that mail is \
+                  checked as well.\n\n\
                   Exit status: 0 nothing was altered; 1 some message is `fail`, `ambiguous`, `missing` or `key-changed`; \
                   2 something could not be read, is no mail, or is `temperror`, and stderr names it."
 )]
