@@ -28,6 +28,8 @@ fn documents() -> Vec<String> {
         "benches/relay",
         "benches/flood",
         "fuzz",
+        "fuzz/readers",
+        "tests/handlers",
         "tests/reference",
     ];
     let in_folder = |folder: &str| {
@@ -122,4 +124,19 @@ fn the_wirings_hold_what_was_changed() {
     assert!(
         read("README.md").contains("| `fail` | an attachment was changed, or the seal is wrong | hold |")
     );
+}
+
+/// Prose is read in a terminal and compared line by line: 100 columns, but for tables, code and what cannot be divided.
+#[test]
+fn prose_has_short_lines() {
+    let is_prose = |line: &&str| !line.starts_with('|') && !line.starts_with("    ") && line.trim().contains(' ');
+    let mut failures = Vec::new();
+    for document in documents() {
+        let text = read(&document);
+        // What stands between fences is code.
+        let prose = text.split("\n```").step_by(2).flat_map(str::lines);
+        let long = prose.filter(is_prose).filter(|line| line.chars().count() > 100);
+        failures.extend(long.map(|line| format!("{document}: {line}")));
+    }
+    assert!(failures.is_empty(), "\n{}", failures.join("\n"));
 }
