@@ -15,6 +15,7 @@ use tracing::{error, info, warn};
 
 use super::error::{DatabaseError, Fault};
 use super::judged::Judged;
+use super::outbox::Letter;
 use super::state::Memories;
 
 /// Messages that may wait to be written down.
@@ -40,6 +41,8 @@ pub struct Entry {
     pub observation: Option<Observation>,
     /// How it was judged.
     pub judged: Judged,
+    /// What is to be sent about it.
+    pub letters: Vec<Letter>,
 }
 
 impl Entry {
@@ -48,7 +51,11 @@ impl Entry {
         let Judged { reverse_path, summary, message_id, attachments, from_domain, domain, .. } = &self.judged;
         let optional = [message_id, from_domain, domain].into_iter().flatten();
         let texts = [reverse_path, summary].into_iter().chain(optional).chain(attachments);
-        ENTRY + texts.map(|text| text.capacity() + size_of::<String>()).sum::<usize>()
+        let letters =
+            self.letters.iter().map(|letter| usize::try_from(letter.octets()).unwrap_or(MAX_OCTETS));
+        ENTRY
+            + texts.map(|text| text.capacity() + size_of::<String>()).sum::<usize>()
+            + letters.sum::<usize>()
     }
 }
 
@@ -64,6 +71,8 @@ struct Shared {
     octets: Arc<AtomicUsize>,
     /// Entries that were not written down for want of room in the queue.
     dropped: Arc<AtomicU64>,
+    /// How often the database was damaged and mended.
+    repairs: AtomicU64,
     _recorders: Arc<()>,
 }
 
@@ -83,12 +92,26 @@ impl Recorder {
             forgot_at: 0,
         };
         let thread = thread::Builder::new().name("memory".to_owned()).spawn(move || writer.run())?;
-        Ok((Self(Arc::new(Shared { memories, entries, octets, dropped, _recorders: recorders })), thread))
+        let shared =
+            Shared { memories, entries, octets, dropped, repairs: AtomicU64::new(0), _recorders: recorders };
+        Ok((Self(Arc::new(shared)), thread))
     }
 
     /// Whether what is judged can be written down.
     pub fn is_open(&self) -> bool {
         self.0.memories.is_open()
+    }
+
+    /// What became of a database that was damaged, for people; it is told once.
+    pub fn mended(&self) -> Option<String> {
+        self.0.memories.mended().inspect(|_| {
+            self.0.repairs.fetch_add(1, Ordering::Relaxed);
+        })
+    }
+
+    /// How often the database was damaged and mended, as far as that was told.
+    pub fn repairs(&self) -> u64 {
+        self.0.repairs.load(Ordering::Relaxed)
     }
 
     /// What is remembered of domains. Blocks while the database answers.
@@ -242,7 +265,8 @@ mod tests {
             attachments: Vec::new(),
             summary: String::new(),
         };
-        Entry { observation: Some(Observation { at, verdict: "pass", lesson }), judged }
+        let observation = Some(Observation { at, verdict: "pass", lesson });
+        Entry { observation, judged, letters: Vec::new() }
     }
 
     #[test]

@@ -3,11 +3,17 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
 mod contract;
+mod copies;
+mod faults;
 mod folder;
+mod listed;
 #[path = "../program/mod.rs"]
 mod program;
 mod released;
+mod rows;
 #[cfg(feature = "postgres")]
 mod server;
 #[cfg(feature = "postgres")]
 mod shared;
+mod told;
+mod upkeep;

@@ -6,12 +6,16 @@
 mod block_on;
 mod claim;
 mod connect;
+mod deeds;
+pub(super) mod exchange;
 mod judged;
 mod memories;
 mod memory;
+mod outbox;
 mod pins;
 mod probes;
 mod quarantine;
+mod rows;
 mod server;
 mod watch;
 
@@ -109,7 +113,9 @@ pub(super) fn open_to_serve(server: &Server, place: &Location) -> Result<State, 
         Ok(version) => {
             postgres.0.health.note(version);
         }
-        Err(error @ (DatabaseError::Later { .. } | DatabaseError::Unfit(_))) => return Err(error),
+        Err(error @ (DatabaseError::Later { .. } | DatabaseError::Moved(_) | DatabaseError::Unfit(_))) => {
+            return Err(error);
+        }
         Err(error) => tracing::error!(%error, "the database cannot be used; it is tried again every second"),
     }
     postgres.spawn(watch::watch(Arc::downgrade(&postgres.0)));
@@ -152,6 +158,8 @@ impl Postgres {
         State {
             memories: Arc::clone(&all) as _,
             judgements: Arc::clone(&all) as _,
+            outbox: Arc::clone(&all) as _,
+            audit: Arc::clone(&all) as _,
             quarantine: Arc::clone(&all) as _,
             pins: Arc::clone(&all) as _,
             probes: all,

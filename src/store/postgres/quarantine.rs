@@ -3,14 +3,22 @@
 use std::io::{self, Read};
 
 use deadpool_postgres::GenericClient;
+use jiff::Timestamp;
 use tokio_postgres::Error;
 
 use super::claim::Lease;
-use super::{Postgres, WRITING, execute, number, query, whole};
+use super::rows::{self, facts};
+use super::{Postgres, WRITING, deeds, execute, outbox, query, whole};
+use crate::store::audit::{By, Deed};
 use crate::store::filling::{Level, Share, Taken};
-use crate::store::held::{Held, HeldId, HoldError, Kept, Listing, Release, Releases, StoreError, Usage};
+use crate::store::held::{
+    Filter, Held, HeldId, HoldError, Incomplete, Kept, Listed, Listing, Missing, Release, Releases,
+    StoreError, Usage,
+};
+use crate::store::index::{Wanted, seconds};
+use crate::store::outbox::Letter;
 use crate::store::quota::{Quota, Quotas};
-use crate::store::{Claim, Quarantine};
+use crate::store::state::{Claim, Quarantine};
 
 /// Octets of a piece.
 const PIECE: usize = 256 << 10;
@@ -19,7 +27,13 @@ const PIECE: usize = 256 << 10;
 const TRIAL: [u8; 16 << 10] = [0; 16 << 10];
 
 impl Quarantine for Postgres {
-    fn hold(&self, quotas: &Quotas, held: &Held, message: &mut dyn Read) -> Result<Kept, HoldError> {
+    fn hold(
+        &self,
+        quotas: &Quotas,
+        held: &Held,
+        letters: &[Letter],
+        message: &mut dyn Read,
+    ) -> Result<Kept, HoldError> {
         let id = HeldId::new(held.received, Some(&self.0.label))?;
         let share = |held: &Held, facts: &str| Share {
             message: held.size,
@@ -40,8 +54,7 @@ impl Quarantine for Postgres {
             };
             let held = Held { size, ..held.clone() };
             let facts = facts(&held);
-            let sql = "UPDATE held SET size = $2, facts = $3 WHERE id = $1";
-            execute(&transaction, sql, &[&id.as_str(), &number(size), &facts]).await?;
+            rows::enter(&transaction, &id, &held).await?;
             // Of several gateways that hold at once, each sees what the others have held.
             execute(&transaction, "SELECT pg_advisory_xact_lock(hashtext('waxseal quarantine'))", &[])
                 .await?;
@@ -50,6 +63,8 @@ impl Quarantine for Postgres {
             if level == Level::Full {
                 return Ok(Err(StoreError::Full { unverified: filling.unverified }));
             }
+            outbox::put(&transaction, letters, Some(&id)).await?;
+            deeds::note(&transaction, &Deed::holding(&id, &held, &self.gateway())).await?;
             transaction.commit().await?;
             Ok(Ok(()))
         });
@@ -65,21 +80,24 @@ impl Quarantine for Postgres {
         Ok(Kept { id, filling })
     }
 
-    fn list(&self) -> Result<Listing, StoreError> {
-        let rows = self.run_for(WRITING, async |client| {
-            let rows = query(client, "SELECT id, facts FROM held ORDER BY id", &[]).await?;
+    fn list(&self, filter: &Filter, after: Option<&HeldId>, limit: usize) -> Result<Listing, StoreError> {
+        let wanted = Wanted::by(filter);
+        Ok(self.run_for(WRITING, async |client| Ok(rows::list(client, &wanted, after, limit).await?))?)
+    }
+
+    fn incomplete(&self) -> Result<Vec<Incomplete>, StoreError> {
+        let found = self.run_for(WRITING, async |client| {
+            let sql = "SELECT id, count(number) FROM held LEFT JOIN held_piece ON held = id GROUP BY id
+                       HAVING coalesce(sum(octet_length(octets)), 0) <> size ORDER BY id";
+            let rows = query(client, sql, &[]).await?;
             let pair = |row: &tokio_postgres::Row| Ok((row.try_get(0)?, row.try_get(1)?));
-            Ok(rows.iter().map(pair).collect::<Result<Vec<(String, String)>, Error>>()?)
+            Ok(rows.iter().map(pair).collect::<Result<Vec<(String, i64)>, Error>>()?)
         })?;
-        let mut listing = Listing::default();
-        for (id, facts) in rows {
-            let read = id.parse().and_then(|id: HeldId| Ok((id.clone(), parse(&id, &facts)?)));
-            match read {
-                Ok(entry) => listing.held.push(entry),
-                Err(error) => listing.damaged.push(error),
-            }
-        }
-        Ok(listing)
+        let missing = |pieces| if pieces == 0 { Missing::Octets } else { Missing::Size };
+        found
+            .into_iter()
+            .map(|(id, pieces)| Ok(Incomplete { id: id.parse()?, what: missing(pieces) }))
+            .collect()
     }
 
     fn usage(&self) -> Result<Usage, StoreError> {
@@ -106,16 +124,13 @@ impl Quarantine for Postgres {
         })?)
     }
 
-    fn show(&self, id: &HeldId) -> Result<Held, StoreError> {
-        let facts: Option<String> = self.run(async |client| {
-            let rows = query(client, "SELECT facts FROM held WHERE id = $1", &[&id.as_str()]).await?;
-            Ok(rows.first().map(|row| row.try_get(0)).transpose()?)
-        })?;
-        parse(id, &facts.ok_or_else(|| StoreError::UnknownId(id.clone()))?)
+    fn show(&self, id: &HeldId) -> Result<Listed, StoreError> {
+        let found = self.run(async |client| Ok(rows::show(client, id).await?))?;
+        found.unwrap_or_else(|| Err(StoreError::UnknownId(id.clone())))
     }
 
     fn open_message(&self, id: &HeldId) -> Result<Box<dyn Read + Send>, StoreError> {
-        let size = self.show(id)?.size;
+        let size = self.show(id)?.held.size;
         let pieces = Pieces {
             postgres: self.clone(),
             id: id.clone(),
@@ -130,8 +145,21 @@ impl Quarantine for Postgres {
         Ok(self.run(async |client| Ok(releases(client, id).await?))?)
     }
 
-    fn claim(&self, id: &HeldId) -> Result<Box<dyn Claim>, StoreError> {
-        Ok(Box::new(Lease::take(self, id)?))
+    fn claim(&self, id: &HeldId, by: &By) -> Result<Box<dyn Claim>, StoreError> {
+        Ok(Box::new(Lease::take(self, id, by)?))
+    }
+
+    fn announce(&self, ids: &[HeldId], expires: Timestamp) -> Result<(), StoreError> {
+        let ids: Vec<&str> = ids.iter().map(HeldId::as_str).collect();
+        Ok(self.run(async |client| {
+            let sql = "UPDATE held SET expires = $2 WHERE id = ANY ($1)";
+            execute(client, sql, &[&ids, &seconds(expires)]).await?;
+            Ok(())
+        })?)
+    }
+
+    fn adopted(&self) -> Vec<HeldId> {
+        Vec::new()
     }
 }
 
@@ -161,17 +189,8 @@ impl Postgres {
     }
 }
 
-/// What is known of a message, as it is written down.
-fn facts(held: &Held) -> String {
-    serde_json::to_string(held).expect("a held message's facts are strings and numbers")
-}
-
-fn parse(id: &HeldId, facts: &str) -> Result<Held, StoreError> {
-    serde_json::from_str(facts).map_err(|source| StoreError::Damaged { id: id.clone(), source })
-}
-
 /// Writes the octets down in pieces, and tells how many there are.
-async fn write<C: GenericClient>(
+pub(super) async fn write<C: GenericClient>(
     client: &C,
     id: &HeldId,
     message: &mut dyn Read,
