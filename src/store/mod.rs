@@ -23,7 +23,7 @@ pub use error::{DatabaseError, Fault};
 pub use filling::Filling;
 pub use held::{Held, HeldId, HoldError, Kept, Listing, Releases, StoreError, Usage};
 pub use json_file::{Stamp, StateFileError};
-pub use judged::{Count, DEFERRED_BY_NEXT_HOP, Judged, Period, REFUSED_BY_NEXT_HOP};
+pub use judged::{Count, DEFERRED_BY_NEXT_HOP, Judged, MAX_TEXT, Period, Question, REFUSED_BY_NEXT_HOP};
 pub use keys::KeysFile;
 pub use location::{Label, Location, ParseLabelError, Server};
 pub use memories::{DomainRecord, KeyRecord, KeyState};

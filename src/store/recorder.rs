@@ -241,6 +241,9 @@ mod tests {
             message_id: None,
             attachments: Vec::new(),
             summary: String::new(),
+            held: None,
+            queue_id: None,
+            arrived_as: None,
         };
         Entry { observation: Some(Observation { at, verdict: "pass", lesson }), judged }
     }
