@@ -24,7 +24,7 @@ const FILE: &str = "memory.sqlite";
 const COMPANIONS: [&str; 3] = ["-wal", "-shm", "-journal"];
 
 /// The form of the tables: the number of the last migration, which writes it down as `user_version`.
-const VERSION: i64 = 2;
+const VERSION: i64 = 4;
 
 /// The form that was released before migrations were noted in the database.
 const UNNOTED: i64 = 1;
