@@ -24,6 +24,9 @@ use crate::store::{self, HeldId};
 /// Attachments that are written down and told of one message.
 const MAX_ATTACHMENTS: usize = 20;
 
+/// Octets of what is written down of them.
+const MAX_OCTETS: usize = 1_500;
+
 /// Links that are told of one message, and characters of each.
 const MAX_LINKS: usize = 20;
 const MAX_LINK: usize = 110;
@@ -185,7 +188,7 @@ impl Facts {
             domain: verification.domain().map(ToString::to_string),
             from_domain: judged.origin.author.domains().first().map(ToString::to_string),
             observation: judged.observation(),
-            not_intact: not_intact(verification).take(MAX_ATTACHMENTS).map(|text| start(&text)).collect(),
+            not_intact: few(not_intact(verification).map(|text| start(&text))),
             attachments: changed.clone().take(MAX_ATTACHMENTS).map(attachment_finding).collect(),
             more_attachments: changed.count().saturating_sub(MAX_ATTACHMENTS),
             more_links: links.len().saturating_sub(MAX_LINKS)
@@ -417,6 +420,16 @@ fn queue_id(received: &[u8]) -> Option<String> {
 /// A number that JSON can hold.
 fn milliseconds(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The first texts, as long as all of them together are short.
+fn few(texts: impl Iterator<Item = String>) -> Vec<String> {
+    let mut octets = 0;
+    let is_short = |text: &String| {
+        octets += text.len();
+        octets <= MAX_OCTETS
+    };
+    texts.take(MAX_ATTACHMENTS).take_while(is_short).collect()
 }
 
 /// As much of a stranger's text as is written down.

@@ -34,8 +34,9 @@ fn ask() -> Option<String> {
 /// The user who logged in, though they may have become root or the gateway's user since. This names people who work together; it
 /// keeps nobody out who may write the state.
 fn login() -> String {
-    let named = LOGINS.iter().filter_map(|name| std::env::var(name).ok());
-    if let Some(name) = named.into_iter().find(|name| is_name(name)) {
+    let mut named = LOGINS.iter().filter_map(|name| std::env::var(name).ok());
+    // Of somebody who became root first and then another user, only the session knows the login.
+    if let Some(name) = named.find(|name| is_name(name) && name != "root") {
         return name;
     }
     let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
