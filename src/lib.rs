@@ -9,8 +9,9 @@
 //! | gateway | [`gateway`] | one message, from its final dot to the reply: where the core and the edges meet |
 //! | configuration | [`config`] | the administrator's words, in the edges' own types |
 //! | edges | [`smtp`], [`dns`], [`keys`], [`store`], [`notify`] | each has one outside language, and imports no other edge |
-//! | base | [`policy`], [`metrics`], [`disk`], [`blocking`], [`clock`], [`phrase`] | small, without an outside language of their own |
+//! | base | [`policy`], [`metrics`], [`disk`], [`blocking`], [`clock`], [`phrase`], [`advice`] | small, without an outside language of their own |
 
+pub mod advice;
 pub mod blocking;
 pub mod clock;
 pub mod commands;

@@ -145,6 +145,9 @@ _waxseal() {
             waxseal__subcmd__help__subcmd__quarantine,export)
                 cmd="waxseal__subcmd__help__subcmd__quarantine__subcmd__export"
                 ;;
+            waxseal__subcmd__help__subcmd__quarantine,keep)
+                cmd="waxseal__subcmd__help__subcmd__quarantine__subcmd__keep"
+                ;;
             waxseal__subcmd__help__subcmd__quarantine,list)
                 cmd="waxseal__subcmd__help__subcmd__quarantine__subcmd__list"
                 ;;
@@ -229,6 +232,9 @@ _waxseal() {
             waxseal__subcmd__quarantine,help)
                 cmd="waxseal__subcmd__quarantine__subcmd__help"
                 ;;
+            waxseal__subcmd__quarantine,keep)
+                cmd="waxseal__subcmd__quarantine__subcmd__keep"
+                ;;
             waxseal__subcmd__quarantine,list)
                 cmd="waxseal__subcmd__quarantine__subcmd__list"
                 ;;
@@ -246,6 +252,9 @@ _waxseal() {
                 ;;
             waxseal__subcmd__quarantine__subcmd__help,help)
                 cmd="waxseal__subcmd__quarantine__subcmd__help__subcmd__help"
+                ;;
+            waxseal__subcmd__quarantine__subcmd__help,keep)
+                cmd="waxseal__subcmd__quarantine__subcmd__help__subcmd__keep"
                 ;;
             waxseal__subcmd__quarantine__subcmd__help,list)
                 cmd="waxseal__subcmd__quarantine__subcmd__help__subcmd__list"
@@ -673,7 +682,7 @@ _waxseal() {
             return 0
             ;;
         waxseal__subcmd__help__subcmd__quarantine)
-            opts="list show export release delete"
+            opts="list show export release delete keep"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -701,6 +710,20 @@ _waxseal() {
             return 0
             ;;
         waxseal__subcmd__help__subcmd__quarantine__subcmd__export)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        waxseal__subcmd__help__subcmd__quarantine__subcmd__keep)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -1263,7 +1286,7 @@ _waxseal() {
             return 0
             ;;
         waxseal__subcmd__quarantine)
-            opts="-h --help list show export release delete help"
+            opts="-h --help list show export release delete keep help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1277,13 +1300,17 @@ _waxseal() {
             return 0
             ;;
         waxseal__subcmd__quarantine__subcmd__delete)
-            opts="-h --config --help"
+            opts="-h --config --reason --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --reason)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1313,7 +1340,7 @@ _waxseal() {
             return 0
             ;;
         waxseal__subcmd__quarantine__subcmd__help)
-            opts="list show export release delete help"
+            opts="list show export release delete keep help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1355,6 +1382,20 @@ _waxseal() {
             return 0
             ;;
         waxseal__subcmd__quarantine__subcmd__help__subcmd__help)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        waxseal__subcmd__quarantine__subcmd__help__subcmd__keep)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -1410,14 +1451,18 @@ _waxseal() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        waxseal__subcmd__quarantine__subcmd__list)
-            opts="-h --config --json --help"
+        waxseal__subcmd__quarantine__subcmd__keep)
+            opts="-h --config --off --reason --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --reason)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1428,8 +1473,58 @@ _waxseal() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        waxseal__subcmd__quarantine__subcmd__list)
+            opts="-h --config --from --to --domain --verdict --since --older-than --message-id --state --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --from)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --to)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --domain)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --verdict)
+                    COMPREPLY=($(compgen -W "pass none missing fail ambiguous unaligned expired unknown-key key-changed temperror" -- "${cur}"))
+                    return 0
+                    ;;
+                --since)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --older-than)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --message-id)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --state)
+                    COMPREPLY=($(compgen -W "in-doubt partly requested kept held" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         waxseal__subcmd__quarantine__subcmd__release)
-            opts="-h --config --listener --again --help"
+            opts="-h --config --listener --again --to --reason --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1440,6 +1535,14 @@ _waxseal() {
                     return 0
                     ;;
                 --listener)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --to)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --reason)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1469,7 +1572,7 @@ _waxseal() {
             return 0
             ;;
         waxseal__subcmd__report)
-            opts="-h --config --days --all --json --help"
+            opts="-h --config --days --message-id --queue-id --domain --day --all --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1480,6 +1583,22 @@ _waxseal() {
                     return 0
                     ;;
                 --days)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --message-id)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --queue-id)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --domain)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --day)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

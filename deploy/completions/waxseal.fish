@@ -40,7 +40,7 @@ complete -c waxseal -n "__fish_waxseal_needs_command" -f -a "scan" -d 'Check eve
 complete -c waxseal -n "__fish_waxseal_needs_command" -f -a "check-config" -d 'Read the configuration and print every mistake'
 complete -c waxseal -n "__fish_waxseal_needs_command" -f -a "doctor" -d 'Check everything that sealed mail depends on, and print a remedy for each fault'
 complete -c waxseal -n "__fish_waxseal_needs_command" -f -a "health" -d 'Ask the gateway that runs on this machine whether it is alive, or ready'
-complete -c waxseal -n "__fish_waxseal_needs_command" -f -a "quarantine" -d 'List, show, export, release and delete held mail'
+complete -c waxseal -n "__fish_waxseal_needs_command" -f -a "quarantine" -d 'List, show, export, release, keep and delete held mail'
 complete -c waxseal -n "__fish_waxseal_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c waxseal -n "__fish_waxseal_using_subcommand setup" -l mode -d 'What the gateway does [default: both]' -r -f -a "seal\t'Seal what users send'
 verify\t'Check what arrives'
@@ -90,9 +90,13 @@ complete -c waxseal -n "__fish_waxseal_using_subcommand root; and __fish_seen_su
 complete -c waxseal -n "__fish_waxseal_using_subcommand root; and __fish_seen_subcommand_from help" -f -a "delegate" -d 'Vouch for a sealing key for a while'
 complete -c waxseal -n "__fish_waxseal_using_subcommand root; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c waxseal -n "__fish_waxseal_using_subcommand report" -l config -d 'The configuration file' -r -F
-complete -c waxseal -n "__fish_waxseal_using_subcommand report" -l days -d 'For how many days, today (UTC) included' -r
+complete -c waxseal -n "__fish_waxseal_using_subcommand report" -l days -d 'For how many days, today (UTC) included [default: 14; with a question, all]' -r
+complete -c waxseal -n "__fish_waxseal_using_subcommand report" -l message-id -d 'Only messages with this Message-ID, with or without its angle brackets' -r
+complete -c waxseal -n "__fish_waxseal_using_subcommand report" -l queue-id -d 'Only messages with this id: a queue id of the server before or behind the gateway, a session\'s id in the log, or the id of a held message' -r
+complete -c waxseal -n "__fish_waxseal_using_subcommand report" -l domain -d 'Only messages of this correspondent and of the domains below it: the author\'s domain, or the seal\'s' -r
+complete -c waxseal -n "__fish_waxseal_using_subcommand report" -l day -d 'Only this day (UTC): 2026-11-23, or today' -r
 complete -c waxseal -n "__fish_waxseal_using_subcommand report" -l all -d 'Name marked messages, too'
-complete -c waxseal -n "__fish_waxseal_using_subcommand report" -l json -d 'One JSON object: the counts, and every message that is kept'
+complete -c waxseal -n "__fish_waxseal_using_subcommand report" -l json -d 'One JSON object: the counts, every message that is named, and what was done to held mail'
 complete -c waxseal -n "__fish_waxseal_using_subcommand report" -s h -l help -d 'Print help'
 complete -c waxseal -n "__fish_waxseal_using_subcommand keys; and not __fish_seen_subcommand_from list pin approve forget unsealed status revoke rotate fingerprint help" -s h -l help -d 'Print help'
 complete -c waxseal -n "__fish_waxseal_using_subcommand keys; and not __fish_seen_subcommand_from list pin approve forget unsealed status revoke rotate fingerprint help" -f -a "list" -d 'List what is pinned and what is remembered, domain by domain'
@@ -178,14 +182,36 @@ complete -c waxseal -n "__fish_waxseal_using_subcommand health" -l config -d 'Th
 complete -c waxseal -n "__fish_waxseal_using_subcommand health" -l listener -d 'With --ready: ask about this listener alone' -r
 complete -c waxseal -n "__fish_waxseal_using_subcommand health" -l ready -d 'Ask whether every listener can do its work, too'
 complete -c waxseal -n "__fish_waxseal_using_subcommand health" -s h -l help -d 'Print help'
-complete -c waxseal -n "__fish_waxseal_using_subcommand quarantine; and not __fish_seen_subcommand_from list show export release delete help" -s h -l help -d 'Print help'
-complete -c waxseal -n "__fish_waxseal_using_subcommand quarantine; and not __fish_seen_subcommand_from list show export release delete help" -f -a "list" -d 'List held mail, one line a message, its id first'
-complete -c waxseal -n "__fish_waxseal_using_subcommand quarantine; and not __fish_seen_subcommand_from list show export release delete help" -f -a "show" -d 'Show all that is known of a message'
-complete -c waxseal -n "__fish_waxseal_using_subcommand quarantine; and not __fish_seen_subcommand_from list show export release delete help" -f -a "export" -d 'Write the exact message to stdout'
-complete -c waxseal -n "__fish_waxseal_using_subcommand quarantine; and not __fish_seen_subcommand_from list show export release delete help" -f -a "release" -d 'Send a message to its next hop, with its envelope, once'
-complete -c waxseal -n "__fish_waxseal_using_subcommand quarantine; and not __fish_seen_subcommand_from list show export release delete help" -f -a "delete" -d 'Delete messages'
-complete -c waxseal -n "__fish_waxseal_using_subcommand quarantine; and not __fish_seen_subcommand_from list show export release delete help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c waxseal -n "__fish_waxseal_using_subcommand quarantine; and not __fish_seen_subcommand_from list show export release delete keep help" -s h -l help -d 'Print help'
+complete -c waxseal -n "__fish_waxseal_using_subcommand quarantine; and not __fish_seen_subcommand_from list show export release delete keep help" -f -a "list" -d 'List held mail, oldest first, one line a message, its id first'
+complete -c waxseal -n "__fish_waxseal_using_subcommand quarantine; and not __fish_seen_subcommand_from list show export release delete keep help" -f -a "show" -d 'Show all that is known of a message: why it is held, what changed, what to do next, and what was done'
+complete -c waxseal -n "__fish_waxseal_using_subcommand quarantine; and not __fish_seen_subcommand_from list show export release delete keep help" -f -a "export" -d 'Write the exact message to stdout'
+complete -c waxseal -n "__fish_waxseal_using_subcommand quarantine; and not __fish_seen_subcommand_from list show export release delete keep help" -f -a "release" -d 'Send messages to their next hop, with their envelopes, once'
+complete -c waxseal -n "__fish_waxseal_using_subcommand quarantine; and not __fish_seen_subcommand_from list show export release delete keep help" -f -a "delete" -d 'Delete messages'
+complete -c waxseal -n "__fish_waxseal_using_subcommand quarantine; and not __fish_seen_subcommand_from list show export release delete keep help" -f -a "keep" -d 'Have messages not removed by age, whatever `[quarantine] keep` is'
+complete -c waxseal -n "__fish_waxseal_using_subcommand quarantine; and not __fish_seen_subcommand_from list show export release delete keep help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c waxseal -n "__fish_waxseal_using_subcommand quarantine; and __fish_seen_subcommand_from list" -l config -d 'The configuration file' -r -F
+complete -c waxseal -n "__fish_waxseal_using_subcommand quarantine; and __fish_seen_subcommand_from list" -l from -d 'Only mail with this text in the author\'s address or the reverse-path' -r
+complete -c waxseal -n "__fish_waxseal_using_subcommand quarantine; and __fish_seen_subcommand_from list" -l to -d 'Only mail with this text in a recipient\'s address' -r
+complete -c waxseal -n "__fish_waxseal_using_subcommand quarantine; and __fish_seen_subcommand_from list" -l domain -d 'Only mail of this domain and of those below it: the author\'s, the reverse-path\'s or the seal\'s' -r
+complete -c waxseal -n "__fish_waxseal_using_subcommand quarantine; and __fish_seen_subcommand_from list" -l verdict -d 'Only mail with this verdict' -r -f -a "pass\t''
+none\t''
+missing\t''
+fail\t''
+ambiguous\t''
+unaligned\t''
+expired\t''
+unknown-key\t''
+key-changed\t''
+temperror\t''"
+complete -c waxseal -n "__fish_waxseal_using_subcommand quarantine; and __fish_seen_subcommand_from list" -l since -d 'Only mail received then or later: a day (UTC), a moment, or how long ago (3d)' -r
+complete -c waxseal -n "__fish_waxseal_using_subcommand quarantine; and __fish_seen_subcommand_from list" -l older-than -d 'Only mail that is held for longer than this, such as 7d' -r
+complete -c waxseal -n "__fish_waxseal_using_subcommand quarantine; and __fish_seen_subcommand_from list" -l message-id -d 'Only mail with this Message-ID, with or without its angle brackets' -r
+complete -c waxseal -n "__fish_waxseal_using_subcommand quarantine; and __fish_seen_subcommand_from list" -l state -d 'Only mail in this state: in-doubt (a release was cut short, so some recipients may have it), partly (some recipients have it), requested (one person asked for its release, and it takes two), kept (not removed by age), held (none of these)' -r -f -a "in-doubt\t''
+partly\t''
+requested\t''
+kept\t''
+held\t''"
 complete -c waxseal -n "__fish_waxseal_using_subcommand quarantine; and __fish_seen_subcommand_from list" -l json -d 'One JSON object a line, one line a message'
 complete -c waxseal -n "__fish_waxseal_using_subcommand quarantine; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help'
 complete -c waxseal -n "__fish_waxseal_using_subcommand quarantine; and __fish_seen_subcommand_from show" -l config -d 'The configuration file' -r -F
@@ -195,15 +221,23 @@ complete -c waxseal -n "__fish_waxseal_using_subcommand quarantine; and __fish_s
 complete -c waxseal -n "__fish_waxseal_using_subcommand quarantine; and __fish_seen_subcommand_from export" -s h -l help -d 'Print help'
 complete -c waxseal -n "__fish_waxseal_using_subcommand quarantine; and __fish_seen_subcommand_from release" -l config -d 'The configuration file' -r -F
 complete -c waxseal -n "__fish_waxseal_using_subcommand quarantine; and __fish_seen_subcommand_from release" -l listener -d 'Use the next hop of another listener' -r
+complete -c waxseal -n "__fish_waxseal_using_subcommand quarantine; and __fish_seen_subcommand_from release" -l to -d 'Send only to this recipient of the message; give it once for each' -r
+complete -c waxseal -n "__fish_waxseal_using_subcommand quarantine; and __fish_seen_subcommand_from release" -l reason -d 'Why; it goes on record with your login. At a terminal you are asked for it' -r
 complete -c waxseal -n "__fish_waxseal_using_subcommand quarantine; and __fish_seen_subcommand_from release" -l again -d 'Send also to recipients who may have it already, because an earlier attempt was cut short'
 complete -c waxseal -n "__fish_waxseal_using_subcommand quarantine; and __fish_seen_subcommand_from release" -s h -l help -d 'Print help'
 complete -c waxseal -n "__fish_waxseal_using_subcommand quarantine; and __fish_seen_subcommand_from delete" -l config -d 'The configuration file' -r -F
+complete -c waxseal -n "__fish_waxseal_using_subcommand quarantine; and __fish_seen_subcommand_from delete" -l reason -d 'Why; it goes on record with your login. At a terminal you are asked for it' -r
 complete -c waxseal -n "__fish_waxseal_using_subcommand quarantine; and __fish_seen_subcommand_from delete" -s h -l help -d 'Print help'
-complete -c waxseal -n "__fish_waxseal_using_subcommand quarantine; and __fish_seen_subcommand_from help" -f -a "list" -d 'List held mail, one line a message, its id first'
-complete -c waxseal -n "__fish_waxseal_using_subcommand quarantine; and __fish_seen_subcommand_from help" -f -a "show" -d 'Show all that is known of a message'
+complete -c waxseal -n "__fish_waxseal_using_subcommand quarantine; and __fish_seen_subcommand_from keep" -l config -d 'The configuration file' -r -F
+complete -c waxseal -n "__fish_waxseal_using_subcommand quarantine; and __fish_seen_subcommand_from keep" -l reason -d 'Why; it goes on record with your login. At a terminal you are asked for it' -r
+complete -c waxseal -n "__fish_waxseal_using_subcommand quarantine; and __fish_seen_subcommand_from keep" -l off -d 'Have them removed by age again'
+complete -c waxseal -n "__fish_waxseal_using_subcommand quarantine; and __fish_seen_subcommand_from keep" -s h -l help -d 'Print help'
+complete -c waxseal -n "__fish_waxseal_using_subcommand quarantine; and __fish_seen_subcommand_from help" -f -a "list" -d 'List held mail, oldest first, one line a message, its id first'
+complete -c waxseal -n "__fish_waxseal_using_subcommand quarantine; and __fish_seen_subcommand_from help" -f -a "show" -d 'Show all that is known of a message: why it is held, what changed, what to do next, and what was done'
 complete -c waxseal -n "__fish_waxseal_using_subcommand quarantine; and __fish_seen_subcommand_from help" -f -a "export" -d 'Write the exact message to stdout'
-complete -c waxseal -n "__fish_waxseal_using_subcommand quarantine; and __fish_seen_subcommand_from help" -f -a "release" -d 'Send a message to its next hop, with its envelope, once'
+complete -c waxseal -n "__fish_waxseal_using_subcommand quarantine; and __fish_seen_subcommand_from help" -f -a "release" -d 'Send messages to their next hop, with their envelopes, once'
 complete -c waxseal -n "__fish_waxseal_using_subcommand quarantine; and __fish_seen_subcommand_from help" -f -a "delete" -d 'Delete messages'
+complete -c waxseal -n "__fish_waxseal_using_subcommand quarantine; and __fish_seen_subcommand_from help" -f -a "keep" -d 'Have messages not removed by age, whatever `[quarantine] keep` is'
 complete -c waxseal -n "__fish_waxseal_using_subcommand quarantine; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c waxseal -n "__fish_waxseal_using_subcommand help; and not __fish_seen_subcommand_from setup run demo keygen dns-record root report keys seal verify scan check-config doctor health quarantine help" -f -a "setup" -d 'Lead the mail of this machine\'s Postfix through the gateway: key, configuration, Postfix, and a test'
 complete -c waxseal -n "__fish_waxseal_using_subcommand help; and not __fish_seen_subcommand_from setup run demo keygen dns-record root report keys seal verify scan check-config doctor health quarantine help" -f -a "run" -d 'Run the gateway'
@@ -219,7 +253,7 @@ complete -c waxseal -n "__fish_waxseal_using_subcommand help; and not __fish_see
 complete -c waxseal -n "__fish_waxseal_using_subcommand help; and not __fish_seen_subcommand_from setup run demo keygen dns-record root report keys seal verify scan check-config doctor health quarantine help" -f -a "check-config" -d 'Read the configuration and print every mistake'
 complete -c waxseal -n "__fish_waxseal_using_subcommand help; and not __fish_seen_subcommand_from setup run demo keygen dns-record root report keys seal verify scan check-config doctor health quarantine help" -f -a "doctor" -d 'Check everything that sealed mail depends on, and print a remedy for each fault'
 complete -c waxseal -n "__fish_waxseal_using_subcommand help; and not __fish_seen_subcommand_from setup run demo keygen dns-record root report keys seal verify scan check-config doctor health quarantine help" -f -a "health" -d 'Ask the gateway that runs on this machine whether it is alive, or ready'
-complete -c waxseal -n "__fish_waxseal_using_subcommand help; and not __fish_seen_subcommand_from setup run demo keygen dns-record root report keys seal verify scan check-config doctor health quarantine help" -f -a "quarantine" -d 'List, show, export, release and delete held mail'
+complete -c waxseal -n "__fish_waxseal_using_subcommand help; and not __fish_seen_subcommand_from setup run demo keygen dns-record root report keys seal verify scan check-config doctor health quarantine help" -f -a "quarantine" -d 'List, show, export, release, keep and delete held mail'
 complete -c waxseal -n "__fish_waxseal_using_subcommand help; and not __fish_seen_subcommand_from setup run demo keygen dns-record root report keys seal verify scan check-config doctor health quarantine help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c waxseal -n "__fish_waxseal_using_subcommand help; and __fish_seen_subcommand_from root" -f -a "new" -d 'Make a new root key'
 complete -c waxseal -n "__fish_waxseal_using_subcommand help; and __fish_seen_subcommand_from root" -f -a "delegate" -d 'Vouch for a sealing key for a while'
@@ -232,8 +266,9 @@ complete -c waxseal -n "__fish_waxseal_using_subcommand help; and __fish_seen_su
 complete -c waxseal -n "__fish_waxseal_using_subcommand help; and __fish_seen_subcommand_from keys" -f -a "revoke" -d 'Take one of our own keys out of use, at once and for good'
 complete -c waxseal -n "__fish_waxseal_using_subcommand help; and __fish_seen_subcommand_from keys" -f -a "rotate" -d 'Gone: the gateway rotates keys by itself'
 complete -c waxseal -n "__fish_waxseal_using_subcommand help; and __fish_seen_subcommand_from keys" -f -a "fingerprint" -d 'Print fingerprints of keys, or of a message\'s attachments, as digits and as words'
-complete -c waxseal -n "__fish_waxseal_using_subcommand help; and __fish_seen_subcommand_from quarantine" -f -a "list" -d 'List held mail, one line a message, its id first'
-complete -c waxseal -n "__fish_waxseal_using_subcommand help; and __fish_seen_subcommand_from quarantine" -f -a "show" -d 'Show all that is known of a message'
+complete -c waxseal -n "__fish_waxseal_using_subcommand help; and __fish_seen_subcommand_from quarantine" -f -a "list" -d 'List held mail, oldest first, one line a message, its id first'
+complete -c waxseal -n "__fish_waxseal_using_subcommand help; and __fish_seen_subcommand_from quarantine" -f -a "show" -d 'Show all that is known of a message: why it is held, what changed, what to do next, and what was done'
 complete -c waxseal -n "__fish_waxseal_using_subcommand help; and __fish_seen_subcommand_from quarantine" -f -a "export" -d 'Write the exact message to stdout'
-complete -c waxseal -n "__fish_waxseal_using_subcommand help; and __fish_seen_subcommand_from quarantine" -f -a "release" -d 'Send a message to its next hop, with its envelope, once'
+complete -c waxseal -n "__fish_waxseal_using_subcommand help; and __fish_seen_subcommand_from quarantine" -f -a "release" -d 'Send messages to their next hop, with their envelopes, once'
 complete -c waxseal -n "__fish_waxseal_using_subcommand help; and __fish_seen_subcommand_from quarantine" -f -a "delete" -d 'Delete messages'
+complete -c waxseal -n "__fish_waxseal_using_subcommand help; and __fish_seen_subcommand_from quarantine" -f -a "keep" -d 'Have messages not removed by age, whatever `[quarantine] keep` is'

@@ -32,6 +32,9 @@ use std::process::ExitCode;
 use attachment_seal::domain::{DomainName, Selector};
 use clap::{Parser, Subcommand};
 
+use crate::config::{self, Partial};
+use crate::store::Location;
+
 /// Seals the attachments of mail where it is sent, and checks them where it is received.
 #[derive(Debug, Parser)]
 #[command(name = "waxseal", version, max_term_width = 100, after_help = AFTER_HELP)]
@@ -78,7 +81,7 @@ enum Command {
     Doctor(doctor::Args),
     /// Ask the gateway that runs on this machine whether it is alive, or ready
     Health(health::Args),
-    /// List, show, export, release and delete held mail
+    /// List, show, export, release, keep and delete held mail
     Quarantine(quarantine::Args),
     /// Check, back up, restore and move what the gateway holds, remembers and has to send
     State(state::Args),
@@ -114,6 +117,21 @@ struct ConfigArg {
     /// The configuration file
     #[arg(long, value_name = "FILE", default_value = "/etc/waxseal/waxseal.toml")]
     config: PathBuf,
+}
+
+/// The configuration, of which the place of the state is right; each mistake in it is printed, once. `None` if nothing can be done
+/// without correcting them.
+fn partial_config(config: &ConfigArg) -> Option<(Partial, Location)> {
+    let partial = match config::load_parts(&config.config) {
+        Ok(partial) => partial,
+        Err(mistakes) => {
+            check_config::print(&mistakes);
+            return None;
+        }
+    };
+    check_config::print(partial.mistakes());
+    let location = partial.with(&["state"])?.state.clone();
+    Some((partial, location))
 }
 
 /// A sealing key, and what it is published as.

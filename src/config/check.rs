@@ -13,6 +13,7 @@ use super::layers::Layers;
 use super::limits;
 use super::listeners;
 use super::mistake::{Located, Mistake, Warning};
+use super::partial::Partial;
 use super::places::Places;
 use super::policy;
 use super::quantity::{Seconds, spoken};
@@ -45,25 +46,25 @@ pub(super) struct Checker<'a> {
 /// Puts the configuration together, or reports everything that is wrong with it, in the file's order.
 /// Relative paths start at `folder`.
 pub(super) fn check(layers: Layers, folder: &Path) -> Result<Config, Vec<Mistake>> {
+    let Partial { config, mistakes, .. } = check_parts(layers, folder);
+    if mistakes.is_empty() { Ok(config) } else { Err(mistakes) }
+}
+
+/// Puts together what is right, and reports everything that is wrong, in the file's order.
+pub(super) fn check_parts(layers: Layers, folder: &Path) -> Partial {
     let Layers { raw, places, mistakes } = layers;
     let mut checker = Checker { places, mistakes, warnings: Vec::new(), folder };
     let config = checker.config(raw);
-    let (mut mistakes, mut warnings) = (checker.mistakes, checker.warnings);
-    match config {
-        Some(config) if mistakes.is_empty() => {
-            warnings.sort();
-            Ok(Config { warnings, ..config })
-        }
-        _ => {
-            mistakes.sort_by(|a, b| (a.place.file.is_none(), a).cmp(&(b.place.file.is_none(), b)));
-            mistakes.dedup();
-            Err(mistakes)
-        }
-    }
+    let Checker { places, mut mistakes, mut warnings, .. } = checker;
+    warnings.sort();
+    mistakes.sort_by(|a, b| (a.place.file.is_none(), a).cmp(&(b.place.file.is_none(), b)));
+    mistakes.dedup();
+    Partial::new(Config { warnings, ..config }, mistakes, &places)
 }
 
 impl Checker<'_> {
-    fn config(&mut self, raw: raw::File) -> Option<Config> {
+    /// What a mistake concerns is left out, or at its default.
+    fn config(&mut self, raw: raw::File) -> Config {
         let hostname = self.hostname(raw.hostname.map(|name| name.0));
         let state = self.state(raw.state, raw.folder, raw.label.map(|label| label.0), hostname.as_ref());
         self.unique("domain", "name", raw.domain.iter().map(|raw| raw.name.as_ref().map(|name| &name.0)));
@@ -83,21 +84,14 @@ impl Checker<'_> {
         let dns = dns::check(self, raw.dns);
         let limits = limits::check(self, &raw.limits);
         let quarantine = limits::check_quarantine(self, &raw.quarantine);
-        let tls = raw.tls.map(|raw| self.tls(raw));
-        let alerts = raw.alerts.map(|raw| self.alerts(raw, hostname.as_ref()));
+        let held_mail = limits::check_held_mail(self, &raw.quarantine, raw.alerts.is_some());
+        let tls = raw.tls.and_then(|raw| self.tls(raw));
+        let alerts = raw.alerts.and_then(|raw| self.alerts(raw, hostname.as_ref()));
         let admin = admin::check(self, raw.admin, &listeners);
         let log = self.log(raw.log);
-        // Without a mistake on record, nothing that is needed can be absent.
-        let tls = match tls {
-            Some(tls) => Some(tls?),
-            None => None,
-        };
-        let alerts = match alerts {
-            Some(alerts) => Some(alerts?),
-            None => None,
-        };
-        Some(Config {
-            hostname: hostname?,
+        Config {
+            // Without a mistake on record there is one.
+            hostname: hostname.unwrap_or_else(nameless),
             state,
             listeners,
             domains,
@@ -106,12 +100,13 @@ impl Checker<'_> {
             dns,
             limits,
             quarantine,
+            held_mail,
             tls,
             alerts,
             admin,
             log,
             warnings: Vec::new(),
-        })
+        }
     }
 
     /// Records a mistake.
@@ -384,4 +379,9 @@ fn system_hostname() -> String {
     let read = |path| std::fs::read_to_string(path).ok().map(|text| text.trim().to_owned());
     let files = ["/proc/sys/kernel/hostname", "/etc/hostname"];
     files.into_iter().filter_map(read).find(|name| !name.is_empty()).unwrap_or_default()
+}
+
+/// The name of a gateway whose own is a mistake (RFC 6761 §6.4).
+fn nameless() -> DomainName {
+    "nameless.invalid".parse().expect("a domain's name")
 }

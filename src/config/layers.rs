@@ -44,6 +44,10 @@ pub(super) fn read(text: &str, mut places: Places, env: impl Iterator<Item = (St
                 let path = path_of(&name).unwrap_or_default();
                 places.override_by(&path, &name);
                 places.cut(&path);
+                let (section, key) = path.split_once('.').unwrap_or(("", &path));
+                if let Some(meant) = keys_of(section).and_then(|keys| nearest(keys, key)) {
+                    places.cut(&join(section, meant));
+                }
                 mistakes.push(Mistake { place: places.of_variable(&name), reason });
             }
         }
@@ -225,7 +229,7 @@ fn cut_from_array(array: &mut DeArray<'_>, at: usize, path: &str) -> Option<Cut>
 }
 
 /// The key that a variable stands for: `WAXSEAL_LIMITS__MEMORY` is `limits.memory`.
-fn path_of(variable: &str) -> Option<String> {
+pub(super) fn path_of(variable: &str) -> Option<String> {
     Some(variable.strip_prefix(PREFIX)?.to_lowercase().replace("__", "."))
 }
 

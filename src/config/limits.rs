@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 
+use super::HeldMail;
 use super::check::Checker;
 use super::quantity::{Seconds, Size};
 use super::raw;
@@ -18,6 +19,9 @@ const GIB: u64 = 1 << 30;
 
 /// From a second to an hour.
 const WAITS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(3_600));
+
+/// How long held mail may be kept at least and at most: its removal is told of a week before.
+const KEEP: (Duration, Duration) = (Duration::from_secs(7 * 86_400), Duration::from_secs(3_650 * 86_400));
 
 /// The limits in force; values out of range are recorded.
 pub(super) fn check(checker: &mut Checker<'_>, raw: &raw::Limits) -> Limits {
@@ -85,6 +89,20 @@ pub(super) fn check_quarantine(checker: &mut Checker<'_>, raw: &raw::Quarantine)
     let keys = ["unverified_size", "unverified_messages"];
     let unverified = quota(keys, raw.unverified_size, raw.unverified_messages, unverified);
     Quotas { all, unverified }
+}
+
+/// How held mail is dealt with. What is to be removed by age must be told of before, so somebody must be there to be told.
+pub(super) fn check_held_mail(checker: &mut Checker<'_>, raw: &raw::Quarantine, is_told: bool) -> HeldMail {
+    let key = "quarantine.keep";
+    let keep = raw.keep.map(|keep| checker.duration(key, Some(keep), keep.0, KEEP));
+    if keep.is_some() && !is_told {
+        checker.warn(
+            key,
+            "without [alerts] nothing is removed: it is told a week before what goes, and there is nobody to tell",
+        );
+    }
+    let release_needs = count(checker, "quarantine.release_needs", raw.release_needs, 1, 2);
+    HeldMail { keep, release_needs }
 }
 
 pub(super) fn size(

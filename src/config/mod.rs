@@ -16,6 +16,7 @@ mod listeners;
 mod mistake;
 mod open_relay;
 mod parsed;
+mod partial;
 mod places;
 mod policy;
 mod quantity;
@@ -33,6 +34,7 @@ use thiserror::Error;
 pub use self::address::{ClientNet, Clients, Host, ListenAddress, NextHop, ParseAddressError, Server};
 pub use self::keys::{Section, keys};
 pub use self::mistake::{Located, Mistake, Place, Warning};
+pub use self::partial::Partial;
 use crate::dns::Dnssec;
 use crate::policy::Policy;
 use crate::smtp::limits::Limits;
@@ -60,6 +62,8 @@ pub struct Config {
     pub limits: Limits,
     /// How much may be held.
     pub quarantine: Quotas,
+    /// How held mail is dealt with.
+    pub held_mail: HeldMail,
     /// Our certificate for clients; without it there is no TLS with them.
     pub tls: Option<Tls>,
     /// Whom to tell about mail that was held or refused; nobody unless set.
@@ -256,6 +260,15 @@ pub struct Dns {
     pub trust_anchors: Option<Located<PathBuf>>,
 }
 
+/// How held mail is dealt with, the rest of `[quarantine]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeldMail {
+    /// For how long it is kept before it is removed by age. Default: for ever; between 7 days and 10 years.
+    pub keep: Option<Duration>,
+    /// How many people it takes to release a message: 1, the default, or 2.
+    pub release_needs: usize,
+}
+
 /// `[alerts]`: whom to tell, and how to reach them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Alerts {
@@ -315,6 +328,12 @@ impl FromStr for LogFormat {
 /// Reads the file at `path` and the process's environment.
 pub fn load(path: &Path) -> Result<Config, Vec<Mistake>> {
     parse(&read(path)?, path, environment()?)
+}
+
+/// Reads the file at `path` and the process's environment, for a command that needs only parts of it.
+pub fn load_parts(path: &Path) -> Result<Partial, Vec<Mistake>> {
+    let layers = layers::read(&read(path)?, places::Places::new(path), environment()?);
+    Ok(check::check_parts(layers, path.parent().unwrap_or(Path::new(""))))
 }
 
 /// Reads `text` as the content of `file`, with `env` for an environment.

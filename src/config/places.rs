@@ -83,6 +83,21 @@ impl Places {
         self.incomplete = true;
     }
 
+    /// Whether parts of the file could not be read at all.
+    pub(super) fn is_incomplete(&self) -> bool {
+        self.incomplete
+    }
+
+    /// Everything of which the value was a mistake.
+    pub(super) fn all_cut(&self) -> impl Iterator<Item = &str> {
+        self.cut.iter().map(String::as_str)
+    }
+
+    /// The line of a key that is in the file.
+    pub(super) fn line_of_key(&self, path: &str) -> Option<usize> {
+        self.lines.get(path).copied()
+    }
+
     /// Whether the absence of `path` is a mistake of its own, not the consequence of another.
     pub(super) fn is_missing(&self, path: &str) -> bool {
         !self.incomplete && !self.cut.contains(path)

@@ -156,6 +156,8 @@ pub(super) struct Quarantine {
     pub(super) messages: Option<i64>,
     pub(super) unverified_size: Option<Size>,
     pub(super) unverified_messages: Option<i64>,
+    pub(super) keep: Option<Seconds>,
+    pub(super) release_needs: Option<i64>,
 }
 
 #[derive(Debug, Default, Deserialize)]

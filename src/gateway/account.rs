@@ -24,6 +24,9 @@ use crate::store::{self, HeldId};
 /// Attachments that are written down and told of one message.
 const MAX_ATTACHMENTS: usize = 20;
 
+/// Octets of what is written down of them.
+const MAX_OCTETS: usize = 1_500;
+
 /// Links that are told of one message, and characters of each.
 const MAX_LINKS: usize = 20;
 const MAX_LINK: usize = 110;
@@ -84,6 +87,8 @@ impl Deed {
 pub(super) struct Origin {
     pub(super) author: Author,
     pub(super) message_id: Option<String>,
+    /// The queue id that the server before us gave it.
+    pub(super) arrived_as: Option<String>,
 }
 
 impl Origin {
@@ -98,7 +103,8 @@ impl Origin {
             let octets = &field.value[..field.value.len().min(MAX_MESSAGE_ID)];
             String::from_utf8_lossy(&Field { value: octets, ..*field }.unfolded()).into_owned()
         });
-        Self { author, message_id }
+        let received = header.all("Received").next().map(Field::unfolded);
+        Self { author, message_id, arrived_as: received.as_deref().and_then(queue_id) }
     }
 
     /// Of a message that may be ours to seal.
@@ -124,6 +130,7 @@ pub struct Account {
     /// The author's domain, where it is clear.
     author: Option<String>,
     message_id: Option<String>,
+    arrived_as: Option<String>,
     /// One line for people, not yet made printable.
     summary: String,
     /// Of a message that was verified.
@@ -181,7 +188,7 @@ impl Facts {
             domain: verification.domain().map(ToString::to_string),
             from_domain: judged.origin.author.domains().first().map(ToString::to_string),
             observation: judged.observation(),
-            not_intact: not_intact(verification).take(MAX_ATTACHMENTS).map(|text| start(&text)).collect(),
+            not_intact: few(not_intact(verification).map(|text| start(&text))),
             attachments: changed.clone().take(MAX_ATTACHMENTS).map(attachment_finding).collect(),
             more_attachments: changed.count().saturating_sub(MAX_ATTACHMENTS),
             more_links: links.len().saturating_sub(MAX_LINKS)
@@ -199,8 +206,10 @@ impl Facts {
 impl Account {
     /// Of a message that is not verified; `summary` says in one line what is done.
     pub(super) fn unjudged(running: Arc<Running>, deed: Deed, origin: Origin, summary: &str) -> Self {
-        let (author, message_id) = (origin.domain(), origin.message_id);
-        Self { running, deed, author, message_id, summary: summary.to_owned(), facts: None, held: None }
+        let author = origin.domain();
+        let Origin { message_id, arrived_as, .. } = origin;
+        let summary = summary.to_owned();
+        Self { running, deed, author, message_id, arrived_as, summary, facts: None, held: None }
     }
 
     /// Of a message that was verified, and then dealt with in this way.
@@ -217,6 +226,7 @@ impl Account {
             summary: summary(&judged.verification).chars().take(MAX_SUMMARY).collect(),
             facts: Some(Box::new(Facts::of(&judged))),
             message_id: judged.origin.message_id,
+            arrived_as: judged.origin.arrived_as,
             held,
         }
     }
@@ -334,6 +344,9 @@ impl Concluded<'_> {
                 message_id: self.account.message_id.as_deref().map(start),
                 attachments: facts.not_intact.clone(),
                 summary: start(&self.account.summary),
+                held: self.account.held.as_ref().map(ToString::to_string),
+                queue_id: self.reply.queue_id().filter(|_| self.deed.passes_on()),
+                arrived_as: self.account.arrived_as.clone(),
             },
         });
     }
@@ -395,19 +408,55 @@ fn link_findings(links: &LinkChanges) -> impl Iterator<Item = Finding> {
     hidden.into_iter().chain(added).chain(removed)
 }
 
+/// The queue id that a Received field names (RFC 5321 §4.4, `ID`).
+fn queue_id(received: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(received.rsplit(|&octet| octet == b';').next_back()?).into_owned();
+    let mut words = text.split_ascii_whitespace().skip_while(|word| !word.eq_ignore_ascii_case("id"));
+    let id = words.nth(1)?.trim_matches(|c| matches!(c, '<' | '>'));
+    let is_fit = |c: char| c.is_ascii_alphanumeric() || "-_.@".contains(c);
+    ((1..=64).contains(&id.len()) && id.chars().all(is_fit)).then(|| id.to_owned())
+}
+
 /// A number that JSON can hold.
 fn milliseconds(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
+/// The first texts, as long as all of them together are short.
+fn few(texts: impl Iterator<Item = String>) -> Vec<String> {
+    let mut octets = 0;
+    let is_short = |text: &String| {
+        octets += text.len();
+        octets <= MAX_OCTETS
+    };
+    texts.take(MAX_ATTACHMENTS).take_while(is_short).collect()
+}
+
 /// As much of a stranger's text as is written down.
 fn start(text: &str) -> String {
-    text.chars().take(250).collect()
+    text.chars().take(store::MAX_TEXT).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn reads_the_queue_id_of_a_received_field() {
+        for (field, id) in [
+            (
+                " from a (a [192.0.2.1]) by mx with ESMTPS id 4XyZ12abcdz3 for <x@y>; Mon, 23 Nov 2026",
+                Some("4XyZ12abcdz3"),
+            ),
+            ("by mx id 1tEXPl-000000003Jq-2Wk6", Some("1tEXPl-000000003Jq-2Wk6")),
+            ("by mx; id x", None),
+            ("from id by mx id", Some("by")),
+            ("by mx with ESMTP id \u{1b}[2J", None),
+            ("", None),
+        ] {
+            assert_eq!(queue_id(field.as_bytes()).as_deref(), id, "{field}");
+        }
+    }
 
     #[test]
     fn the_next_hop_has_the_last_word_on_what_is_passed_on() {

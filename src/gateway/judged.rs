@@ -17,12 +17,13 @@ use attachment_seal::verdict::{Reason, Verdict, Verification};
 use tracing::error;
 
 use super::account::Origin;
+use super::details::details;
 use crate::gateway::known::Standing;
 use crate::gateway::setup::Setup;
 use crate::policy::{Action, Ruling};
 use crate::smtp::SessionInfo;
 use crate::smtp::envelope::Envelope;
-use crate::store::{Details, Held};
+use crate::store::Held;
 
 /// What is known when a message is judged.
 #[derive(Clone)]
@@ -85,6 +86,7 @@ impl Judged {
         session: &SessionInfo,
         envelope: &Envelope,
         size: u64,
+        header: &HeaderSection<'_>,
     ) -> Held {
         Held {
             listener: session.listener.clone(),
@@ -105,7 +107,7 @@ impl Judged {
             summary: printable(&summary(&self.verification), 500),
             message_id: self.origin.message_id.clone(),
             size,
-            details: Details::default(),
+            details: details(header, &self.origin.author, &self.verification),
         }
     }
 }

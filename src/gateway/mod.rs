@@ -2,10 +2,12 @@
 //! of it in the end is written down by `account`.
 
 mod account;
+pub mod details;
 mod judged;
 pub mod keyring;
 pub mod known;
 pub mod release;
+pub mod retention;
 mod sealing;
 pub mod setup;
 mod verifying;

@@ -6,13 +6,14 @@ use std::io::Read;
 
 use attachment_seal::message::edits::Edits;
 use attachment_seal::verdict::authres;
+use jiff::Timestamp;
 use thiserror::Error;
 
 use crate::config::Config;
 use crate::config::Mistake;
 use crate::gateway::setup::next_hop_settings;
 use crate::smtp::next_hop::hand_over::{Fate, HandOverError, Letter, Recipient, hand_over};
-use crate::store::{By, Held, HeldId, Quarantine, Releases, Removal, StoreError};
+use crate::store::{By, Held, HeldId, Quarantine, Release, Releases, Removal, Request, StoreError};
 
 /// How a message is to be released.
 #[derive(Clone, Copy, Debug, Default)]
@@ -21,6 +22,22 @@ pub struct Options<'a> {
     pub listener: Option<&'a str>,
     /// Also to those who may have it already, because an earlier attempt was cut short.
     pub again: bool,
+    /// Only to these recipients; to all if none is named.
+    pub to: &'a [String],
+}
+
+/// What came of an attempt to release a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Done {
+    /// It went to the next hop.
+    Released(Released),
+    /// Nothing was sent: it takes another person than this one.
+    Requested {
+        /// Who asked for the release first.
+        by: Request,
+        /// Whether that was now.
+        is_new: bool,
+    },
 }
 
 /// What became of a message. It stays held as long as somebody has not got it.
@@ -32,6 +49,8 @@ pub struct Released {
     pub refused: Vec<(String, String)>,
     /// Those who may have it or not.
     pub in_doubt: Vec<String>,
+    /// Whether it is held still, for those who have not got it.
+    pub is_held_still: bool,
 }
 
 /// Why a message was not released.
@@ -45,6 +64,16 @@ pub enum ReleaseError {
         "it came in by listener `{0}`, which is no longer in the configuration: name one with --listener"
     )]
     NoListener(String),
+    /// Somebody whom the message is not for.
+    #[error("{path} is no recipient of {id}; its recipients are {}", .recipients.join(", "))]
+    NoRecipient {
+        /// The message.
+        id: HeldId,
+        /// Who was named.
+        path: String,
+        /// Whom it is for.
+        recipients: Vec<String>,
+    },
     /// The next hop cannot be spoken to as the configuration says.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     NextHop(Vec<Mistake>),
@@ -68,18 +97,31 @@ pub async fn release(
     id: &HeldId,
     by: &By,
     options: Options<'_>,
-) -> Result<Released, ReleaseError> {
+) -> Result<Done, ReleaseError> {
     let mut claim = quarantine.claim(id, by)?;
     let held = quarantine.show(id)?.held;
     let name = options.listener.unwrap_or(&held.listener);
     let listener = config.listeners.iter().find(|listener| listener.name == name);
     let listener = listener.ok_or_else(|| ReleaseError::NoListener(name.to_owned()))?;
+    let meant = meant(&held, id, options.to)?;
+    if config.held_mail.release_needs > 1 {
+        match &claim.releases().request {
+            Some(first) if first.who != by.who => {}
+            Some(first) => return Ok(Done::Requested { by: first.clone(), is_new: false }),
+            None => {
+                let first = Request { at: Timestamp::now(), who: by.who.clone(), reason: by.reason.clone() };
+                let Request { at, who, reason } = first.clone();
+                claim.note(Release::Requested { at, who, reason })?;
+                return Ok(Done::Requested { by: first, is_new: true });
+            }
+        }
+    }
     let mut message = Vec::new();
     let read = quarantine.open_message(id)?.read_to_end(&mut message);
     read.map_err(|source| StoreError::Io { path: id.to_string().into(), source })?;
     let edits = edits(&message, config, &held);
 
-    let wanted = wanted(&held, claim.releases(), options.again);
+    let wanted = wanted(&meant, claim.releases(), options.again);
     let mut refused = Vec::new();
     if !wanted.is_empty() {
         let none = Vec::new();
@@ -126,22 +168,49 @@ pub async fn release(
         }
     }
     let path = |at: usize| held.recipients[at].clone();
+    let is_held_still = claim.releases().delivered.len() < held.recipients.len();
     let released = Released {
         delivered: claim.releases().delivered.iter().map(|&at| path(at)).collect(),
         refused: refused.into_iter().map(|(at, reply)| (path(at), reply)).collect(),
-        in_doubt: claim.releases().in_doubt.keys().map(|&at| path(at)).collect(),
+        in_doubt: claim
+            .releases()
+            .in_doubt
+            .keys()
+            .filter(|at| meant.contains(at))
+            .map(|&at| path(at))
+            .collect(),
+        is_held_still,
     };
-    if released.delivered.len() == held.recipients.len() {
+    if !is_held_still {
         claim.delete(Removal::Released)?;
     }
-    Ok(released)
+    Ok(Done::Released(released))
 }
 
-/// The recipients who have not got it, by their places; those in doubt only where that is wished.
-fn wanted(held: &Held, releases: &Releases, again: bool) -> Vec<usize> {
-    let doubted: BTreeSet<usize> = releases.in_doubt.keys().copied().collect();
-    let is_wanted = |at: &usize| !releases.delivered.contains(at) && (again || !doubted.contains(at));
-    (0..held.recipients.len()).filter(is_wanted).collect()
+/// The recipients whom somebody names, by their places; all of them if nobody is named.
+fn meant(held: &Held, id: &HeldId, named: &[String]) -> Result<BTreeSet<usize>, ReleaseError> {
+    if named.is_empty() {
+        return Ok((0..held.recipients.len()).collect());
+    }
+    let mut meant = BTreeSet::new();
+    for path in named {
+        let wanted = path.trim_start_matches('<').trim_end_matches('>');
+        let places = held.recipients.iter().enumerate().filter(|(_, path)| path.eq_ignore_ascii_case(wanted));
+        let places: Vec<usize> = places.map(|(at, _)| at).collect();
+        meant.extend(&places);
+        if places.is_empty() {
+            let (path, recipients) = (wanted.to_owned(), held.recipients.clone());
+            return Err(ReleaseError::NoRecipient { id: id.clone(), path, recipients });
+        }
+    }
+    Ok(meant)
+}
+
+/// Those of them who have not got it; those in doubt only where that is wished.
+fn wanted(meant: &BTreeSet<usize>, releases: &Releases, again: bool) -> Vec<usize> {
+    let is_wanted =
+        |at: &usize| !releases.delivered.contains(at) && (again || !releases.in_doubt.contains_key(at));
+    meant.iter().copied().filter(is_wanted).collect()
 }
 
 /// As with mail that is delivered at once: results that pretend to be ours are cut out, and ours is put on top.

@@ -1,5 +1,6 @@
 //! The running gateway: every listener bound and served, the configuration swapped on reload, an orderly end.
 
+mod held_mail;
 pub mod open_files;
 pub mod reminders;
 mod sockets;
@@ -33,7 +34,7 @@ use crate::phrase::counted;
 use crate::service::systemd::HandedOver;
 use crate::smtp::{self, Resources};
 use crate::store::{
-    self, DatabaseError, Location, OpenError, PinsError, Presence, Recorder, State, StoreError,
+    self, AuditTrail, DatabaseError, Location, OpenError, PinsError, Presence, Recorder, State, StoreError,
 };
 
 /// How long deliveries may take to finish once the gateway is told to stop.
@@ -143,6 +144,7 @@ pub struct Service<L> {
     metrics: Arc<Metrics>,
     reloads: Arc<Reloads>,
     memory: Option<JoinHandle<()>>,
+    audit: Option<Arc<dyn AuditTrail>>,
     presence: Option<Arc<Presence>>,
     reloaded: Arc<Notify>,
 }
@@ -182,6 +184,7 @@ impl<L: LookupKey> Service<L> {
             (State::open(&folder.as_path().into()), None, None)
         };
         let (recorder, memory) = recording.unzip();
+        let audit = quarantine.is_some().then_some(state.audit);
         let pins = CurrentPins::read(setup.pins.clone(), state.pins)?;
         let spool = spool_folder(folder);
         let mut alerts = JoinSet::new();
@@ -222,6 +225,7 @@ impl<L: LookupKey> Service<L> {
             metrics,
             reloads: Arc::default(),
             memory,
+            audit,
             presence: presence.map(Arc::new),
             reloaded: Arc::new(Notify::new()),
         })
@@ -292,6 +296,8 @@ impl<L: LookupKey> Service<L> {
         let monitoring = tokio::spawn(tell(admin, monitoring));
         let expiry = tokio::spawn(reminders::watch(Arc::clone(&self.running), shutdown.clone()));
         let memory = tokio::spawn(watch_memory(Arc::clone(&self.running), shutdown.clone()));
+        let (running, stop) = (Arc::clone(&self.running), shutdown.clone());
+        let held_mail = self.audit.map(|audit| tokio::spawn(held_mail::watch(running, audit, stop)));
         let keyrings = Arc::clone(&self.running.load().keyrings);
         let keys =
             tokio::spawn(keyring::watch::watch(Arc::clone(&self.running), keyrings, self.reloaded, shutdown));
@@ -300,7 +306,7 @@ impl<L: LookupKey> Service<L> {
                 error!(%fault, "a listener was ended by a fault in this program");
             }
         }
-        for task in [expiry, keys, memory, monitoring] {
+        for task in [expiry, keys, memory, monitoring].into_iter().chain(held_mail) {
             task.abort();
             // Waits until it has let go of what runs.
             let _ = task.await;

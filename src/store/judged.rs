@@ -4,13 +4,19 @@
 use serde::{Deserialize, Serialize};
 
 /// Messages that are kept.
-pub(super) const MAX_KEPT: u64 = 20_000;
+pub(super) const MAX_KEPT: u64 = 1_000_000;
+/// Messages that one answer names; of more, the newest.
+pub(super) const MAX_NAMED: u64 = 20_000;
 /// For how long they are kept, in seconds: 60 days.
 pub(super) const KEPT: u64 = 60 * 86_400;
 /// For how many days counts are kept.
 pub(super) const DAYS: u64 = 400;
 /// Seconds of a day.
 pub(super) const DAY: u64 = 86_400;
+/// Domains below one that is asked for, in each of the two places where a message names some.
+pub(super) const MAX_DOMAINS: usize = 500;
+/// Characters that are kept of a text that a stranger chose.
+pub const MAX_TEXT: usize = 250;
 /// What delivers a message as it is.
 const DELIVER: &str = "deliver";
 /// What was done with a message that was passed on, where the next hop put it off: the client comes again with it.
@@ -51,6 +57,45 @@ pub struct Judged {
     pub attachments: Vec<String>,
     /// One line for people.
     pub summary: String,
+    /// Its id in the quarantine, where it was held.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<String>,
+    /// The queue id that the next hop gave it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue_id: Option<String>,
+    /// The queue id that the server before us gave it, by the topmost Received field.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arrived_as: Option<String>,
+}
+
+/// Which judged messages are wanted: those that fit all that is given.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Question {
+    /// Judged then or later, in Unix seconds.
+    pub from: u64,
+    /// Judged before then, if that is given.
+    pub until: Option<u64>,
+    /// The Message-ID, with its angle brackets or without.
+    pub message_id: Option<String>,
+    /// The session's id, a queue id before or behind us, or the id in the quarantine.
+    pub queue_id: Option<String>,
+    /// The author's domain or the sealing domain, or a parent of it.
+    pub domain: Option<String>,
+}
+
+impl Question {
+    /// The forms in which the wanted Message-ID may be written.
+    pub(super) fn message_ids(&self) -> Option<[String; 2]> {
+        let bare = self.message_id.as_deref()?.trim().trim_start_matches('<').trim_end_matches('>');
+        // As much of it as is kept.
+        let kept = |text: String| text.chars().take(MAX_TEXT).collect();
+        Some([kept(format!("<{bare}>")), kept(bare.to_owned())])
+    }
+}
+
+/// A text in which LIKE finds no pattern, with `\` for the escape.
+pub(super) fn escaped(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_")
 }
 
 /// How many messages of a period were alike.
@@ -89,6 +134,6 @@ pub(super) fn is_named(asked: &str, done: &str) -> bool {
 pub struct Period {
     /// Every message, counted.
     pub counts: Vec<Count>,
-    /// Those that the policy would not simply have delivered, the oldest first; as many as were kept.
+    /// Those that the policy would not simply have delivered, the oldest first; of more than 20,000, the newest.
     pub messages: Vec<Judged>,
 }

@@ -33,7 +33,7 @@ pub use held::{
     Usage,
 };
 pub use json_file::{Stamp, StateFileError};
-pub use judged::{Count, DEFERRED_BY_NEXT_HOP, Judged, Period, REFUSED_BY_NEXT_HOP};
+pub use judged::{Count, DEFERRED_BY_NEXT_HOP, Judged, MAX_TEXT, Period, Question, REFUSED_BY_NEXT_HOP};
 pub use keys::KeysFile;
 pub use location::{Label, Location, ParseLabelError, Server};
 pub use memories::{DomainRecord, KeyRecord, KeyState};

@@ -264,6 +264,9 @@ mod tests {
             message_id: None,
             attachments: Vec::new(),
             summary: String::new(),
+            held: None,
+            queue_id: None,
+            arrived_as: None,
         };
         let observation = Some(Observation { at, verdict: "pass", lesson });
         Entry { observation, judged, letters: Vec::new() }

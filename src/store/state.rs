@@ -19,7 +19,7 @@ use super::held::{
     StoreError, Usage,
 };
 use super::json_file::Stamp;
-use super::judged::Period;
+use super::judged::{Judged, Period, Question};
 use super::location::Location;
 use super::memories::{DomainRecord, KeyRecord};
 use super::outbox::{Due, Letter, LetterId, Waiting};
@@ -141,6 +141,9 @@ pub trait Memories: Debug + Send + Sync {
 pub trait Judgements: Debug + Send + Sync {
     /// What was judged from the day (UTC) that holds `from` on, in Unix seconds.
     fn since(&self, from: u64) -> Result<Period, DatabaseError>;
+
+    /// The messages that are named and that fit a question, the oldest first; of more than 20,000, the newest.
+    fn ask(&self, question: &Question) -> Result<Vec<Judged>, DatabaseError>;
 }
 
 /// Held mail. The gateway answered 250 for it, so nobody else has it.

@@ -79,6 +79,9 @@ fn judged(found: &Verification, at: u64) -> Judged {
         message_id: None,
         attachments: Vec::new(),
         summary: String::new(),
+        held: None,
+        queue_id: None,
+        arrived_as: None,
     }
 }
 

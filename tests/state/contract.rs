@@ -89,6 +89,9 @@ pub(crate) fn judged(at: u64, verdict: &str, asked: &str, done: &str) -> Judged 
         message_id: None,
         attachments: vec!["altered Agenda \"2026\".pdf".into()],
         summary: String::new(),
+        held: None,
+        queue_id: None,
+        arrived_as: None,
     }
 }
 

@@ -2,11 +2,14 @@
 
 use deadpool_postgres::GenericClient;
 use tokio_postgres::Error;
+use tokio_postgres::types::ToSql;
 
 use super::{Postgres, execute, number, query, whole};
 use crate::store::Judgements;
 use crate::store::error::DatabaseError;
-use crate::store::judged::{Count, DAY, DAYS, Judged, KEPT, MAX_KEPT, Period, is_named};
+use crate::store::judged::{
+    Count, DAY, DAYS, Judged, KEPT, MAX_DOMAINS, MAX_KEPT, MAX_NAMED, Period, Question, escaped, is_named,
+};
 
 /// Writes a message down.
 pub(super) async fn record<C: GenericClient>(
@@ -20,8 +23,26 @@ pub(super) async fn record<C: GenericClient>(
     execute(client, sql, &[&day, &judged.verdict, &judged.asked, &judged.done]).await?;
     if is_named(&judged.asked, &judged.done) {
         let text = serde_json::to_string(judged).expect("a judged message is strings and numbers");
-        let sql = "INSERT INTO judged (at, gateway, record) VALUES ($1, $2, $3)";
-        execute(client, sql, &[&number(judged.at), &gateway, &text]).await?;
+        // PostgreSQL has no NUL in a text.
+        let plain = |text: &Option<String>| text.as_ref().map(|text| text.replace('\0', ""));
+        let Judged { message_id, queue_id, arrived_as, held, from_domain, domain, .. } = judged;
+        let [message_id, queue_id, arrived_as] = [message_id, queue_id, arrived_as].map(plain);
+        let sql = "INSERT INTO judged (at, gateway, record, message_id, session, queue_id, arrived_as, held,
+                                       from_domain, domain)
+                   VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
+        let values: [&(dyn ToSql + Sync); 10] = [
+            &number(judged.at),
+            &gateway,
+            &text,
+            &message_id,
+            &judged.session,
+            &queue_id,
+            &arrived_as,
+            held,
+            from_domain,
+            domain,
+        ];
+        execute(client, sql, &values).await?;
         // Ids only grow, so the oldest go.
         let sql = "DELETE FROM judged WHERE id <= (SELECT max(id) FROM judged) - $1";
         execute(client, sql, &[&number(MAX_KEPT)]).await?;
@@ -57,13 +78,64 @@ impl Judgements for Postgres {
                 let (verdict, asked, done) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
                 counts.push(Count { verdict, asked, done, count });
             }
-            let sql = "SELECT record FROM judged WHERE at >= $1 ORDER BY id";
-            let mut messages = Vec::new();
-            for row in query(client, sql, &[&number(start * DAY)]).await? {
-                // One that another version wrote otherwise is counted, and that has to do.
-                messages.extend(serde_json::from_str(row.try_get(0)?).ok());
-            }
-            Ok(Period { counts, messages })
+            Ok(Period { counts, messages: newest(client, "at >= $1", &[&number(start * DAY)]).await? })
         })
     }
+
+    fn ask(&self, question: &Question) -> Result<Vec<Judged>, DatabaseError> {
+        self.run(async |client| {
+            let (from, until) = (number(question.from), question.until.map_or(i64::MAX, number));
+            let message_ids = question.message_ids().map(Vec::from);
+            let domains = match &question.domain {
+                Some(domain) => Some(named(client, domain).await?),
+                None => None,
+            };
+            let mut terms = vec!["at >= $1 AND at < $2".to_owned()];
+            let mut values: Vec<&(dyn ToSql + Sync)> = vec![&from, &until];
+            let mut is_one_of = |columns: &[&str], wanted| {
+                values.push(wanted);
+                let is_in = |column: &&str| format!("{column} = ANY(${})", values.len());
+                terms.push(format!("({})", columns.iter().map(is_in).collect::<Vec<_>>().join(" OR ")));
+            };
+            let queue_ids = question.queue_id.as_ref().map(|id| vec![id.clone()]);
+            if let Some(message_ids) = &message_ids {
+                is_one_of(&["message_id"], message_ids);
+            }
+            if let Some(queue_ids) = &queue_ids {
+                is_one_of(&["session", "queue_id", "arrived_as", "held"], queue_ids);
+            }
+            if let Some(domains) = &domains {
+                is_one_of(&["from_domain", "domain"], domains);
+            }
+            Ok(newest(client, &terms.join(" AND "), &values).await?)
+        })
+    }
+}
+
+/// The newest messages that fit, the oldest first.
+async fn newest<C: GenericClient>(
+    client: &C,
+    condition: &str,
+    values: &[&(dyn ToSql + Sync)],
+) -> Result<Vec<Judged>, Error> {
+    let sql = format!("SELECT record FROM judged WHERE {condition} ORDER BY id DESC LIMIT {MAX_NAMED}");
+    let mut messages = Vec::new();
+    for row in query(client, &sql, values).await? {
+        // One that another version wrote otherwise is counted, and that has to do.
+        messages.extend(serde_json::from_str(row.try_get(0)?).ok());
+    }
+    messages.reverse();
+    Ok(messages)
+}
+
+/// The domain itself, and those below it that some message names.
+async fn named<C: GenericClient>(client: &C, domain: &str) -> Result<Vec<String>, Error> {
+    let mut found = vec![domain.to_owned()];
+    for column in ["from_domain", "domain"] {
+        let sql = format!("SELECT DISTINCT {column} FROM judged WHERE {column} LIKE $1 LIMIT {MAX_DOMAINS}");
+        for row in query(client, &sql, &[&format!("%.{}", escaped(domain))]).await? {
+            found.push(row.try_get(0)?);
+        }
+    }
+    Ok(found)
 }

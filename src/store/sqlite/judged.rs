@@ -1,11 +1,13 @@
 //! What was judged, in SQLite.
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, ToSql, params};
 
 use super::database::Database;
 use crate::store::Judgements;
 use crate::store::error::DatabaseError;
-use crate::store::judged::{Count, DAY, DAYS, Judged, KEPT, MAX_KEPT, Period, is_named};
+use crate::store::judged::{
+    Count, DAY, DAYS, Judged, KEPT, MAX_DOMAINS, MAX_KEPT, MAX_NAMED, Period, Question, escaped, is_named,
+};
 
 /// Writes a message down.
 pub(super) fn record(connection: &Connection, judged: &Judged) -> rusqlite::Result<()> {
@@ -53,16 +55,69 @@ impl Judgements for Database {
                 Ok(Count { verdict: row.get(0)?, asked: row.get(1)?, done: row.get(2)?, count: row.get(3)? })
             };
             let counts = statement.query_map([start], count)?.collect::<Result<_, _>>()?;
-            let mut statement = connection.prepare("SELECT record FROM judged WHERE at >= ?1 ORDER BY id")?;
-            let texts = statement.query_map([start * DAY], |row| row.get::<_, String>(0))?;
-            let mut messages = Vec::new();
-            for text in texts {
-                // One that another version wrote otherwise is counted, and that has to do.
-                messages.extend(serde_json::from_str(&text?).ok());
-            }
-            Ok(Period { counts, messages })
+            Ok(Period { counts, messages: newest(connection, "at >= ?1", &[&(start * DAY)])? })
         })
     }
+
+    fn ask(&self, question: &Question) -> Result<Vec<Judged>, DatabaseError> {
+        let until = question.until.unwrap_or(i64::MAX as u64);
+        self.read(|connection| {
+            let mut terms = vec!["at >= ?1 AND at < ?2".to_owned()];
+            let mut values: Vec<Box<dyn ToSql>> = vec![Box::new(question.from), Box::new(until)];
+            let mut is_one_of = |keys: &[&str], wanted: Vec<String>| {
+                let first = values.len() + 1;
+                let places: Vec<String> = (first..first + wanted.len()).map(|at| format!("?{at}")).collect();
+                values.extend(wanted.into_iter().map(|value| Box::new(value) as Box<dyn ToSql>));
+                let is_in = |key: &&str| format!("{} IN ({})", indexed(key), places.join(", "));
+                terms.push(format!("({})", keys.iter().map(is_in).collect::<Vec<_>>().join(" OR ")));
+            };
+            if let Some(forms) = question.message_ids() {
+                is_one_of(&["message_id"], forms.to_vec());
+            }
+            if let Some(queue_id) = &question.queue_id {
+                is_one_of(&["session", "queue_id", "arrived_as", "held"], vec![queue_id.clone()]);
+            }
+            if let Some(domain) = &question.domain {
+                is_one_of(&["from_domain", "domain"], named(connection, domain)?);
+            }
+            let values: Vec<&dyn ToSql> = values.iter().map(|value| &**value).collect();
+            Ok(newest(connection, &terms.join(" AND "), &values)?)
+        })
+    }
+}
+
+/// A member of a record, as the index on it has it.
+fn indexed(key: &str) -> String {
+    format!("json_extract(record, '$.{key}')")
+}
+
+/// The domain itself, and those below it that some message names.
+fn named(connection: &Connection, domain: &str) -> rusqlite::Result<Vec<String>> {
+    let mut found = vec![domain.to_owned()];
+    for key in ["from_domain", "domain"].map(indexed) {
+        let sql =
+            format!("SELECT DISTINCT {key} FROM judged WHERE {key} LIKE ?1 ESCAPE '\\' LIMIT {MAX_DOMAINS}");
+        let below = format!("%.{}", escaped(domain));
+        let mut statement = connection.prepare(&sql)?;
+        for below in statement.query_map([below], |row| row.get(0))? {
+            found.push(below?);
+        }
+    }
+    Ok(found)
+}
+
+/// The newest messages that fit, the oldest first.
+fn newest(connection: &Connection, condition: &str, values: &[&dyn ToSql]) -> rusqlite::Result<Vec<Judged>> {
+    let sql = format!("SELECT record FROM judged WHERE {condition} ORDER BY id DESC LIMIT {MAX_NAMED}");
+    let mut statement = connection.prepare(&sql)?;
+    let texts = statement.query_map(values, |row| row.get::<_, String>(0))?;
+    let mut messages = Vec::new();
+    for text in texts {
+        // One that another version wrote otherwise is counted, and that has to do.
+        messages.extend(serde_json::from_str(&text?).ok());
+    }
+    messages.reverse();
+    Ok(messages)
 }
 
 #[cfg(test)]
@@ -89,6 +144,9 @@ mod tests {
             message_id: None,
             attachments: vec!["altered Agenda \"2026\".pdf".into()],
             summary: String::new(),
+            held: None,
+            queue_id: None,
+            arrived_as: None,
         }
     }
 
@@ -133,13 +191,83 @@ mod tests {
         let state = tempfile::tempdir().unwrap();
         let mut connection = open_or_make(state.path()).unwrap();
         let transaction = connection.transaction().unwrap();
-        for n in 0..MAX_KEPT + 100 {
-            record(&transaction, &judged(NOW + n, "fail", "quarantine", "quarantine")).unwrap();
+        let flood = judged(NOW, "fail", "quarantine", "quarantine");
+        // As if the first of them had been the first of a flood.
+        record(&transaction, &flood).unwrap();
+        transaction.execute("UPDATE sqlite_sequence SET seq = ?1 WHERE name = 'judged'", [MAX_KEPT]).unwrap();
+        for n in 1..=MAX_NAMED + 100 {
+            record(&transaction, &Judged { at: NOW + n, ..flood.clone() }).unwrap();
         }
         transaction.commit().unwrap();
+        let count: u64 = connection.query_row("SELECT count(*) FROM judged", [], |row| row.get(0)).unwrap();
+        assert_eq!(count, MAX_NAMED + 100);
         let period = Database::new(state.path(), Access::Change).since(0).unwrap();
-        assert_eq!(period.messages.len() as u64, MAX_KEPT);
-        assert_eq!(period.messages[0].at, NOW + 100);
-        assert_eq!(period.counts[0].count, MAX_KEPT + 100);
+        assert_eq!(period.messages.len() as u64, MAX_NAMED);
+        assert_eq!(period.messages[0].at, NOW + 101);
+        assert_eq!(period.counts[0].count, MAX_NAMED + 101);
+    }
+
+    #[test]
+    fn finds_a_message_by_what_people_know_of_it() {
+        let state = tempfile::tempdir().unwrap();
+        let connection = open_or_make(state.path()).unwrap();
+        let plain = judged(NOW, "fail", "quarantine", "quarantine");
+        let text = |text: &str| Some(text.to_owned());
+        let messages = [
+            Judged {
+                message_id: text("<1@a.example>"),
+                from_domain: text("news.a.example"),
+                held: text("20261123T061112-7f3a9c"),
+                ..plain.clone()
+            },
+            Judged {
+                message_id: text("<2@a.example>"),
+                domain: text("a.example"),
+                queue_id: text("4XyZ"),
+                arrived_as: text("7D1"),
+                session: "s2".into(),
+                ..plain.clone()
+            },
+            Judged {
+                at: NOW + DAY,
+                message_id: text("3@b.example"),
+                from_domain: text("notaaexample"),
+                ..plain
+            },
+        ];
+        messages.iter().for_each(|message| record(&connection, message).unwrap());
+        let database = Database::new(state.path(), Access::Look);
+        let any = Question::default;
+        for (question, found) in [
+            (any(), &[0, 1, 2][..]),
+            (Question { message_id: text("<1@a.example>"), ..any() }, &[0]),
+            (Question { message_id: text("2@a.example"), ..any() }, &[1]),
+            (Question { message_id: text("<3@b.example>"), ..any() }, &[2]),
+            (Question { queue_id: text("4XyZ"), ..any() }, &[1]),
+            (Question { queue_id: text("7D1"), ..any() }, &[1]),
+            (Question { queue_id: text("s2"), ..any() }, &[1]),
+            (Question { queue_id: text("20261123T061112-7f3a9c"), ..any() }, &[0]),
+            (Question { domain: text("a.example"), ..any() }, &[0, 1]),
+            (Question { domain: text("a_example"), ..any() }, &[]),
+            (Question { from: NOW + 1, ..any() }, &[2]),
+            (Question { until: Some(NOW + 1), domain: text("example"), ..any() }, &[0, 1]),
+        ] {
+            let expected: Vec<_> = found.iter().map(|at| messages[*at].clone()).collect();
+            assert_eq!(database.ask(&question).unwrap(), expected, "{question:?}");
+        }
+    }
+
+    /// Without its index, a question reads everything.
+    #[test]
+    fn questions_use_the_indexes() {
+        let state = tempfile::tempdir().unwrap();
+        let connection = open_or_make(state.path()).unwrap();
+        for key in ["message_id", "session", "queue_id", "arrived_as", "held", "from_domain", "domain"] {
+            let sql = format!(
+                "EXPLAIN QUERY PLAN SELECT record FROM judged WHERE json_extract(record, '$.{key}') = 'x'"
+            );
+            let plan: String = connection.query_row(&sql, [], |row| row.get(3)).unwrap();
+            assert!(plan.contains(&format!("USING INDEX judged_by_{key}")), "{plan}");
+        }
     }
 }

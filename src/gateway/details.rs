@@ -1,0 +1,214 @@
+//! What people want to know of a held message: what its header section has, and what the check found. Strangers wrote most of it, so
+//! all of it is bounded.
+
+use attachment_seal::manifest::{Entry, LinkChanges, Outcome, Status};
+use attachment_seal::message::author::Author;
+use attachment_seal::message::header::{Field, HeaderSection};
+use attachment_seal::mime::plain_text;
+use attachment_seal::seal::key::PublicKey;
+use attachment_seal::seal::knowledge::{Answers, Knowledge, Pins};
+use attachment_seal::seal::message::Message;
+use attachment_seal::seal::remembered::Memory;
+use attachment_seal::verdict::Verification;
+use attachment_seal::verdict::links::{added_word, defanged, removed_name, removed_word};
+use attachment_seal::verdict::verify::verify;
+
+use crate::store::{Details, Held, HeldAttachment, HeldDoubt, HeldFile, HeldLink, OfferedKey};
+
+/// Characters of a text that are kept.
+const MAX_TEXT: usize = 250;
+/// Attachments, and links of each kind.
+const MAX_ATTACHMENTS: usize = 50;
+const MAX_LINKS: usize = 20;
+/// Received fields.
+const MAX_PATH: usize = 20;
+
+/// What is known of a message that was verified.
+pub(super) fn details(header: &HeaderSection<'_>, author: &Author, verification: &Verification) -> Details {
+    let mut attachments: Vec<&Outcome> = verification.attachments().iter().collect();
+    attachments.sort_by_key(|outcome| outcome.status == Status::Intact);
+    let links: Vec<HeldLink> = verification.links().map(links).unwrap_or_default();
+    let more_links = verification.links().map_or(0, |links| {
+        links.added.len().saturating_sub(MAX_LINKS)
+            + links.removed.len().saturating_sub(MAX_LINKS)
+            + links.more_added
+    });
+    Details {
+        sealing_domain: verification.domain().map(ToString::to_string),
+        key: key(verification),
+        trust: verification.trust().map(|trust| trust.as_str().to_owned()),
+        more_attachments: attachments.len().saturating_sub(MAX_ATTACHMENTS) as u64,
+        attachments: attachments.into_iter().take(MAX_ATTACHMENTS).map(attachment).collect(),
+        doubts: doubts(verification),
+        links,
+        more_links: more_links as u64,
+        ..written(header, author)
+    }
+}
+
+/// What the header section has.
+fn written(header: &HeaderSection<'_>, author: &Author) -> Details {
+    let text = |name: &str| header.all(name).next().map(|field| start(&plain_text(&field.unfolded())));
+    let from = text("From").map(|from| match author {
+        // The name beside an address is whatever its author likes.
+        Author::One(domain) => address(&from, domain.as_str()).unwrap_or(from),
+        Author::Unclear(_) => from,
+    });
+    let path = header.all("Received").take(MAX_PATH).map(Field::unfolded);
+    Details {
+        from,
+        to: text("To"),
+        subject: text("Subject"),
+        date: text("Date"),
+        path: path.map(|value| start(&words(&String::from_utf8_lossy(&value)))).collect(),
+        ..Details::default()
+    }
+}
+
+/// The address in a From field, by its domain; `None` where it is written in an unusual way.
+fn address(from: &str, domain: &str) -> Option<String> {
+    let is_part = |c: char| !c.is_whitespace() && !matches!(c, '<' | '>' | '"' | ',' | '(' | ')');
+    let mut words = from.split(|c| !is_part(c)).rev();
+    let is_it = |word: &&str| {
+        word.rsplit_once('@').is_some_and(|(local, of)| !local.is_empty() && of.eq_ignore_ascii_case(domain))
+    };
+    words.find(is_it).map(str::to_owned)
+}
+
+/// The key of the seal: proved or not, only where it is known.
+fn key(verification: &Verification) -> Option<OfferedKey> {
+    let selector = verification.selector()?.to_string();
+    let known = verification.signature().map(|signature| signature.key());
+    let key: Option<PublicKey> = known.or_else(|| verification.contradicting_key());
+    let fingerprint = key.map(|key| key.fingerprint());
+    Some(OfferedKey {
+        selector,
+        key: key.map(PublicKey::to_base64url),
+        words: fingerprint.map(|fingerprint| fingerprint.words()),
+        digits: fingerprint.map(|fingerprint| fingerprint.digits()),
+    })
+}
+
+fn attachment(outcome: &Outcome) -> HeldAttachment {
+    let file = |entry: &Entry| HeldFile {
+        name: start(&entry.name),
+        media_type: start(&entry.media_type),
+        size: entry.size,
+        hash: entry.hash.to_hex().to_string(),
+    };
+    HeldAttachment {
+        status: outcome.status.as_str().to_owned(),
+        sealed: outcome.sealed.as_ref().map(file),
+        found: outcome.found.as_ref().map(file),
+    }
+}
+
+/// Every doubt, and the places that are known.
+fn doubts(verification: &Verification) -> Vec<HeldDoubt> {
+    let told = verification.remarks().iter().map(|remark| HeldDoubt {
+        code: remark.doubt.code().to_owned(),
+        place: start(&remark.place),
+        what: remark.what.to_owned(),
+    });
+    let mut doubts: Vec<HeldDoubt> = told.collect();
+    for doubt in verification.doubts().iter() {
+        if !doubts.iter().any(|told| told.code == doubt.code()) {
+            doubts.push(HeldDoubt { code: doubt.code().to_owned(), ..HeldDoubt::default() });
+        }
+    }
+    doubts
+}
+
+fn links(changes: &LinkChanges) -> Vec<HeldLink> {
+    let link = |status: &str, target| HeldLink { status: status.to_owned(), target };
+    let added = changes.added.iter().take(MAX_LINKS);
+    let added = added.map(|target| link(added_word(changes), defanged(target, MAX_TEXT)));
+    let removed = changes.removed.iter().take(MAX_LINKS);
+    let removed = removed.map(|gone| link(removed_word(changes), removed_name(gone, MAX_TEXT)));
+    added.chain(removed).collect()
+}
+
+/// As much of a stranger's text as is kept.
+fn start(text: &str) -> String {
+    text.trim().chars().take(MAX_TEXT).collect()
+}
+
+/// A folded field on one line.
+fn words(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Where the details of a held message are from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The check by which it was held.
+    Check,
+    /// A second check of the same octets, by pins and memory as they are now, that came to the same verdict.
+    SecondCheck,
+    /// The header section. Nothing can be told of attachments without the check.
+    HeaderSection,
+}
+
+/// The details of a message that an early version held, from its octets. What cannot be known any more is left out.
+pub fn details_anew(message: &[u8], held: &Held, pins: &Pins, memory: Memory) -> (Details, Source) {
+    let message = Message::new(message);
+    let received = u64::try_from(held.received.as_second()).unwrap_or_default();
+    let knowledge = Knowledge { pins, answers: Answers::default(), memory };
+    let verification = verify(&message, &knowledge, received);
+    let is_same = verification.verdict().as_str() == held.verdict
+        && attachment_seal::verdict::report::reason(&verification).map(str::to_owned) == held.reason;
+    if is_same {
+        (details(message.header(), message.author(), &verification), Source::SecondCheck)
+    } else {
+        (written(message.header(), message.author()), Source::HeaderSection)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(header: &str) -> Details {
+        let header = HeaderSection::parse(header.as_bytes());
+        written(&header, &Author::of(&header))
+    }
+
+    #[test]
+    fn has_what_a_telephone_call_needs() {
+        let details = of(
+            "Received: from mx (mx [192.0.2.1])\r\n by gw with ESMTP id 4XyZ;\r\n\tMon, 23 Nov 2026\r\nReceived: by mx\r\n\
+             From: =?utf-8?q?B=C3=BCro?= <a@Example.org>\r\nTo: =?utf-8?q?J=C3=BCrgen?= <b@partner.example>\r\n\
+             Subject: one\r\n two\r\nDate: Mon, 23 Nov 2026 09:00:00 +0100\r\n\r\n",
+        );
+        assert_eq!(details.from.as_deref(), Some("a@Example.org"));
+        assert_eq!(details.to.as_deref(), Some("Jürgen <b@partner.example>"));
+        assert_eq!(details.subject.as_deref(), Some("one two"));
+        assert_eq!(details.date.as_deref(), Some("Mon, 23 Nov 2026 09:00:00 +0100"));
+        assert_eq!(
+            details.path,
+            ["from mx (mx [192.0.2.1]) by gw with ESMTP id 4XyZ; Mon, 23 Nov 2026", "by mx"]
+        );
+    }
+
+    #[test]
+    fn an_author_who_is_not_clear_is_shown_as_written() {
+        for (from, shown) in [
+            ("\"x@b.example\" <a@a.example>", "a@a.example"),
+            ("a@a.example, b@b.example", "a@a.example, b@b.example"),
+            ("\"a b\"@a.example", "\"a b\"@a.example"),
+            ("nobody", "nobody"),
+        ] {
+            assert_eq!(of(&format!("From: {from}\r\n\r\n")).from.as_deref(), Some(shown));
+        }
+    }
+
+    #[test]
+    fn keeps_no_more_than_people_read() {
+        let long = "x".repeat(10_000);
+        let received = format!("Received: {long}\r\n").repeat(100);
+        let details = of(&format!("{received}From: {long}@a.example\r\nSubject: {long}\r\n\r\n"));
+        assert_eq!(details.path.len(), MAX_PATH);
+        let octets = details.path.iter().chain(&details.from).chain(&details.subject).map(String::len);
+        assert!(octets.sum::<usize>() <= (MAX_PATH + 2) * MAX_TEXT);
+    }
+}
