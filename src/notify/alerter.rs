@@ -1,49 +1,35 @@
-//! Alerts to the administrator, as mail; the only module that names lettre.
+//! Alerts to the administrator that wait in memory: those of a gateway without a database, and those of one whose database is
+//! away.
 //!
 //! [`Alerter::alert`] never waits and never fails, so no mail waits for it. The first alert goes out at once
 //! and those of the next minute together, so that an attacker who sends a thousand forged messages does not
 //! send the administrator a thousand mails.
 
-mod alert;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use attachment_seal::domain::DomainName;
-use lettre::address::Envelope;
-use lettre::message::Mailbox;
-use lettre::message::header::{ContentType, HeaderName, HeaderValue};
-use lettre::transport::smtp::extension::ClientId;
-use lettre::{Address, AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
-use thiserror::Error;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{debug, error, warn};
 
-pub use self::alert::{Alert, Finding, Notice, Outcome};
-use self::alert::{body, printable, subject};
+use super::alert::{Alert, Notice, alerts_mail};
+use super::mail::{AddressError, Mail, Mailer, Route, is_address};
 
 /// Alerts that may wait to be sent; the others are counted only.
 const MAX_WAITING: usize = 100;
 /// Notices that may wait.
 const MAX_NOTICES: usize = 16;
-/// The longest that one attempt to send may take.
-const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(30);
-
-type Transport = AsyncSmtpTransport<Tokio1Executor>;
+/// How long alerts are gathered after one was sent.
+pub const GATHER: Duration = Duration::from_secs(60);
 
 /// How alerts reach the administrator.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// The administrator's address.
     pub to: String,
-    /// The address alerts come from. Their reverse-path is null: an alert that bounces makes no more mail.
-    pub from: String,
-    /// Host and port of the server that takes alerts, in clear: it should be near.
-    pub next_hop: (String, u16),
-    /// Our name, for EHLO and Message-ID.
-    pub hostname: DomainName,
+    /// How they leave.
+    pub route: Route,
     /// How long alerts are gathered after one was sent. [`Settings::new`] sets 60 seconds.
     pub gather: Duration,
     /// The pauses between attempts to send; then the alert is dropped. [`Settings::new`] sets 5 s, 30 s and 2 min.
@@ -52,18 +38,10 @@ pub struct Settings {
 
 impl Settings {
     /// The usual pauses.
-    pub fn new(to: String, from: String, next_hop: (String, u16), hostname: DomainName) -> Self {
+    pub fn new(to: String, route: Route) -> Self {
         let pauses = [5, 30, 120].map(Duration::from_secs).to_vec();
-        Self { to, from, next_hop, hostname, gather: Duration::from_secs(60), pauses }
+        Self { to, route, gather: GATHER, pauses }
     }
-}
-
-/// Settings that cannot work.
-#[derive(Debug, Error)]
-#[error("`{text}` is not a mail address")]
-pub struct AddressError {
-    text: String,
-    source: lettre::address::AddressError,
 }
 
 /// The handle that sessions tell about mail. When its last clone is dropped, what waits is sent once more and
@@ -98,8 +76,10 @@ impl Alerter {
         let (notices, incoming_notices) = mpsc::channel(MAX_NOTICES);
         let (open, closed) = watch::channel(());
         let (overflow, counts) = (Arc::new(AtomicU64::new(0)), Arc::new(Counts::default()));
+        is_address(&settings.to)?;
         let task = Task {
-            mailer: Mailer::new(settings)?,
+            mailer: Mailer::new(&settings.route)?,
+            to: settings.to.clone(),
             incoming,
             notices: incoming_notices,
             overflow: overflow.clone(),
@@ -139,6 +119,7 @@ impl Alerter {
 
 struct Task {
     mailer: Mailer,
+    to: String,
     counts: Arc<Counts>,
     incoming: mpsc::Receiver<Alert>,
     notices: mpsc::Receiver<Notice>,
@@ -153,7 +134,7 @@ impl Task {
         loop {
             tokio::select! {
                 biased;
-                Some(notice) = self.notices.recv() => self.deliver(&Mail::Notice(&notice), 1).await,
+                Some(notice) = self.notices.recv() => self.deliver(&notice.mail(&self.to), 1).await,
                 Some(first) = self.incoming.recv() => self.tell(first).await,
                 else => return,
             }
@@ -166,7 +147,8 @@ impl Task {
         // After a quiet spell the next alert is a first one again.
         while !batch.is_empty() {
             let more = self.overflow.swap(0, Ordering::Relaxed);
-            self.deliver(&Mail::Alerts { batch: &batch, more }, batch.len() as u64 + more).await;
+            let mail = alerts_mail(&self.to, &batch, more);
+            self.deliver(&mail, batch.len() as u64 + more).await;
             batch = self.gather().await;
         }
     }
@@ -179,7 +161,7 @@ impl Task {
         loop {
             tokio::select! {
                 biased;
-                Some(notice) = self.notices.recv() => self.deliver(&Mail::Notice(&notice), 1).await,
+                Some(notice) = self.notices.recv() => self.deliver(&notice.mail(&self.to), 1).await,
                 alert = timeout_at(deadline, self.incoming.recv()) => match alert {
                     Ok(Some(alert)) if batch.len() < MAX_WAITING => batch.push(alert),
                     Ok(Some(_)) => _ = self.overflow.fetch_add(1, Ordering::Relaxed),
@@ -189,7 +171,7 @@ impl Task {
         }
     }
 
-    async fn deliver(&mut self, mail: &Mail<'_>, alerts: u64) {
+    async fn deliver(&mut self, mail: &Mail, alerts: u64) {
         let mut pauses = self.pauses.clone().into_iter();
         loop {
             let Err(failure) = self.mailer.send(mail).await else {
@@ -223,94 +205,13 @@ impl Task {
     }
 }
 
-/// Why a mail was not sent.
-#[derive(Debug, Error)]
-enum SendError {
-    #[error("the mail cannot be written: {0}")]
-    Message(#[from] lettre::error::Error),
-    #[error("{0}")]
-    Smtp(#[from] lettre::transport::smtp::Error),
-    #[error("no answer within {} seconds", ATTEMPT_TIMEOUT.as_secs())]
-    Timeout,
-}
-
-impl SendError {
-    fn is_final(&self) -> bool {
-        match self {
-            Self::Message(_) => true,
-            Self::Smtp(error) => error.is_permanent(),
-            Self::Timeout => false,
-        }
-    }
-}
-
-/// The content of one mail.
-enum Mail<'a> {
-    Alerts { batch: &'a [Alert], more: u64 },
-    Notice(&'a Notice),
-}
-
-struct Mailer {
-    transport: Transport,
-    to: Address,
-    from: Address,
-    hostname: DomainName,
-}
-
-impl Mailer {
-    fn new(settings: &Settings) -> Result<Self, AddressError> {
-        let (host, port) = &settings.next_hop;
-        let transport = Transport::builder_dangerous(host)
-            .port(*port)
-            .hello_name(ClientId::Domain(settings.hostname.to_string()))
-            .timeout(Some(ATTEMPT_TIMEOUT))
-            .build();
-        let (to, from) = (address(&settings.to)?, address(&settings.from)?);
-        Ok(Self { transport, to, from, hostname: settings.hostname.clone() })
-    }
-
-    async fn send(&self, mail: &Mail<'_>) -> Result<(), SendError> {
-        let message = self.compose(mail)?;
-        timeout(ATTEMPT_TIMEOUT, self.transport.send(message)).await.map_err(|_| SendError::Timeout)??;
-        Ok(())
-    }
-
-    fn compose(&self, mail: &Mail<'_>) -> Result<Message, lettre::error::Error> {
-        let (subject, body) = match mail {
-            Mail::Alerts { batch, more } => (subject(batch), body(batch, *more)),
-            Mail::Notice(notice) => (notice.subject(), notice.body()),
-        };
-        // RFC 3834 §5: not to be answered by machines.
-        let name = HeaderName::new_from_ascii_str("Auto-Submitted");
-        Message::builder()
-            .envelope(Envelope::new(None, vec![self.to.clone()])?)
-            .from(Mailbox::new(Some("waxseal".to_owned()), self.from.clone()))
-            .to(Mailbox::new(None, self.to.clone()))
-            .subject(subject)
-            .date_now()
-            .message_id(Some(self.message_id()))
-            .raw_header(HeaderValue::new(name, "auto-generated".to_owned()))
-            .header(ContentType::TEXT_PLAIN)
-            .body(body)
-    }
-
-    fn message_id(&self) -> String {
-        // Without randomness the clock alone has to tell alerts apart.
-        let random = getrandom::u64().unwrap_or_default();
-        format!("<{}.{random:016x}@{}>", jiff::Timestamp::now().as_millisecond(), self.hostname)
-    }
-}
-
-fn address(text: &str) -> Result<Address, AddressError> {
-    text.parse().map_err(|source| AddressError { text: printable(text), source })
-}
-
 #[cfg(test)]
 mod tests {
     use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
     use tokio::net::{TcpListener, TcpStream};
+    use tokio::time::timeout;
 
-    use super::alert::tests::alert;
+    use super::super::alert::tests::alert;
     use super::*;
 
     /// Takes mail on loopback; the first `refusals` messages get `reply` instead of 250.
@@ -363,13 +264,12 @@ mod tests {
     }
 
     fn settings(port: u16, gather: Duration) -> Settings {
-        let hostname = "mx.example.org".parse().unwrap();
-        let usual = Settings::new(
-            "root@example.org".into(),
-            "waxseal@mx.example.org".into(),
-            ("127.0.0.1".into(), port),
-            hostname,
-        );
+        let route = Route {
+            from: "waxseal@mx.example.org".into(),
+            next_hop: ("127.0.0.1".into(), port),
+            hostname: "mx.example.org".parse().unwrap(),
+        };
+        let usual = Settings::new("root@example.org".into(), route);
         Settings { gather, pauses: vec![Duration::from_millis(10); 2], ..usual }
     }
 
@@ -390,6 +290,10 @@ mod tests {
             "Subject: [waxseal] mail from partner.example quarantined: fail (attachments)",
             "Auto-Submitted: auto-generated",
             "             id: 20261123T061112-7f3a9c",
+            "        subject: Agenda",
+            "      recipient: chair@example.org",
+            "         client: 192.0.2.7",
+            "    waxseal quarantine show 20261123T061112-7f3a9c",
             "     attachment: altered: Agenda 2026.pdf",
         ] {
             assert!(mail.lines().any(|found| found == line), "{line} in\n{mail}");
