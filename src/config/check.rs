@@ -13,10 +13,11 @@ use super::layers::Layers;
 use super::limits;
 use super::listeners;
 use super::mistake::{Located, Mistake, Warning};
+use super::notices;
 use super::places::Places;
 use super::policy;
 use super::quantity::{Seconds, spoken};
-use super::{Alerts, Config, Correspondent, Log, SealingDomain, SealingKeys, Tls, raw};
+use super::{Config, Correspondent, Log, SealingDomain, SealingKeys, Tls, raw};
 use crate::store::{Label, Location, Server};
 
 /// The folder of what must be on disk.
@@ -84,7 +85,9 @@ impl Checker<'_> {
         let limits = limits::check(self, &raw.limits);
         let quarantine = limits::check_quarantine(self, &raw.quarantine);
         let tls = raw.tls.map(|raw| self.tls(raw));
-        let alerts = raw.alerts.map(|raw| self.alerts(raw, hostname.as_ref()));
+        let alerts = raw.alerts.map(|raw| notices::alerts(self, raw, hostname.as_ref()));
+        let told = alerts.as_ref().and_then(Option::as_ref);
+        let notices = notices::notices(self, raw.notices, told, hostname.as_ref());
         let admin = admin::check(self, raw.admin, &listeners);
         let log = self.log(raw.log);
         // Without a mistake on record, nothing that is needed can be absent.
@@ -108,6 +111,7 @@ impl Checker<'_> {
             quarantine,
             tls,
             alerts,
+            notices,
             admin,
             log,
             warnings: Vec::new(),
@@ -333,18 +337,6 @@ impl Checker<'_> {
         Some(Tls { certificate: certificate?, key: key? })
     }
 
-    fn alerts(&mut self, raw: raw::Alerts, hostname: Option<&DomainName>) -> Option<Alerts> {
-        let to = self.required("alerts.to", raw.to, "to = \"postmaster@example.org\"");
-        let from = raw.from.or_else(|| hostname.map(|name| format!("waxseal@{name}")));
-        for (path, address) in [("alerts.to", &to), ("alerts.from", &from)] {
-            if address.as_ref().is_some_and(|address| !is_address(address)) {
-                self.wrong(path, "not a mail address; write it as \"postmaster@example.org\"");
-            }
-        }
-        let next_hop = raw.next_hop.map(|hop| hop.0).or_else(|| "127.0.0.1:25".parse().ok());
-        Some(Alerts { to: to?, from: from?, next_hop: next_hop? })
-    }
-
     fn log(&mut self, raw: raw::Log) -> Log {
         let level = raw.level.unwrap_or_else(|| "info".to_owned());
         if !is_filter(&level) {
@@ -359,7 +351,7 @@ fn starts_with(file: &Path, scheme: &str) -> bool {
 }
 
 /// `local@domain`, the local part a dot-atom (RFC 5321 §4.1.2).
-fn is_address(address: &str) -> bool {
+pub(super) fn is_address(address: &str) -> bool {
     let is_atom = |atom: &str| {
         !atom.is_empty()
             && atom.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(&b))

@@ -28,7 +28,7 @@ use crate::gateway::{Gateway, Running};
 use crate::metrics::Metrics;
 use crate::monitoring::http;
 use crate::monitoring::{Counted, Monitoring, Reloads, Watched};
-use crate::notify::{self, Alerter, Notice};
+use crate::notify::{self, Alerter, Notice, Route};
 use crate::service::systemd::HandedOver;
 use crate::smtp::{self, Resources};
 use crate::store::{
@@ -422,7 +422,8 @@ fn memory_notice(place: &Location) -> Notice {
 
 fn alert_settings(alerts: &Alerts, setup: &Setup) -> notify::Settings {
     let next_hop = (alerts.next_hop.host.to_string(), alerts.next_hop.port);
-    notify::Settings::new(alerts.to.clone(), alerts.from.clone(), next_hop, setup.hostname.clone())
+    let route = Route { from: alerts.from.clone(), next_hop, hostname: setup.hostname.clone() };
+    notify::Settings::new(alerts.to.clone(), route)
 }
 
 impl Reloader {
