@@ -12,7 +12,7 @@ use crate::clock::second;
 use crate::config::{self, Config};
 use crate::gateway::release;
 use crate::phrase::{counted, with_causes};
-use crate::store::{Held, HeldId, Quarantine, State, StoreError};
+use crate::store::{By, Filter, Held, HeldId, Listed, Quarantine, State, StoreError};
 
 /// Arguments of `quarantine`.
 #[derive(Debug, clap::Args)]
@@ -135,8 +135,8 @@ impl<'a> Line<'a> {
 }
 
 fn list(quarantine: &dyn Quarantine, json: bool) -> Result<ExitCode, StoreError> {
-    let listing = quarantine.list()?;
-    for (id, held) in &listing.held {
+    let listing = quarantine.list(&Filter::default(), None, usize::MAX)?;
+    for Listed { id, held, .. } in &listing.held {
         let line = if json {
             to_json(&Line::new(quarantine, id, held)?)
         } else {
@@ -165,7 +165,7 @@ fn to_json(line: &Line<'_>) -> String {
 
 fn show(quarantine: &dyn Quarantine, id: &str, json: bool) -> Result<ExitCode, StoreError> {
     let id: HeldId = id.parse()?;
-    let held = quarantine.show(&id)?;
+    let held = quarantine.show(&id)?.held;
     let line = Line::new(quarantine, &id, &held)?;
     if json {
         say!("{}", to_json(&line));
@@ -212,7 +212,7 @@ fn release(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| format!("cannot start: {error}"))?;
     let released = runtime
-        .block_on(release::release(config, quarantine, &id, options))
+        .block_on(release::release(config, quarantine, &id, &By::default(), options))
         .map_err(|error| with_causes(&error))?;
     for path in &released.delivered {
         say!("{id}: delivered to <{}>", shown(path));
@@ -233,7 +233,7 @@ fn release(
 fn delete(quarantine: &dyn Quarantine, ids: &[String]) -> Result<ExitCode, StoreError> {
     let ids: Vec<HeldId> = ids.iter().map(|id| id.parse()).collect::<Result<_, _>>()?;
     for id in &ids {
-        quarantine.delete(id)?;
+        quarantine.delete(id, &By::default())?;
     }
     Ok(ExitCode::SUCCESS)
 }

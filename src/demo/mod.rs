@@ -29,7 +29,7 @@ use crate::service::Service;
 use crate::service::systemd::HandedOver;
 use crate::smtp::Content;
 use crate::smtp::next_hop::{Framing, NextHop};
-use crate::store::{Location, State};
+use crate::store::{Filter, Location, State};
 
 /// How long any one step may take.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -121,10 +121,10 @@ impl Stage {
         if let Some(message) = self.mailbox.take() {
             return Ending::of_delivered(&message);
         }
-        let listing = self.state.quarantine.list()?;
-        let wanted = letter.message_id();
-        let held = listing.held.iter().find(|(_, held)| held.message_id.as_deref() == Some(wanted.as_str()));
-        let (_, held) = held.context("the message is neither delivered nor held")?;
+        let filter = Filter { message_id: Some(letter.message_id()), ..Filter::default() };
+        let listing = self.state.quarantine.list(&filter, None, 1)?;
+        let held = listing.held.first().map(|listed| &listed.held);
+        let held = held.context("the message is neither delivered nor held")?;
         Ok(Ending { verdict: held.verdict.clone(), delivered: false, detail: held.summary.clone() })
     }
 

@@ -10,7 +10,7 @@ use super::user::{Access, User};
 use super::{Site, quoted};
 use crate::disk::{self, Room};
 use crate::phrase::counted;
-use crate::store::{DatabaseError, Location, State};
+use crate::store::{DatabaseError, Filter, Location, State};
 
 /// What to do about a database that cannot be used.
 const ASK_SERVER: &str = "see that PostgreSQL runs, that this machine reaches it, and that `state` names it, its database and its user";
@@ -102,9 +102,9 @@ fn quarantine(site: &Site, findings: &mut Vec<Finding>) {
 
 /// What is held.
 fn held(site: &Site, subject: &mut Subject<'_>) {
-    match State::open_to_look(&site.config.state).quarantine.list() {
+    match State::open_to_look(&site.config.state).quarantine.list(&Filter::default(), None, usize::MAX) {
         Ok(listing) => {
-            let size: u64 = listing.held.iter().map(|(_, held)| held.size).sum();
+            let size: u64 = listing.held.iter().map(|listed| listed.held.size).sum();
             let (count, size) = (listing.held.len(), ByteSize(size).display().iec());
             if let Some(damaged) = listing.damaged.first() {
                 let lost = listing.damaged.len();

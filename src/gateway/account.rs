@@ -317,6 +317,7 @@ impl Concluded<'_> {
         let is_attempt = self.deed == Deed::DeferredByNextHop;
         recorder.record(store::Entry {
             observation: facts.observation.clone().filter(|_| !is_attempt),
+            letters: Vec::new(),
             judged: store::Judged {
                 at: facts.at,
                 session: session.id.to_string(),

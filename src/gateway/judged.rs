@@ -22,7 +22,7 @@ use crate::gateway::setup::Setup;
 use crate::policy::{Action, Ruling};
 use crate::smtp::SessionInfo;
 use crate::smtp::envelope::Envelope;
-use crate::store::Held;
+use crate::store::{Details, Held};
 
 /// What is known when a message is judged.
 #[derive(Clone)]
@@ -105,6 +105,7 @@ impl Judged {
             summary: printable(&summary(&self.verification), 500),
             message_id: self.origin.message_id.clone(),
             size,
+            details: Details::default(),
         }
     }
 }

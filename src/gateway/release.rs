@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::config::Mistake;
 use crate::gateway::setup::next_hop_settings;
 use crate::smtp::next_hop::hand_over::{Fate, HandOverError, Letter, Recipient, hand_over};
-use crate::store::{Held, HeldId, Quarantine, Releases, StoreError};
+use crate::store::{By, Held, HeldId, Quarantine, Releases, Removal, StoreError};
 
 /// How a message is to be released.
 #[derive(Clone, Copy, Debug, Default)]
@@ -66,10 +66,11 @@ pub async fn release(
     config: &Config,
     quarantine: &dyn Quarantine,
     id: &HeldId,
+    by: &By,
     options: Options<'_>,
 ) -> Result<Released, ReleaseError> {
-    let mut claim = quarantine.claim(id)?;
-    let held = quarantine.show(id)?;
+    let mut claim = quarantine.claim(id, by)?;
+    let held = quarantine.show(id)?.held;
     let name = options.listener.unwrap_or(&held.listener);
     let listener = config.listeners.iter().find(|listener| listener.name == name);
     let listener = listener.ok_or_else(|| ReleaseError::NoListener(name.to_owned()))?;
@@ -103,16 +104,23 @@ pub async fn release(
             claim.sending(&places(accepted)).map_err(|error| error.to_string())
         })
         .await?;
-        let mut delivered = Vec::new();
+        let (mut delivered, mut said) = (Vec::new(), Vec::new());
         for (&at, fate) in wanted.iter().zip(fates) {
             match fate {
-                Fate::Delivered(_) => delivered.push(at),
-                Fate::Refused(reply) => refused.push((at, reply.to_string())),
+                Fate::Delivered(reply) => {
+                    delivered.push(at);
+                    said.push(reply.to_string());
+                }
+                Fate::Refused(reply) => {
+                    said.push(reply.to_string());
+                    refused.push((at, reply.to_string()));
+                }
                 Fate::InDoubt => {}
             }
         }
+        said.dedup();
         let refused_places: Vec<usize> = refused.iter().map(|(at, _)| *at).collect();
-        if let Err(error) = claim.answered(&delivered, &refused_places) {
+        if let Err(error) = claim.answered(&delivered, &refused_places, Some(&said.join("; "))) {
             let delivered = delivered.iter().map(|&at| held.recipients[at].clone()).collect();
             return Err(ReleaseError::NotNoted { delivered, error });
         }
@@ -124,7 +132,7 @@ pub async fn release(
         in_doubt: claim.releases().in_doubt.keys().map(|&at| path(at)).collect(),
     };
     if released.delivered.len() == held.recipients.len() {
-        claim.delete()?;
+        claim.delete(Removal::Released)?;
     }
     Ok(released)
 }

@@ -137,7 +137,7 @@ impl<L: LookupKey> Verifying<'_, L> {
         let stored = task::spawn_blocking(move || match &store.quarantine {
             Some(quarantine) => {
                 let quotas = &store.setup.config.quarantine;
-                quarantine.hold(quotas, &held, &mut message.into_reader()).map(Some)
+                quarantine.hold(quotas, &held, &[], &mut message.into_reader()).map(Some)
             }
             None => Ok(None),
         })

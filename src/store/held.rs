@@ -51,11 +51,110 @@ pub struct Held {
     pub result: Option<String>,
     /// Octets of the message; [`Quarantine::hold`](super::Quarantine::hold) sets it to what was written.
     pub size: u64,
+    /// What people want to know of it besides.
+    #[serde(flatten)]
+    pub details: Details,
+}
+
+/// What people want to know of a held message, to find out whose it is and what happened to it. All of it is written by strangers
+/// and bounded in count and length; a message that an early version held has none.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Details {
+    /// The author's address, as the From field has it.
+    pub from: Option<String>,
+    /// The To field, its encoded words decoded.
+    pub to: Option<String>,
+    /// The Subject field, likewise.
+    pub subject: Option<String>,
+    /// The Date field.
+    pub date: Option<String>,
+    /// The Received fields, the newest first.
+    pub path: Vec<String>,
+    /// The sealing domain.
+    pub sealing_domain: Option<String>,
+    /// The key that made the seal, or claims to.
+    pub key: Option<OfferedKey>,
+    /// How the key was proved.
+    pub trust: Option<String>,
+    /// What became of each attachment.
+    pub attachments: Vec<HeldAttachment>,
+    /// How many attachments more there are.
+    pub more_attachments: u64,
+    /// Why mail programs could disagree about the message.
+    pub doubts: Vec<HeldDoubt>,
+    /// What became of links in its text.
+    pub links: Vec<HeldLink>,
+    /// How many links more there are.
+    pub more_links: u64,
+}
+
+/// The key of a seal.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct OfferedKey {
+    /// Its selector.
+    pub selector: String,
+    /// The key in base64url, where it is known.
+    pub key: Option<String>,
+    /// Its fingerprint in words.
+    pub words: Option<String>,
+    /// Its fingerprint in digits.
+    pub digits: Option<String>,
+}
+
+/// An attachment, as it was sealed and as it was found.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct HeldAttachment {
+    /// What became of it: `intact`, `altered`, `added`, `removed`, `renamed`.
+    pub status: String,
+    /// As it was sealed.
+    pub sealed: Option<HeldFile>,
+    /// As it was found.
+    pub found: Option<HeldFile>,
+}
+
+/// A file.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct HeldFile {
+    /// Its name; empty where it has none.
+    pub name: String,
+    /// `type/subtype`.
+    pub media_type: String,
+    /// Octets.
+    pub size: u64,
+    /// BLAKE3 of them, in hex.
+    pub hash: String,
+}
+
+/// A doubt, and where it was met.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct HeldDoubt {
+    /// SPEC.md's code.
+    pub code: String,
+    /// Which part of the message, and which field of it; empty where that is not known.
+    pub place: String,
+    /// What is wrong there.
+    pub what: String,
+}
+
+/// A link.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct HeldLink {
+    /// What became of it.
+    pub status: String,
+    /// Where it leads, written so that no program makes a link of it.
+    pub target: String,
 }
 
 /// The name of a held message: when it was received (UTC) and six random hex digits, `20261123T061112-7f3a9c`, with the label of
 /// the gateway between them where several share a database, `20261123T061112-mx1-7f3a9c`. Names sort by time and are safe in paths.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub struct HeldId(String);
 
 impl HeldId {
@@ -72,6 +171,20 @@ impl HeldId {
         let time = received.to_zoned(TimeZone::UTC).strftime("%Y%m%dT%H%M%S");
         let label = label.map(|label| format!("-{label}")).unwrap_or_default();
         Ok(Self(format!("{time}{label}-{a:02x}{b:02x}{c:02x}")))
+    }
+}
+
+impl From<HeldId> for String {
+    fn from(id: HeldId) -> Self {
+        id.0
+    }
+}
+
+impl TryFrom<String> for HeldId {
+    type Error = StoreError;
+
+    fn try_from(text: String) -> Result<Self, StoreError> {
+        text.parse()
     }
 }
 
@@ -197,13 +310,105 @@ impl StoreError {
     }
 }
 
-/// What the quarantine holds, and what else lies in its folder.
+/// A page of what is held.
 #[derive(Debug, Default)]
 pub struct Listing {
-    /// Every held message, oldest first.
-    pub held: Vec<(HeldId, Held)>,
+    /// Held messages, oldest first.
+    pub held: Vec<Listed>,
     /// What could not be listed, and why.
     pub damaged: Vec<StoreError>,
+    /// After which message the next page begins; `None` on the last page.
+    pub next: Option<HeldId>,
+}
+
+/// A held message in a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// Its name.
+    pub id: HeldId,
+    /// What is known of it.
+    pub held: Held,
+    /// How it is with it.
+    pub state: HeldState,
+    /// Whether it is not to be removed by age.
+    pub keep: bool,
+    /// When it is removed by age, once a digest has said so; kept to the second.
+    pub expires: Option<Timestamp>,
+}
+
+/// How it is with a held message. Of several that are true, the first of this order is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HeldState {
+    /// A release was cut short: some recipients may have it or not.
+    InDoubt,
+    /// Some recipients have it.
+    Partly,
+    /// One person asks for its release, and another one is needed.
+    Requested,
+    /// It is not to be removed by age.
+    Kept,
+    /// None of these.
+    Held,
+}
+
+impl HeldState {
+    /// Every state.
+    pub const ALL: [Self; 5] = [Self::InDoubt, Self::Partly, Self::Requested, Self::Kept, Self::Held];
+
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::InDoubt => "in-doubt",
+            Self::Partly => "partly",
+            Self::Requested => "requested",
+            Self::Kept => "kept",
+            Self::Held => "held",
+        }
+    }
+
+    pub(super) fn of(releases: &Releases, keep: bool) -> Self {
+        match releases {
+            Releases { in_doubt, .. } if !in_doubt.is_empty() => Self::InDoubt,
+            Releases { delivered, .. } if !delivered.is_empty() => Self::Partly,
+            Releases { request: Some(_), .. } => Self::Requested,
+            _ if keep => Self::Kept,
+            _ => Self::Held,
+        }
+    }
+}
+
+impl FromStr for HeldState {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let words = || Self::ALL.map(Self::as_str).join(", ");
+        let found = Self::ALL.into_iter().find(|state| state.as_str() == text);
+        found.ok_or_else(|| format!("choose one of {}", words()))
+    }
+}
+
+/// Which held messages are wanted: those that fit all that is given. The default is all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Text in the author's address or the reverse-path; case does not matter.
+    pub from: Option<String>,
+    /// Text in a forward-path; case does not matter.
+    pub to: Option<String>,
+    /// The domain of the author's address, of the reverse-path or of the seal, or a parent of it.
+    pub domain: Option<String>,
+    /// SPEC.md's word, such as `fail`.
+    pub verdict: Option<String>,
+    /// Received then or later.
+    pub since: Option<Timestamp>,
+    /// Received before.
+    pub until: Option<Timestamp>,
+    /// The Message-ID, with its brackets or without.
+    pub message_id: Option<String>,
+    /// Its state; a message can be in several at once.
+    pub state: Option<HeldState>,
+    /// To be removed by age at that time or before.
+    pub expires: Option<Timestamp>,
 }
 
 /// What the quarantine takes on the disk.
@@ -264,7 +469,48 @@ pub enum Release {
         delivered: Vec<usize>,
         /// Those for whom it was refused, by their places.
         refused: Vec<usize>,
+        /// What the next hop said.
+        #[serde(default)]
+        said: Option<String>,
     },
+    /// Somebody asks for the release, which takes another person.
+    Requested {
+        /// When.
+        at: Timestamp,
+        /// Who.
+        who: String,
+        /// Why.
+        reason: Option<String>,
+    },
+    /// Somebody wants it removed by age no more, or again.
+    Keep {
+        /// When.
+        at: Timestamp,
+        /// Whether it is not to be removed.
+        keep: bool,
+    },
+}
+
+/// That somebody asked for a release, which takes another person.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// When.
+    pub at: Timestamp,
+    /// Who.
+    pub who: String,
+    /// Why.
+    pub reason: Option<String>,
+}
+
+/// Why a held message is no longer needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Removal {
+    /// Every recipient has it.
+    Released,
+    /// Somebody deletes it.
+    Deleted,
+    /// It is too old.
+    Expired,
 }
 
 /// What is known of earlier attempts to release a message, by the recipients' places.
@@ -274,12 +520,17 @@ pub struct Releases {
     pub delivered: BTreeSet<usize>,
     /// Those to whom it may have been delivered or not, and when that was.
     pub in_doubt: BTreeMap<usize, Timestamp>,
+    /// The last request that no release has followed.
+    pub request: Option<Request>,
+    /// Whether it is not to be removed by age.
+    pub keep: bool,
 }
 
 impl Releases {
     pub(super) fn take(&mut self, event: Release) {
         match event {
             Release::Sending { at, recipients } => {
+                self.request = None;
                 self.in_doubt.extend(recipients.into_iter().map(|recipient| (recipient, at)));
             }
             Release::Answered { delivered, refused, .. } => {
@@ -288,6 +539,8 @@ impl Releases {
                 }
                 self.delivered.extend(delivered);
             }
+            Release::Requested { at, who, reason } => self.request = Some(Request { at, who, reason }),
+            Release::Keep { keep, .. } => self.keep = keep,
         }
     }
 }

@@ -2,6 +2,7 @@
 //! what was judged, what the administrator says of correspondents' keys. What belongs to one process is in its folder: what is
 //! known of our own keys, and which gateway runs.
 
+mod audit;
 mod error;
 mod filling;
 mod held;
@@ -10,6 +11,7 @@ mod judged;
 mod keys;
 mod location;
 mod memories;
+mod outbox;
 mod pins;
 #[cfg(feature = "postgres")]
 mod postgres;
@@ -19,19 +21,26 @@ mod recorder;
 mod sqlite;
 mod state;
 
+pub use audit::{By, Deed, ParseWhatError, What};
 pub use error::{DatabaseError, Fault};
 pub use filling::Filling;
-pub use held::{Held, HeldId, HoldError, Kept, Listing, Releases, StoreError, Usage};
+pub use held::{
+    Details, Filter, Held, HeldAttachment, HeldDoubt, HeldFile, HeldId, HeldLink, HeldState, HoldError, Kept,
+    Listed, Listing, OfferedKey, Release, Releases, Removal, Request, StoreError, Usage,
+};
 pub use json_file::{Stamp, StateFileError};
 pub use judged::{Count, DEFERRED_BY_NEXT_HOP, Judged, Period, REFUSED_BY_NEXT_HOP};
 pub use keys::KeysFile;
 pub use location::{Label, Location, ParseLabelError, Server};
 pub use memories::{DomainRecord, KeyRecord, KeyState};
+pub use outbox::{Due, Letter, LetterId, LetterKind, ParseLetterKindError, Waiting};
 pub use pins::{PinsError, Said, SaidKey, SaidPin};
 pub use presence::{Announcement, Presence};
 pub use quota::{Quota, Quotas};
 pub use recorder::{Entry, Recorder};
-pub use state::{Claim, Judgements, Memories, OpenError, Probes, Quarantine, SaidPins, State};
+pub use state::{
+    AuditTrail, Claim, Judgements, Memories, OpenError, Outbox, Probes, Quarantine, SaidPins, State,
+};
 
 use std::io;
 use std::path::Path;

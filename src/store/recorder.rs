@@ -15,6 +15,7 @@ use tracing::{error, info, warn};
 
 use super::error::{DatabaseError, Fault};
 use super::judged::Judged;
+use super::outbox::Letter;
 use super::state::Memories;
 
 /// Messages that may wait to be written down.
@@ -40,6 +41,8 @@ pub struct Entry {
     pub observation: Option<Observation>,
     /// How it was judged.
     pub judged: Judged,
+    /// What is to be sent about it.
+    pub letters: Vec<Letter>,
 }
 
 impl Entry {
@@ -48,7 +51,11 @@ impl Entry {
         let Judged { reverse_path, summary, message_id, attachments, from_domain, domain, .. } = &self.judged;
         let optional = [message_id, from_domain, domain].into_iter().flatten();
         let texts = [reverse_path, summary].into_iter().chain(optional).chain(attachments);
-        ENTRY + texts.map(|text| text.capacity() + size_of::<String>()).sum::<usize>()
+        let letters =
+            self.letters.iter().map(|letter| usize::try_from(letter.octets()).unwrap_or(MAX_OCTETS));
+        ENTRY
+            + texts.map(|text| text.capacity() + size_of::<String>()).sum::<usize>()
+            + letters.sum::<usize>()
     }
 }
 
@@ -242,7 +249,8 @@ mod tests {
             attachments: Vec::new(),
             summary: String::new(),
         };
-        Entry { observation: Some(Observation { at, verdict: "pass", lesson }), judged }
+        let observation = Some(Observation { at, verdict: "pass", lesson });
+        Entry { observation, judged, letters: Vec::new() }
     }
 
     #[test]

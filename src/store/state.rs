@@ -12,12 +12,16 @@ use attachment_seal::seal::remembered::Memory;
 use jiff::Timestamp;
 use thiserror::Error;
 
+use super::audit::{By, Deed};
 use super::error::DatabaseError;
-use super::held::{Held, HeldId, HoldError, Kept, Listing, Release, Releases, StoreError, Usage};
+use super::held::{
+    Filter, Held, HeldId, HoldError, Kept, Listed, Listing, Release, Releases, Removal, StoreError, Usage,
+};
 use super::json_file::Stamp;
 use super::judged::Period;
 use super::location::Location;
 use super::memories::{DomainRecord, KeyRecord};
+use super::outbox::{Due, Letter, LetterId, Waiting};
 use super::pins::{PinsError, Said};
 #[cfg(feature = "postgres")]
 use super::postgres;
@@ -39,6 +43,11 @@ pub enum OpenError {
     Database(#[from] DatabaseError),
 }
 
+/// What the adapters cannot do yet.
+pub(super) fn not_yet() -> DatabaseError {
+    DatabaseError::Unfit("this build has no outbox and no audit trail yet".to_owned())
+}
+
 /// The parts of the state. A caller takes those that it needs.
 #[derive(Clone, Debug)]
 pub struct State {
@@ -48,6 +57,10 @@ pub struct State {
     pub judgements: Arc<dyn Judgements>,
     /// Held mail.
     pub quarantine: Arc<dyn Quarantine>,
+    /// What is to be sent.
+    pub outbox: Arc<dyn Outbox>,
+    /// What was done to held mail.
+    pub audit: Arc<dyn AuditTrail>,
     /// What the administrator said of correspondents by command.
     pub pins: Arc<dyn SaidPins>,
     /// The probes that `doctor` sent.
@@ -130,12 +143,19 @@ pub trait Judgements: Debug + Send + Sync {
 
 /// Held mail. The gateway answered 250 for it, so nobody else has it.
 pub trait Quarantine: Debug + Send + Sync {
-    /// Holds the message that `message` reads, of which `held` tells the size, within these quotas. When this returns `Ok`, it
-    /// is on disk to stay.
-    fn hold(&self, quotas: &Quotas, held: &Held, message: &mut dyn Read) -> Result<Kept, HoldError>;
+    /// Holds the message that `message` reads, of which `held` tells the size, within these quotas. The letters are put into the
+    /// outbox with it, in one transaction; one about nothing is about this message. When this returns `Ok`, all of it is on disk
+    /// to stay.
+    fn hold(
+        &self,
+        quotas: &Quotas,
+        held: &Held,
+        letters: &[Letter],
+        message: &mut dyn Read,
+    ) -> Result<Kept, HoldError>;
 
-    /// Everything that is held, oldest first.
-    fn list(&self) -> Result<Listing, StoreError>;
+    /// A page of what is held, oldest first: at most `limit` messages that the filter wants, from the one after `after` on.
+    fn list(&self, filter: &Filter, after: Option<&HeldId>, limit: usize) -> Result<Listing, StoreError>;
 
     /// How much is held.
     fn usage(&self) -> Result<Usage, StoreError>;
@@ -144,7 +164,7 @@ pub trait Quarantine: Debug + Send + Sync {
     fn check_writable(&self) -> Result<(), StoreError>;
 
     /// What is known of one message.
-    fn show(&self, id: &HeldId) -> Result<Held, StoreError>;
+    fn show(&self, id: &HeldId) -> Result<Listed, StoreError>;
 
     /// One message, octet for octet.
     fn open_message(&self, id: &HeldId) -> Result<Box<dyn Read + Send>, StoreError>;
@@ -153,16 +173,28 @@ pub trait Quarantine: Debug + Send + Sync {
     fn releases(&self, id: &HeldId) -> Result<Releases, StoreError>;
 
     /// Claims a message, to release or delete it. Of several who do so, one gets it.
-    fn claim(&self, id: &HeldId) -> Result<Box<dyn Claim>, StoreError>;
+    fn claim(&self, id: &HeldId, by: &By) -> Result<Box<dyn Claim>, StoreError>;
+
+    /// Notes that a digest has said when these messages are removed by age.
+    fn announce(&self, ids: &[HeldId], expires: Timestamp) -> Result<(), StoreError>;
+
+    /// The messages that were found since this was asked last, and of which the database had no row.
+    fn adopted(&self) -> Vec<HeldId>;
+
+    /// Has a message removed by age no more, or again.
+    fn keep(&self, id: &HeldId, keep: bool, by: &By) -> Result<(), StoreError> {
+        self.claim(id, by)?.note(Release::Keep { at: Timestamp::now(), keep })
+    }
 
     /// Deletes one message for good. Of two who delete it at once, one is told that there is none.
-    fn delete(&self, id: &HeldId) -> Result<(), StoreError> {
-        self.claim(id)?.delete()
+    fn delete(&self, id: &HeldId, by: &By) -> Result<(), StoreError> {
+        self.claim(id, by)?.delete(Removal::Deleted)
     }
 }
 
 /// The right to release or delete one held message; it ends with this value, or with the process. Each step of a release is
-/// written down before the next is taken, so that whoever comes after a crash knows who has the message.
+/// written down before the next is taken, so that whoever comes after a crash knows who has the message. The deed is written
+/// into the audit trail in the same transaction.
 pub trait Claim: Debug + Send {
     /// What is known of earlier attempts, and of this one.
     fn releases(&self) -> &Releases;
@@ -175,14 +207,62 @@ pub trait Claim: Debug + Send {
         self.note(Release::Sending { at: Timestamp::now(), recipients: recipients.to_vec() })
     }
 
-    /// Notes what the next hop answered.
-    fn answered(&mut self, delivered: &[usize], refused: &[usize]) -> Result<(), StoreError> {
+    /// Notes what the next hop answered, in the step and in its own words.
+    fn answered(
+        &mut self,
+        delivered: &[usize],
+        refused: &[usize],
+        said: Option<&str>,
+    ) -> Result<(), StoreError> {
         let (delivered, refused) = (delivered.to_vec(), refused.to_vec());
-        self.note(Release::Answered { at: Timestamp::now(), delivered, refused })
+        let said = said.map(str::to_owned);
+        self.note(Release::Answered { at: Timestamp::now(), delivered, refused, said })
     }
 
-    /// Deletes the message for good.
-    fn delete(self: Box<Self>) -> Result<(), StoreError>;
+    /// Removes the message for good.
+    fn delete(self: Box<Self>, why: Removal) -> Result<(), StoreError>;
+}
+
+/// What is to be sent. A letter stays until the mail server has taken it. Whoever takes one has it for 60 seconds; without news of
+/// it, it is due again then. So each letter is sent at least once, and twice only where the server's reply was lost. At most 10,000
+/// letters and 16 MiB wait; of what does not fit, the number is kept.
+pub trait Outbox: Debug + Send + Sync {
+    /// Puts letters there, to stay. Tells how many did not fit.
+    fn put(&self, letters: &[Letter]) -> Result<u64, DatabaseError>;
+
+    /// Takes letters that are due, the oldest first, also those that have expired: they have a last attempt.
+    fn take(&self, now: Timestamp, limit: usize) -> Result<Vec<Due>, DatabaseError>;
+
+    /// The mail server took these.
+    fn sent(&self, letters: &[LetterId]) -> Result<(), DatabaseError>;
+
+    /// These are to be tried again then, not before. Of one that somebody else has taken meanwhile, nothing changes.
+    fn postpone(&self, letters: &[LetterId], until: Timestamp) -> Result<(), DatabaseError>;
+
+    /// These are not sent, for this reason. Of one that somebody else has taken meanwhile, nothing changes.
+    fn give_up(&self, letters: &[LetterId], why: &str) -> Result<(), DatabaseError>;
+
+    /// What waits.
+    fn waiting(&self) -> Result<Waiting, DatabaseError>;
+
+    /// A mail told of so many letters that did not fit.
+    fn told_more(&self, count: u64) -> Result<(), DatabaseError>;
+}
+
+/// What was done to held mail, by whom and why. It outlives the message by 400 days. What the quarantine and the outbox do
+/// themselves is written there by themselves.
+pub trait AuditTrail: Debug + Send + Sync {
+    /// Writes a deed down, to stay.
+    fn note(&self, deed: &Deed) -> Result<(), DatabaseError>;
+
+    /// What was done to one message, in the order in which it was done.
+    fn of(&self, id: &HeldId) -> Result<Vec<Deed>, DatabaseError>;
+
+    /// What was done to messages with this Message-ID, which has its brackets or not; likewise.
+    fn of_message_id(&self, message_id: &str) -> Result<Vec<Deed>, DatabaseError>;
+
+    /// What was done since then, likewise; of more than 100,000 deeds, the newest.
+    fn since(&self, from: Timestamp) -> Result<Vec<Deed>, DatabaseError>;
 }
 
 /// What the administrator said of correspondents by command. It counts from the next message on.

@@ -9,7 +9,8 @@ use attachment_seal::seal::key::{PublicKey, SealingKey};
 use attachment_seal::seal::knowledge::Pins;
 use attachment_seal::verdict::lesson::{Lesson, Observation};
 use waxseal::store::{
-    Entry, Held, HeldId, HoldError, Judged, KeyState, Location, Quota, Quotas, SaidPin, State, StoreError,
+    By, Details, Entry, Filter, Held, HeldId, HoldError, Judged, KeyState, Location, Quota, Quotas, Removal,
+    SaidPin, State, StoreError,
 };
 
 #[cfg(feature = "postgres")]
@@ -31,6 +32,10 @@ fn on_each_place(check: impl Fn(&Location)) {
         let folder = tempfile::tempdir().unwrap();
         check(&server.place(folder.path(), "mx1"));
     }
+}
+
+fn by() -> By {
+    By::user("anna")
 }
 
 fn key(seed: u8) -> PublicKey {
@@ -81,7 +86,7 @@ fn judged(at: u64, verdict: &str, asked: &str, done: &str) -> Judged {
 
 fn taught(observation: Observation) -> Box<Entry> {
     let judged = judged(observation.at, observation.verdict, "deliver", "deliver");
-    Box::new(Entry { observation: Some(observation), judged })
+    Box::new(Entry { observation: Some(observation), judged, letters: Vec::new() })
 }
 
 fn record(state: &State, observations: Vec<Observation>) -> u64 {
@@ -90,7 +95,7 @@ fn record(state: &State, observations: Vec<Observation>) -> u64 {
 }
 
 fn noted(judged: Judged) -> Box<Entry> {
-    Box::new(Entry { observation: None, judged })
+    Box::new(Entry { observation: None, judged, letters: Vec::new() })
 }
 
 /// The keys that are recalled of a domain, by their seeds, and whether each is revoked.
@@ -256,12 +261,13 @@ fn held(received: &str) -> Held {
         message_id: None,
         result: None,
         size: 0,
+        details: Details::default(),
     }
 }
 
 fn hold(state: &State, received: &str, message: &[u8]) -> HeldId {
     let held = Held { size: message.len() as u64, ..held(received) };
-    state.quarantine.hold(&Quotas::default(), &held, &mut &*message).unwrap().id
+    state.quarantine.hold(&Quotas::default(), &held, &[], &mut &*message).unwrap().id
 }
 
 fn octets(state: &State, id: &HeldId) -> Vec<u8> {
@@ -273,7 +279,7 @@ fn octets(state: &State, id: &HeldId) -> Vec<u8> {
 #[test]
 fn held_mail_is_given_back_octet_for_octet() {
     on_each(|gateway, commands| {
-        assert_eq!(gateway.quarantine.list().unwrap().held.len(), 0);
+        assert_eq!(gateway.quarantine.list(&Filter::default(), None, 1_000).unwrap().held.len(), 0);
         gateway.quarantine.check_writable().unwrap();
         let small = b"Subject: \xff\r\n\r\n\0 body\r\n".to_vec();
         let large: Vec<u8> =
@@ -286,19 +292,19 @@ fn held_mail_is_given_back_octet_for_octet() {
             assert!(octets(commands, &id) == *message, "{second}");
             ids.push(id);
         }
-        let listing = commands.quarantine.list().unwrap();
+        let listing = commands.quarantine.list(&Filter::default(), None, 1_000).unwrap();
         assert!(listing.damaged.is_empty());
-        let listed: Vec<_> = listing.held.iter().map(|(id, _)| id).collect();
+        let listed: Vec<_> = listing.held.iter().map(|listed| &listed.id).collect();
         assert_eq!(listed, [&ids[0], &ids[2], &ids[1], &ids[3]], "the oldest first");
         let expected = Held { size: small.len() as u64, ..held("2026-11-23T06:11:12Z") };
-        assert_eq!(commands.quarantine.show(&ids[0]).unwrap(), expected);
+        assert_eq!(commands.quarantine.show(&ids[0]).unwrap().held, expected);
         let usage = gateway.quarantine.usage().unwrap();
         assert_eq!(usage.messages, 4);
         assert_eq!(usage.octets, (small.len() + large.len() + whole.len()) as u64);
 
-        commands.quarantine.delete(&ids[0]).unwrap();
+        commands.quarantine.delete(&ids[0], &by()).unwrap();
         for state in [gateway, commands] {
-            assert!(matches!(state.quarantine.delete(&ids[0]), Err(StoreError::UnknownId(_))));
+            assert!(matches!(state.quarantine.delete(&ids[0], &by()), Err(StoreError::UnknownId(_))));
             assert!(matches!(state.quarantine.show(&ids[0]), Err(StoreError::UnknownId(_))));
             assert!(matches!(state.quarantine.open_message(&ids[0]), Err(StoreError::UnknownId(_))));
         }
@@ -317,10 +323,11 @@ fn half_a_message_is_not_held() {
     }
     on_each(|gateway, _| {
         let mut message = std::io::repeat(b'x').take(600_000).chain(Broken);
-        let failed = gateway.quarantine.hold(&Quotas::default(), &held("2026-11-23T06:11:12Z"), &mut message);
+        let failed =
+            gateway.quarantine.hold(&Quotas::default(), &held("2026-11-23T06:11:12Z"), &[], &mut message);
         assert!(failed.is_err());
         assert_eq!(gateway.quarantine.usage().unwrap().messages, 0);
-        assert!(gateway.quarantine.list().unwrap().held.is_empty());
+        assert!(gateway.quarantine.list(&Filter::default(), None, 1_000).unwrap().held.is_empty());
     });
 }
 
@@ -331,7 +338,7 @@ fn strangers_fill_only_their_part() {
         let quotas = Quotas { all: quota(20), unverified: quota(10) };
         let hold = |verified| {
             let held = Held { verified, size: 1_000, ..held("2026-11-23T06:11:12Z") };
-            gateway.quarantine.hold(&quotas, &held, &mut &[b'x'; 1_000][..])
+            gateway.quarantine.hold(&quotas, &held, &[], &mut &[b'x'; 1_000][..])
         };
         for n in 1..=10 {
             let filling = hold(false).unwrap().filling.map(|filling| (filling.is_full, filling.unverified));
@@ -349,9 +356,9 @@ fn strangers_fill_only_their_part() {
         let usage = gateway.quarantine.usage().unwrap();
         assert_eq!((usage.messages, usage.unverified_messages, usage.octets), (20, 10, 20_000));
         // Another process deletes some.
-        for (id, _) in commands.quarantine.list().unwrap().held.into_iter().filter(|(_, held)| !held.verified)
-        {
-            commands.quarantine.delete(&id).unwrap();
+        let held = commands.quarantine.list(&Filter::default(), None, 1_000).unwrap().held;
+        for one in held.into_iter().filter(|one| !one.held.verified) {
+            commands.quarantine.delete(&one.id, &by()).unwrap();
         }
         // SQLite's adapter looks into the folder again after a second.
         thread::sleep(std::time::Duration::from_millis(1_100));
@@ -363,14 +370,14 @@ fn strangers_fill_only_their_part() {
 fn one_at_a_time_has_the_claim() {
     on_each(|gateway, commands| {
         let id = hold(gateway, "2026-11-23T06:11:12Z", b"x");
-        let claim = commands.quarantine.claim(&id).unwrap();
+        let claim = commands.quarantine.claim(&id, &by()).unwrap();
         for state in [gateway, commands] {
-            assert!(matches!(state.quarantine.claim(&id), Err(StoreError::Claimed(_))));
-            assert!(matches!(state.quarantine.delete(&id), Err(StoreError::Claimed(_))));
+            assert!(matches!(state.quarantine.claim(&id, &by()), Err(StoreError::Claimed(_))));
+            assert!(matches!(state.quarantine.delete(&id, &by()), Err(StoreError::Claimed(_))));
         }
         drop(claim);
-        gateway.quarantine.claim(&id).unwrap().delete().unwrap();
-        assert!(matches!(commands.quarantine.claim(&id), Err(StoreError::UnknownId(_))));
+        gateway.quarantine.claim(&id, &by()).unwrap().delete(Removal::Deleted).unwrap();
+        assert!(matches!(commands.quarantine.claim(&id, &by()), Err(StoreError::UnknownId(_))));
     });
 }
 
@@ -384,13 +391,13 @@ fn each_step_of_a_release_outlives_who_took_it() {
             (releases.delivered.into_iter().collect::<Vec<_>>(), in_doubt)
         };
         assert_eq!(known(commands), (vec![], vec![]));
-        let mut claim = gateway.quarantine.claim(&id).unwrap();
+        let mut claim = gateway.quarantine.claim(&id, &by()).unwrap();
         claim.sending(&[0, 1, 2]).unwrap();
         assert_eq!(known(commands), (vec![], vec![0, 1, 2]));
         drop(claim);
-        let mut claim = commands.quarantine.claim(&id).unwrap();
+        let mut claim = commands.quarantine.claim(&id, &by()).unwrap();
         assert_eq!(claim.releases().in_doubt.len(), 3);
-        claim.answered(&[0], &[1]).unwrap();
+        claim.answered(&[0], &[1], None).unwrap();
         assert_eq!(claim.releases().in_doubt.len(), 1);
         drop(claim);
         assert_eq!(known(gateway), (vec![0], vec![2]));
@@ -446,7 +453,7 @@ fn commands_make_nothing() {
             state.memories.list(None, NOW).unwrap_err().to_string().contains("nothing is remembered yet")
         );
         assert!(state.judgements.since(NOW).is_err());
-        assert!(state.quarantine.claim(&"20261123T061112-7f3a9c".parse().unwrap()).is_err());
+        assert!(state.quarantine.claim(&"20261123T061112-7f3a9c".parse().unwrap(), &by()).is_err());
         let is_empty = |folder: &Path| std::fs::read_dir(folder).unwrap().next().is_none();
         assert!(is_empty(&place.folder));
     });

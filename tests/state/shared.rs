@@ -4,7 +4,7 @@ use std::thread;
 use std::time::Duration;
 
 use serde_json::Value;
-use waxseal::store::{Fault, Held, HeldId, Quotas, State, StoreError};
+use waxseal::store::{By, Fault, Held, HeldId, Quotas, Removal, State, StoreError};
 
 use crate::program::site::{RECIPIENT, SENDER, Site};
 use crate::program::smtp::{Client, Server};
@@ -20,7 +20,7 @@ fn hold(state: &State) -> HeldId {
             "size": 1}"#,
     )
     .unwrap();
-    state.quarantine.hold(&Quotas::default(), &held, &mut &b"x"[..]).unwrap().id
+    state.quarantine.hold(&Quotas::default(), &held, &[], &mut &b"x"[..]).unwrap().id
 }
 
 /// A gateway that stands still loses its lease, and can go on with nothing that another may have taken up.
@@ -32,13 +32,13 @@ fn a_lease_ends_and_its_holder_learns_it() {
     let [one, other] = [State::open_to_serve(&one).unwrap(), State::open_to_serve(&other).unwrap()];
     let id = hold(&one);
     assert!(id.as_str().starts_with("20261123T061112-mx1-"), "{id}");
-    let mut stalled = one.quarantine.claim(&id).unwrap();
-    assert!(matches!(other.quarantine.claim(&id), Err(StoreError::Claimed(_))));
+    let mut stalled = one.quarantine.claim(&id, &By::user("anna")).unwrap();
+    assert!(matches!(other.quarantine.claim(&id, &By::user("anna")), Err(StoreError::Claimed(_))));
     server.run_sql(&url, "UPDATE held SET leased_until = now() - interval '1 second'");
-    let mut claim = other.quarantine.claim(&id).unwrap();
+    let mut claim = other.quarantine.claim(&id, &By::user("anna")).unwrap();
     assert!(matches!(stalled.sending(&[0]), Err(StoreError::Claimed(_))));
     claim.sending(&[0]).unwrap();
-    assert!(stalled.delete().is_err());
+    assert!(stalled.delete(Removal::Deleted).is_err());
     drop(claim);
     assert!(one.quarantine.releases(&id).unwrap().in_doubt.contains_key(&0));
 }
@@ -49,7 +49,7 @@ fn a_lease_is_renewed() {
     let Some(server) = Postgres::shared() else { return };
     let (folder, url) = (tempfile::tempdir().unwrap(), server.database());
     let state = State::open_to_serve(&Postgres::place_at(&url, folder.path(), "mx1")).unwrap();
-    let claim = state.quarantine.claim(&hold(&state)).unwrap();
+    let claim = state.quarantine.claim(&hold(&state), &By::user("anna")).unwrap();
     let until = || server.run_sql(&url, "SELECT leased_until FROM held");
     let first = until();
     assert!(wait_for(|| (until() != first).then_some(())).is_some());

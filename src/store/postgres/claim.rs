@@ -9,7 +9,7 @@ use tracing::warn;
 use super::quarantine::{make_durable, releases};
 use super::{Postgres, execute, query};
 use crate::store::Claim;
-use crate::store::held::{HeldId, Release, Releases, StoreError};
+use crate::store::held::{HeldId, Release, Releases, Removal, StoreError};
 
 /// How long a lease lasts unless it is renewed, as PostgreSQL writes it.
 const LEASE: &str = "30 seconds";
@@ -78,7 +78,7 @@ impl Claim for Lease {
         Ok(())
     }
 
-    fn delete(self: Box<Self>) -> Result<(), StoreError> {
+    fn delete(self: Box<Self>, _why: Removal) -> Result<(), StoreError> {
         let deleted = self.postgres.run(async |client| {
             let sql = "DELETE FROM held WHERE id = $1 AND lease = $2";
             Ok(execute(client, sql, &[&self.id.as_str(), &self.number]).await?)

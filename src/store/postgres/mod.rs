@@ -9,6 +9,7 @@ mod connect;
 mod judged;
 mod memories;
 mod memory;
+mod outbox;
 mod pins;
 mod probes;
 mod quarantine;
@@ -152,6 +153,8 @@ impl Postgres {
         State {
             memories: Arc::clone(&all) as _,
             judgements: Arc::clone(&all) as _,
+            outbox: Arc::clone(&all) as _,
+            audit: Arc::clone(&all) as _,
             quarantine: Arc::clone(&all) as _,
             pins: Arc::clone(&all) as _,
             probes: all,

@@ -3,14 +3,18 @@
 use std::io::{self, Read};
 
 use deadpool_postgres::GenericClient;
+use jiff::Timestamp;
 use tokio_postgres::Error;
 
 use super::claim::Lease;
 use super::{Postgres, WRITING, execute, number, query, whole};
 use crate::store::filling::{Level, Share, Taken};
-use crate::store::held::{Held, HeldId, HoldError, Kept, Listing, Release, Releases, StoreError, Usage};
+use crate::store::held::{
+    Filter, Held, HeldId, HeldState, HoldError, Kept, Listed, Listing, Release, Releases, StoreError, Usage,
+};
 use crate::store::quota::{Quota, Quotas};
-use crate::store::{Claim, Quarantine};
+use crate::store::state::not_yet;
+use crate::store::{By, Claim, Letter, Quarantine};
 
 /// Octets of a piece.
 const PIECE: usize = 256 << 10;
@@ -19,7 +23,16 @@ const PIECE: usize = 256 << 10;
 const TRIAL: [u8; 16 << 10] = [0; 16 << 10];
 
 impl Quarantine for Postgres {
-    fn hold(&self, quotas: &Quotas, held: &Held, message: &mut dyn Read) -> Result<Kept, HoldError> {
+    fn hold(
+        &self,
+        quotas: &Quotas,
+        held: &Held,
+        letters: &[Letter],
+        message: &mut dyn Read,
+    ) -> Result<Kept, HoldError> {
+        if !letters.is_empty() {
+            return Err(StoreError::from(not_yet()).into());
+        }
         let id = HeldId::new(held.received, Some(&self.0.label))?;
         let share = |held: &Held, facts: &str| Share {
             message: held.size,
@@ -65,7 +78,10 @@ impl Quarantine for Postgres {
         Ok(Kept { id, filling })
     }
 
-    fn list(&self) -> Result<Listing, StoreError> {
+    fn list(&self, filter: &Filter, after: Option<&HeldId>, limit: usize) -> Result<Listing, StoreError> {
+        if *filter != Filter::default() {
+            return Err(not_yet().into());
+        }
         let rows = self.run_for(WRITING, async |client| {
             let rows = query(client, "SELECT id, facts FROM held ORDER BY id", &[]).await?;
             let pair = |row: &tokio_postgres::Row| Ok((row.try_get(0)?, row.try_get(1)?));
@@ -75,9 +91,16 @@ impl Quarantine for Postgres {
         for (id, facts) in rows {
             let read = id.parse().and_then(|id: HeldId| Ok((id.clone(), parse(&id, &facts)?)));
             match read {
-                Ok(entry) => listing.held.push(entry),
+                Ok((id, held)) => {
+                    listing.held.push(Listed { id, held, state: HeldState::Held, keep: false, expires: None })
+                }
                 Err(error) => listing.damaged.push(error),
             }
+        }
+        listing.held.retain(|listed| after.is_none_or(|after| listed.id > *after));
+        if listing.held.len() > limit {
+            listing.held.truncate(limit);
+            listing.next = listing.held.last().map(|listed| listed.id.clone());
         }
         Ok(listing)
     }
@@ -106,16 +129,19 @@ impl Quarantine for Postgres {
         })?)
     }
 
-    fn show(&self, id: &HeldId) -> Result<Held, StoreError> {
+    fn show(&self, id: &HeldId) -> Result<Listed, StoreError> {
         let facts: Option<String> = self.run(async |client| {
             let rows = query(client, "SELECT facts FROM held WHERE id = $1", &[&id.as_str()]).await?;
             Ok(rows.first().map(|row| row.try_get(0)).transpose()?)
         })?;
-        parse(id, &facts.ok_or_else(|| StoreError::UnknownId(id.clone()))?)
+        let held = parse(id, &facts.ok_or_else(|| StoreError::UnknownId(id.clone()))?)?;
+        let releases = self.releases(id)?;
+        let state = HeldState::of(&releases, releases.keep);
+        Ok(Listed { id: id.clone(), held, state, keep: releases.keep, expires: None })
     }
 
     fn open_message(&self, id: &HeldId) -> Result<Box<dyn Read + Send>, StoreError> {
-        let size = self.show(id)?.size;
+        let size = self.show(id)?.held.size;
         let pieces = Pieces {
             postgres: self.clone(),
             id: id.clone(),
@@ -130,8 +156,16 @@ impl Quarantine for Postgres {
         Ok(self.run(async |client| Ok(releases(client, id).await?))?)
     }
 
-    fn claim(&self, id: &HeldId) -> Result<Box<dyn Claim>, StoreError> {
+    fn claim(&self, id: &HeldId, _by: &By) -> Result<Box<dyn Claim>, StoreError> {
         Ok(Box::new(Lease::take(self, id)?))
+    }
+
+    fn announce(&self, _ids: &[HeldId], _expires: Timestamp) -> Result<(), StoreError> {
+        Err(not_yet().into())
+    }
+
+    fn adopted(&self) -> Vec<HeldId> {
+        Vec::new()
     }
 }
 

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use super::quarantine::QuarantineFolder;
 use crate::disk::beneath::Folder;
 use crate::store::Claim;
-use crate::store::held::{HeldId, Release, Releases, StoreError};
+use crate::store::held::{HeldId, Release, Releases, Removal, StoreError};
 
 const LOG: &str = "release.jsonl";
 
@@ -71,7 +71,7 @@ impl Claim for FolderClaim {
         Ok(())
     }
 
-    fn delete(self: Box<Self>) -> Result<(), StoreError> {
+    fn delete(self: Box<Self>, _why: Removal) -> Result<(), StoreError> {
         self.quarantine.remove(&self.id)
     }
 }
@@ -99,7 +99,7 @@ mod tests {
     use std::fs::{self, OpenOptions};
 
     use super::*;
-    use crate::store::{Held, Quarantine};
+    use crate::store::{By, Held, Quarantine};
 
     fn held(quarantine: &QuarantineFolder) -> HeldId {
         let held: Held = serde_json::from_str(
@@ -108,7 +108,7 @@ mod tests {
                 "summary": "", "message_id": null, "size": 0}"#,
         )
         .unwrap();
-        quarantine.hold(&crate::store::Quotas::default(), &held, &mut &b"x"[..]).unwrap().id
+        quarantine.hold(&crate::store::Quotas::default(), &held, &[], &mut &b"x"[..]).unwrap().id
     }
 
     #[test]
@@ -116,12 +116,12 @@ mod tests {
         let state = tempfile::tempdir().unwrap();
         let quarantine = QuarantineFolder::open_and_clean(state.path()).unwrap();
         let id = held(&quarantine);
-        let claim = quarantine.claim(&id).unwrap();
-        assert!(matches!(quarantine.claim(&id), Err(StoreError::Claimed(_))));
-        assert!(matches!(quarantine.delete(&id), Err(StoreError::Claimed(_))));
+        let claim = quarantine.claim(&id, &By::default()).unwrap();
+        assert!(matches!(quarantine.claim(&id, &By::default()), Err(StoreError::Claimed(_))));
+        assert!(matches!(quarantine.delete(&id, &By::default()), Err(StoreError::Claimed(_))));
         drop(claim);
-        quarantine.claim(&id).unwrap().delete().unwrap();
-        assert!(matches!(quarantine.claim(&id), Err(StoreError::UnknownId(_))));
+        quarantine.claim(&id, &By::default()).unwrap().delete(Removal::Deleted).unwrap();
+        assert!(matches!(quarantine.claim(&id, &By::default()), Err(StoreError::UnknownId(_))));
     }
 
     /// Root releases and deletes in a folder that is the gateway's user's.
@@ -133,7 +133,7 @@ mod tests {
         let target = elsewhere.path().join("target");
         fs::write(&target, "kept").unwrap();
         std::os::unix::fs::symlink(&target, quarantine.folder_of(&id).join(LOG)).unwrap();
-        assert!(quarantine.claim(&id).is_err());
+        assert!(quarantine.claim(&id, &By::default()).is_err());
         assert_eq!(fs::read_to_string(&target).unwrap(), "kept");
     }
 
@@ -143,20 +143,20 @@ mod tests {
         let quarantine = QuarantineFolder::open_and_clean(state.path()).unwrap();
         let id = held(&quarantine);
         let releases = |quarantine: &QuarantineFolder| {
-            let claim = quarantine.claim(&id).unwrap();
+            let claim = quarantine.claim(&id, &By::default()).unwrap();
             let releases = claim.releases();
             let in_doubt: Vec<usize> = releases.in_doubt.keys().copied().collect();
             (releases.delivered.iter().copied().collect::<Vec<_>>(), in_doubt)
         };
         assert_eq!(releases(&quarantine), (vec![], vec![]));
-        quarantine.claim(&id).unwrap().sending(&[0, 1, 2]).unwrap();
+        quarantine.claim(&id, &By::default()).unwrap().sending(&[0, 1, 2]).unwrap();
         assert_eq!(releases(&quarantine), (vec![], vec![0, 1, 2]));
         // A line that a crash cut short says nothing.
         let path = quarantine.folder_of(&id).join(LOG);
         let mut log = OpenOptions::new().append(true).open(&path).unwrap();
         log.write_all(br#"{"event":"answered","at":"2026-11-23T06"#).unwrap();
         assert_eq!(releases(&quarantine), (vec![], vec![0, 1, 2]));
-        quarantine.claim(&id).unwrap().answered(&[0], &[1]).unwrap();
+        quarantine.claim(&id, &By::default()).unwrap().answered(&[0], &[1], None).unwrap();
         assert_eq!(releases(&quarantine), (vec![0], vec![2]));
         assert_eq!(quarantine.releases(&id).unwrap().delivered, BTreeSet::from([0]));
     }

@@ -6,6 +6,7 @@ mod judged;
 mod ledger;
 mod memories;
 mod memory;
+mod outbox;
 mod pins;
 mod probes;
 mod quarantine;
@@ -36,7 +37,9 @@ fn bundle(folder: &Path, quarantine: QuarantineFolder, database: Database) -> St
     let database = Arc::new(database);
     State {
         memories: Arc::clone(&database) as _,
-        judgements: database,
+        judgements: Arc::clone(&database) as _,
+        outbox: Arc::clone(&database) as _,
+        audit: database,
         quarantine: Arc::new(quarantine),
         pins: Arc::new(PinFile::new(folder)),
         probes: Arc::new(ProbeFolder::new(folder)),

@@ -10,14 +10,18 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use jiff::Timestamp;
 use rustix::fs::OFlags;
 
 use super::claim::{self, FolderClaim};
 use super::ledger::Ledger;
 use crate::disk::beneath::Folder;
 use crate::store::filling::Share;
-use crate::store::held::{Held, HeldId, HoldError, Kept, Listing, Releases, StoreError, Usage};
-use crate::store::{Claim, Quarantine, Quotas};
+use crate::store::held::{
+    Filter, Held, HeldId, HeldState, HoldError, Kept, Listed, Listing, Releases, StoreError, Usage,
+};
+use crate::store::state::not_yet;
+use crate::store::{By, Claim, Letter, Quarantine, Quotas};
 
 pub(super) const MESSAGE: &str = "message.eml";
 pub(super) const META: &str = "meta.json";
@@ -123,7 +127,16 @@ impl QuarantineFolder {
 }
 
 impl Quarantine for QuarantineFolder {
-    fn hold(&self, quotas: &Quotas, held: &Held, message: &mut dyn Read) -> Result<Kept, HoldError> {
+    fn hold(
+        &self,
+        quotas: &Quotas,
+        held: &Held,
+        letters: &[Letter],
+        message: &mut dyn Read,
+    ) -> Result<Kept, HoldError> {
+        if !letters.is_empty() {
+            return Err(StoreError::from(not_yet()).into());
+        }
         let id = HeldId::new(held.received, None)?;
         let meta = serde_json::to_vec_pretty(held)
             .map_err(|source| StoreError::Damaged { id: id.clone(), source })?;
@@ -136,7 +149,10 @@ impl Quarantine for QuarantineFolder {
         Ok(Kept { id, filling })
     }
 
-    fn list(&self) -> Result<Listing, StoreError> {
+    fn list(&self, filter: &Filter, after: Option<&HeldId>, limit: usize) -> Result<Listing, StoreError> {
+        if *filter != Filter::default() {
+            return Err(not_yet().into());
+        }
         let mut listing = Listing::default();
         let names = match self.opened().and_then(|folder| folder.names()) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(listing),
@@ -150,13 +166,18 @@ impl Quarantine for QuarantineFolder {
                 continue;
             };
             match self.show(&id) {
-                Ok(held) => listing.held.push((id, held)),
+                Ok(listed) => listing.held.push(listed),
                 // Released or deleted while we were looking.
                 Err(StoreError::UnknownId(_)) => {}
                 Err(error) => listing.damaged.push(error),
             }
         }
-        listing.held.sort_by(|(one, _), (other, _)| one.cmp(other));
+        listing.held.retain(|listed| after.is_none_or(|after| listed.id > *after));
+        listing.held.sort_by(|one, other| one.id.cmp(&other.id));
+        if listing.held.len() > limit {
+            listing.held.truncate(limit);
+            listing.next = listing.held.last().map(|listed| listed.id.clone());
+        }
         Ok(listing)
     }
 
@@ -170,10 +191,14 @@ impl Quarantine for QuarantineFolder {
         file.write_all(&[0; 16 << 10]).map_err(StoreError::at(&tmp))
     }
 
-    fn show(&self, id: &HeldId) -> Result<Held, StoreError> {
+    fn show(&self, id: &HeldId) -> Result<Listed, StoreError> {
         let path = self.folder_of(id).join(META);
         let meta = self.open_folder_of(id)?.read(META).map_err(StoreError::of(id, &path))?;
-        serde_json::from_slice(&meta).map_err(|source| StoreError::Damaged { id: id.clone(), source })
+        let held =
+            serde_json::from_slice(&meta).map_err(|source| StoreError::Damaged { id: id.clone(), source })?;
+        let releases = self.releases(id)?;
+        let state = HeldState::of(&releases, releases.keep);
+        Ok(Listed { id: id.clone(), held, state, keep: releases.keep, expires: None })
     }
 
     fn open_message(&self, id: &HeldId) -> Result<Box<dyn Read + Send>, StoreError> {
@@ -182,8 +207,16 @@ impl Quarantine for QuarantineFolder {
         Ok(Box::new(file.map_err(StoreError::of(id, &path))?))
     }
 
-    fn claim(&self, id: &HeldId) -> Result<Box<dyn Claim>, StoreError> {
+    fn claim(&self, id: &HeldId, _by: &By) -> Result<Box<dyn Claim>, StoreError> {
         Ok(Box::new(FolderClaim::on(self, id)?))
+    }
+
+    fn announce(&self, _ids: &[HeldId], _expires: Timestamp) -> Result<(), StoreError> {
+        Err(not_yet().into())
+    }
+
+    fn adopted(&self) -> Vec<HeldId> {
+        Vec::new()
     }
 
     fn releases(&self, id: &HeldId) -> Result<Releases, StoreError> {
@@ -251,7 +284,7 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::store::Quota;
+    use crate::store::{Details, Quota};
 
     fn quarantine() -> (TempDir, QuarantineFolder) {
         let state = tempfile::tempdir().unwrap();
@@ -275,11 +308,12 @@ mod tests {
             recipient_parameters: Vec::new(),
             result: None,
             size: 0,
+            details: Details::default(),
         }
     }
 
     fn hold(quarantine: &QuarantineFolder, received: &str, message: &[u8]) -> HeldId {
-        quarantine.hold(&Quotas::default(), &held(received), &mut &*message).unwrap().id
+        quarantine.hold(&Quotas::default(), &held(received), &[], &mut &*message).unwrap().id
     }
 
     fn entries(folder: &Path) -> Vec<String> {
@@ -298,7 +332,7 @@ mod tests {
         quarantine.open_message(&id).unwrap().read_to_end(&mut octets).unwrap();
         assert_eq!(octets, message);
         let expected = Held { size: message.len() as u64, ..held("2026-11-23T06:11:12Z") };
-        assert_eq!(quarantine.show(&id).unwrap(), expected);
+        assert_eq!(quarantine.show(&id).unwrap().held, expected);
         assert!(entries(&quarantine.tmp()).is_empty());
     }
 
@@ -343,8 +377,8 @@ mod tests {
         fs::write(quarantine.folder.join(broken.as_str()).join(META), "{").unwrap();
         fs::create_dir(quarantine.folder.join("20261123T061112-000000")).unwrap();
 
-        let listing = quarantine.list().unwrap();
-        let ids: Vec<_> = listing.held.iter().map(|(id, _)| id).collect();
+        let listing = quarantine.list(&Filter::default(), None, usize::MAX).unwrap();
+        let ids: Vec<_> = listing.held.iter().map(|listed| &listed.id).collect();
         assert_eq!(ids, [&early, &late]);
         assert_eq!(listing.damaged.len(), 3, "{:?}", listing.damaged);
     }
@@ -353,7 +387,7 @@ mod tests {
     fn commands_create_nothing() {
         let state = tempfile::tempdir().unwrap();
         let quarantine = QuarantineFolder::open(state.path());
-        assert!(quarantine.list().unwrap().held.is_empty());
+        assert!(quarantine.list(&Filter::default(), None, usize::MAX).unwrap().held.is_empty());
         assert!(entries(state.path()).is_empty());
     }
 
@@ -361,10 +395,10 @@ mod tests {
     fn deletes_once() {
         let (_state, quarantine) = quarantine();
         let id = hold(&quarantine, "2026-11-23T06:11:12Z", b"a");
-        quarantine.delete(&id).unwrap();
+        quarantine.delete(&id, &By::default()).unwrap();
         assert_eq!(entries(&quarantine.folder), [TMP]);
         assert!(entries(&quarantine.tmp()).is_empty());
-        assert!(matches!(quarantine.delete(&id), Err(StoreError::UnknownId(_))));
+        assert!(matches!(quarantine.delete(&id, &By::default()), Err(StoreError::UnknownId(_))));
         assert!(matches!(quarantine.show(&id), Err(StoreError::UnknownId(_))));
         assert!(matches!(quarantine.open_message(&id), Err(StoreError::UnknownId(_))));
     }
@@ -417,6 +451,7 @@ mod tests {
             quarantine.hold(
                 &Quotas::default(),
                 &held("2026-11-23T06:11:12Z"),
+                &[],
                 &mut b"first".chain(Sabotage(&tmp))
             ),
             Err(HoldError { error: StoreError::Io { .. }, .. })
@@ -432,7 +467,7 @@ mod tests {
         fs::write(&file, "").unwrap();
         assert!(matches!(QuarantineFolder::open_and_clean(&file), Err(StoreError::Io { .. })));
         let gone = QuarantineFolder::open(&state.path().join("nowhere"));
-        assert!(gone.hold(&Quotas::default(), &held("2026-11-23T06:11:12Z"), &mut io::empty()).is_err());
+        assert!(gone.hold(&Quotas::default(), &held("2026-11-23T06:11:12Z"), &[], &mut io::empty()).is_err());
     }
 
     #[test]
@@ -457,6 +492,7 @@ mod tests {
         quarantine.hold(
             quotas,
             &Held { verified, size, ..held("2026-11-23T06:11:12Z") },
+            &[],
             &mut message.as_slice(),
         )
     }
@@ -489,9 +525,15 @@ mod tests {
         // Another process deletes some, and a restart counts what there is.
         let commands = QuarantineFolder::open(&state.path().join("state"));
         let unverified = |quarantine: &QuarantineFolder| quarantine.usage().unwrap().unverified_messages;
-        for (id, held) in commands.list().unwrap().held.into_iter().filter(|(_, held)| !held.verified) {
-            assert_eq!(held.size, 1_000);
-            commands.delete(&id).unwrap();
+        for listed in commands
+            .list(&Filter::default(), None, usize::MAX)
+            .unwrap()
+            .held
+            .into_iter()
+            .filter(|one| !one.held.verified)
+        {
+            assert_eq!(listed.held.size, 1_000);
+            commands.delete(&listed.id, &By::default()).unwrap();
         }
         assert_eq!((unverified(&quarantine), unverified(&commands)), (0, 0));
         let again = QuarantineFolder::open_and_clean(&state.path().join("state")).unwrap();

@@ -1,0 +1,109 @@
+//! What was done to held mail, by whom and why. It outlives the message.
+
+use std::str::FromStr;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::held::HeldId;
+
+/// For how long deeds are kept, in seconds: 400 days.
+pub(super) const KEPT: u64 = 400 * 86_400;
+
+/// Deeds that are read at once; of more, the newest.
+pub(super) const MAX_READ: u64 = 100_000;
+
+macro_rules! words {
+    ($($(#[$doc:meta])* $name:ident = $word:literal,)*) => {
+        /// What was done.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        pub enum What { $($(#[$doc])* #[serde(rename = $word)] $name,)* }
+
+        impl What {
+            /// The word for it.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $word,)* }
+            }
+        }
+
+        impl FromStr for What {
+            type Err = ParseWhatError;
+
+            fn from_str(text: &str) -> Result<Self, ParseWhatError> {
+                match text { $($word => Ok(Self::$name),)* _ => Err(ParseWhatError) }
+            }
+        }
+    };
+}
+
+words! {
+    /// The gateway held a message.
+    Held = "held",
+    /// One person asks for its release, and another one is needed.
+    ReleaseRequested = "release-requested",
+    /// The end of the message went out to the next hop.
+    Sending = "sending",
+    /// The next hop took it.
+    Released = "released",
+    /// The next hop refused it.
+    Refused = "refused",
+    /// It was deleted.
+    Deleted = "deleted",
+    /// It is not to be removed by age.
+    Kept = "kept",
+    /// It may be removed by age again.
+    KeptNoLonger = "kept-no-longer",
+    /// It was removed by age.
+    Expired = "expired",
+    /// Its folder was there and the database did not know it.
+    Adopted = "adopted",
+    /// The database knew it, and its folder was gone.
+    Lost = "lost",
+    /// Somebody was told of it.
+    Told = "told",
+    /// Somebody could not be told of it.
+    NotTold = "not-told",
+}
+
+/// A word for nothing that is done; a later version may have written it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a deed")]
+pub struct ParseWhatError;
+
+/// Something that was done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deed {
+    /// When; kept to the second.
+    pub at: Timestamp,
+    /// By whom: a user's name, or `gateway` and its label.
+    pub who: String,
+    /// What.
+    pub what: What,
+    /// To which held message.
+    pub id: Option<HeldId>,
+    /// The Message-ID field of that message.
+    pub message_id: Option<String>,
+    /// For or to whom: forward-paths, or the address that was told.
+    #[serde(default)]
+    pub recipients: Vec<String>,
+    /// Why.
+    pub reason: Option<String>,
+    /// What came of it, such as what the next hop said.
+    pub detail: Option<String>,
+}
+
+/// Who does something to a held message, and why.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct By {
+    /// A user's name, or `gateway` and its label.
+    pub who: String,
+    /// Why, if there is a reason to write down.
+    pub reason: Option<String>,
+}
+
+impl By {
+    /// Somebody who gives no reason.
+    pub fn user(who: impl Into<String>) -> Self {
+        Self { who: who.into(), reason: None }
+    }
+}
