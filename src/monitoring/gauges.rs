@@ -118,12 +118,19 @@ impl Monitoring {
 }
 
 fn register_alerts(registry: &mut Registry, running: &Running) {
-    if let Some(alerter) = &running.alerter {
-        let alerts: Family<Outcome, Counter> = Family::default();
-        for (result, count) in [("sent", alerter.sent()), ("lost", alerter.lost())] {
-            alerts.get_or_create(&Outcome { result }).inc_by(count);
+    let counted = |(sent, lost): (u64, u64)| {
+        let mails: Family<Outcome, Counter> = Family::default();
+        for (result, count) in [("sent", sent), ("lost", lost)] {
+            mails.get_or_create(&Outcome { result }).inc_by(count);
         }
-        registry.register("alerts", "Alerts to the administrator", alerts);
+        mails
+    };
+    if let Some(alerted) = running.post.alerted() {
+        registry.register("alerts", "Alerts to the administrator", counted(alerted));
+    }
+    if running.setup.config.notices.is_some() {
+        let notices = counted(running.post.notices.get());
+        registry.register("notices", "Notices to recipients of held mail", notices);
     }
     if running.quarantine.is_some() {
         gauge(

@@ -14,6 +14,8 @@ use crate::clock::second;
 const MAX_ATTACHMENTS: usize = 20;
 /// Links listed of one message.
 const MAX_LINKS: usize = 20;
+/// Messages listed in a mail without their texts.
+const MAX_TERSE: usize = 500;
 /// Recipients listed of one message.
 const MAX_RECIPIENTS: usize = 10;
 /// Characters shown of a text that a stranger chose.
@@ -148,6 +150,21 @@ impl Notice {
 /// The mail that tells of these messages; `more` alerts are counted only.
 pub fn alerts_mail(to: &str, batch: &[Alert], more: u64) -> Mail {
     our_mail(to, &subject(batch), &body(batch, more))
+}
+
+/// The same without a word that strangers chose, for a server on the way that takes offence at one.
+pub fn terse_mail(to: &str, batch: &[Alert], more: u64) -> Mail {
+    let subject = format!("[waxseal] {} messages: {}", batch.len() as u64 + more, tally(batch));
+    let mut text = "A server would not take the full text of this alert.\n\n".to_owned();
+    for alert in batch.iter().take(MAX_TERSE) {
+        let Alert { id, outcome, verdict, received, .. } = alert;
+        let _ = writeln!(text, "{} {outcome} {verdict}: {}", second(*received), printable(id));
+    }
+    if let rest @ 1.. = more + batch.len().saturating_sub(MAX_TERSE) as u64 {
+        let _ = writeln!(text, "and {rest} more");
+    }
+    let _ = writeln!(text, "\n    waxseal quarantine list\n    waxseal report --all");
+    our_mail(to, &subject, &text)
 }
 
 /// A mail to the administrator, its subject in ASCII on one line, whatever a message held.

@@ -32,7 +32,7 @@ pub struct Mail {
 }
 
 /// How mail leaves.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Route {
     /// The address in From. The reverse-path is null: a mail that bounces makes no more mail.
     pub from: String,
@@ -77,6 +77,15 @@ pub enum SendError {
 }
 
 impl SendError {
+    /// Whether a server answered.
+    pub fn is_reply(&self) -> bool {
+        match self {
+            Self::Message(_) | Self::Address(_) => true,
+            Self::Smtp(error) => error.is_permanent() || error.is_transient(),
+            Self::Timeout => false,
+        }
+    }
+
     /// Whether another attempt would end in the same way.
     pub fn is_final(&self) -> bool {
         match self {

@@ -13,7 +13,7 @@ mod languages;
 mod mail;
 pub mod recipient;
 
-pub use self::alert::{Alert, Finding, Notice, Outcome, alerts_mail};
+pub use self::alert::{Alert, Finding, Notice, Outcome, alerts_mail, terse_mail};
 pub use self::alerter::{Alerter, GATHER, Settings};
 pub use self::languages::{LanguageError, Languages, Words};
 pub use self::mail::{AddressError, Mail, Mailer, Route, SendError, is_address};

@@ -2,6 +2,7 @@
 
 pub mod open_files;
 pub mod reminders;
+mod sender;
 mod sockets;
 pub mod systemd;
 
@@ -18,17 +19,19 @@ use tokio::task::{self, JoinSet};
 use tokio::time::{sleep, timeout};
 use tracing::{error, info, warn};
 
+use self::sender::Sender;
 use self::sockets::{BoundListener, bind_admin, bind_all, nobodys};
 use crate::config::{Alerts, ListenAddress, Mode};
 use crate::dns::lookup::LookupKey;
 use crate::gateway::keyring::{self, Keyrings};
 use crate::gateway::known::CurrentPins;
+use crate::gateway::post::Post;
 use crate::gateway::setup::Setup;
 use crate::gateway::{Gateway, Running};
 use crate::metrics::Metrics;
 use crate::monitoring::http;
 use crate::monitoring::{Counted, Monitoring, Reloads, Watched};
-use crate::notify::{self, Alerter, Notice, Route};
+use crate::notify::{self, Alerter, Notice};
 use crate::service::systemd::HandedOver;
 use crate::smtp::{self, Resources};
 use crate::store::{
@@ -175,13 +178,13 @@ impl<L: LookupKey> Service<L> {
                 OpenError::Database(error) => StartError::Database(error),
             })?;
             let recording = Recorder::start(Arc::clone(&state.memories)).map_err(StartError::Memory)?;
-            (state.clone(), Some(state.quarantine), Some(recording))
+            (state.clone(), Some(Arc::clone(&state.quarantine)), Some(recording))
         } else {
             // It judges nothing, so it needs nothing that others share.
             (State::open(&folder.as_path().into()), None, None)
         };
         let (recorder, memory) = recording.unzip();
-        let pins = CurrentPins::read(setup.pins.clone(), state.pins)?;
+        let pins = CurrentPins::read(setup.pins.clone(), Arc::clone(&state.pins))?;
         let spool = spool_folder(folder);
         let mut alerts = JoinSet::new();
         let alerter = match &setup.config.alerts {
@@ -192,10 +195,10 @@ impl<L: LookupKey> Service<L> {
             }
             None => None,
         };
-        if let (Some(recorder), Some(alerter)) = (&recorder, &alerter)
-            && !recorder.is_open()
-        {
-            alerter.notice(memory_notice(place));
+        let administrator = setup.config.alerts.as_ref().map(|alerts| alerts.to.clone()).zip(alerter);
+        let post = Post::new(administrator, quarantine.is_some().then(|| Arc::clone(&state.outbox)));
+        if recorder.as_ref().is_some_and(|recorder| !recorder.is_open()) {
+            post.notice(memory_notice(place));
         }
         let modes = setup.config.listeners.iter();
         let modes = modes.map(|listener| (listener.name.clone(), listener.mode.as_str()));
@@ -208,7 +211,7 @@ impl<L: LookupKey> Service<L> {
             pins: Arc::new(pins),
             quarantine,
             recorder,
-            alerter,
+            post,
             keyrings: Arc::new(keyrings),
         }));
         Ok(Self {
@@ -291,6 +294,8 @@ impl<L: LookupKey> Service<L> {
         let monitoring = tokio::spawn(tell(admin, monitoring));
         let expiry = tokio::spawn(reminders::watch(Arc::clone(&self.running), shutdown.clone()));
         let memory = tokio::spawn(watch_memory(Arc::clone(&self.running), shutdown.clone()));
+        let (stop_sending, stopped) = watch::channel(false);
+        let sender = Sender::of(&self.running).map(|sender| tokio::spawn(sender.run(stopped)));
         let keyrings = Arc::clone(&self.running.load().keyrings);
         let keys =
             tokio::spawn(keyring::watch::watch(Arc::clone(&self.running), keyrings, self.reloaded, shutdown));
@@ -303,6 +308,12 @@ impl<L: LookupKey> Service<L> {
             task.abort();
             // Waits until it has let go of what runs.
             let _ = task.await;
+        }
+        stop_sending.send_replace(true);
+        if let Some(sender) = sender
+            && timeout(ALERT_GRACE, sender).await.is_err()
+        {
+            info!("mail waits in the outbox for the next start");
         }
         // The last handles to the alerter go with what runs; its task then sends what waits, and ends.
         drop(self.running);
@@ -335,12 +346,8 @@ async fn watch_memory(running: Arc<ArcSwap<Running>>, mut shutdown: watch::Recei
         let Some(recorder) = &now.recorder else { return };
         let is_open = recorder.is_open();
         let is_due = told.is_none_or(|told| told.elapsed() >= TOLD_AGAIN);
-        if was_open
-            && !is_open
-            && is_due
-            && let Some(alerter) = &now.alerter
-        {
-            alerter.notice(memory_notice(&now.setup.config.state));
+        if was_open && !is_open && is_due {
+            now.post.notice(memory_notice(&now.setup.config.state));
             told = Some(Instant::now());
         }
         was_open = is_open;
@@ -421,9 +428,7 @@ fn memory_notice(place: &Location) -> Notice {
 }
 
 fn alert_settings(alerts: &Alerts, setup: &Setup) -> notify::Settings {
-    let next_hop = (alerts.next_hop.host.to_string(), alerts.next_hop.port);
-    let route = Route { from: alerts.from.clone(), next_hop, hostname: setup.hostname.clone() };
-    notify::Settings::new(alerts.to.clone(), route)
+    notify::Settings::new(alerts.to.clone(), sender::route(&alerts.from, &alerts.next_hop, setup))
 }
 
 impl Reloader {
@@ -449,7 +454,7 @@ impl Reloader {
             setup,
             quarantine: old.quarantine.clone(),
             recorder: old.recorder.clone(),
-            alerter: old.alerter.clone(),
+            post: old.post.clone(),
             keyrings: Arc::clone(&old.keyrings),
         };
         running.keyrings.settle(&running.setup);

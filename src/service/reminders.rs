@@ -69,8 +69,8 @@ fn say_certificate(running: &Running, alert: bool, now: u64) {
         (None, None) => return,
     };
     error!("{text}");
-    if let (true, Some(alerter)) = (alert, &running.alerter) {
-        alerter.notice(Notice { subject: format!("the certificate for clients {about}"), text });
+    if alert {
+        running.post.notice(Notice { subject: format!("the certificate for clients {about}"), text });
     }
 }
 
@@ -94,10 +94,10 @@ pub fn say(running: &Running, alert: bool) {
         } else {
             warn!("{text}");
         }
-        if let (true, Some(alerter)) = (alert, &running.alerter) {
+        if alert {
             let about = if life.left == 0 { "has ended" } else { "ends soon" };
             let subject = format!("the delegation of {} ({}) {about}", sealer.domain, sealer.selector);
-            alerter.notice(Notice { subject, text });
+            running.post.notice(Notice { subject, text });
         }
     }
 }

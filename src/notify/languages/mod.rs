@@ -185,6 +185,14 @@ impl Languages {
         Ok(())
     }
 
+    /// The texts of a language that was found before; English where it has gone.
+    pub fn words(&self, wanted: &str) -> Words<'_> {
+        self.find(wanted).unwrap_or_else(|_| {
+            let bundle = &self.0[ENGLISH];
+            Words { tag: ENGLISH, bundle, english: bundle }
+        })
+    }
+
     /// The texts of a language such as `fr`. A region that has no texts of its own gets those of its language.
     pub fn find(&self, wanted: &str) -> Result<Words<'_>, LanguageError> {
         let missing = || LanguageError::Missing {
