@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use tokio::task;
 use tracing::{error, warn};
 
+use crate::notify::digest::Part;
 use crate::notify::recipient::HeldNotice;
 use crate::notify::{Alert, Alerter, Notice};
 use crate::store::{Letter, LetterKind, Outbox};
@@ -135,8 +136,8 @@ impl Post {
         letters
     }
 
-    /// The digest of the day until `since`.
-    pub fn digest_letter(&self, digest: &Notice, about: String) -> Option<Letter> {
+    /// A part of a digest; of those about the same, one is sent.
+    pub fn digest_letter(&self, digest: &Part, about: String) -> Option<Letter> {
         let (to, _) = self.administrator.as_ref()?;
         letter(LetterKind::Digest, to, Some(about), digest)
     }

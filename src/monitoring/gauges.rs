@@ -205,6 +205,14 @@ fn register_disk(registry: &mut Registry, disk: &Disk) {
         gauge(registry, "quarantine_unverified_messages", help, held.unverified_messages);
         gauge(registry, "quarantine_unverified_bytes", "Octets of those messages", held.unverified_octets);
     }
+    if let Some(waiting) = disk.waiting {
+        gauge(registry, "outbox_letters", "Alerts and notices that wait to be sent", waiting.letters);
+        gauge(registry, "outbox_bytes", "Octets of those", waiting.octets);
+        let now = unix_time().unwrap_or_default();
+        let since = waiting.oldest.map(|oldest| u64::try_from(oldest.as_second()).unwrap_or_default());
+        let age = since.map_or(0, |since| now.saturating_sub(since));
+        gauge(registry, "outbox_oldest_seconds", "How long the oldest of those has waited", age);
+    }
     if let Some(room) = disk.room {
         gauge(registry, "state_free_bytes", "Free space on the state folder's file system", room.free);
         gauge(registry, "state_size_bytes", "The size of the state folder's file system", room.size);

@@ -4,11 +4,13 @@
 //! |---|---|
 //! | `alert` | what the administrator is told of a message, or of something that is no message's |
 //! | `recipient`, `languages` | what a recipient is told of held mail, in their language |
+//! | `digest` | what the administrator is told of a day |
 //! | `mail` | one mail, and the server that takes it |
 //! | `alerter` | alerts that wait in memory, where there is no database for them to wait in |
 
 mod alert;
 mod alerter;
+pub mod digest;
 mod languages;
 mod mail;
 pub mod recipient;

@@ -1,5 +1,6 @@
 //! The running gateway: every listener bound and served, the configuration swapped on reload, an orderly end.
 
+mod digest;
 pub mod open_files;
 pub mod reminders;
 mod sender;
@@ -13,12 +14,14 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use jiff::civil::Time;
 use thiserror::Error;
 use tokio::sync::{Notify, watch};
 use tokio::task::{self, JoinSet};
 use tokio::time::{sleep, timeout};
 use tracing::{error, info, warn};
 
+use self::digest::Digester;
 use self::sender::Sender;
 use self::sockets::{BoundListener, bind_admin, bind_all, nobodys};
 use crate::config::{Alerts, ListenAddress, Mode};
@@ -147,6 +150,8 @@ pub struct Service<L> {
     memory: Option<JoinHandle<()>>,
     presence: Option<Arc<Presence>>,
     reloaded: Arc<Notify>,
+    /// What is shared with other gateways, if anything is.
+    state: Option<State>,
 }
 
 /// Puts another configuration in force.
@@ -170,7 +175,8 @@ impl<L: LookupKey> Service<L> {
         }
         let presence = claim_state(&setup)?;
         let (place, folder) = (&setup.config.state, &setup.config.state.folder);
-        let (state, quarantine, recording) = if sockets.iter().any(|socket| socket.mode == Mode::Verify) {
+        let is_verifying = sockets.iter().any(|socket| socket.mode == Mode::Verify);
+        let (state, quarantine, recording) = if is_verifying {
             let state = State::open_to_serve(place).map_err(|error| match error {
                 OpenError::Quarantine(error) => {
                     StartError::Quarantine { folder: folder.display().to_string(), error }
@@ -226,6 +232,7 @@ impl<L: LookupKey> Service<L> {
             memory,
             presence: presence.map(Arc::new),
             reloaded: Arc::new(Notify::new()),
+            state: is_verifying.then_some(state),
         })
     }
 
@@ -296,6 +303,10 @@ impl<L: LookupKey> Service<L> {
         let memory = tokio::spawn(watch_memory(Arc::clone(&self.running), shutdown.clone()));
         let (stop_sending, stopped) = watch::channel(false);
         let sender = Sender::of(&self.running).map(|sender| tokio::spawn(sender.run(stopped)));
+        let digest = self.state.zip(digest_time(&self.running.load())).map(|(state, time)| {
+            let (running, lookup) = (Arc::clone(&self.running), Arc::clone(&self.lookup));
+            tokio::spawn(Digester { running, state, lookup, time }.run(shutdown.clone()))
+        });
         let keyrings = Arc::clone(&self.running.load().keyrings);
         let keys =
             tokio::spawn(keyring::watch::watch(Arc::clone(&self.running), keyrings, self.reloaded, shutdown));
@@ -304,7 +315,7 @@ impl<L: LookupKey> Service<L> {
                 error!(%fault, "a listener was ended by a fault in this program");
             }
         }
-        for task in [expiry, keys, memory, monitoring] {
+        for task in [expiry, keys, memory, monitoring].into_iter().chain(digest) {
             task.abort();
             // Waits until it has let go of what runs.
             let _ = task.await;
@@ -412,6 +423,11 @@ fn spool_folder(state: &Path) -> PathBuf {
             folder
         }
     }
+}
+
+/// When the daily digest is made, if it is.
+fn digest_time(running: &Running) -> Option<Time> {
+    running.setup.config.alerts.as_ref()?.digest
 }
 
 fn memory_notice(place: &Location) -> Notice {

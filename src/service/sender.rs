@@ -19,6 +19,7 @@ use crate::config::Server;
 use crate::gateway::Running;
 use crate::gateway::post::{Counts, News, domain_of};
 use crate::gateway::setup::Setup;
+use crate::notify::digest::{Part, digest_mail};
 use crate::notify::recipient::{self, HeldNotice};
 use crate::notify::{self, AddressError, Alert, Mail, Mailer, Notice, Route, SendError};
 use crate::store::{DatabaseError, Due, LetterId, LetterKind, Outbox, Quarantine, StoreError};
@@ -56,11 +57,29 @@ struct Group {
 enum Content {
     Alerts(Vec<Alert>),
     Notice(Notice),
-    Digest(Notice),
+    Digest(Vec<Part>),
     Held(Vec<HeldNotice>),
 }
 
+/// What is merged with its like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Sort {
+    Alerts,
+    Digest,
+    Held,
+}
+
 impl Content {
+    /// `None` for what is a mail of its own.
+    fn sort(&self) -> Option<Sort> {
+        match self {
+            Self::Alerts(_) => Some(Sort::Alerts),
+            Self::Notice(_) => None,
+            Self::Digest(_) => Some(Sort::Digest),
+            Self::Held(_) => Some(Sort::Held),
+        }
+    }
+
     fn is_for_recipients(&self) -> bool {
         matches!(self, Self::Held(_))
     }
@@ -71,6 +90,16 @@ impl Content {
             Self::Alerts(_) => Some(notify::GATHER),
             Self::Held(_) => Some(GATHER_NOTICES),
             Self::Notice(_) | Self::Digest(_) => None,
+        }
+    }
+
+    /// Adds what is of the same sort.
+    fn join(&mut self, more: Self) {
+        match (self, more) {
+            (Self::Alerts(all), Self::Alerts(more)) => all.extend(more),
+            (Self::Digest(all), Self::Digest(more)) => all.extend(more),
+            (Self::Held(all), Self::Held(more)) => all.extend(more),
+            _ => {}
         }
     }
 }
@@ -365,7 +394,7 @@ fn waits_for(quarantine: &dyn Quarantine, reference: &str, to: &str) -> bool {
 /// Letters by the mails that they become, those to the administrator first; and those that make none.
 fn grouped(due: Vec<Due>) -> (Vec<Group>, Vec<LetterId>) {
     let (mut groups, mut unknown): (Vec<Group>, _) = (Vec::new(), Vec::new());
-    let mut merged: HashMap<(bool, String), usize> = HashMap::new();
+    let mut merged: HashMap<(Sort, String), usize> = HashMap::new();
     for Due { id, letter, attempts } in due {
         let content = match letter.kind {
             LetterKind::Alert => serde_json::from_value(letter.content).ok().map(|news| match news {
@@ -377,7 +406,9 @@ fn grouped(due: Vec<Due>) -> (Vec<Group>, Vec<LetterId>) {
                 }
                 News::Notice(notice) => Content::Notice(notice),
             }),
-            LetterKind::Digest => serde_json::from_value(letter.content).ok().map(Content::Digest),
+            LetterKind::Digest => {
+                serde_json::from_value(letter.content).ok().map(|part| Content::Digest(vec![part]))
+            }
             LetterKind::Notice => serde_json::from_value(letter.content).ok().map(|mut held: HeldNotice| {
                 held.reference = letter.about.clone().unwrap_or_default();
                 Content::Held(vec![held])
@@ -388,41 +419,18 @@ fn grouped(due: Vec<Due>) -> (Vec<Group>, Vec<LetterId>) {
             unknown.push(id);
             continue;
         };
-        let key = (content.is_for_recipients(), letter.to.clone());
-        if let Some(group) = merged.get(&key).and_then(|at| groups.get_mut(*at)) {
-            match (&mut group.content, content) {
-                (Content::Alerts(alerts), Content::Alerts(more)) => {
-                    alerts.extend(more);
-                    group.add(id, letter.expires);
-                    continue;
-                }
-                (Content::Held(held), Content::Held(more)) => {
-                    held.extend(more);
-                    group.add(id, letter.expires);
-                    continue;
-                }
-                (_, content) => groups.push(Group::new(letter.to, content, id, attempts, letter.expires)),
-            }
+        let key = content.sort().map(|sort| (sort, letter.to.clone()));
+        if let Some(group) = key.as_ref().and_then(|key| groups.get_mut(*merged.get(key)?)) {
+            group.content.join(content);
+            group.letters.push(id);
+            group.expires = group.expires.max(letter.expires);
             continue;
         }
-        if content.gather().is_some() {
-            merged.insert(key, groups.len());
-        }
-        groups.push(Group::new(letter.to, content, id, attempts, letter.expires));
+        merged.extend(key.map(|key| (key, groups.len())));
+        groups.push(Group { to: letter.to, content, letters: vec![id], attempts, expires: letter.expires });
     }
     groups.sort_by_key(|group| group.content.is_for_recipients());
     (groups, unknown)
-}
-
-impl Group {
-    fn new(to: String, content: Content, letter: LetterId, attempts: u32, expires: Timestamp) -> Self {
-        Self { to, content, letters: vec![letter], attempts, expires }
-    }
-
-    fn add(&mut self, letter: LetterId, expires: Timestamp) {
-        self.letters.push(letter);
-        self.expires = self.expires.max(expires);
-    }
 }
 
 fn compose(setup: &Setup, group: &Group, more: u64) -> Mail {
@@ -431,7 +439,8 @@ fn compose(setup: &Setup, group: &Group, more: u64) -> Mail {
             let listed = &alerts[..alerts.len().min(MAX_LISTED)];
             notify::alerts_mail(&group.to, listed, more + (alerts.len() - listed.len()) as u64)
         }
-        Content::Notice(notice) | Content::Digest(notice) => notice.mail(&group.to),
+        Content::Notice(notice) => notice.mail(&group.to),
+        Content::Digest(parts) => digest_mail(&group.to, parts),
         Content::Held(held) => {
             let domain = domain_of(&group.to);
             let (language, contact) =
