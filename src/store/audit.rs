@@ -5,7 +5,7 @@ use std::str::FromStr;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::held::HeldId;
+use super::held::{Held, HeldId, Release, Removal};
 
 /// For how long deeds are kept, in seconds: 400 days.
 pub(super) const KEPT: u64 = 400 * 86_400;
@@ -105,5 +105,70 @@ impl By {
     /// Somebody who gives no reason.
     pub fn user(who: impl Into<String>) -> Self {
         Self { who: who.into(), reason: None }
+    }
+}
+
+impl Deed {
+    /// That something was done to a message, with nothing to add.
+    pub(super) fn to_held(id: &HeldId, message_id: Option<&str>, what: What, by: &By, at: Timestamp) -> Self {
+        Self {
+            at,
+            who: by.who.clone(),
+            what,
+            id: Some(id.clone()),
+            message_id: message_id.map(str::to_owned),
+            recipients: Vec::new(),
+            reason: by.reason.clone(),
+            detail: None,
+        }
+    }
+
+    /// That a gateway holds a message.
+    pub(super) fn holding(id: &HeldId, held: &Held, who: &str) -> Self {
+        let by = By { who: who.to_owned(), reason: held.reason.clone() };
+        let mut deed = Self::to_held(id, held.message_id.as_deref(), What::Held, &by, held.received);
+        deed.recipients.clone_from(&held.recipients);
+        deed.detail = Some(format!("{}: {}", held.verdict, held.summary));
+        deed
+    }
+
+    /// That a message is no longer held; nothing where the deed of its release is there already.
+    pub(super) fn removing(id: &HeldId, held: &Held, why: Removal, by: &By) -> Option<Self> {
+        let what = match why {
+            Removal::Released => return None,
+            Removal::Deleted => What::Deleted,
+            Removal::Expired => What::Expired,
+        };
+        Some(Self::to_held(id, held.message_id.as_deref(), what, by, Timestamp::now()))
+    }
+
+    /// What a step of a release means.
+    pub(super) fn of_step(step: &Release, id: &HeldId, held: &Held, by: &By) -> Vec<Self> {
+        let deed = |what, at: &Timestamp| Self::to_held(id, held.message_id.as_deref(), what, by, *at);
+        let paths = |places: &[usize]| -> Vec<String> {
+            places.iter().filter_map(|place| held.recipients.get(*place).cloned()).collect()
+        };
+        match step {
+            Release::Sending { at, recipients } => {
+                vec![Self { recipients: paths(recipients), ..deed(What::Sending, at) }]
+            }
+            Release::Answered { at, delivered, refused, said } => {
+                [(What::Released, delivered), (What::Refused, refused)]
+                    .into_iter()
+                    .filter(|(_, places)| !places.is_empty())
+                    .map(|(what, places)| Self {
+                        recipients: paths(places),
+                        detail: said.clone(),
+                        ..deed(what, at)
+                    })
+                    .collect()
+            }
+            Release::Requested { at, who, reason } => {
+                vec![Self { who: who.clone(), reason: reason.clone(), ..deed(What::ReleaseRequested, at) }]
+            }
+            Release::Keep { at, keep } => {
+                vec![deed(if *keep { What::Kept } else { What::KeptNoLonger }, at)]
+            }
+        }
     }
 }

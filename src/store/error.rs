@@ -41,6 +41,11 @@ pub enum DatabaseError {
     /// The gateway has not made it yet; why that is clear.
     #[error("nothing is remembered yet: {0}")]
     None(String),
+    /// What was in it was moved; to where.
+    #[error(
+        "the state was moved to {0}: name that in the configuration; what is here may be deleted, and is out of date"
+    )]
+    Moved(String),
     /// It can never be used as it is; why.
     #[error("the database cannot be used: {0}")]
     Unfit(String),

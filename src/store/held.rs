@@ -366,16 +366,6 @@ impl HeldState {
             Self::Held => "held",
         }
     }
-
-    pub(super) fn of(releases: &Releases, keep: bool) -> Self {
-        match releases {
-            Releases { in_doubt, .. } if !in_doubt.is_empty() => Self::InDoubt,
-            Releases { delivered, .. } if !delivered.is_empty() => Self::Partly,
-            Releases { request: Some(_), .. } => Self::Requested,
-            _ if keep => Self::Kept,
-            _ => Self::Held,
-        }
-    }
 }
 
 impl FromStr for HeldState {

@@ -6,6 +6,7 @@ mod audit;
 mod error;
 mod filling;
 mod held;
+mod index;
 mod json_file;
 mod judged;
 mod keys;

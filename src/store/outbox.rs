@@ -33,6 +33,9 @@ pub enum LetterKind {
 }
 
 impl LetterKind {
+    /// Every kind.
+    pub const ALL: [Self; 4] = [Self::Alert, Self::Notice, Self::Digest, Self::Report];
+
     /// The word for it.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -53,8 +56,7 @@ impl FromStr for LetterKind {
     type Err = ParseLetterKindError;
 
     fn from_str(text: &str) -> Result<Self, ParseLetterKindError> {
-        let all = [Self::Alert, Self::Notice, Self::Digest, Self::Report];
-        all.into_iter().find(|kind| kind.as_str() == text).ok_or(ParseLetterKindError)
+        Self::ALL.into_iter().find(|kind| kind.as_str() == text).ok_or(ParseLetterKindError)
     }
 }
 

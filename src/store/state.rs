@@ -43,11 +43,6 @@ pub enum OpenError {
     Database(#[from] DatabaseError),
 }
 
-/// What the adapters cannot do yet.
-pub(super) fn not_yet() -> DatabaseError {
-    DatabaseError::Unfit("this build has no outbox and no audit trail yet".to_owned())
-}
-
 /// The parts of the state. A caller takes those that it needs.
 #[derive(Clone, Debug)]
 pub struct State {
@@ -118,6 +113,9 @@ pub trait Memories: Debug + Send + Sync {
 
     /// Whether what is judged can be written down.
     fn is_open(&self) -> bool;
+
+    /// What became of a database that was damaged, for people, if that was found since this was asked last.
+    fn mended(&self) -> Option<String>;
 
     /// What is wrong with the database, by its own check; `None` if it is sound.
     fn damage(&self) -> Result<Option<String>, DatabaseError>;

@@ -1,5 +1,6 @@
 //! What every adapter promises, tried on each: docs/STATE.md, *The traits*.
 
+use std::fs;
 use std::io::Read;
 use std::path::Path;
 use std::thread;
@@ -16,25 +17,32 @@ use waxseal::store::{
 #[cfg(feature = "postgres")]
 use crate::server::Postgres;
 
-const NOW: u64 = 1_795_392_000;
+pub(crate) const NOW: u64 = 1_795_392_000;
 const DAY: u64 = 86_400;
 
 /// Tries something on a new state of each adapter: as a gateway has it, and as commands have the same.
-fn on_each(check: impl Fn(&State, &State)) {
+pub(crate) fn on_each(check: impl Fn(&State, &State)) {
     on_each_place(|place| check(&State::open_to_serve(place).unwrap(), &State::open(place)));
 }
 
-fn on_each_place(check: impl Fn(&Location)) {
+pub(crate) fn on_each_place(check: impl Fn(&Location)) {
     let folder = tempfile::tempdir().unwrap();
     check(&folder.path().into());
     #[cfg(feature = "postgres")]
     if let Some(server) = Postgres::shared() {
-        let folder = tempfile::tempdir().unwrap();
-        check(&server.place(folder.path(), "mx1"));
+        let (folder, url) = (tempfile::tempdir().unwrap(), server.database());
+        fs::write(folder.path().join("url"), &url).unwrap();
+        check(&Postgres::place_at(&url, folder.path(), "mx1"));
     }
 }
 
-fn by() -> By {
+/// The URL of a place's database.
+#[cfg(feature = "postgres")]
+pub(crate) fn url(place: &Location) -> String {
+    fs::read_to_string(place.folder.join("url")).unwrap()
+}
+
+pub(crate) fn by() -> By {
     By::user("anna")
 }
 
@@ -64,7 +72,7 @@ fn offered(name: &str, seed: u8, at: u64) -> Observation {
     Observation { at, verdict: "key-changed", lesson }
 }
 
-fn judged(at: u64, verdict: &str, asked: &str, done: &str) -> Judged {
+pub(crate) fn judged(at: u64, verdict: &str, asked: &str, done: &str) -> Judged {
     Judged {
         at,
         session: "s".into(),
@@ -94,7 +102,7 @@ fn record(state: &State, observations: Vec<Observation>) -> u64 {
     state.memories.record(&entries).unwrap()
 }
 
-fn noted(judged: Judged) -> Box<Entry> {
+pub(crate) fn noted(judged: Judged) -> Box<Entry> {
     Box::new(Entry { observation: None, judged, letters: Vec::new() })
 }
 
@@ -245,7 +253,7 @@ fn judged_messages_are_counted_and_named() {
     });
 }
 
-fn held(received: &str) -> Held {
+pub(crate) fn held(received: &str) -> Held {
     Held {
         listener: "inbound".into(),
         received: received.parse().unwrap(),
@@ -265,7 +273,7 @@ fn held(received: &str) -> Held {
     }
 }
 
-fn hold(state: &State, received: &str, message: &[u8]) -> HeldId {
+pub(crate) fn hold(state: &State, received: &str, message: &[u8]) -> HeldId {
     let held = Held { size: message.len() as u64, ..held(received) };
     state.quarantine.hold(&Quotas::default(), &held, &[], &mut &*message).unwrap().id
 }
@@ -455,6 +463,6 @@ fn commands_make_nothing() {
         assert!(state.judgements.since(NOW).is_err());
         assert!(state.quarantine.claim(&"20261123T061112-7f3a9c".parse().unwrap(), &by()).is_err());
         let is_empty = |folder: &Path| std::fs::read_dir(folder).unwrap().next().is_none();
-        assert!(is_empty(&place.folder));
+        assert!(place.server.is_some() || is_empty(&place.folder));
     });
 }

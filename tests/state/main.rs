@@ -4,10 +4,13 @@
 
 mod contract;
 mod folder;
+mod listed;
 #[path = "../program/mod.rs"]
 mod program;
 mod released;
+mod rows;
 #[cfg(feature = "postgres")]
 mod server;
 #[cfg(feature = "postgres")]
 mod shared;
+mod told;

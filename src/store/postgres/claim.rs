@@ -7,9 +7,10 @@ use tokio::task::JoinHandle;
 use tracing::warn;
 
 use super::quarantine::{make_durable, releases};
-use super::{Postgres, execute, query};
-use crate::store::Claim;
-use crate::store::held::{HeldId, Release, Releases, Removal, StoreError};
+use super::{Postgres, connect, deeds, execute, query, rows};
+use crate::store::audit::{By, Deed};
+use crate::store::held::{Held, HeldId, Release, Releases, Removal, StoreError};
+use crate::store::state::{Claim, Quarantine};
 
 /// How long a lease lasts unless it is renewed, as PostgreSQL writes it.
 const LEASE: &str = "30 seconds";
@@ -24,15 +25,19 @@ pub(super) struct Lease {
     /// What tells this lease from another one.
     number: i64,
     releases: Releases,
+    held: Held,
+    by: By,
     renewal: JoinHandle<()>,
 }
 
 impl Lease {
-    pub(super) fn take(postgres: &Postgres, id: &HeldId) -> Result<Self, StoreError> {
+    pub(super) fn take(postgres: &Postgres, id: &HeldId, by: &By) -> Result<Self, StoreError> {
+        let held = postgres.show(id)?.held;
         let mut random = [0; 8];
         getrandom::fill(&mut random).map_err(|_| StoreError::NoRandomness)?;
         let number = i64::from_ne_bytes(random);
         let found = postgres.run(async |client| {
+            connect::check_not_moved(client).await?;
             let sql = format!(
                 "UPDATE held SET lease = $2, leased_by = $3, leased_until = now() + interval '{LEASE}'
                  WHERE id = $1 AND (lease IS NULL OR leased_until < now())"
@@ -49,7 +54,8 @@ impl Lease {
             None => return Err(StoreError::UnknownId(id.clone())),
         };
         let renewal = postgres.spawn(renew(postgres.clone(), id.clone(), number));
-        Ok(Self { postgres: postgres.clone(), id: id.clone(), number, releases, renewal })
+        let (postgres, id, by) = (postgres.clone(), id.clone(), by.clone());
+        Ok(Self { postgres, id, number, releases, held, by, renewal })
     }
 }
 
@@ -62,26 +68,43 @@ impl Claim for Lease {
         let text = serde_json::to_string(&step)
             .map_err(|source| StoreError::Damaged { id: self.id.clone(), source })?;
         let (id, number, label) = (self.id.as_str(), self.number, self.postgres.label());
+        let mut releases = self.releases.clone();
+        releases.take(step.clone());
+        let deeds = Deed::of_step(&step, &self.id, &self.held, &self.by);
         let written = self.postgres.run(async |client| {
             let transaction = client.transaction().await?;
             make_durable(&transaction).await?;
             let sql = "INSERT INTO release (held, gateway, step)
                        SELECT id, $3, $4 FROM held WHERE id = $1 AND lease = $2 AND leased_until > now() FOR UPDATE";
             let written = execute(&transaction, sql, &[&id, &number, &label, &text]).await?;
+            if written > 0 {
+                rows::mark(&transaction, &self.id, &releases).await?;
+                for deed in &deeds {
+                    deeds::note(&transaction, deed).await?;
+                }
+            }
             transaction.commit().await?;
             Ok(written)
         })?;
         if written == 0 {
             return Err(StoreError::Claimed(self.id.clone()));
         }
-        self.releases.take(step);
+        self.releases = releases;
         Ok(())
     }
 
-    fn delete(self: Box<Self>, _why: Removal) -> Result<(), StoreError> {
+    fn delete(self: Box<Self>, why: Removal) -> Result<(), StoreError> {
+        let deed = Deed::removing(&self.id, &self.held, why, &self.by);
         let deleted = self.postgres.run(async |client| {
+            let transaction = client.transaction().await?;
+            make_durable(&transaction).await?;
             let sql = "DELETE FROM held WHERE id = $1 AND lease = $2";
-            Ok(execute(client, sql, &[&self.id.as_str(), &self.number]).await?)
+            let deleted = execute(&transaction, sql, &[&self.id.as_str(), &self.number]).await?;
+            if let (Some(deed), 1..) = (&deed, deleted) {
+                deeds::note(&transaction, deed).await?;
+            }
+            transaction.commit().await?;
+            Ok(deleted)
         })?;
         if deleted > 0 { Ok(()) } else { Err(StoreError::UnknownId(self.id.clone())) }
     }

@@ -11,7 +11,7 @@ use rustls::{ClientConfig, RootCertStore};
 use tokio_postgres::NoTls;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::Server;
+use super::{Server, query, rows};
 use crate::store::error::{DatabaseError, Fault};
 
 embed_migrations!("src/store/postgres/migrations");
@@ -93,19 +93,36 @@ pub(super) async fn migrate(client: &mut Object) -> Result<(), DatabaseError> {
 }
 
 async fn migrate_alone(client: &mut Object) -> Result<(), DatabaseError> {
-    if form(client).await? == Some(known()) {
-        return Ok(());
+    if form(client).await? != Some(known()) {
+        let runner = migrations::runner().set_grouped(true);
+        let plain: &mut tokio_postgres::Client = client;
+        let done = runner.run_async(plain).await;
+        done.map_err(|error| DatabaseError::failed(Fault::Other, error))?;
     }
-    let runner = migrations::runner().set_grouped(true);
-    let client: &mut tokio_postgres::Client = client;
-    let done = runner.run_async(client).await;
-    done.map(drop).map_err(|error| DatabaseError::failed(Fault::Other, error))
+    check_not_moved(client).await?;
+    let transaction = client.transaction().await?;
+    rows::complete(&transaction).await?;
+    Ok(transaction.commit().await?)
 }
 
-/// Sees that the tables are there, in a form that this version knows.
+/// Sees that the state is not somewhere else by now.
+pub(super) async fn check_not_moved(client: &Object) -> Result<(), DatabaseError> {
+    match query(client, "SELECT destination FROM moved LIMIT 1", &[]).await?.first() {
+        Some(row) => Err(DatabaseError::Moved(row.try_get(0)?)),
+        None => Ok(()),
+    }
+}
+
+/// Sees that the tables are there, in the form that this version works with.
 pub(super) async fn check_form(client: &mut Object) -> Result<(), DatabaseError> {
-    let none = || DatabaseError::None("a gateway makes the tables in the database when it starts".to_owned());
-    form(client).await?.map(drop).ok_or_else(none)
+    let none = |why: &str| Err(DatabaseError::None(why.to_owned()));
+    match form(client).await? {
+        None => none("a gateway makes the tables in the database when it starts"),
+        Some(form) if form < known() => none(
+            "the tables in the database are of an earlier version; a gateway of this version brings them forward when it starts",
+        ),
+        Some(_) => Ok(()),
+    }
 }
 
 /// The form of the tables: the number of the last migration. `None` where there are none.

@@ -6,7 +6,7 @@ use attachment_seal::seal::remembered::Memory;
 use deadpool_postgres::GenericClient;
 use tokio_postgres::Error;
 
-use super::{Postgres, WRITING, execute, judged, memory, number, query, whole};
+use super::{Postgres, WRITING, deeds, execute, judged, memory, number, outbox, query, whole};
 use crate::store::Memories;
 use crate::store::error::DatabaseError;
 use crate::store::memories::{ACCEPTED, Bounds, DAYS_OF_WORK, DomainRecord, KeyRecord, KeyState, Learned};
@@ -28,6 +28,7 @@ impl Memories for Postgres {
                     refused += u64::from(learned == Learned::NoRoom);
                 }
                 judged::record(&transaction, self.label(), &entry.judged).await?;
+                outbox::put(&transaction, &entry.letters, None).await?;
             }
             transaction.commit().await?;
             Ok(refused)
@@ -43,6 +44,7 @@ impl Memories for Postgres {
             }
             let forgotten = memory::forget_old(&transaction, now).await?;
             judged::forget_old(&transaction, now).await?;
+            deeds::forget_old(&transaction, now).await?;
             transaction.commit().await?;
             Ok(forgotten)
         })
@@ -52,10 +54,18 @@ impl Memories for Postgres {
         self.answers()
     }
 
+    fn mended(&self) -> Option<String> {
+        None
+    }
+
     fn damage(&self) -> Result<Option<String>, DatabaseError> {
         // PostgreSQL finds damage when it reads, so all of it is read.
         self.run_for(WRITING, async |client| {
-            for table in ["domain", "key", "tally", "daily", "judged", "held", "release", "said", "probe"] {
+            const TABLES: [&str; 11] = [
+                "domain", "key", "tally", "daily", "judged", "held", "release", "letter", "deed", "said",
+                "probe",
+            ];
+            for table in TABLES {
                 let sql = format!("SELECT count(*) FROM (SELECT * FROM {table} OFFSET 0) AS everything");
                 client.query(&sql, &[]).await?;
             }

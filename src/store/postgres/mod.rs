@@ -6,6 +6,7 @@
 mod block_on;
 mod claim;
 mod connect;
+mod deeds;
 mod judged;
 mod memories;
 mod memory;
@@ -13,6 +14,7 @@ mod outbox;
 mod pins;
 mod probes;
 mod quarantine;
+mod rows;
 mod server;
 mod watch;
 
@@ -110,7 +112,9 @@ pub(super) fn open_to_serve(server: &Server, place: &Location) -> Result<State, 
         Ok(version) => {
             postgres.0.health.note(version);
         }
-        Err(error @ (DatabaseError::Later { .. } | DatabaseError::Unfit(_))) => return Err(error),
+        Err(error @ (DatabaseError::Later { .. } | DatabaseError::Moved(_) | DatabaseError::Unfit(_))) => {
+            return Err(error);
+        }
         Err(error) => tracing::error!(%error, "the database cannot be used; it is tried again every second"),
     }
     postgres.spawn(watch::watch(Arc::downgrade(&postgres.0)));

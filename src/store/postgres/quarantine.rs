@@ -7,14 +7,17 @@ use jiff::Timestamp;
 use tokio_postgres::Error;
 
 use super::claim::Lease;
-use super::{Postgres, WRITING, execute, number, query, whole};
+use super::rows::{self, facts};
+use super::{Postgres, WRITING, deeds, execute, outbox, query, whole};
+use crate::store::audit::{By, Deed};
 use crate::store::filling::{Level, Share, Taken};
 use crate::store::held::{
-    Filter, Held, HeldId, HeldState, HoldError, Kept, Listed, Listing, Release, Releases, StoreError, Usage,
+    Filter, Held, HeldId, HoldError, Kept, Listed, Listing, Release, Releases, StoreError, Usage,
 };
+use crate::store::index::{Wanted, seconds};
+use crate::store::outbox::Letter;
 use crate::store::quota::{Quota, Quotas};
-use crate::store::state::not_yet;
-use crate::store::{By, Claim, Letter, Quarantine};
+use crate::store::state::{Claim, Quarantine};
 
 /// Octets of a piece.
 const PIECE: usize = 256 << 10;
@@ -30,9 +33,6 @@ impl Quarantine for Postgres {
         letters: &[Letter],
         message: &mut dyn Read,
     ) -> Result<Kept, HoldError> {
-        if !letters.is_empty() {
-            return Err(StoreError::from(not_yet()).into());
-        }
         let id = HeldId::new(held.received, Some(&self.0.label))?;
         let share = |held: &Held, facts: &str| Share {
             message: held.size,
@@ -53,8 +53,7 @@ impl Quarantine for Postgres {
             };
             let held = Held { size, ..held.clone() };
             let facts = facts(&held);
-            let sql = "UPDATE held SET size = $2, facts = $3 WHERE id = $1";
-            execute(&transaction, sql, &[&id.as_str(), &number(size), &facts]).await?;
+            rows::enter(&transaction, &id, &held).await?;
             // Of several gateways that hold at once, each sees what the others have held.
             execute(&transaction, "SELECT pg_advisory_xact_lock(hashtext('waxseal quarantine'))", &[])
                 .await?;
@@ -63,6 +62,8 @@ impl Quarantine for Postgres {
             if level == Level::Full {
                 return Ok(Err(StoreError::Full { unverified: filling.unverified }));
             }
+            outbox::put(&transaction, letters, Some(&id)).await?;
+            deeds::note(&transaction, &Deed::holding(&id, &held, &self.gateway())).await?;
             transaction.commit().await?;
             Ok(Ok(()))
         });
@@ -79,30 +80,8 @@ impl Quarantine for Postgres {
     }
 
     fn list(&self, filter: &Filter, after: Option<&HeldId>, limit: usize) -> Result<Listing, StoreError> {
-        if *filter != Filter::default() {
-            return Err(not_yet().into());
-        }
-        let rows = self.run_for(WRITING, async |client| {
-            let rows = query(client, "SELECT id, facts FROM held ORDER BY id", &[]).await?;
-            let pair = |row: &tokio_postgres::Row| Ok((row.try_get(0)?, row.try_get(1)?));
-            Ok(rows.iter().map(pair).collect::<Result<Vec<(String, String)>, Error>>()?)
-        })?;
-        let mut listing = Listing::default();
-        for (id, facts) in rows {
-            let read = id.parse().and_then(|id: HeldId| Ok((id.clone(), parse(&id, &facts)?)));
-            match read {
-                Ok((id, held)) => {
-                    listing.held.push(Listed { id, held, state: HeldState::Held, keep: false, expires: None })
-                }
-                Err(error) => listing.damaged.push(error),
-            }
-        }
-        listing.held.retain(|listed| after.is_none_or(|after| listed.id > *after));
-        if listing.held.len() > limit {
-            listing.held.truncate(limit);
-            listing.next = listing.held.last().map(|listed| listed.id.clone());
-        }
-        Ok(listing)
+        let wanted = Wanted::by(filter);
+        Ok(self.run_for(WRITING, async |client| Ok(rows::list(client, &wanted, after, limit).await?))?)
     }
 
     fn usage(&self) -> Result<Usage, StoreError> {
@@ -130,14 +109,8 @@ impl Quarantine for Postgres {
     }
 
     fn show(&self, id: &HeldId) -> Result<Listed, StoreError> {
-        let facts: Option<String> = self.run(async |client| {
-            let rows = query(client, "SELECT facts FROM held WHERE id = $1", &[&id.as_str()]).await?;
-            Ok(rows.first().map(|row| row.try_get(0)).transpose()?)
-        })?;
-        let held = parse(id, &facts.ok_or_else(|| StoreError::UnknownId(id.clone()))?)?;
-        let releases = self.releases(id)?;
-        let state = HeldState::of(&releases, releases.keep);
-        Ok(Listed { id: id.clone(), held, state, keep: releases.keep, expires: None })
+        let found = self.run(async |client| Ok(rows::show(client, id).await?))?;
+        found.unwrap_or_else(|| Err(StoreError::UnknownId(id.clone())))
     }
 
     fn open_message(&self, id: &HeldId) -> Result<Box<dyn Read + Send>, StoreError> {
@@ -156,12 +129,17 @@ impl Quarantine for Postgres {
         Ok(self.run(async |client| Ok(releases(client, id).await?))?)
     }
 
-    fn claim(&self, id: &HeldId, _by: &By) -> Result<Box<dyn Claim>, StoreError> {
-        Ok(Box::new(Lease::take(self, id)?))
+    fn claim(&self, id: &HeldId, by: &By) -> Result<Box<dyn Claim>, StoreError> {
+        Ok(Box::new(Lease::take(self, id, by)?))
     }
 
-    fn announce(&self, _ids: &[HeldId], _expires: Timestamp) -> Result<(), StoreError> {
-        Err(not_yet().into())
+    fn announce(&self, ids: &[HeldId], expires: Timestamp) -> Result<(), StoreError> {
+        let ids: Vec<&str> = ids.iter().map(HeldId::as_str).collect();
+        Ok(self.run(async |client| {
+            let sql = "UPDATE held SET expires = $2 WHERE id = ANY ($1)";
+            execute(client, sql, &[&ids, &seconds(expires)]).await?;
+            Ok(())
+        })?)
     }
 
     fn adopted(&self) -> Vec<HeldId> {
@@ -193,15 +171,6 @@ impl Postgres {
         });
         matches!(found, Ok(1))
     }
-}
-
-/// What is known of a message, as it is written down.
-fn facts(held: &Held) -> String {
-    serde_json::to_string(held).expect("a held message's facts are strings and numbers")
-}
-
-fn parse(id: &HeldId, facts: &str) -> Result<Held, StoreError> {
-    serde_json::from_str(facts).map_err(|source| StoreError::Damaged { id: id.clone(), source })
 }
 
 /// Writes the octets down in pieces, and tells how many there are.

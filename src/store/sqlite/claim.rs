@@ -1,6 +1,7 @@
 //! A claim on a held message: of all who want to release or delete it, one may at a time. What was handed to the next hop
 //! is noted beside the message before its end goes out and again when the reply is there, so that whoever comes after a
-//! crash knows for whom it was delivered, and for whom that cannot be known.
+//! crash knows for whom it was delivered, and for whom that cannot be known. The database has the deed, and how it is with the
+//! message.
 
 use std::fs::{File, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -8,11 +9,13 @@ use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 use super::quarantine::QuarantineFolder;
+use super::{deeds, rows};
 use crate::disk::beneath::Folder;
-use crate::store::Claim;
-use crate::store::held::{HeldId, Release, Releases, Removal, StoreError};
+use crate::store::audit::{By, Deed};
+use crate::store::held::{Held, HeldId, Release, Releases, Removal, StoreError};
+use crate::store::state::{Claim, Quarantine};
 
-const LOG: &str = "release.jsonl";
+pub(super) const LOG: &str = "release.jsonl";
 
 /// The right to release or delete one message; it ends with this value, or with the process.
 #[derive(Debug)]
@@ -22,10 +25,12 @@ pub(super) struct FolderClaim {
     path: PathBuf,
     log: File,
     releases: Releases,
+    held: Held,
+    by: By,
 }
 
 impl FolderClaim {
-    pub(super) fn on(quarantine: &QuarantineFolder, id: &HeldId) -> Result<Self, StoreError> {
+    pub(super) fn on(quarantine: &QuarantineFolder, id: &HeldId, by: &By) -> Result<Self, StoreError> {
         let path = quarantine.folder_of(id).join(LOG);
         let folder = quarantine.open_folder_of(id)?;
         let (mut log, is_new) = folder.open_or_make_file(LOG).map_err(StoreError::of(id, &path))?;
@@ -52,7 +57,26 @@ impl FolderClaim {
         let (releases, whole) = read(&text);
         log.set_len(whole).map_err(StoreError::at(&path))?;
         log.seek(SeekFrom::End(0)).map_err(StoreError::at(&path))?;
-        Ok(Self { quarantine: quarantine.clone(), id: id.clone(), path, log, releases })
+        let held = quarantine.show(id)?.held;
+        Ok(Self { quarantine: quarantine.clone(), id: id.clone(), path, log, releases, held, by: by.clone() })
+    }
+
+    /// Writes a step down beside the message.
+    fn write(&mut self, step: &Release) -> Result<(), StoreError> {
+        let mut line =
+            serde_json::to_vec(step).map_err(|source| StoreError::Damaged { id: self.id.clone(), source })?;
+        line.push(b'\n');
+        let written = self.log.write_all(&line).and_then(|()| self.log.sync_all());
+        written.map_err(StoreError::at(&self.path))
+    }
+
+    /// Writes down in the database what a step means.
+    fn enter(&self, step: &Release, releases: &Releases) -> Result<(), StoreError> {
+        let deeds = Deed::of_step(step, &self.id, &self.held, &self.by);
+        self.quarantine.change(|connection| {
+            rows::mark(connection, &self.id, releases)?;
+            deeds.iter().try_for_each(|deed| deeds::note(connection, deed))
+        })
     }
 }
 
@@ -61,18 +85,26 @@ impl Claim for FolderClaim {
         &self.releases
     }
 
-    fn note(&mut self, event: Release) -> Result<(), StoreError> {
-        let mut line = serde_json::to_vec(&event)
-            .map_err(|source| StoreError::Damaged { id: self.id.clone(), source })?;
-        line.push(b'\n');
-        let written = self.log.write_all(&line).and_then(|()| self.log.sync_all());
-        written.map_err(StoreError::at(&self.path))?;
-        self.releases.take(event);
-        Ok(())
+    fn note(&mut self, step: Release) -> Result<(), StoreError> {
+        let mut releases = self.releases.clone();
+        releases.take(step.clone());
+        if matches!(step, Release::Answered { .. }) {
+            // What the next hop did is done, whether or not the database can be written.
+            self.write(&step)?;
+            self.releases = releases;
+            self.enter(&step, &self.releases)
+        } else {
+            // Nothing is done that cannot be put on record.
+            self.enter(&step, &releases)?;
+            self.write(&step)?;
+            self.releases = releases;
+            Ok(())
+        }
     }
 
-    fn delete(self: Box<Self>, _why: Removal) -> Result<(), StoreError> {
-        self.quarantine.remove(&self.id)
+    fn delete(self: Box<Self>, why: Removal) -> Result<(), StoreError> {
+        let deed = Deed::removing(&self.id, &self.held, why, &self.by);
+        self.quarantine.remove(&self.id, deed.as_ref())
     }
 }
 
@@ -98,8 +130,15 @@ mod tests {
     use std::collections::BTreeSet;
     use std::fs::{self, OpenOptions};
 
+    use std::sync::Arc;
+
+    use super::super::database::Database;
     use super::*;
-    use crate::store::{By, Held, Quarantine};
+
+    fn serving(state: &std::path::Path) -> QuarantineFolder {
+        crate::store::sqlite::quarantine::make_and_clean(state).unwrap();
+        QuarantineFolder::new(Arc::new(Database::open_to_serve(state).unwrap()))
+    }
 
     fn held(quarantine: &QuarantineFolder) -> HeldId {
         let held: Held = serde_json::from_str(
@@ -114,7 +153,7 @@ mod tests {
     #[test]
     fn one_at_a_time() {
         let state = tempfile::tempdir().unwrap();
-        let quarantine = QuarantineFolder::open_and_clean(state.path()).unwrap();
+        let quarantine = serving(state.path());
         let id = held(&quarantine);
         let claim = quarantine.claim(&id, &By::default()).unwrap();
         assert!(matches!(quarantine.claim(&id, &By::default()), Err(StoreError::Claimed(_))));
@@ -128,7 +167,7 @@ mod tests {
     #[test]
     fn a_link_in_the_logs_place_leads_nowhere() {
         let (state, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let quarantine = QuarantineFolder::open_and_clean(state.path()).unwrap();
+        let quarantine = serving(state.path());
         let id = held(&quarantine);
         let target = elsewhere.path().join("target");
         fs::write(&target, "kept").unwrap();
@@ -140,7 +179,7 @@ mod tests {
     #[test]
     fn what_cannot_be_known_is_in_doubt_after_a_crash() {
         let state = tempfile::tempdir().unwrap();
-        let quarantine = QuarantineFolder::open_and_clean(state.path()).unwrap();
+        let quarantine = serving(state.path());
         let id = held(&quarantine);
         let releases = |quarantine: &QuarantineFolder| {
             let claim = quarantine.claim(&id, &By::default()).unwrap();

@@ -6,25 +6,29 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
 use refinery::embed_migrations;
-use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 use tracing::{error, info, warn};
 
+use super::adoption::{self, Reconciled};
+use super::salvage::salvage;
+use super::{outbox, watch};
 use crate::disk::beneath::Folder;
 use crate::store::error::{DatabaseError, Fault};
+use crate::store::held::HeldId;
 
 embed_migrations!("src/store/sqlite/migrations");
 
-const FILE: &str = "memory.sqlite";
+pub(super) const FILE: &str = "memory.sqlite";
 
 /// What SQLite puts beside it.
 const COMPANIONS: [&str; 3] = ["-wal", "-shm", "-journal"];
 
 /// The form of the tables: the number of the last migration, which writes it down as `user_version`.
-const VERSION: i64 = 2;
+pub(super) const VERSION: i64 = 3;
 
 /// The form that was released before migrations were noted in the database.
 const UNNOTED: i64 = 1;
@@ -63,6 +67,16 @@ pub(super) struct Database {
     is_suspect: AtomicBool,
     /// The number of the file that is open to write.
     file: AtomicU64,
+    news: Mutex<News>,
+}
+
+/// What an administrator should know of the database, and was not told yet.
+#[derive(Debug, Default)]
+pub(super) struct News {
+    /// Held messages that got a row.
+    pub(super) adopted: Vec<HeldId>,
+    /// That the database was damaged, and what became of it.
+    pub(super) mended: Option<String>,
 }
 
 impl Database {
@@ -77,6 +91,7 @@ impl Database {
             is_open: AtomicBool::new(false),
             is_suspect: AtomicBool::new(false),
             file: AtomicU64::new(0),
+            news: Mutex::default(),
         }
     }
 
@@ -85,8 +100,9 @@ impl Database {
     /// One that a later version has made is left alone.
     pub(super) fn open_to_serve(state: &Path) -> Result<Self, DatabaseError> {
         let database = Self::new(state, Access::Serve);
-        match open_or_make(state) {
+        match database.open_and_reconcile() {
             Ok(connection) => {
+                outbox::end_leases(&connection)?;
                 *database.writer() = Some(connection);
                 database.file.store(number(&database.path), Ordering::Relaxed);
                 database.is_open.store(true, Ordering::Relaxed);
@@ -165,13 +181,86 @@ impl Database {
         match writer {
             Some(connection) => Ok(connection),
             None => {
-                let connection = open_or_make(&self.state)?;
+                let connection = self.open_and_reconcile()?;
                 self.file.store(number(&self.path), Ordering::Relaxed);
                 self.is_suspect.store(false, Ordering::Relaxed);
                 self.readers().clear();
                 Ok(writer.insert(connection))
             }
         }
+    }
+
+    /// Opens it for the gateway, mended if need be, with a row for each held message.
+    fn open_and_reconcile(&self) -> Result<Connection, DatabaseError> {
+        let (mut connection, mended) = open_or_mend(&self.state)?;
+        let reconciled = adoption::reconcile(&mut connection, &self.state);
+        let mut news = self.news();
+        news.mended = mended.or(news.mended.take());
+        match reconciled {
+            Ok(Reconciled { adopted, lost, damaged }) => {
+                for id in &adopted {
+                    warn!(%id, "a held message was unknown to the database; it is listed again");
+                }
+                for id in &lost {
+                    error!(%id, "the folder of a held message is gone, and the message with it");
+                }
+                for error in &damaged {
+                    error!(%error, "a held message cannot be read");
+                }
+                news.adopted.extend(adopted);
+            }
+            Err(error) => error!(%error, "held messages cannot be compared with the database"),
+        }
+        Ok(connection)
+    }
+
+    /// What the administrator was not told yet.
+    pub(super) fn news(&self) -> MutexGuard<'_, News> {
+        self.news.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The state folder.
+    pub(super) fn state(&self) -> &Path {
+        &self.state
+    }
+
+    /// Looks for damage; if there is any, the next to write puts the file aside.
+    pub(super) fn look_for_damage(&self) {
+        // What the other connections have read is in their memory, sound or not.
+        let found =
+            connect(&self.path, OpenFlags::SQLITE_OPEN_READ_ONLY).and_then(|connection| check(&connection));
+        match found {
+            Ok(Some(damage)) => {
+                error!(damage, file = %self.path.display(), "the database is damaged");
+                self.is_suspect.store(true, Ordering::Relaxed);
+            }
+            Err(error) if error.fault() == Some(Fault::Damaged) => {
+                error!(%error, file = %self.path.display(), "the database is damaged");
+                self.is_suspect.store(true, Ordering::Relaxed);
+            }
+            Ok(None) | Err(_) => {}
+        }
+    }
+
+    /// Sees whether the database and its disk can be written; nothing stays behind. Does nothing while somebody writes.
+    pub(super) fn try_writing(&self) -> Result<(), DatabaseError> {
+        if matches!(self.writer.try_lock(), Err(TryLockError::WouldBlock)) {
+            return Ok(());
+        }
+        if let Err(source) = watch::try_folder(&self.state) {
+            self.is_open.store(false, Ordering::Relaxed);
+            let fault = match source.kind() {
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Fault::Full,
+                io::ErrorKind::ReadOnlyFilesystem => Fault::ReadOnly,
+                _ => Fault::Away,
+            };
+            return Err(DatabaseError::failed(fault, format!("{}: {source}", self.state.display())));
+        }
+        self.write(|connection| {
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            transaction.execute("UPDATE letter_more SET count = count", [])?;
+            Ok(transaction.rollback()?)
+        })
     }
 
     fn open_to_read(&self) -> Result<Connection, DatabaseError> {
@@ -224,25 +313,61 @@ fn check_files(path: &Path) -> Result<(), DatabaseError> {
     Ok(())
 }
 
-/// The database for the gateway: made if it is missing (mode 0600). A damaged one is put aside, so that mail goes on with
-/// an empty memory rather than not at all.
-pub(super) fn open_or_make(state: &Path) -> Result<Connection, DatabaseError> {
+/// The database for the gateway: made if it is missing (mode 0600). A damaged one is put aside, and what can be read of it is
+/// copied, so that mail goes on. Tells what was done about damage.
+fn open_or_mend(state: &Path) -> Result<(Connection, Option<String>), DatabaseError> {
     let path = path(state);
     match try_open_or_make(&path) {
         Err(error @ DatabaseError::Failed { fault: Fault::Damaged, .. }) => {
             let aside = path.with_extension(format!("damaged-{}", jiff::Timestamp::now().as_second()));
-            tracing::error!(%error, aside = %aside.display(), "the memory is damaged; it was put aside, and everything is forgotten");
             fs::rename(&path, &aside).map_err(|source| DatabaseError::Io { path: path.clone(), source })?;
-            for suffix in ["-wal", "-shm"] {
-                let mut name = path.clone().into_os_string();
-                name.push(suffix);
-                // What belongs to the damaged file would damage the new one.
-                let _ = fs::remove_file(PathBuf::from(name));
+            for ending in COMPANIONS {
+                // What was written last is there. What cannot be moved would damage the new database.
+                let beside = beside(&path, ending);
+                if fs::rename(&beside, self::beside(&aside, ending)).is_err() {
+                    let _ = fs::remove_file(beside);
+                }
             }
-            try_open_or_make(&path)
+            let mut connection = try_open_or_make(&path)?;
+            let salvaged = salvage(&aside, &mut connection).unwrap_or_else(|error| {
+                warn!(%error, "nothing can be read of the damaged database");
+                0
+            });
+            error!(%error, aside = %aside.display(), salvaged, "the database was damaged and put aside; the rows that could be read were copied");
+            let told = format!(
+                "The database was damaged ({error}). It was put aside as {}, and {salvaged} rows that could be read were copied into a new one.",
+                aside.display()
+            );
+            Ok((connection, Some(told)))
         }
-        result => result,
+        result => Ok((result?, None)),
     }
+}
+
+/// The name of what SQLite puts beside a database.
+fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.to_owned().into_os_string();
+    name.push(ending);
+    PathBuf::from(name)
+}
+
+/// The database for the gateway, for tests.
+#[cfg(test)]
+pub(super) fn open_or_make(state: &Path) -> Result<Connection, DatabaseError> {
+    Ok(open_or_mend(state)?.0)
+}
+
+/// What is wrong with a database, by its own check.
+pub(super) fn check(connection: &Connection) -> Result<Option<String>, DatabaseError> {
+    let found: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    Ok((found != "ok").then_some(found))
+}
+
+/// A database in memory, for what is not in the file or cannot be read from it.
+pub(super) fn in_memory() -> Result<Connection, DatabaseError> {
+    let mut connection = Connection::open_in_memory()?;
+    migrate(&mut connection)?;
+    Ok(connection)
 }
 
 fn try_open_or_make(path: &Path) -> Result<Connection, DatabaseError> {
@@ -252,10 +377,9 @@ fn try_open_or_make(path: &Path) -> Result<Connection, DatabaseError> {
     Folder::open(folder).and_then(|folder| folder.open_or_make_file(FILE)).map_err(io)?;
     let mut connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     connection.pragma_update(None, "journal_mode", "wal")?;
-    let soundness: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
-    if soundness != "ok" {
+    if let Some(damage) = check(&connection)? {
         let error = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
-        return Err(rusqlite::Error::SqliteFailure(error, Some(soundness)).into());
+        return Err(rusqlite::Error::SqliteFailure(error, Some(damage)).into());
     }
     migrate(&mut connection)?;
     Ok(connection)
@@ -323,7 +447,7 @@ fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, DatabaseError> {
     }
 }
 
-fn version(connection: &Connection) -> rusqlite::Result<i64> {
+pub(super) fn version(connection: &Connection) -> rusqlite::Result<i64> {
     connection.query_row("PRAGMA user_version", [], |row| row.get(0))
 }
 

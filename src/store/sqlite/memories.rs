@@ -6,7 +6,7 @@ use attachment_seal::seal::remembered::Memory;
 use rusqlite::{Connection, TransactionBehavior, params};
 
 use super::database::Database;
-use super::{judged, memory};
+use super::{database, deeds, judged, memory, outbox};
 use crate::store::Memories;
 use crate::store::error::DatabaseError;
 use crate::store::memories::{ACCEPTED, Bounds, DAYS_OF_WORK, DomainRecord, KeyRecord, KeyState, Learned};
@@ -27,6 +27,7 @@ impl Memories for Database {
                     refused += u64::from(learned == Learned::NoRoom);
                 }
                 judged::record(&transaction, &entry.judged)?;
+                outbox::put(&transaction, &entry.letters, None)?;
             }
             transaction.commit()?;
             Ok(refused)
@@ -41,6 +42,7 @@ impl Memories for Database {
             }
             let forgotten = memory::forget_old(&transaction, now)?;
             judged::forget_old(&transaction, now)?;
+            deeds::forget_old(&transaction, now)?;
             transaction.commit()?;
             Ok(forgotten as u64)
         })
@@ -50,11 +52,12 @@ impl Memories for Database {
         Database::is_open(self)
     }
 
+    fn mended(&self) -> Option<String> {
+        self.news().mended.take()
+    }
+
     fn damage(&self) -> Result<Option<String>, DatabaseError> {
-        self.read(|connection| {
-            let found: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
-            Ok((found != "ok").then_some(found))
-        })
+        self.read(database::check)
     }
 
     fn list(&self, only: Option<&DomainName>, now: u64) -> Result<Vec<DomainRecord>, DatabaseError> {

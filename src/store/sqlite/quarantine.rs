@@ -1,73 +1,80 @@
-//! The quarantine: held messages on disk, one folder each, under `<state>/quarantine/`.
+//! The quarantine: held messages on disk, one folder each, under `<state>/quarantine/`, and a row for each in the database.
 //!
-//! `<id>/message.eml` holds the exact octets, `<id>/meta.json` what is known of them. A message is put together in
-//! `tmp/` and renamed once every octet is on disk, so a folder with an id for a name is always whole, whoever looks:
-//! the gateway and the `quarantine` commands share nothing else.
+//! `<id>/message.eml` holds the exact octets, `<id>/meta.json` what is known of them. A message is put together in `tmp/` and renamed
+//! once every octet is on disk, so a folder with an id for a name is always whole. It is held once its row is written, in the
+//! transaction of the letters about it. The row is what lists and filters read; `meta.json` and `release.jsonl` are a copy of it.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read, Write as _};
+use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
+use rusqlite::{Connection, TransactionBehavior, params};
 use rustix::fs::OFlags;
 
 use super::claim::{self, FolderClaim};
+use super::database::{Database, VERSION, in_memory, version};
 use super::ledger::Ledger;
+use super::{GATEWAY, adoption, deeds, outbox, rows, watch};
 use crate::disk::beneath::Folder;
+use crate::store::audit::{By, Deed};
+use crate::store::error::{DatabaseError, Fault};
 use crate::store::filling::Share;
 use crate::store::held::{
-    Filter, Held, HeldId, HeldState, HoldError, Kept, Listed, Listing, Releases, StoreError, Usage,
+    Filter, Held, HeldId, HoldError, Kept, Listed, Listing, Releases, StoreError, Usage,
 };
-use crate::store::state::not_yet;
-use crate::store::{By, Claim, Letter, Quarantine, Quotas};
+use crate::store::index::{Wanted, seconds};
+use crate::store::outbox::Letter;
+use crate::store::quota::Quotas;
+use crate::store::state::{Claim, Quarantine};
 
 pub(super) const MESSAGE: &str = "message.eml";
 pub(super) const META: &str = "meta.json";
-const TMP: &str = "tmp";
-const FOLDER: &str = "quarantine";
+pub(super) const TMP: &str = "tmp";
+pub(super) const FOLDER: &str = "quarantine";
 
 /// The quarantine under a state folder. All calls block until the disk has answered.
 #[derive(Clone, Debug)]
 pub(super) struct QuarantineFolder {
     folder: PathBuf,
+    pub(super) database: Arc<Database>,
     ledger: Arc<Mutex<Ledger>>,
 }
 
-impl QuarantineFolder {
-    /// The quarantine as it stands, for commands: nothing is created, so none of it can belong to the wrong user.
-    pub(super) fn open(state: &Path) -> Self {
-        Self { folder: state.join(FOLDER), ledger: Arc::default() }
-    }
-
-    /// The quarantine for the gateway: folders that are missing are created (mode 0700), and what an earlier run
-    /// left unfinished in `tmp/` is removed. It was never acknowledged, so it is nobody's only copy.
-    pub(super) fn open_and_clean(state: &Path) -> Result<Self, StoreError> {
-        let quarantine = Self::open(state);
-        let tmp = quarantine.tmp();
-        let folder = Folder::open_or_make(state).and_then(|state| state.folder_or_make(FOLDER));
-        let folder = folder.map_err(StoreError::at(&quarantine.folder))?;
-        let unfinished = folder.folder_or_make(TMP).map_err(StoreError::at(&tmp))?;
-        for name in unfinished.names().map_err(StoreError::at(&tmp))? {
-            let name = name.to_string_lossy();
-            // What is not ours, or cannot be removed, is in nobody's way.
-            let removed = match name.parse::<HeldId>() {
-                Ok(id) => unfinished.remove_folder(id.as_str()),
-                Err(_) => Err(io::Error::other("it is not ours")),
-            };
-            if let Err(error) = removed {
-                let path = tmp.join(&*name);
-                tracing::warn!(path = %path.display(), %error, "something was left in the quarantine's folder tmp");
-            }
+/// For the gateway: folders that are missing are created (mode 0700), and what an earlier run left unfinished in `tmp/` is
+/// removed. It was never acknowledged, so it is nobody's only copy.
+pub(super) fn make_and_clean(state: &Path) -> Result<(), StoreError> {
+    let place = state.join(FOLDER);
+    let tmp = place.join(TMP);
+    let folder = Folder::open_or_make(state).and_then(|state| state.folder_or_make(FOLDER));
+    let folder = folder.map_err(StoreError::at(&place))?;
+    let unfinished = folder.folder_or_make(TMP).map_err(StoreError::at(&tmp))?;
+    for name in unfinished.names().map_err(StoreError::at(&tmp))? {
+        let name = name.to_string_lossy();
+        // What is not ours, or cannot be removed, is in nobody's way.
+        let removed = match name.parse::<HeldId>() {
+            Ok(id) => unfinished.remove_folder(id.as_str()),
+            Err(_) => Err(io::Error::other("it is not ours")),
+        };
+        if let Err(error) = removed {
+            let path = tmp.join(&*name);
+            tracing::warn!(path = %path.display(), %error, "something was left in the quarantine's folder tmp");
         }
-        folder.sync().map_err(StoreError::at(&quarantine.folder))?;
-        Ok(quarantine)
+    }
+    folder.sync().map_err(StoreError::at(&place))
+}
+
+impl QuarantineFolder {
+    /// The quarantine as it stands: nothing is created, so none of it can belong to the wrong user.
+    pub(super) fn new(database: Arc<Database>) -> Self {
+        Self { folder: database.state().join(FOLDER), database, ledger: Arc::default() }
     }
 
     /// Its folder, held open.
     fn opened(&self) -> io::Result<Folder> {
-        Folder::open(self.folder.parent().unwrap_or(Path::new(".")))?.folder(FOLDER)
+        Folder::open(self.database.state())?.folder(FOLDER)
     }
 
     /// The folder of a message, held open.
@@ -79,25 +86,74 @@ impl QuarantineFolder {
         })
     }
 
+    /// Asks the database; where it has no rows yet, or they cannot be read, what lies in the folder.
+    fn look<T>(&self, question: impl Fn(&Connection) -> Result<T, DatabaseError>) -> Result<T, StoreError> {
+        let answer = self.database.read(|connection| match version(connection)? {
+            VERSION.. => question(connection).map(Some),
+            _ => Ok(None),
+        });
+        match answer {
+            Ok(Some(answer)) => return Ok(answer),
+            Ok(None) | Err(DatabaseError::None(_)) => {}
+            Err(error) if error.fault() == Some(Fault::Damaged) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let mut connection = in_memory()?;
+        adoption::reconcile(&mut connection, self.database.state())?;
+        Ok(question(&connection)?)
+    }
+
+    /// Changes rows and deeds in one transaction. Before a gateway of this version has started there are none, and there is
+    /// nothing to change.
+    pub(super) fn change(
+        &self,
+        change: impl FnOnce(&Connection) -> rusqlite::Result<()>,
+    ) -> Result<(), StoreError> {
+        let changed = self.database.write(|connection| {
+            if version(connection)? < VERSION {
+                return Ok(());
+            }
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            change(&transaction)?;
+            transaction.commit()?;
+            Ok(())
+        });
+        match changed {
+            Ok(()) | Err(DatabaseError::None(_)) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Writes a message down, and says how large it is.
     fn write_down(
         &self,
         id: &HeldId,
-        held: &Held,
-        mut meta: Vec<u8>,
+        held: &mut Held,
+        letters: &[Letter],
         message: &mut dyn Read,
     ) -> Result<u64, StoreError> {
         let mut unfinished = Unfinished::create(self.tmp().join(id.as_str()))?;
-        let size = write(&unfinished.folder.join(MESSAGE), message)?;
-        if size != held.size {
-            meta = serde_json::to_vec_pretty(&Held { size, ..held.clone() })
-                .map_err(|source| StoreError::Damaged { id: id.clone(), source })?;
-        }
-        write(&unfinished.folder.join(META), meta.as_slice())?;
+        let size = write(&unfinished.folder.join(MESSAGE), message, true)?;
+        held.size = size;
+        // The row has the same, and is written through.
+        write(&unfinished.folder.join(META), rows::facts(held).as_bytes(), false)?;
         sync(&unfinished.folder)?;
         unfinished.rename(self.folder.join(id.as_str()))?;
         sync(&self.folder)?;
+        let enter = || {
+            self.database.write(|connection| {
+                let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+                rows::insert(&transaction, id, GATEWAY, held, &Releases::default())?;
+                outbox::put(&transaction, letters, Some(id))?;
+                deeds::note(&transaction, &Deed::holding(id, held, GATEWAY))?;
+                transaction.commit()?;
+                Ok(())
+            })
+        };
+        // One that turns out to be damaged is put aside by the next to write.
+        enter().or_else(|error| if error.fault() == Some(Fault::Damaged) { enter() } else { Err(error) })?;
         unfinished.keep();
+        self.database.news().adopted.retain(|adopted| adopted != id);
         Ok(size)
     }
 
@@ -109,7 +165,8 @@ impl QuarantineFolder {
         self.folder.join(id.as_str())
     }
 
-    pub(super) fn remove(&self, id: &HeldId) -> Result<(), StoreError> {
+    /// Removes a message, folder and row, and writes the deed down.
+    pub(super) fn remove(&self, id: &HeldId, deed: Option<&Deed>) -> Result<(), StoreError> {
         let (path, gone) = (self.folder_of(id), self.tmp().join(id.as_str()));
         let folder = self.opened().map_err(StoreError::at(&self.folder))?;
         let tmp = folder.folder(TMP).map_err(StoreError::at(&self.tmp()))?;
@@ -118,11 +175,39 @@ impl QuarantineFolder {
             _ => StoreError::at(&path)(error),
         })?;
         folder.sync().map_err(StoreError::at(&self.folder))?;
+        let written = self.change(|connection| {
+            rows::remove(connection, id)?;
+            deed.map_or(Ok(()), |deed| deeds::note(connection, deed))
+        });
+        if let Err(error) = written {
+            // It is held as before, and nobody has to find out why it is not.
+            tmp.move_to(id.as_str(), &folder).map_err(StoreError::at(&gone))?;
+            return Err(error);
+        }
         tmp.remove_folder(id.as_str()).map_err(StoreError::at(&gone))
     }
 
     fn tmp(&self) -> PathBuf {
         self.folder.join(TMP)
+    }
+
+    /// What lies in the folder and cannot be listed. There is nothing to look for where the database knows as many messages as there
+    /// are folders.
+    fn strays(&self, connection: &Connection) -> Result<Vec<StoreError>, DatabaseError> {
+        let io = |source| DatabaseError::Io { path: self.folder.clone(), source };
+        let (ids, others) = adoption::names(self.database.state()).map_err(io)?;
+        let mut strays: Vec<_> =
+            others.into_iter().map(|name| StoreError::Foreign(self.folder.join(name))).collect();
+        if ids.len() as u64 != rows::count(connection)? {
+            for id in ids {
+                if !rows::is_there(connection, &id)? {
+                    let read = self.open_folder_of(&id);
+                    let read = read.and_then(|folder| adoption::read(&folder, &id, &self.folder_of(&id)));
+                    strays.extend(read.err().filter(|error| !matches!(error, StoreError::UnknownId(_))));
+                }
+            }
+        }
+        Ok(strays)
     }
 }
 
@@ -134,71 +219,45 @@ impl Quarantine for QuarantineFolder {
         letters: &[Letter],
         message: &mut dyn Read,
     ) -> Result<Kept, HoldError> {
-        if !letters.is_empty() {
-            return Err(StoreError::from(not_yet()).into());
-        }
         let id = HeldId::new(held.received, None)?;
-        let meta = serde_json::to_vec_pretty(held)
-            .map_err(|source| StoreError::Damaged { id: id.clone(), source })?;
-        let share = Share { message: held.size, meta: meta.len() as u64, verified: held.verified };
-        let reserved = self.ledger().reserve(&self.folder, quotas, &id, share);
+        let mut held = held.clone();
+        let meta = rows::facts(&held).len() as u64;
+        let share = Share { message: held.size, meta, verified: held.verified };
+        let taken = || Ok(self.database.read(|connection| Ok(rows::taken(connection)?))?);
+        let reserved = self.ledger().reserve(taken, quotas, &id, share);
         let filling = reserved.map_err(|(error, filling)| HoldError { error, filling })?;
-        let written = self.write_down(&id, held, meta, message);
+        let written = self.write_down(&id, &mut held, letters, message);
         self.ledger().settle(&id, written.as_ref().ok().copied());
         written?;
         Ok(Kept { id, filling })
     }
 
     fn list(&self, filter: &Filter, after: Option<&HeldId>, limit: usize) -> Result<Listing, StoreError> {
-        if *filter != Filter::default() {
-            return Err(not_yet().into());
-        }
-        let mut listing = Listing::default();
-        let names = match self.opened().and_then(|folder| folder.names()) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(listing),
-            names => names.map_err(StoreError::at(&self.folder))?,
-        };
-        for name in names {
-            let Ok(id) = name.to_string_lossy().parse::<HeldId>() else {
-                if name != TMP {
-                    listing.damaged.push(StoreError::Foreign(self.folder.join(name)));
-                }
-                continue;
-            };
-            match self.show(&id) {
-                Ok(listed) => listing.held.push(listed),
-                // Released or deleted while we were looking.
-                Err(StoreError::UnknownId(_)) => {}
-                Err(error) => listing.damaged.push(error),
+        let wanted = Wanted::by(filter);
+        self.look(|connection| {
+            let mut listing = rows::list(connection, &wanted, after, limit)?;
+            if after.is_none() && *filter == Filter::default() {
+                listing.damaged.extend(self.strays(connection)?);
             }
-        }
-        listing.held.retain(|listed| after.is_none_or(|after| listed.id > *after));
-        listing.held.sort_by(|one, other| one.id.cmp(&other.id));
-        if listing.held.len() > limit {
-            listing.held.truncate(limit);
-            listing.next = listing.held.last().map(|listed| listed.id.clone());
-        }
-        Ok(listing)
+            Ok(listing)
+        })
     }
 
     fn usage(&self) -> Result<Usage, StoreError> {
-        self.ledger().usage(&self.folder)
+        self.look(|connection| Ok(rows::usage(connection)?))
     }
 
     fn check_writable(&self) -> Result<(), StoreError> {
         let tmp = self.tmp();
-        let mut file = tempfile::tempfile_in(&tmp).map_err(StoreError::at(&tmp))?;
-        file.write_all(&[0; 16 << 10]).map_err(StoreError::at(&tmp))
+        watch::try_folder(&tmp).map_err(StoreError::at(&tmp))?;
+        Ok(self.database.try_writing()?)
     }
 
     fn show(&self, id: &HeldId) -> Result<Listed, StoreError> {
-        let path = self.folder_of(id).join(META);
-        let meta = self.open_folder_of(id)?.read(META).map_err(StoreError::of(id, &path))?;
-        let held =
-            serde_json::from_slice(&meta).map_err(|source| StoreError::Damaged { id: id.clone(), source })?;
-        let releases = self.releases(id)?;
-        let state = HeldState::of(&releases, releases.keep);
-        Ok(Listed { id: id.clone(), held, state, keep: releases.keep, expires: None })
+        match self.look(|connection| Ok(rows::show(connection, id)?))? {
+            Some(listed) => listed,
+            None => Err(StoreError::UnknownId(id.clone())),
+        }
     }
 
     fn open_message(&self, id: &HeldId) -> Result<Box<dyn Read + Send>, StoreError> {
@@ -207,20 +266,25 @@ impl Quarantine for QuarantineFolder {
         Ok(Box::new(file.map_err(StoreError::of(id, &path))?))
     }
 
-    fn claim(&self, id: &HeldId, _by: &By) -> Result<Box<dyn Claim>, StoreError> {
-        Ok(Box::new(FolderClaim::on(self, id)?))
+    fn releases(&self, id: &HeldId) -> Result<Releases, StoreError> {
+        Ok(self.open_folder_of(id).map(|folder| claim::look(&folder)).unwrap_or_default())
     }
 
-    fn announce(&self, _ids: &[HeldId], _expires: Timestamp) -> Result<(), StoreError> {
-        Err(not_yet().into())
+    fn claim(&self, id: &HeldId, by: &By) -> Result<Box<dyn Claim>, StoreError> {
+        Ok(Box::new(FolderClaim::on(self, id, by)?))
+    }
+
+    fn announce(&self, ids: &[HeldId], expires: Timestamp) -> Result<(), StoreError> {
+        self.change(|connection| {
+            ids.iter().try_for_each(|id| {
+                let sql = "UPDATE held SET expires = ?2 WHERE id = ?1";
+                connection.execute(sql, params![id.as_str(), seconds(expires)]).map(drop)
+            })
+        })
     }
 
     fn adopted(&self) -> Vec<HeldId> {
-        Vec::new()
-    }
-
-    fn releases(&self, id: &HeldId) -> Result<Releases, StoreError> {
-        Ok(self.open_folder_of(id).map(|folder| claim::look(&folder)).unwrap_or_default())
+        std::mem::take(&mut self.database.news().adopted)
     }
 }
 
@@ -258,8 +322,8 @@ impl Drop for Unfinished {
     }
 }
 
-/// Writes a new file through to the disk and says how long it is.
-fn write(path: &Path, mut content: impl Read) -> Result<u64, StoreError> {
+/// Writes a new file, through to the disk if that is wished, and says how long it is.
+fn write(path: &Path, mut content: impl Read, through: bool) -> Result<u64, StoreError> {
     let mut file = OpenOptions::new()
         .write(true)
         .create_new(true)
@@ -267,7 +331,9 @@ fn write(path: &Path, mut content: impl Read) -> Result<u64, StoreError> {
         .open(path)
         .map_err(StoreError::at(path))?;
     let size = io::copy(&mut content, &mut file).map_err(StoreError::at(path))?;
-    file.sync_all().map_err(StoreError::at(path))?;
+    if through {
+        file.sync_all().map_err(StoreError::at(path))?;
+    }
     Ok(size)
 }
 
@@ -284,12 +350,24 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
+    use crate::store::sqlite::database::Access;
     use crate::store::{Details, Quota};
 
     fn quarantine() -> (TempDir, QuarantineFolder) {
         let state = tempfile::tempdir().unwrap();
-        let quarantine = QuarantineFolder::open_and_clean(&state.path().join("state")).unwrap();
+        let quarantine = serving(&state.path().join("state"));
         (state, quarantine)
+    }
+
+    /// As the gateway has it.
+    fn serving(state: &Path) -> QuarantineFolder {
+        make_and_clean(state).unwrap();
+        QuarantineFolder::new(Arc::new(Database::open_to_serve(state).unwrap()))
+    }
+
+    /// As commands have it.
+    fn open(state: &Path) -> QuarantineFolder {
+        QuarantineFolder::new(Arc::new(Database::new(state, Access::Change)))
     }
 
     fn held(received: &str) -> Held {
@@ -374,7 +452,11 @@ mod tests {
         let early = hold(&quarantine, "2026-11-23T06:11:12Z", b"a");
         fs::write(quarantine.folder.join("notes.txt"), "mine").unwrap();
         let broken = hold(&quarantine, "2026-11-23T06:11:14Z", b"c");
-        fs::write(quarantine.folder.join(broken.as_str()).join(META), "{").unwrap();
+        quarantine
+            .change(|rows| {
+                rows.execute("UPDATE held SET facts = '{' WHERE id = ?1", [broken.as_str()]).map(drop)
+            })
+            .unwrap();
         fs::create_dir(quarantine.folder.join("20261123T061112-000000")).unwrap();
 
         let listing = quarantine.list(&Filter::default(), None, usize::MAX).unwrap();
@@ -386,7 +468,7 @@ mod tests {
     #[test]
     fn commands_create_nothing() {
         let state = tempfile::tempdir().unwrap();
-        let quarantine = QuarantineFolder::open(state.path());
+        let quarantine = open(state.path());
         assert!(quarantine.list(&Filter::default(), None, usize::MAX).unwrap().held.is_empty());
         assert!(entries(state.path()).is_empty());
     }
@@ -428,7 +510,7 @@ mod tests {
         fs::create_dir(&leftover).unwrap();
         fs::write(leftover.join(MESSAGE), "half a mess").unwrap();
 
-        QuarantineFolder::open_and_clean(&state.path().join("state")).unwrap();
+        serving(&state.path().join("state"));
         assert!(entries(&quarantine.tmp()).is_empty());
         assert!(quarantine.show(&kept).is_ok());
     }
@@ -465,8 +547,8 @@ mod tests {
         let state = tempfile::tempdir().unwrap();
         let file = state.path().join("file");
         fs::write(&file, "").unwrap();
-        assert!(matches!(QuarantineFolder::open_and_clean(&file), Err(StoreError::Io { .. })));
-        let gone = QuarantineFolder::open(&state.path().join("nowhere"));
+        assert!(matches!(make_and_clean(&file), Err(StoreError::Io { .. })));
+        let gone = open(&state.path().join("nowhere"));
         assert!(gone.hold(&Quotas::default(), &held("2026-11-23T06:11:12Z"), &[], &mut io::empty()).is_err());
     }
 
@@ -523,7 +605,7 @@ mod tests {
         assert!(entries(&quarantine.tmp()).is_empty());
 
         // Another process deletes some, and a restart counts what there is.
-        let commands = QuarantineFolder::open(&state.path().join("state"));
+        let commands = open(&state.path().join("state"));
         let unverified = |quarantine: &QuarantineFolder| quarantine.usage().unwrap().unverified_messages;
         for listed in commands
             .list(&Filter::default(), None, usize::MAX)
@@ -536,7 +618,7 @@ mod tests {
             commands.delete(&listed.id, &By::default()).unwrap();
         }
         assert_eq!((unverified(&quarantine), unverified(&commands)), (0, 0));
-        let again = QuarantineFolder::open_and_clean(&state.path().join("state")).unwrap();
+        let again = serving(&state.path().join("state"));
         assert_eq!(again.usage().unwrap().messages, 10);
         for quarantine in [&quarantine, &again] {
             assert!(hold_as(quarantine, &quotas, false).is_ok());
