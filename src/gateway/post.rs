@@ -87,13 +87,13 @@ impl Post {
     pub fn notice(&self, notice: Notice) {
         let Some((to, alerter)) = &self.administrator else { return };
         let Some(outbox) = self.outbox.clone() else { return alerter.notice(notice) };
-        // The same news are no news, whichever gateway has them, and after a restart.
-        let hash = blake3::hash(format!("{}\n{}", notice.subject, notice.text).as_bytes());
+        // The same news are no news on the same day, whichever gateway has them, and after a restart.
+        let day = Timestamp::now().strftime("%Y-%m-%d").to_string();
+        let hash = blake3::hash(format!("{day}\n{}\n{}", notice.subject, notice.text).as_bytes());
         let about = Some(format!("notice {}", &hash.to_hex()[..32]));
         let Some(letter) = letter(LetterKind::Alert, to, about, &News::Notice(notice.clone())) else {
             return;
         };
-        let letter = Letter { expires: letter.since + DAY, ..letter };
         let alerter = alerter.clone();
         task::spawn_blocking(move || {
             if let Err(error) = outbox.put(&[letter]) {
@@ -142,9 +142,6 @@ impl Post {
         letter(LetterKind::Digest, to, Some(about), digest)
     }
 }
-
-/// A notice that is still true is sent again after a day.
-const DAY: Duration = Duration::from_secs(86_400 - 3_600);
 
 fn letter(kind: LetterKind, to: &str, about: Option<String>, content: &impl Serialize) -> Option<Letter> {
     let since = Timestamp::now();

@@ -168,9 +168,8 @@ impl Sender {
             self.give_up(unknown, "its form is unknown to this version").await;
         }
         // Where one mail could not be delivered, the next one would not be either.
-        let mut away: Option<Vec<Route>> = None;
+        let mut away = Vec::new();
         for group in groups {
-            let away = away.get_or_insert_default();
             if taken_at.elapsed() > TIME {
                 self.put_back(group.letters, Timestamp::now()).await;
                 continue;
@@ -179,7 +178,7 @@ impl Sender {
                 self.put_back(group.letters, until).await;
                 continue;
             }
-            self.deliver(group, away).await;
+            self.deliver(group, &mut away, taken_at).await;
         }
     }
 
@@ -205,7 +204,7 @@ impl Sender {
         (turn > 0).then(|| self.paced.0 + minute * u32::try_from(turn).unwrap_or(u32::MAX).min(60))
     }
 
-    async fn deliver(&mut self, mut group: Group, away: &mut Vec<Route>) {
+    async fn deliver(&mut self, mut group: Group, away: &mut Vec<Route>, taken_at: Instant) {
         let running = self.running.load_full();
         if let Content::Held(held) = &mut group.content {
             let over = self.no_longer_held(&group.to, held, &mut group.letters).await;
@@ -231,7 +230,9 @@ impl Sender {
                 let sent = mailer.send(&mail).await;
                 match (&sent, &group.content) {
                     // A filter on its way may dislike what strangers wrote.
-                    (Err(error), Content::Alerts(alerts)) if error.is_final() => {
+                    (Err(error), Content::Alerts(alerts))
+                        if error.is_final() && taken_at.elapsed() < TIME =>
+                    {
                         mailer.send(&notify::terse_mail(&group.to, alerts, more)).await
                     }
                     _ => sent,
