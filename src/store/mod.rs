@@ -4,6 +4,7 @@
 
 mod audit;
 mod error;
+mod exchange;
 mod filling;
 mod held;
 mod index;
@@ -24,6 +25,7 @@ mod state;
 
 pub use audit::{By, Deed, ParseWhatError, What};
 pub use error::{DatabaseError, Fault};
+pub use exchange::{Counted, Digest, ExchangeError, back_up, move_state, restore};
 pub use filling::Filling;
 pub use held::{
     Details, Filter, Held, HeldAttachment, HeldDoubt, HeldFile, HeldId, HeldLink, HeldState, HoldError, Kept,

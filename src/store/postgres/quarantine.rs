@@ -174,7 +174,7 @@ impl Postgres {
 }
 
 /// Writes the octets down in pieces, and tells how many there are.
-async fn write<C: GenericClient>(
+pub(super) async fn write<C: GenericClient>(
     client: &C,
     id: &HeldId,
     message: &mut dyn Read,

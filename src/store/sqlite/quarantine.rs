@@ -17,7 +17,7 @@ use rustix::fs::OFlags;
 use super::claim::{self, FolderClaim};
 use super::database::{Database, VERSION, in_memory, version};
 use super::ledger::Ledger;
-use super::{GATEWAY, adoption, deeds, outbox, rows, watch};
+use super::{GATEWAY, adoption, deeds, exchange, outbox, rows, watch};
 use crate::disk::beneath::Folder;
 use crate::store::audit::{By, Deed};
 use crate::store::error::{DatabaseError, Fault};
@@ -271,6 +271,7 @@ impl Quarantine for QuarantineFolder {
     }
 
     fn claim(&self, id: &HeldId, by: &By) -> Result<Box<dyn Claim>, StoreError> {
+        exchange::check_usable(self.database.state())?;
         Ok(Box::new(FolderClaim::on(self, id, by)?))
     }
 
