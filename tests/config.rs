@@ -116,7 +116,10 @@ fn the_sample_tells_the_true_defaults() {
     let exception = whole.policy.exceptions.into_iter().next().unwrap();
     assert_eq!(Choices { missing_by_memory: Choice::Do(Action::Mark), ..exception.choices }, choices);
     assert_eq!((plain.dns.dnssec, plain.dns.timeout), (whole.dns.dnssec, whole.dns.timeout));
-    assert_eq!(whole.alerts.unwrap().from, "waxseal@mx.example.org");
+    let alerts = whole.alerts.unwrap();
+    assert_eq!(alerts.from, "waxseal@mx.example.org");
+    assert_eq!(alerts.digest, Some(jiff::civil::time(7, 0, 0, 0)));
+    assert_eq!((plain.notices, whole.notices), (None, None));
     assert!(whole.correspondents[0].subdomains);
 }
 
@@ -157,6 +160,27 @@ fn exceptions_build_upon_the_policy() {
 }
 
 /// `false` is another word for "off", and no server is not the same as none named.
+#[test]
+fn recipients_are_told_in_the_language_of_their_domain() {
+    let told = "[alerts]\nto = \"root@example.org\"\nfrom = \"gate@example.org\"\nnext_hop = \"127.0.0.1:2525\"\n\
+                digest = \"off\"\n[notices]\nto = \"recipients\"\nlanguage = \"de\"\ncontact = \"2222\"\n\
+                [[notices.for]]\ndomain = \"example.org\"\nlanguage = \"bo\"\n\
+                [[notices.for]]\ndomain = \"geneve.example.org\"\nlanguage = \"fr\"\ncontact = \"3333\"\n";
+    let config = parse(&format!("{SMALL}{told}"));
+    assert_eq!(config.alerts.unwrap().digest, None);
+    let notices = config.notices.unwrap();
+    assert_eq!((notices.from.as_str(), notices.next_hop.port), ("gate@example.org", 2525));
+    for (domain, expected) in [
+        ("example.net", ("de", Some("2222"))),
+        ("example.org", ("bo", Some("2222"))),
+        ("mail.example.org", ("bo", Some("2222"))),
+        ("geneve.example.org", ("fr", Some("3333"))),
+    ] {
+        assert_eq!(notices.of(Some(&domain.parse().unwrap())), expected, "{domain}");
+    }
+    assert_eq!(notices.of(None), ("de", Some("2222")));
+}
+
 #[test]
 fn dns_can_be_told_whom_to_ask() {
     let dns = |lines: &str| parse(&format!("{SMALL}[dns]\n{lines}\n")).dns;

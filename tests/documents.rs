@@ -129,7 +129,8 @@ fn the_wirings_hold_what_was_changed() {
 /// Prose is read in a terminal and compared line by line: 100 columns, but for tables, code and what cannot be divided.
 #[test]
 fn prose_has_short_lines() {
-    let is_prose = |line: &&str| !line.starts_with('|') && !line.starts_with("    ") && line.trim().contains(' ');
+    let is_prose =
+        |line: &&str| !line.starts_with('|') && !line.starts_with("    ") && line.trim().contains(' ');
     let mut failures = Vec::new();
     for document in documents() {
         let text = read(&document);

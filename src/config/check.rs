@@ -13,11 +13,12 @@ use super::layers::Layers;
 use super::limits;
 use super::listeners;
 use super::mistake::{Located, Mistake, Warning};
+use super::notices;
 use super::partial::Partial;
 use super::places::Places;
 use super::policy;
 use super::quantity::{Seconds, spoken};
-use super::{Alerts, Config, Correspondent, Log, SealingDomain, SealingKeys, Tls, raw};
+use super::{Config, Correspondent, Log, SealingDomain, SealingKeys, Tls, raw};
 use crate::store::{Label, Location, Server};
 
 /// The folder of what must be on disk.
@@ -86,7 +87,8 @@ impl Checker<'_> {
         let quarantine = limits::check_quarantine(self, &raw.quarantine);
         let held_mail = limits::check_held_mail(self, &raw.quarantine, raw.alerts.is_some());
         let tls = raw.tls.and_then(|raw| self.tls(raw));
-        let alerts = raw.alerts.and_then(|raw| self.alerts(raw, hostname.as_ref()));
+        let alerts = raw.alerts.and_then(|raw| notices::alerts(self, raw, hostname.as_ref()));
+        let notices = notices::notices(self, raw.notices, alerts.as_ref(), hostname.as_ref());
         let admin = admin::check(self, raw.admin, &listeners);
         let log = self.log(raw.log);
         Config {
@@ -103,6 +105,7 @@ impl Checker<'_> {
             held_mail,
             tls,
             alerts,
+            notices,
             admin,
             log,
             warnings: Vec::new(),
@@ -328,18 +331,6 @@ impl Checker<'_> {
         Some(Tls { certificate: certificate?, key: key? })
     }
 
-    fn alerts(&mut self, raw: raw::Alerts, hostname: Option<&DomainName>) -> Option<Alerts> {
-        let to = self.required("alerts.to", raw.to, "to = \"postmaster@example.org\"");
-        let from = raw.from.or_else(|| hostname.map(|name| format!("waxseal@{name}")));
-        for (path, address) in [("alerts.to", &to), ("alerts.from", &from)] {
-            if address.as_ref().is_some_and(|address| !is_address(address)) {
-                self.wrong(path, "not a mail address; write it as \"postmaster@example.org\"");
-            }
-        }
-        let next_hop = raw.next_hop.map(|hop| hop.0).or_else(|| "127.0.0.1:25".parse().ok());
-        Some(Alerts { to: to?, from: from?, next_hop: next_hop? })
-    }
-
     fn log(&mut self, raw: raw::Log) -> Log {
         let level = raw.level.unwrap_or_else(|| "info".to_owned());
         if !is_filter(&level) {
@@ -354,7 +345,7 @@ fn starts_with(file: &Path, scheme: &str) -> bool {
 }
 
 /// `local@domain`, the local part a dot-atom (RFC 5321 §4.1.2).
-fn is_address(address: &str) -> bool {
+pub(super) fn is_address(address: &str) -> bool {
     let is_atom = |atom: &str| {
         !atom.is_empty()
             && atom.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(&b))

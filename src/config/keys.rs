@@ -10,13 +10,13 @@ use super::raw;
 pub type Section = (&'static str, &'static [&'static str]);
 
 /// Tables that may occur several times, `[[listener]]`.
-pub(super) const REPEATED: [&str; 4] = ["listener", "domain", "correspondent", "policy.for"];
+pub(super) const REPEATED: [&str; 5] = ["listener", "domain", "correspondent", "policy.for", "notices.for"];
 
 /// Names that the documentation already speaks of, which this version does not understand.
 const LATER: [(&str, &[&str]); 1] = [("alerts", &["language"])];
 
 /// Every key that is understood, section by section, the top of the file first.
-pub fn keys() -> [Section; 13] {
+pub fn keys() -> [Section; 15] {
     [
         ("", fields_of::<raw::File>()),
         ("listener", fields_of::<raw::Listener>()),
@@ -29,6 +29,8 @@ pub fn keys() -> [Section; 13] {
         ("quarantine", fields_of::<raw::Quarantine>()),
         ("tls", fields_of::<raw::Tls>()),
         ("alerts", fields_of::<raw::Alerts>()),
+        ("notices", fields_of::<raw::Notices>()),
+        ("notices.for", fields_of::<raw::NoticeFor>()),
         ("admin", fields_of::<raw::Admin>()),
         ("log", fields_of::<raw::Log>()),
     ]

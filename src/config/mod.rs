@@ -14,6 +14,7 @@ mod layers;
 mod limits;
 mod listeners;
 mod mistake;
+mod notices;
 mod open_relay;
 mod parsed;
 mod partial;
@@ -28,6 +29,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use attachment_seal::domain::{DomainName, Selector};
+use jiff::civil::Time;
 use serde::Deserialize;
 use thiserror::Error;
 
@@ -68,6 +70,8 @@ pub struct Config {
     pub tls: Option<Tls>,
     /// Whom to tell about mail that was held or refused; nobody unless set.
     pub alerts: Option<Alerts>,
+    /// What recipients of held mail are told; nothing unless set.
+    pub notices: Option<Notices>,
     /// Where metrics and health are told; nowhere unless set.
     pub admin: Admin,
     /// How to log.
@@ -278,6 +282,49 @@ pub struct Alerts {
     pub from: String,
     /// The server that takes them, best not this gateway. Default `127.0.0.1:25`.
     pub next_hop: Server,
+    /// When the daily digest goes out, in the system's time zone; `None` for never. Default 07:00.
+    pub digest: Option<Time>,
+}
+
+/// `[notices]` with `to = "recipients"`: how the recipients of held mail are told of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notices {
+    /// The language of the text (BCP 47). Default `en`.
+    pub language: Located<String>,
+    /// A folder with the site's own texts.
+    pub folder: Option<Located<PathBuf>>,
+    /// Whom recipients may ask.
+    pub contact: Option<String>,
+    /// The notices' From. Default: that of the alerts, or `waxseal@<hostname>`.
+    pub from: String,
+    /// The server that takes them, best not this gateway. Default: that of the alerts, or `127.0.0.1:25`.
+    pub next_hop: Server,
+    /// What is different for some recipients' domains.
+    pub exceptions: Vec<NoticeFor>,
+}
+
+/// One `[[notices.for]]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NoticeFor {
+    /// The recipients' domain, with all below it; unique.
+    pub domain: DomainName,
+    /// The language, if it is another one.
+    pub language: Option<Located<String>>,
+    /// Whom to ask, if that is somebody else.
+    pub contact: Option<String>,
+}
+
+impl Notices {
+    /// The language and the contact for recipients of this domain.
+    pub fn of(&self, domain: Option<&DomainName>) -> (&str, Option<&str>) {
+        let covers =
+            |exception: &&NoticeFor| domain.is_some_and(|domain| domain.is_at_or_below(&exception.domain));
+        let nearest =
+            self.exceptions.iter().filter(covers).max_by_key(|exception| exception.domain.label_count());
+        let language = nearest.and_then(|exception| exception.language.as_ref()).unwrap_or(&self.language);
+        let contact = nearest.and_then(|exception| exception.contact.as_deref()).or(self.contact.as_deref());
+        (&language.value, contact)
+    }
 }
 
 /// `[admin]`: metrics and health.

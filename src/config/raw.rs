@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use super::address::{Clients, ListenAddress, NextHop, Server};
 use super::dns::{DnssecWord, NameServer};
+use super::notices::{DigestTime, Told};
 use super::parsed::{List, Parsed};
 use super::quantity::{Seconds, Size};
 use super::{Auth, BareLineEnds, LogFormat, Mode, NextHopTls, UncleanHeader};
@@ -31,6 +32,7 @@ pub(super) struct File {
     pub(super) quarantine: Quarantine,
     pub(super) tls: Option<Tls>,
     pub(super) alerts: Option<Alerts>,
+    pub(super) notices: Notices,
     pub(super) admin: Admin,
     pub(super) log: Log,
 }
@@ -173,6 +175,28 @@ pub(super) struct Alerts {
     pub(super) to: Option<String>,
     pub(super) from: Option<String>,
     pub(super) next_hop: Option<Parsed<Server>>,
+    pub(super) digest: Option<Parsed<DigestTime>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Notices {
+    pub(super) to: Option<Parsed<Told>>,
+    pub(super) language: Option<String>,
+    pub(super) folder: Option<PathBuf>,
+    pub(super) contact: Option<String>,
+    pub(super) from: Option<String>,
+    pub(super) next_hop: Option<Parsed<Server>>,
+    #[serde(rename = "for")]
+    pub(super) exceptions: Vec<NoticeFor>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct NoticeFor {
+    pub(super) domain: Option<Parsed<DomainName>>,
+    pub(super) language: Option<String>,
+    pub(super) contact: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -7,19 +7,23 @@ use std::time::Duration;
 use attachment_seal::manifest::{self, LinkChanges, Status};
 use attachment_seal::message::author::Author;
 use attachment_seal::message::header::{Field, HeaderSection};
+use attachment_seal::mime::plain_text;
 use attachment_seal::verdict::lesson::Observation;
 use attachment_seal::verdict::links::{added_word, defanged, removed_name, removed_word};
 use attachment_seal::verdict::report::{not_intact, printable, summary};
-use attachment_seal::verdict::{Ground, Verdict};
+use attachment_seal::verdict::{Ground, Reason, Verdict};
 use tracing::{info, warn};
 
 use super::Running;
 use super::judged::Judged;
+use crate::clock::moment;
 use crate::metrics::{self, Metrics};
+use crate::notify::recipient::{HeldNotice, Why};
 use crate::notify::{self, Alert, Finding};
 use crate::policy::{Action, Ruling};
-use crate::smtp::{Outcome, Reply};
-use crate::store::{self, HeldId};
+use crate::smtp::envelope::Envelope;
+use crate::smtp::{Outcome, Reply, SessionInfo};
+use crate::store::{self, HeldId, Letter};
 
 /// Attachments that are written down and told of one message.
 const MAX_ATTACHMENTS: usize = 20;
@@ -33,6 +37,9 @@ const MAX_LINK: usize = 110;
 
 /// Characters that are shown of what is said of a message.
 const MAX_SUMMARY: usize = 500;
+
+/// As much of a Subject or From field as is read, in octets.
+const MAX_TEXT: usize = 2_000;
 
 /// As much of a Message-ID field as is kept, in octets: the longest line that there may be (RFC 5322 §2.1.1).
 const MAX_MESSAGE_ID: usize = 998;
@@ -86,6 +93,9 @@ impl Deed {
 #[derive(Debug)]
 pub(super) struct Origin {
     pub(super) author: Author,
+    /// The author's address, or only its domain where the field is hard to read; nothing where the author is unclear.
+    pub(super) address: Option<String>,
+    pub(super) subject: Option<String>,
     pub(super) message_id: Option<String>,
     /// The queue id that the server before us gave it.
     pub(super) arrived_as: Option<String>,
@@ -104,7 +114,9 @@ impl Origin {
             String::from_utf8_lossy(&Field { value: octets, ..*field }.unfolded()).into_owned()
         });
         let received = header.all("Received").next().map(Field::unfolded);
-        Self { author, message_id, arrived_as: received.as_deref().and_then(queue_id) }
+        let (address, arrived_as) = (address_of(&author, header), received.as_deref().and_then(queue_id));
+        let subject = header.all("Subject").next().map(text_of);
+        Self { address, author, subject, message_id, arrived_as }
     }
 
     /// Of a message that may be ours to seal.
@@ -121,6 +133,25 @@ impl Origin {
     }
 }
 
+/// A field's text as people read it, as much of it as is kept.
+fn text_of(field: &Field<'_>) -> String {
+    let octets = &field.value[..field.value.len().min(MAX_TEXT)];
+    start(plain_text(&Field { value: octets, ..*field }.unfolded()).trim())
+}
+
+fn address_of(author: &Author, header: &HeaderSection<'_>) -> Option<String> {
+    let Author::One(domain) = author else { return None };
+    let text = header.all("From").next().map(text_of).unwrap_or_default();
+    let address = match text.rsplit_once('<') {
+        Some((_, rest)) => rest.split('>').next().unwrap_or_default(),
+        None => text.as_str(),
+    };
+    let address = address.trim();
+    let is_theirs =
+        address.rsplit_once('@').is_some_and(|(_, found)| found.eq_ignore_ascii_case(domain.as_str()));
+    Some(if is_theirs { address.to_owned() } else { domain.to_string() })
+}
+
 /// What is kept of a message until its reply is certain: words and short texts, since a next hop may take minutes and a
 /// stranger's message can have thousands of parts.
 #[derive(Debug)]
@@ -129,6 +160,9 @@ pub struct Account {
     deed: Deed,
     /// The author's domain, where it is clear.
     author: Option<String>,
+    /// The author's address, likewise.
+    address: Option<String>,
+    subject: Option<String>,
     message_id: Option<String>,
     arrived_as: Option<String>,
     /// One line for people, not yet made printable.
@@ -201,15 +235,98 @@ impl Facts {
     fn asked(&self) -> Action {
         self.ruling.withheld.unwrap_or(self.ruling.action)
     }
+
+    /// What the administrator is told of it.
+    fn alert(
+        &self,
+        id: String,
+        outcome: notify::Outcome,
+        (address, subject, message_id): (&Option<String>, &Option<String>, &Option<String>),
+        session: &SessionInfo,
+        envelope: &Envelope,
+    ) -> Alert {
+        Alert {
+            id,
+            verdict: self.verdict.to_owned(),
+            reason: self.reason.map(str::to_owned),
+            outcome,
+            received: moment(self.at),
+            listener: session.listener.clone(),
+            client: session.client.ip(),
+            from_domain: self.from_domain.clone(),
+            author: address.clone(),
+            subject: subject.clone(),
+            reverse_path: envelope.reverse_path.as_str().to_owned(),
+            recipients: recipients(envelope),
+            more_recipients: 0,
+            message_id: message_id.clone(),
+            attachments: self.attachments.clone(),
+            more_attachments: self.more_attachments,
+            links: self.links.clone(),
+            more_links: self.more_links,
+        }
+    }
+}
+
+/// The letters about a message that is to be held: to the administrator, and to its recipients. They are put into the outbox in
+/// the transaction that holds it.
+pub(super) fn held_letters(
+    running: &Running,
+    judged: &Judged,
+    session: &SessionInfo,
+    envelope: &Envelope,
+) -> Vec<Letter> {
+    let (facts, origin) = (Facts::of(judged), &judged.origin);
+    let texts = (&origin.address, &origin.subject, &origin.message_id);
+    let alert = facts.alert(String::new(), notify::Outcome::Quarantined, texts, session, envelope);
+    let mut letters: Vec<Letter> = running.post.alert_letter(alert, None).into_iter().collect();
+    let Some(notices) = &running.setup.config.notices else { return letters };
+    // A notice that is held itself must not make another one.
+    let is_ours = envelope.reverse_path.as_str().is_empty()
+        && origin.address.as_ref().is_some_and(|address| address.eq_ignore_ascii_case(&notices.from));
+    if !is_ours {
+        let notice = HeldNotice {
+            reference: String::new(),
+            received: moment(facts.at),
+            author: origin.address.clone(),
+            subject: origin.subject.clone(),
+            why: why(judged),
+        };
+        letters.extend(running.post.notice_letters(&recipients(envelope), &notice.cut()));
+    }
+    letters
+}
+
+/// Why a message is held, as far as that helps its recipient.
+fn why(judged: &Judged) -> Why {
+    match judged.verification.verdict() {
+        Verdict::Fail(Reason::Attachments) => Why::Attachments,
+        Verdict::Missing | Verdict::None => Why::Missing,
+        Verdict::Unaligned | Verdict::UnknownKey | Verdict::KeyChanged => Why::Key,
+        Verdict::Pass => Why::Links,
+        Verdict::Fail(_) | Verdict::Ambiguous | Verdict::Expired | Verdict::Temperror => Why::Seal,
+    }
+}
+
+fn recipients(envelope: &Envelope) -> Vec<String> {
+    envelope.recipients.iter().map(|path| path.as_str().to_owned()).collect()
 }
 
 impl Account {
     /// Of a message that is not verified; `summary` says in one line what is done.
     pub(super) fn unjudged(running: Arc<Running>, deed: Deed, origin: Origin, summary: &str) -> Self {
-        let author = origin.domain();
-        let Origin { message_id, arrived_as, .. } = origin;
-        let summary = summary.to_owned();
-        Self { running, deed, author, message_id, arrived_as, summary, facts: None, held: None }
+        Self {
+            running,
+            deed,
+            author: origin.domain(),
+            address: origin.address,
+            subject: origin.subject,
+            message_id: origin.message_id,
+            arrived_as: origin.arrived_as,
+            summary: summary.to_owned(),
+            facts: None,
+            held: None,
+        }
     }
 
     /// Of a message that was verified, and then dealt with in this way.
@@ -225,6 +342,8 @@ impl Account {
             author: judged.origin.domain(),
             summary: summary(&judged.verification).chars().take(MAX_SUMMARY).collect(),
             facts: Some(Box::new(Facts::of(&judged))),
+            address: judged.origin.address,
+            subject: judged.origin.subject,
             message_id: judged.origin.message_id,
             arrived_as: judged.origin.arrived_as,
             held,
@@ -238,8 +357,7 @@ impl Account {
         concluded.log();
         concluded.count(metrics);
         if let Some(facts) = &self.facts {
-            concluded.record(facts);
-            concluded.alert(facts);
+            concluded.tell(facts);
         }
     }
 }
@@ -320,14 +438,14 @@ impl Concluded<'_> {
 
     /// For memory and for `waxseal report`. A message that the next hop puts off teaches memory nothing: it comes again,
     /// and three attempts at one message must not pass for three messages.
-    fn record(&self, facts: &Facts) {
+    fn record(&self, facts: &Facts, letters: Vec<Letter>) {
         let Some(recorder) = &self.account.running.recorder else { return };
         let Outcome { session, envelope, .. } = self.outcome;
         let owned = |word: Option<&str>| word.map(str::to_owned);
         let is_attempt = self.deed == Deed::DeferredByNextHop;
         recorder.record(store::Entry {
             observation: facts.observation.clone().filter(|_| !is_attempt),
-            letters: Vec::new(),
+            letters,
             judged: store::Judged {
                 at: facts.at,
                 session: session.id.to_string(),
@@ -365,24 +483,21 @@ impl Concluded<'_> {
         }
     }
 
-    fn alert(&self, facts: &Facts) {
-        let Some(alerter) = &self.account.running.alerter else { return };
-        let Some(outcome) = self.news(facts) else { return };
+    /// For memory and for `waxseal report`, and for the administrator where there is news. What is told of a message that is held
+    /// was written down with it.
+    fn tell(&self, facts: &Facts) {
         let Outcome { session, envelope, .. } = self.outcome;
-        alerter.alert(Alert {
-            id: self.account.held.as_ref().map_or_else(|| session.id.to_string(), ToString::to_string),
-            verdict: facts.verdict.to_owned(),
-            reason: facts.reason.map(str::to_owned),
-            outcome,
-            from_domain: facts.from_domain.clone(),
-            reverse_path: envelope.reverse_path.as_str().to_owned(),
-            recipients: envelope.recipients.len(),
-            message_id: self.account.message_id.clone(),
-            attachments: facts.attachments.clone(),
-            more_attachments: facts.more_attachments,
-            links: facts.links.clone(),
-            more_links: facts.more_links,
+        let Account { running, address, subject, message_id, held, .. } = self.account;
+        let id = held.as_ref().map_or_else(|| session.id.to_string(), ToString::to_string);
+        let alert = self.news(facts).map(|outcome| {
+            facts.alert(id.clone(), outcome, (address, subject, message_id), session, envelope)
         });
+        let Some(alert) = alert.filter(|_| held.is_none() || running.post.outbox().is_none()) else {
+            return self.record(facts, Vec::new());
+        };
+        let letters = running.post.alert_letter(alert.clone(), Some(id)).into_iter().collect();
+        self.record(facts, letters);
+        running.post.alert(alert);
     }
 }
 

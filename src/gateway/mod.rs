@@ -6,6 +6,7 @@ pub mod details;
 mod judged;
 pub mod keyring;
 pub mod known;
+pub mod post;
 pub mod release;
 pub mod retention;
 mod sealing;
@@ -26,9 +27,9 @@ use crate::config::Mode;
 use crate::dns::lookup::LookupKey;
 use crate::gateway::keyring::Keyrings;
 use crate::gateway::known::CurrentPins;
+use crate::gateway::post::Post;
 use crate::gateway::setup::Setup;
 use crate::metrics::Metrics;
-use crate::notify::Alerter;
 use crate::policy::Action;
 use crate::smtp::envelope::Envelope;
 use crate::smtp::{Content, Decision, MessageHandler, Outcome, Reply, SessionInfo, Watch};
@@ -45,8 +46,8 @@ pub struct Running {
     pub quarantine: Option<Arc<dyn Quarantine>>,
     /// What is remembered; verifying listeners have it.
     pub recorder: Option<Recorder>,
-    /// Whom to tell.
-    pub alerter: Option<Alerter>,
+    /// Whom to tell, and how.
+    pub post: Post,
     /// What is known of our own keys.
     pub keyrings: Arc<Keyrings>,
 }

@@ -12,6 +12,7 @@ use crate::config::{self, Config, ListenAddress, Mistake, NextHopTls, Warning};
 use crate::dns;
 use crate::gateway::keyring::OwnDomain;
 use crate::keys;
+use crate::notify::Languages;
 use crate::policy::Policy;
 use crate::smtp;
 use crate::smtp::tls::{CertificateFileError, ClientTls, ServerTls, Trust};
@@ -31,6 +32,8 @@ pub struct Setup {
     pub policy: Policy,
     /// Whom to ask for keys and policies that are not pinned.
     pub dns: dns::Settings,
+    /// What recipients of held mail are told in.
+    pub languages: Languages,
     /// When our certificate for clients ends, in Unix seconds.
     pub certificate_ends: Option<u64>,
     /// From when on it is valid, likewise.
@@ -71,10 +74,10 @@ impl Setup {
         }
         let certificate = certificate.flatten();
         let dns = dns_settings(&config.dns, &mut mistakes);
-        if !mistakes.is_empty() {
-            return Err(mistakes);
-        }
+        let languages = languages(config.notices.as_ref(), &mut mistakes);
+        let Some(languages) = languages.filter(|_| mistakes.is_empty()) else { return Err(mistakes) };
         Ok(Self {
+            languages,
             hostname: config.hostname.clone(),
             policy: config.policy.clone(),
             domains,
@@ -266,6 +269,25 @@ fn dns_settings(dns: &config::Dns, mistakes: &mut Vec<Mistake>) -> dns::Settings
         cache: dns.cache,
         trust_anchors,
     }
+}
+
+/// The texts for recipients: ours and the site's, with every language that the configuration names. `None` and a mistake where
+/// they cannot be had.
+fn languages(notices: Option<&config::Notices>, mistakes: &mut Vec<Mistake>) -> Option<Languages> {
+    let folder = notices.and_then(|notices| notices.folder.as_ref());
+    let read = Languages::read(folder.map(|folder| folder.value.as_path()));
+    let languages = match folder {
+        Some(folder) => folder.note(read, mistakes)?,
+        // Ours can always be read: a test does.
+        None => read.ok()?,
+    };
+    if let Some(notices) = notices {
+        let exceptions = notices.exceptions.iter().filter_map(|exception| exception.language.as_ref());
+        for language in std::iter::once(&notices.language).chain(exceptions) {
+            language.note(languages.find(&language.value), mistakes);
+        }
+    }
+    Some(languages)
 }
 
 fn read_pins(config: &Config, mistakes: &mut Vec<Mistake>) -> Vec<(DomainName, Pin)> {

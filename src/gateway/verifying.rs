@@ -14,13 +14,14 @@ use attachment_seal::verdict::report::sentence;
 use tokio::task;
 use tracing::{error, warn};
 
-use super::account::{Account, Deed, Origin};
+use super::account::{Account, Deed, Origin, held_letters};
 use super::judged::{Judged, Known, judge};
 use super::{Running, unreadable};
 use crate::clock::unix_time;
 use crate::dns::lookup::{LookupKey, Wanted, look_up};
 use crate::gateway::known::Standing;
-use crate::notify::{Alerter, Notice};
+use crate::gateway::post::Post;
+use crate::notify::Notice;
 use crate::policy::Action;
 use crate::smtp::envelope::Envelope;
 use crate::smtp::{Content, Decision, Disposal, Reply, SessionInfo};
@@ -136,22 +137,23 @@ impl<L: LookupKey> Verifying<'_, L> {
             let header = HeaderSection::parse(message.head());
             judged.held(hostname, self.session, self.envelope, message.size(), &header)
         };
+        let letters = held_letters(&self.running, judged, self.session, self.envelope);
         let store = Arc::clone(&self.running);
         let stored = task::spawn_blocking(move || match &store.quarantine {
             Some(quarantine) => {
                 let quotas = &store.setup.config.quarantine;
-                quarantine.hold(quotas, &held, &[], &mut message.into_reader()).map(Some)
+                quarantine.hold(quotas, &held, &letters, &mut message.into_reader()).map(Some)
             }
             None => Ok(None),
         })
         .await;
         let session = &self.session.id;
-        let alerter = self.running.alerter.as_ref();
+        let post = &self.running.post;
         match stored {
             Ok(Ok(Some(Kept { id, filling }))) => {
                 if let Some(filling) = filling {
                     warn!("{filling}");
-                    tell_of_quota(alerter, filling);
+                    tell_of_quota(post, filling);
                 }
                 Ok(id)
             }
@@ -159,7 +161,7 @@ impl<L: LookupKey> Verifying<'_, L> {
                 warn!(%session, unverified, "a message cannot be held: the quarantine is full");
                 if let Some(filling) = filling {
                     error!("{filling}");
-                    tell_of_quota(alerter, filling);
+                    tell_of_quota(post, filling);
                 }
                 Err(Reply::new(452, "4.3.1 the quarantine is full, try again later"))
             }
@@ -180,8 +182,7 @@ impl<L: LookupKey> Verifying<'_, L> {
 }
 
 /// Tells the administrator that held mail has taken most of its quota, or all.
-fn tell_of_quota(alerter: Option<&Alerter>, filling: Filling) {
-    let Some(alerter) = alerter else { return };
+fn tell_of_quota(post: &Post, filling: Filling) {
     let (subject, consequence) = if filling.is_full {
         ("the quarantine is full", "Mail that must be held is deferred (452).")
     } else {
@@ -191,7 +192,7 @@ fn tell_of_quota(alerter: Option<&Alerter>, filling: Filling) {
         "{filling}.\n\n{consequence} Look at what is held: waxseal quarantine list, then show ID, release ID or delete ID. \
          Its limits are in [quarantine]."
     );
-    alerter.notice(Notice { subject: subject.to_owned(), text });
+    post.notice(Notice { subject: subject.to_owned(), text });
 }
 
 /// Each recipient's domain, if it has one and no address literal.

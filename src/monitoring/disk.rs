@@ -11,7 +11,7 @@ use tokio::task;
 use tokio::time::timeout;
 
 use crate::disk::{Room, room};
-use crate::store::{Quarantine, Usage};
+use crate::store::{Outbox, Quarantine, Usage, Waiting};
 
 /// What was seen is told again for so long.
 const FRESH: Duration = Duration::from_secs(1);
@@ -28,16 +28,24 @@ pub(super) struct Disk {
     pub(super) room: Option<Room>,
     /// What the quarantine holds, if there is one.
     pub(super) held: Option<Usage>,
+    /// What waits to be sent, if there is an outbox.
+    pub(super) waiting: Option<Waiting>,
     /// Why nothing could be held now.
     pub(super) obstacle: Option<String>,
 }
 
 impl Disk {
-    fn look(state: &Path, quarantine: Option<&dyn Quarantine>) -> Self {
+    fn look(state: &Path, quarantine: Option<&dyn Quarantine>, outbox: Option<&dyn Outbox>) -> Self {
         let held = quarantine.map(|quarantine| quarantine.usage()).transpose();
         let writable = quarantine.map_or(Ok(()), |quarantine| quarantine.check_writable());
         let obstacle = writable.as_ref().err().or(held.as_ref().err()).map(ToString::to_string);
-        Self { at: Instant::now(), room: room(state).ok(), held: held.ok().flatten(), obstacle }
+        Self {
+            at: Instant::now(),
+            room: room(state).ok(),
+            held: held.ok().flatten(),
+            waiting: outbox.and_then(|outbox| outbox.waiting().ok()),
+            obstacle,
+        }
     }
 }
 
@@ -46,13 +54,18 @@ impl Disk {
 pub(super) struct Watcher {
     state: PathBuf,
     quarantine: Option<Arc<dyn Quarantine>>,
+    outbox: Option<Arc<dyn Outbox>>,
     seen: watch::Sender<Option<Arc<Disk>>>,
     is_looking: Arc<AtomicBool>,
 }
 
 impl Watcher {
-    pub(super) fn new(state: PathBuf, quarantine: Option<Arc<dyn Quarantine>>) -> Self {
-        Self { state, quarantine, seen: watch::Sender::new(None), is_looking: Arc::default() }
+    pub(super) fn new(
+        state: PathBuf,
+        quarantine: Option<Arc<dyn Quarantine>>,
+        outbox: Option<Arc<dyn Outbox>>,
+    ) -> Self {
+        Self { state, quarantine, outbox, seen: watch::Sender::new(None), is_looking: Arc::default() }
     }
 
     /// What the disk is like; `None` if it does not answer.
@@ -71,10 +84,11 @@ impl Watcher {
     }
 
     fn start(&self) {
-        let (state, quarantine, seen) = (self.state.clone(), self.quarantine.clone(), self.seen.clone());
+        let (state, seen) = (self.state.clone(), self.seen.clone());
+        let (quarantine, outbox) = (self.quarantine.clone(), self.outbox.clone());
         let looking = Looking(Arc::clone(&self.is_looking));
         task::spawn_blocking(move || {
-            let disk = Disk::look(&state, quarantine.as_deref());
+            let disk = Disk::look(&state, quarantine.as_deref(), outbox.as_deref());
             drop(looking);
             seen.send_replace(Some(Arc::new(disk)));
         });
@@ -99,7 +113,7 @@ mod tests {
     async fn looks_once_for_all_who_ask() {
         let state = tempfile::tempdir().unwrap();
         let quarantine = State::open_to_serve(&state.path().into()).unwrap().quarantine;
-        let watcher = Watcher::new(state.path().to_owned(), Some(quarantine));
+        let watcher = Watcher::new(state.path().to_owned(), Some(quarantine), None);
         let (one, other) = tokio::join!(watcher.look(), watcher.look());
         let (one, other) = (one.unwrap(), other.unwrap());
         assert!(Arc::ptr_eq(&one, &other));
@@ -111,7 +125,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_disk_that_hangs_is_no_disk() {
         let state = tempfile::tempdir().unwrap();
-        let watcher = Watcher::new(state.path().to_owned(), None);
+        let watcher = Watcher::new(state.path().to_owned(), None, None);
         watcher.is_looking.store(true, Ordering::Relaxed);
         assert!(watcher.look().await.is_none());
     }

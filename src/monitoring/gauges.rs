@@ -118,12 +118,19 @@ impl Monitoring {
 }
 
 fn register_alerts(registry: &mut Registry, running: &Running) {
-    if let Some(alerter) = &running.alerter {
-        let alerts: Family<Outcome, Counter> = Family::default();
-        for (result, count) in [("sent", alerter.sent()), ("lost", alerter.lost())] {
-            alerts.get_or_create(&Outcome { result }).inc_by(count);
+    let counted = |(sent, lost): (u64, u64)| {
+        let mails: Family<Outcome, Counter> = Family::default();
+        for (result, count) in [("sent", sent), ("lost", lost)] {
+            mails.get_or_create(&Outcome { result }).inc_by(count);
         }
-        registry.register("alerts", "Alerts to the administrator", alerts);
+        mails
+    };
+    if let Some(alerted) = running.post.alerted() {
+        registry.register("alerts", "Alerts to the administrator", counted(alerted));
+    }
+    if running.setup.config.notices.is_some() {
+        let notices = counted(running.post.notices.get());
+        registry.register("notices", "Notices to recipients of held mail", notices);
     }
     if running.quarantine.is_some() {
         gauge(
@@ -204,6 +211,14 @@ fn register_disk(registry: &mut Registry, disk: &Disk) {
         let help = "Messages that are held without a verified seal of a pinned correspondent";
         gauge(registry, "quarantine_unverified_messages", help, held.unverified_messages);
         gauge(registry, "quarantine_unverified_bytes", "Octets of those messages", held.unverified_octets);
+    }
+    if let Some(waiting) = disk.waiting {
+        gauge(registry, "outbox_letters", "Alerts and notices that wait to be sent", waiting.letters);
+        gauge(registry, "outbox_bytes", "Octets of those", waiting.octets);
+        let now = unix_time().unwrap_or_default();
+        let since = waiting.oldest.map(|oldest| u64::try_from(oldest.as_second()).unwrap_or_default());
+        let age = since.map_or(0, |since| now.saturating_sub(since));
+        gauge(registry, "outbox_oldest_seconds", "How long the oldest of those has waited", age);
     }
     if let Some(room) = disk.room {
         gauge(registry, "state_free_bytes", "Free space on the state folder's file system", room.free);

@@ -102,7 +102,8 @@ impl Monitoring {
     ) -> Self {
         let disk = {
             let now = running.load();
-            Watcher::new(now.setup.config.state.folder.clone(), now.quarantine.clone())
+            let folder = now.setup.config.state.folder.clone();
+            Watcher::new(folder, now.quarantine.clone(), now.post.outbox().cloned())
         };
         Self {
             running,

@@ -13,8 +13,9 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use tracing::{info, warn};
 
 use crate::gateway::Running;
+use crate::gateway::post::Post;
 use crate::gateway::retention::{Going, going, remove_expired};
-use crate::notify::{Alerter, Notice};
+use crate::notify::Notice;
 use crate::phrase::{counted, with_causes};
 use crate::store::{AuditTrail, By, Deed, Quarantine, StoreError, What};
 
@@ -116,10 +117,7 @@ fn let_go(running: &Running) {
         if removed > 0 {
             info!(removed, "held mail was removed by age");
         }
-        match &running.alerter {
-            Some(alerter) => tell(&**quarantine, alerter, &going(&**quarantine, keep, now)?),
-            None => Ok(()),
-        }
+        tell(&**quarantine, &running.post, &going(&**quarantine, keep, now)?)
     });
     if let Err(error) = told {
         warn!(error = with_causes(&error), "held mail cannot be removed by age now; it is tried again");
@@ -127,7 +125,7 @@ fn let_go(running: &Running) {
 }
 
 /// Has the administrator told. Only what was told of is removed.
-fn tell(quarantine: &dyn Quarantine, alerter: &Alerter, going: &Going) -> Result<(), StoreError> {
+fn tell(quarantine: &dyn Quarantine, post: &Post, going: &Going) -> Result<(), StoreError> {
     if going.messages.is_empty() {
         return Ok(());
     }
@@ -143,7 +141,10 @@ fn tell(quarantine: &dyn Quarantine, alerter: &Alerter, going: &Going) -> Result
     if let more @ 1.. = going.messages.len().saturating_sub(MAX_LISTED) {
         let _ = writeln!(text, "and {more} more: waxseal quarantine list");
     }
-    alerter.notice(Notice { subject: format!("{count} will be removed on {day}"), text });
+    let notice = Notice { subject: format!("{count} will be removed on {day}"), text };
+    if !post.announce(&notice)? {
+        return Ok(());
+    }
     let ids: Vec<_> = going.messages.iter().map(|listed| listed.id.clone()).collect();
     quarantine.announce(&ids, going.expires)
 }

@@ -1,8 +1,10 @@
 //! The running gateway: every listener bound and served, the configuration swapped on reload, an orderly end.
 
+mod digest;
 mod held_mail;
 pub mod open_files;
 pub mod reminders;
+mod sender;
 mod sockets;
 pub mod systemd;
 
@@ -13,17 +15,21 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use jiff::civil::Time;
 use thiserror::Error;
 use tokio::sync::{Notify, watch};
 use tokio::task::{self, JoinSet};
 use tokio::time::{sleep, timeout};
 use tracing::{error, info, warn};
 
+use self::digest::Digester;
+use self::sender::Sender;
 use self::sockets::{BoundListener, bind_admin, bind_all, nobodys};
 use crate::config::{Alerts, ListenAddress, Mode};
 use crate::dns::lookup::LookupKey;
 use crate::gateway::keyring::{self, Keyrings};
 use crate::gateway::known::CurrentPins;
+use crate::gateway::post::Post;
 use crate::gateway::setup::Setup;
 use crate::gateway::{Gateway, Running};
 use crate::metrics::Metrics;
@@ -147,6 +153,8 @@ pub struct Service<L> {
     audit: Option<Arc<dyn AuditTrail>>,
     presence: Option<Arc<Presence>>,
     reloaded: Arc<Notify>,
+    /// What is shared with other gateways, if anything is.
+    state: Option<State>,
 }
 
 /// Puts another configuration in force.
@@ -170,7 +178,8 @@ impl<L: LookupKey> Service<L> {
         }
         let presence = claim_state(&setup)?;
         let (place, folder) = (&setup.config.state, &setup.config.state.folder);
-        let (state, quarantine, recording) = if sockets.iter().any(|socket| socket.mode == Mode::Verify) {
+        let is_verifying = sockets.iter().any(|socket| socket.mode == Mode::Verify);
+        let (state, quarantine, recording) = if is_verifying {
             let state = State::open_to_serve(place).map_err(|error| match error {
                 OpenError::Quarantine(error) => {
                     StartError::Quarantine { folder: folder.display().to_string(), error }
@@ -178,14 +187,14 @@ impl<L: LookupKey> Service<L> {
                 OpenError::Database(error) => StartError::Database(error),
             })?;
             let recording = Recorder::start(Arc::clone(&state.memories)).map_err(StartError::Memory)?;
-            (state.clone(), Some(state.quarantine), Some(recording))
+            (state.clone(), Some(Arc::clone(&state.quarantine)), Some(recording))
         } else {
             // It judges nothing, so it needs nothing that others share.
             (State::open(&folder.as_path().into()), None, None)
         };
         let (recorder, memory) = recording.unzip();
-        let audit = quarantine.is_some().then_some(state.audit);
-        let pins = CurrentPins::read(setup.pins.clone(), state.pins)?;
+        let audit = quarantine.is_some().then(|| Arc::clone(&state.audit));
+        let pins = CurrentPins::read(setup.pins.clone(), Arc::clone(&state.pins))?;
         let spool = spool_folder(folder);
         let mut alerts = JoinSet::new();
         let alerter = match &setup.config.alerts {
@@ -196,10 +205,10 @@ impl<L: LookupKey> Service<L> {
             }
             None => None,
         };
-        if let (Some(recorder), Some(alerter)) = (&recorder, &alerter)
-            && !recorder.is_open()
-        {
-            alerter.notice(memory_notice(place));
+        let administrator = setup.config.alerts.as_ref().map(|alerts| alerts.to.clone()).zip(alerter);
+        let post = Post::new(administrator, quarantine.is_some().then(|| Arc::clone(&state.outbox)));
+        if recorder.as_ref().is_some_and(|recorder| !recorder.is_open()) {
+            post.notice(memory_notice(place));
         }
         let modes = setup.config.listeners.iter();
         let modes = modes.map(|listener| (listener.name.clone(), listener.mode.as_str()));
@@ -212,7 +221,7 @@ impl<L: LookupKey> Service<L> {
             pins: Arc::new(pins),
             quarantine,
             recorder,
-            alerter,
+            post,
             keyrings: Arc::new(keyrings),
         }));
         Ok(Self {
@@ -228,6 +237,7 @@ impl<L: LookupKey> Service<L> {
             audit,
             presence: presence.map(Arc::new),
             reloaded: Arc::new(Notify::new()),
+            state: is_verifying.then_some(state),
         })
     }
 
@@ -298,6 +308,12 @@ impl<L: LookupKey> Service<L> {
         let memory = tokio::spawn(watch_memory(Arc::clone(&self.running), shutdown.clone()));
         let (running, stop) = (Arc::clone(&self.running), shutdown.clone());
         let held_mail = self.audit.map(|audit| tokio::spawn(held_mail::watch(running, audit, stop)));
+        let (stop_sending, stopped) = watch::channel(false);
+        let sender = Sender::of(&self.running).map(|sender| tokio::spawn(sender.run(stopped)));
+        let digest = self.state.zip(digest_time(&self.running.load())).map(|(state, time)| {
+            let (running, lookup) = (Arc::clone(&self.running), Arc::clone(&self.lookup));
+            tokio::spawn(Digester { running, state, lookup, time }.run(shutdown.clone()))
+        });
         let keyrings = Arc::clone(&self.running.load().keyrings);
         let keys =
             tokio::spawn(keyring::watch::watch(Arc::clone(&self.running), keyrings, self.reloaded, shutdown));
@@ -306,10 +322,16 @@ impl<L: LookupKey> Service<L> {
                 error!(%fault, "a listener was ended by a fault in this program");
             }
         }
-        for task in [expiry, keys, memory, monitoring].into_iter().chain(held_mail) {
+        for task in [expiry, keys, memory, monitoring].into_iter().chain(digest).chain(held_mail) {
             task.abort();
             // Waits until it has let go of what runs.
             let _ = task.await;
+        }
+        stop_sending.send_replace(true);
+        if let Some(sender) = sender
+            && timeout(ALERT_GRACE, sender).await.is_err()
+        {
+            info!("mail waits in the outbox for the next start");
         }
         // The last handles to the alerter go with what runs; its task then sends what waits, and ends.
         drop(self.running);
@@ -342,18 +364,12 @@ async fn watch_memory(running: Arc<ArcSwap<Running>>, mut shutdown: watch::Recei
         let Some(recorder) = &now.recorder else { return };
         let is_open = recorder.is_open();
         let is_due = told.is_none_or(|told| told.elapsed() >= TOLD_AGAIN);
-        if was_open
-            && !is_open
-            && is_due
-            && let Some(alerter) = &now.alerter
-        {
-            alerter.notice(memory_notice(&now.setup.config.state));
+        if was_open && !is_open && is_due {
+            now.post.notice(memory_notice(&now.setup.config.state));
             told = Some(Instant::now());
         }
         was_open = is_open;
-        if let Some(alerter) = &now.alerter {
-            news(&now).into_iter().for_each(|notice| alerter.notice(notice));
-        }
+        news(&now).into_iter().for_each(|notice| now.post.notice(notice));
     }
 }
 
@@ -444,6 +460,11 @@ fn spool_folder(state: &Path) -> PathBuf {
     }
 }
 
+/// When the daily digest is made, if it is.
+fn digest_time(running: &Running) -> Option<Time> {
+    running.setup.config.alerts.as_ref()?.digest
+}
+
 fn memory_notice(place: &Location) -> Notice {
     let state = &place.folder;
     let text = if place.server.is_some() {
@@ -458,8 +479,7 @@ fn memory_notice(place: &Location) -> Notice {
 }
 
 fn alert_settings(alerts: &Alerts, setup: &Setup) -> notify::Settings {
-    let next_hop = (alerts.next_hop.host.to_string(), alerts.next_hop.port);
-    notify::Settings::new(alerts.to.clone(), alerts.from.clone(), next_hop, setup.hostname.clone())
+    notify::Settings::new(alerts.to.clone(), sender::route(&alerts.from, &alerts.next_hop, setup))
 }
 
 impl Reloader {
@@ -485,7 +505,7 @@ impl Reloader {
             setup,
             quarantine: old.quarantine.clone(),
             recorder: old.recorder.clone(),
-            alerter: old.alerter.clone(),
+            post: old.post.clone(),
             keyrings: Arc::clone(&old.keyrings),
         };
         running.keyrings.settle(&running.setup);

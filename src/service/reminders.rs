@@ -35,13 +35,39 @@ pub async fn watch(running: Arc<ArcSwap<Running>>, mut shutdown: watch::Receiver
 /// A certificate should have been renewed when no more is left of it than this, or than a third of its life if that is less.
 const CERTIFICATE_SHORT: u64 = 14 * 86_400;
 
-/// Says what is wrong with the certificate for clients.
-fn say_certificate(running: &Running, alert: bool, now: u64) {
+/// Something that somebody must see to.
+pub struct Reminder {
+    /// A few words for the subject of an alert.
+    subject: String,
+    /// The whole of it.
+    pub text: String,
+    /// Whether harm is done already.
+    is_late: bool,
+    /// Whether the administrator is told by alert as well.
+    is_alerted: bool,
+}
+
+impl Reminder {
+    fn say(self, running: &Running, alert: bool) {
+        let Self { subject, text, is_late, is_alerted } = self;
+        if is_late {
+            error!("{text}");
+        } else {
+            warn!("{text}");
+        }
+        if alert && is_alerted {
+            running.post.notice(Notice { subject, text });
+        }
+    }
+}
+
+/// What is wrong with the certificate for clients.
+pub fn certificate(running: &Running, now: u64) -> Option<Reminder> {
     let (begins, ends) = (running.setup.certificate_begins, running.setup.certificate_ends);
     let third = ends.unwrap_or(0).saturating_sub(begins.unwrap_or(0)) / 3;
     let ends = ends.filter(|ends| *ends <= now + third.min(CERTIFICATE_SHORT));
     let begins = begins.filter(|begins| *begins > now);
-    let (about, text) = match (begins, ends) {
+    let (about, text, is_late) = match (begins, ends) {
         (Some(begins), _) => {
             let begins = moment(begins);
             (
@@ -49,56 +75,58 @@ fn say_certificate(running: &Running, alert: bool, now: u64) {
                 format!(
                     "the certificate in [tls] is not valid before {begins}: check the certificate and the clock"
                 ),
-            )
-        }
-        (None, Some(ends)) if ends <= now => {
-            let ends = moment(ends);
-            (
-                "has expired",
-                format!("the certificate in [tls] expired {ends}: renew it, and reload the gateway"),
+                true,
             )
         }
         (None, Some(ends)) => {
-            let text = format!(
-                "the certificate in [tls] expires {}: renew it, and reload the gateway",
-                moment(ends)
-            );
-            warn!("{text}");
-            return;
+            let (about, verb) =
+                if ends <= now { ("has expired", "expired") } else { ("expires soon", "expires") };
+            let text =
+                format!("the certificate in [tls] {verb} {}: renew it, and reload the gateway", moment(ends));
+            (about, text, ends <= now)
         }
-        (None, None) => return,
+        (None, None) => return None,
     };
-    error!("{text}");
-    if let (true, Some(alerter)) = (alert, &running.alerter) {
-        alerter.notice(Notice { subject: format!("the certificate for clients {about}"), text });
+    // What can still be renewed in time is in the log and the digest.
+    Some(Reminder {
+        subject: format!("the certificate for clients {about}"),
+        text,
+        is_late,
+        is_alerted: is_late,
+    })
+}
+
+/// Which delegations end soon or have ended.
+pub fn delegations(running: &Running, now: u64) -> Vec<Reminder> {
+    let mut found = Vec::new();
+    for own in &running.setup.domains {
+        let Some(sealer) = own.sealer() else { continue };
+        let Some(life) = sealer.delegations.life(now).filter(|life| life.is_short) else {
+            continue;
+        };
+        let about = if life.left == 0 { "has ended" } else { "ends soon" };
+        found.push(Reminder {
+            subject: format!("the delegation of {} ({}) {about}", sealer.domain, sealer.selector),
+            text: words(&sealer, life),
+            is_late: life.left == 0,
+            is_alerted: true,
+        });
     }
+    found
 }
 
 /// Says which delegations end soon or have ended, and whether the certificate is valid; after a reload at once, since it is
 /// what the reload may be for.
 pub fn say(running: &Running, alert: bool) {
     let Some(now) = unix_time() else { return };
-    say_certificate(running, alert, now);
-    for own in &running.setup.domains {
-        let Some(sealer) = own.sealer() else { continue };
-        if !own.has_folder() && sealer.delegations.has_lapsed(now) {
+    for own in running.setup.domains.iter().filter(|own| !own.has_folder()) {
+        if let Some(sealer) = own.sealer().filter(|sealer| sealer.delegations.has_lapsed(now)) {
             let (domain, selector) = (&sealer.domain, &sealer.selector);
             info!(%domain, %selector, "The old key's delegation has expired. Remove `succession`.");
         }
-        let Some(life) = sealer.delegations.life(now).filter(|life| life.is_short) else {
-            continue;
-        };
-        let text = words(&sealer, life);
-        if life.left == 0 {
-            error!("{text}");
-        } else {
-            warn!("{text}");
-        }
-        if let (true, Some(alerter)) = (alert, &running.alerter) {
-            let about = if life.left == 0 { "has ended" } else { "ends soon" };
-            let subject = format!("the delegation of {} ({}) {about}", sealer.domain, sealer.selector);
-            alerter.notice(Notice { subject, text });
-        }
+    }
+    for reminder in certificate(running, now).into_iter().chain(delegations(running, now)) {
+        reminder.say(running, alert);
     }
 }
 

@@ -12,6 +12,8 @@
 //! - not sent whole: neither delivered nor held;
 //! - whatever was delivered or held is what the client sent, octet for octet, below the gateway's own field.
 //!
+//! What is told of held mail meanwhile has a test of its own: `told`.
+//!
 //! `WAXSEAL_KILL_SEED=<number>` repeats the choices of a run; how they fall in time remains the machine's affair.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
@@ -22,6 +24,7 @@ mod ledger;
 mod next_hop;
 #[path = "../program/mod.rs"]
 mod program;
+mod told;
 
 use std::collections::HashMap;
 use std::fs;

@@ -18,6 +18,7 @@ mod postfix;
 mod program;
 mod provider;
 mod tls;
+mod told;
 
 use std::fs;
 use std::net::SocketAddr;

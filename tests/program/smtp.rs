@@ -187,9 +187,17 @@ impl Server {
         Self::start(|_| "250 2.0.0 taken".to_owned())
     }
 
+    /// The same at an address that was closed so far.
+    pub(crate) fn taking_all_at(address: SocketAddr) -> Self {
+        Self::on(TcpListener::bind(address).unwrap(), |_| "250 2.0.0 taken".to_owned())
+    }
+
     /// A server whose replies to messages `handle` gives.
     pub(crate) fn start(handle: impl Fn(&Received) -> String + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::on(TcpListener::bind("127.0.0.1:0").unwrap(), handle)
+    }
+
+    fn on(listener: TcpListener, handle: impl Fn(&Received) -> String + Send + Sync + 'static) -> Self {
         let server = Self { address: listener.local_addr().unwrap(), received: Arc::default() };
         let (received, handle) = (Arc::clone(&server.received), Arc::new(handle));
         thread::spawn(move || {
@@ -241,6 +249,7 @@ fn serve(
                 (from, to) = (path().unwrap_or_default(), String::new());
                 "250 2.1.0 ok".to_owned()
             }
+            Some("RCPT") if line.contains("<unknown@") => "550 5.1.1 no such user".to_owned(),
             Some("RCPT") => {
                 if to.is_empty() {
                     to = path().unwrap_or_default();

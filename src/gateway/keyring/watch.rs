@@ -18,8 +18,9 @@ use crate::blocking::blocking;
 use crate::clock::unix_time;
 use crate::dns::{self, key_record_name};
 use crate::gateway::Running;
+use crate::gateway::post::Post;
 use crate::gateway::setup::Setup;
-use crate::notify::{Alerter, Notice};
+use crate::notify::Notice;
 use crate::store::{KeysFile, StateFileError};
 
 /// Between two reads of the folders, in seconds, unless something in them changes before.
@@ -132,14 +133,14 @@ impl Keyrings {
         let (keyrings, asking) = (Arc::clone(self), Arc::clone(own));
         let ring = blocking(move || keyrings.advance(&asking, &looks)).await;
         let now = unix_time().unwrap_or_default();
-        self.tell(running.load().alerter.as_ref(), own, (&before, &ring), &wrong, now);
+        self.tell(&running.load().post, own, (&before, &ring), &wrong, now);
         ring.next_look(lifetime, now).map(|(_, at)| at).min().unwrap_or(u64::MAX).min(now + PAUSE)
     }
 
     /// Says what is new, and again what waits for somebody.
     fn tell(
         &self,
-        alerter: Option<&Alerter>,
+        post: &Post,
         own: &OwnDomain,
         (before, ring): (&Keyring, &Keyring),
         wrong: &[String],
@@ -154,7 +155,7 @@ impl Keyrings {
         }
         let remind = |name: Name, subject: String, text: String, patience: u64| {
             let notice = Notice { subject, text: format!("{domain}: {text}") };
-            self.remind(alerter, (domain.to_string(), name), notice, patience, now)
+            self.remind(post, (domain.to_string(), name), notice, patience, now)
         };
         let statuses: Vec<_> = ring.statuses(own.config.lifetime.as_secs(), now).collect();
         for status in &statuses {
@@ -197,14 +198,7 @@ impl Keyrings {
 
     /// Whether it is time to say in the log what waits for somebody. Says it by alert as well, once it has lasted longer than
     /// `patience` seconds.
-    fn remind(
-        &self,
-        alerter: Option<&Alerter>,
-        name: (String, Name),
-        notice: Notice,
-        patience: u64,
-        now: u64,
-    ) -> bool {
+    fn remind(&self, post: &Post, name: (String, Name), notice: Notice, patience: u64, now: u64) -> bool {
         let mut said = lock(&self.said);
         let known = said.entry(name).or_default();
         if known.what != notice.text {
@@ -214,12 +208,9 @@ impl Keyrings {
         if is_due {
             known.last = now;
         }
-        if let Some(alerter) = alerter
-            && known.since + patience <= now
-            && known.alerted + ALERTED_AGAIN <= now
-        {
+        if known.since + patience <= now && known.alerted + ALERTED_AGAIN <= now {
             known.alerted = now;
-            alerter.notice(notice);
+            post.notice(notice);
         }
         is_due
     }
