@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 use waxseal::store::State;
+#[cfg(feature = "postgres")]
+use waxseal::store::{Filter, HeldState};
 
 use crate::program::site::Site;
 use crate::program::{waxseal, word};
@@ -82,4 +84,34 @@ fn a_database_of_a_later_version_is_an_error_at_the_start() {
     let version: i64 =
         Connection::open(&path).unwrap().query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
     assert_eq!(version, 99, "it was left alone");
+}
+
+/// What strangers wrote is in the facts: also what PostgreSQL cannot take apart.
+#[cfg(feature = "postgres")]
+#[test]
+fn every_released_form_of_the_shared_database_is_brought_forward() {
+    let Some(server) = crate::server::Postgres::shared() else { return };
+    for file in released("postgres") {
+        let (folder, url) = (tempfile::tempdir().unwrap(), server.database());
+        server.run_sql(&url, &fs::read_to_string(&file).unwrap());
+        let place = crate::server::Postgres::place_at(&url, folder.path(), "mx1");
+        // Commands wait for a gateway of their version.
+        let error = State::open(&place).quarantine.usage().unwrap_err().to_string();
+        assert!(error.contains("a gateway of this version brings them forward"), "{error}");
+        for _ in 0..2 {
+            let state = State::open_to_serve(&place).unwrap();
+            let ids = |filter: &Filter| -> Vec<String> {
+                let listing = state.quarantine.list(filter, None, 10).unwrap();
+                assert!(listing.damaged.is_empty());
+                listing.held.iter().map(|listed| listed.id.to_string()).collect()
+            };
+            let [in_doubt, calm] = ["20261128T152102-mx1-d12b82", "20261128T152102-mx1-d3c5dc"];
+            assert_eq!(ids(&Filter::default()), [in_doubt, calm]);
+            assert_eq!(ids(&Filter { domain: Some("example.org".into()), ..Filter::default() }).len(), 2);
+            assert_eq!(ids(&Filter { message_id: Some("<0@x>".into()), ..Filter::default() }), [calm]);
+            assert_eq!(ids(&Filter { state: Some(HeldState::InDoubt), ..Filter::default() }), [in_doubt]);
+            assert!(state.quarantine.show(&calm.parse().unwrap()).unwrap().held.summary.starts_with('\0'));
+            assert!(state.quarantine.incomplete().unwrap().is_empty());
+        }
+    }
 }

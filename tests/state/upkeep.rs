@@ -24,7 +24,7 @@ fn hold_at(site: &Site, gateway: &Gateway, subject: &str) -> String {
 /// What an address of `[admin]` answers.
 fn ask(admin: &str, path: &str) -> String {
     let mut stream = TcpStream::connect(admin).unwrap();
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: mx.partner.example\r\nConnection: close\r\n\r\n").unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     answer
@@ -118,6 +118,9 @@ fn what_is_wrong_with_a_state_is_found() {
     assert_eq!(checked.status, 0, "{checked:?}");
     assert_eq!(gateway.held()[0]["id"], stray.as_str());
     drop(gateway);
+    for name in ["memory.sqlite-wal", "memory.sqlite-shm"] {
+        let _ = fs::remove_file(folder.join(name));
+    }
     fs::write(folder.join("memory.sqlite"), "no database, whatever its name").unwrap();
     let checked = state(&config, &["check", "--json"]);
     assert_eq!(checked.status, 1, "{checked:?}");
@@ -137,9 +140,11 @@ fn damage_is_told_within_seconds() {
     crate::rows::damage(&site.folder.path().join("state"));
     gateway.await_log("the database was damaged and put aside");
     let told = || {
-        let mails =
-            office.received().into_iter().map(|mail| String::from_utf8_lossy(&mail.message).into_owned());
-        mails.filter(|mail| mail.contains("the database was damaged")).last()
+        let mails = office.received();
+        mails
+            .iter()
+            .find(|mail| String::from_utf8_lossy(&mail.message).contains("the database was damaged"))
+            .map(drop)
     };
     assert!(wait_for(told).is_some(), "no alert");
     let admin = gateway.await_log(" metrics and health address=").rsplit_once('=').unwrap().1.to_owned();

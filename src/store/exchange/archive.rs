@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::digest::Tee;
 use super::tables::{of_line, to_line};
-use super::{Destination, Digest, ExchangeError, Row, Sink, Source, Table};
+use super::{Cell, Destination, Digest, ExchangeError, Sink, Source, Table};
 use crate::store::held::HeldId;
 
 /// What an archive begins with.
@@ -106,7 +106,7 @@ impl Sink for NewArchive {
         self.add(&format!("{MESSAGES}/{id}.eml"), size, octets)
     }
 
-    fn row(&mut self, table: &Table, row: &Row) -> Result<(), ExchangeError> {
+    fn row(&mut self, table: &Table, row: &[Cell]) -> Result<(), ExchangeError> {
         let table = Table::of(table.name);
         if self.table.map(|table| table.name) != table.map(|table| table.name) {
             self.flush()?;

@@ -6,7 +6,7 @@ use std::io::{self, Read};
 use serde::{Deserialize, Serialize};
 
 use super::tables::to_line;
-use super::{ExchangeError, Row, Sink, Table};
+use super::{Cell, ExchangeError, Sink, Table};
 use crate::store::held::HeldId;
 
 /// How many there are of something, and a hash of all.
@@ -125,7 +125,7 @@ impl Sink for Tee<'_> {
         Ok(())
     }
 
-    fn row(&mut self, table: &Table, row: &Row) -> Result<(), ExchangeError> {
+    fn row(&mut self, table: &Table, row: &[Cell]) -> Result<(), ExchangeError> {
         self.tables.entry(table.name).or_default().add(to_line(row).as_bytes());
         self.to.as_mut().map_or(Ok(()), |to| to.row(table, row))
     }

@@ -81,7 +81,7 @@ pub(super) trait Sink {
     fn message(&mut self, id: &HeldId, size: u64, octets: &mut dyn Read) -> Result<(), ExchangeError>;
 
     /// A row of a table.
-    fn row(&mut self, table: &Table, row: &Row) -> Result<(), ExchangeError>;
+    fn row(&mut self, table: &Table, row: &[Cell]) -> Result<(), ExchangeError>;
 
     /// What the administrator said by command, as JSON.
     fn pins(&mut self, said: &str) -> Result<(), ExchangeError>;

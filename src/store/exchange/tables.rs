@@ -145,7 +145,7 @@ impl Cell {
 pub(in crate::store) type Row = Vec<Cell>;
 
 /// A row as one line of JSON.
-pub(super) fn to_line(row: &Row) -> String {
+pub(super) fn to_line(row: &[Cell]) -> String {
     let value = |cell: &Cell| match cell {
         Cell::Nothing => Value::Null,
         Cell::Text(text) => Value::from(text.as_str()),

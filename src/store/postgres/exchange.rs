@@ -100,7 +100,8 @@ impl Session {
             let columns = columns.collect::<Vec<_>>().join(", ");
             self.each(&format!("SELECT {columns} FROM {} ORDER BY {}", table.name, table.order), |row| {
                 let cells = table.columns.iter().enumerate().map(|(at, (_, kind))| cell(row, at, *kind));
-                to.row(table, &cells.collect::<Result<_, _>>().map_err(DatabaseError::from)?)
+                let cells: Row = cells.collect::<Result<_, _>>().map_err(DatabaseError::from)?;
+                to.row(table, &cells)
             })?;
         }
         let said =
@@ -203,7 +204,7 @@ impl Sink for NewServer {
         written.map(drop).map_err(|error: StoreError| error.into())
     }
 
-    fn row(&mut self, table: &Table, row: &Row) -> Result<(), ExchangeError> {
+    fn row(&mut self, table: &Table, row: &[Cell]) -> Result<(), ExchangeError> {
         let mut columns: Vec<String> = table.columns.iter().map(|(name, _)| (*name).to_owned()).collect();
         let mut values: Vec<Box<dyn ToSql + Sync>> =
             row.iter().zip(table.columns).map(|(cell, (_, kind))| value(cell, *kind)).collect();

@@ -115,7 +115,7 @@ impl FolderSource {
             let whole = text.iter().rposition(|octet| *octet == b'\n').map_or(0, |at| at + 1);
             for line in String::from_utf8_lossy(&text[..whole]).lines().filter(|line| !line.is_empty()) {
                 let cells = [id.as_str(), line].map(|text| Cell::Text(text.to_owned()));
-                to.row(table, &cells.to_vec())?;
+                to.row(table, &cells)?;
             }
         }
         Ok(())
@@ -264,7 +264,7 @@ impl Sink for NewFolder {
         self.write(id.as_str(), MESSAGE, octets)
     }
 
-    fn row(&mut self, table: &Table, row: &Row) -> Result<(), ExchangeError> {
+    fn row(&mut self, table: &Table, row: &[Cell]) -> Result<(), ExchangeError> {
         // Ids become names of folders.
         let id = || match row[0].text().map(str::parse::<HeldId>) {
             Some(Ok(id)) => Ok(id),
