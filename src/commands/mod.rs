@@ -20,6 +20,7 @@ mod run;
 mod scan;
 mod seal;
 mod setup;
+mod state;
 mod table;
 mod verify;
 
@@ -82,6 +83,8 @@ enum Command {
     Health(health::Args),
     /// List, show, export, release, keep and delete held mail
     Quarantine(quarantine::Args),
+    /// Check, back up, restore and move what the gateway holds, remembers and has to send
+    State(state::Args),
 }
 
 impl Cli {
@@ -103,6 +106,7 @@ impl Cli {
             Command::Doctor(args) => doctor::run(&args),
             Command::Health(args) => health::run(&args),
             Command::Quarantine(args) => quarantine::run(&args),
+            Command::State(args) => state::run(&args),
         }
     }
 }

@@ -4,6 +4,7 @@
 
 mod audit;
 mod error;
+mod exchange;
 mod filling;
 mod held;
 mod index;
@@ -24,10 +25,12 @@ mod state;
 
 pub use audit::{By, Deed, ParseWhatError, What};
 pub use error::{DatabaseError, Fault};
+pub use exchange::{Counted, Digest, ExchangeError, back_up, move_state, restore};
 pub use filling::Filling;
 pub use held::{
-    Details, Filter, Held, HeldAttachment, HeldDoubt, HeldFile, HeldId, HeldLink, HeldState, HoldError, Kept,
-    Listed, Listing, OfferedKey, Release, Releases, Removal, Request, StoreError, Usage,
+    Details, Filter, Held, HeldAttachment, HeldDoubt, HeldFile, HeldId, HeldLink, HeldState, HoldError,
+    Incomplete, Kept, Listed, Listing, Missing, OfferedKey, Release, Releases, Removal, Request, StoreError,
+    Usage,
 };
 pub use json_file::{Stamp, StateFileError};
 pub use judged::{Count, DEFERRED_BY_NEXT_HOP, Judged, MAX_TEXT, Period, Question, REFUSED_BY_NEXT_HOP};

@@ -7,6 +7,7 @@ mod block_on;
 mod claim;
 mod connect;
 mod deeds;
+pub(super) mod exchange;
 mod judged;
 mod memories;
 mod memory;

@@ -16,6 +16,18 @@ pub struct Server {
     pub(super) root_certificates: Option<PathBuf>,
 }
 
+impl Server {
+    /// Where the database is, without the password.
+    pub(in crate::store) fn name(&self) -> String {
+        let hosts = self.config.get_hosts().iter().map(|host| match host {
+            Host::Tcp(name) => name.clone(),
+            Host::Unix(path) => path.display().to_string(),
+        });
+        let hosts = hosts.collect::<Vec<_>>().join(",");
+        format!("the PostgreSQL database {} at {hosts}", self.config.get_dbname().unwrap_or_default())
+    }
+}
+
 impl FromStr for Server {
     type Err = String;
 

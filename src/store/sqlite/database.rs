@@ -25,7 +25,7 @@ embed_migrations!("src/store/sqlite/migrations");
 pub(super) const FILE: &str = "memory.sqlite";
 
 /// What SQLite puts beside it.
-const COMPANIONS: [&str; 3] = ["-wal", "-shm", "-journal"];
+pub(super) const COMPANIONS: [&str; 3] = ["-wal", "-shm", "-journal"];
 
 /// The form of the tables: the number of the last migration, which writes it down as `user_version`.
 pub(super) const VERSION: i64 = 4;
@@ -349,6 +349,16 @@ fn beside(path: &Path, ending: &str) -> PathBuf {
     let mut name = path.to_owned().into_os_string();
     name.push(ending);
     PathBuf::from(name)
+}
+
+/// A new database, for a copy.
+pub(super) fn make(folder: &Path) -> Result<Connection, DatabaseError> {
+    try_open_or_make(&path(folder))
+}
+
+/// The database for those who only look.
+pub(super) fn open_to_look(state: &Path) -> Result<Connection, DatabaseError> {
+    open(&path(state), OpenFlags::SQLITE_OPEN_READ_ONLY)
 }
 
 /// The database for the gateway, for tests.

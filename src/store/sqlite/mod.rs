@@ -4,6 +4,7 @@ mod adoption;
 mod claim;
 mod database;
 mod deeds;
+pub(super) mod exchange;
 mod judged;
 mod ledger;
 mod memories;
@@ -29,6 +30,7 @@ use super::state::{OpenError, State};
 const GATEWAY: &str = "gateway";
 
 pub(super) fn open_to_serve(folder: &Path) -> Result<State, OpenError> {
+    exchange::check_usable(folder)?;
     quarantine::make_and_clean(folder).map_err(OpenError::Quarantine)?;
     let database = Arc::new(Database::open_to_serve(folder)?);
     watch::start(&database);
