@@ -1,5 +1,6 @@
 //! What is shown of one message.
 
+use jiff::Timestamp;
 use serde_json::json;
 use waxseal::store::State;
 
@@ -92,8 +93,9 @@ fn of_what_an_early_version_held_the_facts_are_found_again() {
     for desk in desks() {
         let state = State::open_to_serve(&desk.place()).unwrap();
         let message = desk.site.swapped("early");
-        let same = hold_without_details(&state, "2026-11-23T06:11:12Z", "fail", &message);
-        let other = hold_without_details(&state, "2026-11-23T06:11:12Z", "unknown-key", &message);
+        let now = Timestamp::now().to_string();
+        let same = hold_without_details(&state, &now, "fail", &message);
+        let other = hold_without_details(&state, &now, "unknown-key", &message);
         drop(state);
         desk.config("").write();
 

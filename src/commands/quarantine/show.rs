@@ -11,14 +11,15 @@ use attachment_seal::seal::message::Message;
 use attachment_seal::verdict::report::is_plain;
 use serde::Serialize;
 
+use super::super::complain;
 use super::list::{Line, recipients};
 use crate::advice::{self, Case};
 use crate::clock::{second, unix_time};
 use crate::config::Partial;
 use crate::gateway::details::{Source, details_anew};
 use crate::gateway::setup::Setup;
-use crate::phrase::counted;
-use crate::store::{Deed, Details, Held, HeldFile, HeldId, Listed, State, StoreError};
+use crate::phrase::{counted, with_causes};
+use crate::store::{DatabaseError, Deed, Details, Held, HeldFile, HeldId, Listed, State, StoreError};
 
 /// `show --json`.
 #[derive(Serialize)]
@@ -47,7 +48,15 @@ pub(super) fn show(partial: &Partial, state: &State, id: &str, json: bool) -> Re
     if listed.held.details == Details::default() {
         (listed.held.details, source) = anew(partial, state, &listed)?;
     }
-    let deeds = state.audit.of(&id)?;
+    let deeds = match state.audit.of(&id) {
+        Ok(deeds) => deeds,
+        Err(DatabaseError::None(_)) => Vec::new(),
+        Err(error) => {
+            // The rest is wanted all the same.
+            complain(format!("cannot read what was done to it: {}", with_causes(&error)));
+            Vec::new()
+        }
+    };
     let line = Line::new(&*state.quarantine, &listed)?;
     if json {
         let shown = Shown {

@@ -36,7 +36,9 @@ pub(super) async fn mark<C: GenericClient>(
     releases: &Releases,
 ) -> Result<(), Error> {
     let Marks { in_doubt, delivered, requested, keep } = Marks::of(releases);
-    let sql = "UPDATE held SET in_doubt = $2, delivered = $3, requested = $4, keep = $5 WHERE id = $1";
+    // Of what somebody keeps for a while, the removal is announced again.
+    let sql = "UPDATE held SET in_doubt = $2, delivered = $3, requested = $4, keep = $5,
+                               expires = CASE WHEN $5 THEN NULL ELSE expires END WHERE id = $1";
     execute(client, sql, &[&id.as_str(), &in_doubt, &delivered, &requested, &keep]).await?;
     Ok(())
 }

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Params, params};
 
-use super::database::Database;
+use super::database::{Database, version};
 use crate::store::audit::{Deed, KEPT, MAX_READ};
 use crate::store::error::DatabaseError;
 use crate::store::held::HeldId;
@@ -32,6 +32,9 @@ pub(super) fn forget_old(connection: &Connection, now: u64) -> rusqlite::Result<
     Ok(())
 }
 
+/// The first form that has deeds.
+const FIRST: i64 = 3;
+
 impl Database {
     fn deeds(&self, which: &str, values: impl Params) -> Result<Vec<Deed>, DatabaseError> {
         let sql = format!(
@@ -39,6 +42,10 @@ impl Database {
              ORDER BY number"
         );
         self.read(|connection| {
+            // Of an earlier form, which no gateway has brought forward yet.
+            if version(connection)? < FIRST {
+                return Ok(Vec::new());
+            }
             let mut statement = connection.prepare_cached(&sql)?;
             let texts = statement.query_map(values, |row| row.get::<_, String>(0))?;
             let mut deeds = Vec::new();

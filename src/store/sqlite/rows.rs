@@ -50,7 +50,9 @@ pub(super) fn insert(
 /// Notes how it is with a message.
 pub(super) fn mark(connection: &Connection, id: &HeldId, releases: &Releases) -> rusqlite::Result<()> {
     let Marks { in_doubt, delivered, requested, keep } = Marks::of(releases);
-    let sql = "UPDATE held SET in_doubt = ?2, delivered = ?3, requested = ?4, keep = ?5 WHERE id = ?1";
+    // Of what somebody keeps for a while, the removal is announced again.
+    let sql = "UPDATE held SET in_doubt = ?2, delivered = ?3, requested = ?4, keep = ?5,
+                               expires = CASE WHEN ?5 THEN NULL ELSE expires END WHERE id = ?1";
     connection.execute(sql, params![id.as_str(), in_doubt, delivered, requested, keep])?;
     Ok(())
 }
