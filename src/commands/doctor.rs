@@ -79,7 +79,7 @@ pub(super) fn run(args: &Args) -> ExitCode {
 }
 
 /// Prints the findings; the exit status tells whether something is wrong.
-fn report(findings: &[Finding], json: bool) -> ExitCode {
+pub(super) fn report(findings: &[Finding], json: bool) -> ExitCode {
     let text = if json { for_programs(findings) } else { for_people(findings) };
     if let Err(error) = io::stdout().lock().write_all(text.as_bytes()) {
         return fail(format!("cannot write: {error}"));

@@ -20,6 +20,7 @@ mod run;
 mod scan;
 mod seal;
 mod setup;
+mod state;
 mod table;
 mod verify;
 
@@ -79,6 +80,8 @@ enum Command {
     Health(health::Args),
     /// List, show, export, release and delete held mail
     Quarantine(quarantine::Args),
+    /// Check, back up, restore and move what the gateway holds, remembers and has to send
+    State(state::Args),
 }
 
 impl Cli {
@@ -100,6 +103,7 @@ impl Cli {
             Command::Doctor(args) => doctor::run(&args),
             Command::Health(args) => health::run(&args),
             Command::Quarantine(args) => quarantine::run(&args),
+            Command::State(args) => state::run(&args),
         }
     }
 }

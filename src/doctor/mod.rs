@@ -95,6 +95,15 @@ pub async fn examine(options: &Options) -> Vec<Finding> {
     findings
 }
 
+/// Checks the state alone, of a configuration.
+pub fn examine_state(config: &Path) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let Some(site) = configuration::check(config, &mut findings) else { return findings };
+    findings.clear();
+    state_folder::check(&site, &mut findings);
+    findings
+}
+
 /// Now, in Unix seconds.
 fn now() -> u64 {
     unix_time().unwrap_or_default()

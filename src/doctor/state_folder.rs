@@ -5,15 +5,18 @@ use std::path::Path;
 use attachment_seal::seal::knowledge::Pins;
 use bytesize::ByteSize;
 
-use super::finding::{Finding, Subject, chain};
+use super::finding::{Finding, Subject, chain, spoken};
 use super::user::{Access, User};
 use super::{Site, quoted};
 use crate::disk::{self, Room};
 use crate::phrase::counted;
-use crate::store::{DatabaseError, Filter, Location, State};
+use crate::store::{DatabaseError, Filter, Incomplete, Location, Missing, State};
 
 /// What to do about a database that cannot be used.
 const ASK_SERVER: &str = "see that PostgreSQL runs, that this machine reaches it, and that `state` names it, its database and its user";
+
+/// A letter that waits for longer than this, in seconds, is in trouble.
+const SLOW: u64 = 3_600;
 
 /// With room for fewer of the largest messages than this, somebody should know.
 const MESSAGES_TO_SPARE: u64 = 100;
@@ -34,6 +37,7 @@ pub(super) fn check(site: &Site, findings: &mut Vec<Finding>) {
     memory(place, findings);
     pins(place, findings);
     quarantine(site, findings);
+    outbox(place, findings);
     room(state, site.config.limits.message_size, findings);
 }
 
@@ -44,12 +48,15 @@ fn memory(place: &Location, findings: &mut Vec<Finding>) {
     };
     let mut subject = Subject::new(findings, "memory", name);
     let memories = State::open_to_look(place).memories;
-    let read = memories.list(None, super::now()).and_then(|known| Ok((memories.damage()?, known.len())));
+    let read = memories.list(None, super::now());
+    let read = read.and_then(|known| Ok((memories.damage()?, known.len(), memories.form()?.0)));
     match read {
-        Ok((None, domains)) => subject.ok(format!("sound; {domains} domains are remembered")),
-        Ok((Some(damage), _)) => subject.problem(
+        Ok((None, domains, form)) => {
+            subject.ok(format!("sound, form {form}; {domains} domains are remembered"));
+        }
+        Ok((Some(damage), ..)) => subject.problem(
             format!("damaged: {damage}"),
-            "restore it from a copy, or restart: the gateway puts it aside then, and all is forgotten",
+            "start the gateway: it puts the file aside, and copies what can be read; or restore a backup",
         ),
         Err(DatabaseError::None(_)) => subject.not_checked("nothing is remembered yet"),
         Err(error) if place.server.is_some() => {
@@ -102,19 +109,71 @@ fn quarantine(site: &Site, findings: &mut Vec<Finding>) {
 
 /// What is held.
 fn held(site: &Site, subject: &mut Subject<'_>) {
-    match State::open_to_look(&site.config.state).quarantine.list(&Filter::default(), None, usize::MAX) {
-        Ok(listing) => {
-            let size: u64 = listing.held.iter().map(|listed| listed.held.size).sum();
-            let (count, size) = (listing.held.len(), ByteSize(size).display().iec());
-            if let Some(damaged) = listing.damaged.first() {
-                let lost = listing.damaged.len();
-                let detail =
-                    format!("{} held; {lost} cannot be read: {}", counted(count, "message"), chain(damaged));
+    let quarantine = State::open_to_look(&site.config.state).quarantine;
+    // The first page tells of what cannot be listed.
+    let found = quarantine
+        .list(&Filter::default(), None, 1)
+        .and_then(|page| Ok((page.damaged, quarantine.incomplete()?, quarantine.usage()?)));
+    match found {
+        Ok((damaged, incomplete, usage)) => {
+            let held = counted(usage.messages, "message");
+            if let Some(first) = damaged.first() {
+                let detail = format!("{held} held; {} cannot be read: {}", damaged.len(), chain(first));
                 return subject.warning(detail, "waxseal quarantine list names them");
             }
-            subject.ok(format!("{} held, {size}", counted(count, "message")));
+            if let Some(Incomplete { id, what }) = incomplete.first() {
+                let count = counted(incomplete.len(), "message");
+                return subject.warning(
+                    format!("{held} held; {count} not whole: {}", shortcoming(id.as_str(), *what)),
+                    "systemctl restart waxseal lists messages that the database does not know; what has no octets is lost",
+                );
+            }
+            subject.ok(format!("{held} held, {}", ByteSize(usage.octets).display().iec()));
         }
         Err(error) => subject.problem(chain(&error), "sudo -u waxseal waxseal quarantine list"),
+    }
+}
+
+fn shortcoming(id: &str, what: Missing) -> String {
+    match what {
+        Missing::Row => format!("{id} is unknown to the database"),
+        Missing::Octets => format!("the octets of {id} are gone"),
+        Missing::Size => format!("{id} has another size than it had"),
+    }
+}
+
+/// What waits to be sent.
+fn outbox(place: &Location, findings: &mut Vec<Finding>) {
+    let state = State::open_to_look(place);
+    let mut subject = Subject::new(findings, "outbox", "alerts, notices and digests");
+    match state
+        .memories
+        .form()
+        .and_then(|(found, known)| if found < known { Ok(None) } else { state.outbox.waiting().map(Some) })
+    {
+        Ok(None) => subject.not_checked(
+            "an earlier version made the database; the gateway brings it forward when it starts",
+        ),
+        Ok(Some(waiting)) => {
+            let detail = format!(
+                "{} to be sent, {}",
+                counted(waiting.letters, "letter"),
+                ByteSize(waiting.octets).display().iec()
+            );
+            let now = i64::try_from(super::now()).unwrap_or(i64::MAX);
+            let age = waiting.oldest.map_or(0, |oldest| now.saturating_sub(oldest.as_second()));
+            let age = u64::try_from(age).unwrap_or_default();
+            let remedy = "waxseal doctor tells whether the server of [alerts] can be reached; the log has its last answer";
+            if waiting.more > 0 {
+                subject.warning(format!("{detail}; {} did not fit", waiting.more), remedy);
+            } else if age > SLOW {
+                subject.warning(format!("{detail}; the oldest waits for {}", spoken(age)), remedy);
+            } else {
+                subject.ok(detail);
+            }
+        }
+        Err(DatabaseError::None(why)) => subject.not_checked(why),
+        Err(error) => subject.problem(chain(&error), "see the check `memory`"),
     }
 }
 

@@ -140,6 +140,13 @@ fn register_alerts(registry: &mut Registry, running: &Running) {
             running.recorder.as_ref().is_some_and(Recorder::is_open).into(),
         );
     }
+    if let Some(recorder) = &running.recorder {
+        registry.register(
+            "database_repairs",
+            "How often the database was damaged, put aside and made anew",
+            ConstCounter::new(recorder.repairs()),
+        );
+    }
 }
 
 fn register_sealing(registry: &mut Registry, running: &Running) {

@@ -35,6 +35,7 @@ use crate::metrics::Metrics;
 use crate::monitoring::http;
 use crate::monitoring::{Counted, Monitoring, Reloads, Watched};
 use crate::notify::{self, Alerter, Notice};
+use crate::phrase::counted;
 use crate::service::systemd::HandedOver;
 use crate::smtp::{self, Resources};
 use crate::store::{
@@ -302,7 +303,8 @@ impl<L: LookupKey> Service<L> {
         let expiry = tokio::spawn(reminders::watch(Arc::clone(&self.running), shutdown.clone()));
         let memory = tokio::spawn(watch_memory(Arc::clone(&self.running), shutdown.clone()));
         let (stop_sending, stopped) = watch::channel(false);
-        let sender = Sender::of(&self.running).map(|sender| tokio::spawn(sender.run(stopped)));
+        let sender =
+            Sender::of(&self.running, self.state.as_ref()).map(|sender| tokio::spawn(sender.run(stopped)));
         let digest = self.state.zip(digest_time(&self.running.load())).map(|(state, time)| {
             let (running, lookup) = (Arc::clone(&self.running), Arc::clone(&self.lookup));
             tokio::spawn(Digester { running, state, lookup, time }.run(shutdown.clone()))
@@ -362,7 +364,35 @@ async fn watch_memory(running: Arc<ArcSwap<Running>>, mut shutdown: watch::Recei
             told = Some(Instant::now());
         }
         was_open = is_open;
+        news(&now).into_iter().for_each(|notice| now.post.notice(notice));
     }
+}
+
+/// What was found in the state and mended, and an administrator should know.
+fn news(running: &Running) -> Vec<Notice> {
+    let mut notices = Vec::new();
+    if let Some(text) = running.recorder.as_ref().and_then(Recorder::mended) {
+        let subject = "the database was damaged".to_owned();
+        let text = format!(
+            "{text} What could not be read is forgotten. Held mail is listed as before, by the files that are kept with it. \
+             Look for the cause: the disk, its cable, its controller. If you have a backup, compare: waxseal state check."
+        );
+        notices.push(Notice { subject, text });
+    }
+    let adopted = running.quarantine.as_ref().map(|quarantine| quarantine.adopted()).unwrap_or_default();
+    if !adopted.is_empty() {
+        let subject = format!("{} unknown to the database", counted(adopted.len(), "held message"));
+        let ids: Vec<String> = adopted.iter().take(20).map(ToString::to_string).collect();
+        let more = adopted.len().saturating_sub(ids.len());
+        let more = if more > 0 { format!(", and {more} more") } else { String::new() };
+        let text = format!(
+            "These messages were held, and the database did not know them: it was lost or is an older copy, or the gateway was \
+             stopped while it held them. They are listed again: {}{more}. A message may be there twice if its sender sent it again.",
+            ids.join(", ")
+        );
+        notices.push(Notice { subject, text });
+    }
+    notices
 }
 
 /// Tells metrics and health to whoever asks.

@@ -401,6 +401,26 @@ pub struct Filter {
     pub expires: Option<Timestamp>,
 }
 
+/// A message of which a part is missing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Incomplete {
+    /// Its name.
+    pub id: HeldId,
+    /// What is missing.
+    pub what: Missing,
+}
+
+/// What is missing of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Missing {
+    /// The database does not know it.
+    Row,
+    /// Its octets are gone.
+    Octets,
+    /// It has another size than the database says.
+    Size,
+}
+
 /// What the quarantine takes on the disk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {

@@ -28,8 +28,9 @@ pub use error::{DatabaseError, Fault};
 pub use exchange::{Counted, Digest, ExchangeError, back_up, move_state, restore};
 pub use filling::Filling;
 pub use held::{
-    Details, Filter, Held, HeldAttachment, HeldDoubt, HeldFile, HeldId, HeldLink, HeldState, HoldError, Kept,
-    Listed, Listing, OfferedKey, Release, Releases, Removal, Request, StoreError, Usage,
+    Details, Filter, Held, HeldAttachment, HeldDoubt, HeldFile, HeldId, HeldLink, HeldState, HoldError,
+    Incomplete, Kept, Listed, Listing, Missing, OfferedKey, Release, Releases, Removal, Request, StoreError,
+    Usage,
 };
 pub use json_file::{Stamp, StateFileError};
 pub use judged::{Count, DEFERRED_BY_NEXT_HOP, Judged, Period, REFUSED_BY_NEXT_HOP};

@@ -71,6 +71,8 @@ struct Shared {
     octets: Arc<AtomicUsize>,
     /// Entries that were not written down for want of room in the queue.
     dropped: Arc<AtomicU64>,
+    /// How often the database was damaged and mended.
+    repairs: AtomicU64,
     _recorders: Arc<()>,
 }
 
@@ -90,12 +92,26 @@ impl Recorder {
             forgot_at: 0,
         };
         let thread = thread::Builder::new().name("memory".to_owned()).spawn(move || writer.run())?;
-        Ok((Self(Arc::new(Shared { memories, entries, octets, dropped, _recorders: recorders })), thread))
+        let shared =
+            Shared { memories, entries, octets, dropped, repairs: AtomicU64::new(0), _recorders: recorders };
+        Ok((Self(Arc::new(shared)), thread))
     }
 
     /// Whether what is judged can be written down.
     pub fn is_open(&self) -> bool {
         self.0.memories.is_open()
+    }
+
+    /// What became of a database that was damaged, for people; it is told once.
+    pub fn mended(&self) -> Option<String> {
+        self.0.memories.mended().inspect(|_| {
+            self.0.repairs.fetch_add(1, Ordering::Relaxed);
+        })
+    }
+
+    /// How often the database was damaged and mended, as far as that was told.
+    pub fn repairs(&self) -> u64 {
+        self.0.repairs.load(Ordering::Relaxed)
     }
 
     /// What is remembered of domains. Blocks while the database answers.

@@ -15,7 +15,8 @@ use thiserror::Error;
 use super::audit::{By, Deed};
 use super::error::DatabaseError;
 use super::held::{
-    Filter, Held, HeldId, HoldError, Kept, Listed, Listing, Release, Releases, Removal, StoreError, Usage,
+    Filter, Held, HeldId, HoldError, Incomplete, Kept, Listed, Listing, Release, Releases, Removal,
+    StoreError, Usage,
 };
 use super::json_file::Stamp;
 use super::judged::Period;
@@ -117,6 +118,9 @@ pub trait Memories: Debug + Send + Sync {
     /// What became of a database that was damaged, for people, if that was found since this was asked last.
     fn mended(&self) -> Option<String>;
 
+    /// The form of the tables, and the form that this version works with.
+    fn form(&self) -> Result<(i64, i64), DatabaseError>;
+
     /// What is wrong with the database, by its own check; `None` if it is sound.
     fn damage(&self) -> Result<Option<String>, DatabaseError>;
 
@@ -154,6 +158,9 @@ pub trait Quarantine: Debug + Send + Sync {
 
     /// A page of what is held, oldest first: at most `limit` messages that the filter wants, from the one after `after` on.
     fn list(&self, filter: &Filter, after: Option<&HeldId>, limit: usize) -> Result<Listing, StoreError>;
+
+    /// Messages of which a part is missing.
+    fn incomplete(&self) -> Result<Vec<Incomplete>, StoreError>;
 
     /// How much is held.
     fn usage(&self) -> Result<Usage, StoreError>;

@@ -54,7 +54,7 @@ fn domain(text: &str) -> DomainName {
     text.parse().unwrap()
 }
 
-fn sealed(name: &str, seed: u8, at: u64) -> Observation {
+pub(crate) fn sealed(name: &str, seed: u8, at: u64) -> Observation {
     let lesson = Lesson::Sealed {
         domain: domain(name),
         selector: "gate1".parse().unwrap(),
@@ -97,7 +97,7 @@ fn taught(observation: Observation) -> Box<Entry> {
     Box::new(Entry { observation: Some(observation), judged, letters: Vec::new() })
 }
 
-fn record(state: &State, observations: Vec<Observation>) -> u64 {
+pub(crate) fn record(state: &State, observations: Vec<Observation>) -> u64 {
     let entries: Vec<_> = observations.into_iter().map(taught).collect();
     state.memories.record(&entries).unwrap()
 }

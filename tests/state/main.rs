@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
 mod contract;
+mod copies;
+mod faults;
 mod folder;
 mod listed;
 #[path = "../program/mod.rs"]
@@ -14,3 +16,4 @@ mod server;
 #[cfg(feature = "postgres")]
 mod shared;
 mod told;
+mod upkeep;

@@ -104,7 +104,7 @@ fn what_an_earlier_version_held_is_listed() {
 }
 
 /// Overwrites pages in the middle of the database.
-fn damage(folder: &Path) {
+pub(crate) fn damage(folder: &Path) {
     let path = folder.join("memory.sqlite");
     let database = rusqlite::Connection::open(&path).unwrap();
     database.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();

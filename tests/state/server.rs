@@ -16,10 +16,14 @@ use crate::program::run::{self, Run};
 use crate::program::skip::are_there;
 use crate::program::{folder, is_root, wait_for};
 
+/// The port that names a server's socket, if no other is chosen.
+const DEFAULT_PORT: u16 = 5_432;
+
 /// A server; every test that does not harm it shares one.
 pub(crate) struct Postgres {
     programs: PathBuf,
     folder: TempDir,
+    options: Vec<String>,
     databases: AtomicU32,
     process: Mutex<Child>,
 }
@@ -52,6 +56,11 @@ impl Postgres {
 
     /// A server of a test's own.
     pub(crate) fn start() -> Option<Self> {
+        Self::start_with(|_| Vec::new())
+    }
+
+    /// The same with more options, which may name files in its folder.
+    pub(crate) fn start_with(options: impl Fn(&Path) -> Vec<String>) -> Option<Self> {
         let programs = programs()?;
         let folder = folder();
         let data = folder.path().join("data");
@@ -66,8 +75,14 @@ impl Postgres {
             .arg(&data)
             .run();
         assert!(made.status.success(), "{made:?}");
-        let process = Mutex::new(spawn(&programs, folder.path()));
-        let server = Self { programs, folder, databases: AtomicU32::new(0), process };
+        let options = options(folder.path());
+        for entry in fs::read_dir(folder.path()).unwrap() {
+            if let Some((user, group)) = user() {
+                chown(entry.unwrap().path(), Some(user), Some(group)).unwrap();
+            }
+        }
+        let process = Mutex::new(spawn(&programs, folder.path(), &options));
+        let server = Self { programs, folder, options, databases: AtomicU32::new(0), process };
         server.await_answer();
         Some(server)
     }
@@ -98,8 +113,14 @@ impl Postgres {
 
     /// Runs SQL in a database, named or by its URL, and gives what it prints.
     pub(crate) fn run_sql(&self, database: &str, sql: &str) -> String {
+        self.run_sql_at(DEFAULT_PORT, database, sql)
+    }
+
+    /// The same for a server that has another port.
+    pub(crate) fn run_sql_at(&self, port: u16, database: &str, sql: &str) -> String {
         let database = database.rsplit('/').next().unwrap();
         let ran = Command::new(self.programs.join("psql"))
+            .args(["-p", &port.to_string()])
             .args([
                 "-X",
                 "-q",
@@ -133,14 +154,15 @@ impl Postgres {
 
     /// Starts it again.
     pub(crate) fn restart(&self) {
-        *self.process.lock().unwrap() = spawn(&self.programs, self.folder.path());
+        *self.process.lock().unwrap() = spawn(&self.programs, self.folder.path(), &self.options);
         self.await_answer();
     }
 
     fn await_answer(&self) {
         let is_there = || {
+            let chosen = self.options.iter().find_map(|option| option.strip_prefix("port="));
             let asked = Command::new(self.programs.join("pg_isready"))
-                .arg("-q")
+                .args(["-q", "-p", chosen.unwrap_or("5432")])
                 .arg("-h")
                 .arg(self.folder.path())
                 .run();
@@ -167,7 +189,7 @@ fn as_user(program: &Path) -> Command {
 }
 
 /// The server's process. The thread that starts it sleeps until all ends, and the server with it.
-fn spawn(programs: &Path, folder: &Path) -> Child {
+fn spawn(programs: &Path, folder: &Path, options: &[String]) -> Child {
     let mut command = as_user(&programs.join("postgres"));
     let socket = folder.to_str().unwrap();
     command.args([
@@ -181,7 +203,12 @@ fn spawn(programs: &Path, folder: &Path) -> Child {
         "shared_buffers=16MB",
         "-D",
     ]);
-    command.arg(folder.join("data")).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command
+        .arg(folder.join("data"))
+        .args(options)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
     let (started, child) = mpsc::channel();
     thread::spawn(move || {
         started.send(command.spawn().unwrap()).unwrap();

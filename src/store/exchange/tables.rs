@@ -98,11 +98,7 @@ pub(in crate::store) const TABLES: &[Table] = &[
         ],
         order: "id",
     },
-    Table {
-        name: "release",
-        columns: &[("held", Text), ("gateway", Text), ("step", Text)],
-        order: "held, number",
-    },
+    Table { name: "release", columns: &[("held", Text), ("step", Text)], order: "held, number" },
     Table {
         name: "letter",
         columns: &[

@@ -126,7 +126,7 @@ pub(super) async fn check_form(client: &mut Object) -> Result<(), DatabaseError>
 }
 
 /// The form of the tables: the number of the last migration. `None` where there are none.
-async fn form(client: &Object) -> Result<Option<i64>, DatabaseError> {
+pub(super) async fn form(client: &Object) -> Result<Option<i64>, DatabaseError> {
     let sql = "SELECT to_regclass('refinery_schema_history') IS NOT NULL";
     if !client.query_one(sql, &[]).await?.try_get(0)? {
         return Ok(None);
@@ -141,7 +141,7 @@ async fn form(client: &Object) -> Result<Option<i64>, DatabaseError> {
 }
 
 /// The last form that this version knows.
-fn known() -> i64 {
+pub(super) fn known() -> i64 {
     let runner = migrations::runner();
     let numbers = runner.get_migrations().iter().map(|migration| i64::from(migration.version()));
     numbers.max().unwrap_or_default()

@@ -220,6 +220,10 @@ impl Sink for NewServer {
         let marks: Vec<String> = (1..=columns.len()).map(|at| format!("${at}")).collect();
         let mut sql =
             format!("INSERT INTO {} ({}) VALUES ({})", table.name, columns.join(", "), marks.join(", "));
+        if table.name == "release" {
+            "INSERT INTO release (held, gateway, step) SELECT $1, gateway, $2 FROM held WHERE id = $1"
+                .clone_into(&mut sql);
+        }
         if table.name == "held" {
             let set: Vec<String> = columns.iter().map(|name| format!("{name} = excluded.{name}")).collect();
             sql.push_str(&format!(" ON CONFLICT (id) DO UPDATE SET {}", set.join(", ")));

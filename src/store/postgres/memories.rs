@@ -6,7 +6,7 @@ use attachment_seal::seal::remembered::Memory;
 use deadpool_postgres::GenericClient;
 use tokio_postgres::Error;
 
-use super::{Postgres, WRITING, deeds, execute, judged, memory, number, outbox, query, whole};
+use super::{Postgres, WRITING, connect, deeds, execute, judged, memory, number, outbox, query, whole};
 use crate::store::Memories;
 use crate::store::error::DatabaseError;
 use crate::store::memories::{ACCEPTED, Bounds, DAYS_OF_WORK, DomainRecord, KeyRecord, KeyState, Learned};
@@ -56,6 +56,10 @@ impl Memories for Postgres {
 
     fn mended(&self) -> Option<String> {
         None
+    }
+
+    fn form(&self) -> Result<(i64, i64), DatabaseError> {
+        self.run(async |client| Ok((connect::form(client).await?.unwrap_or_default(), connect::known())))
     }
 
     fn damage(&self) -> Result<Option<String>, DatabaseError> {

@@ -12,7 +12,8 @@ use super::{Postgres, WRITING, deeds, execute, outbox, query, whole};
 use crate::store::audit::{By, Deed};
 use crate::store::filling::{Level, Share, Taken};
 use crate::store::held::{
-    Filter, Held, HeldId, HoldError, Kept, Listed, Listing, Release, Releases, StoreError, Usage,
+    Filter, Held, HeldId, HoldError, Incomplete, Kept, Listed, Listing, Missing, Release, Releases,
+    StoreError, Usage,
 };
 use crate::store::index::{Wanted, seconds};
 use crate::store::outbox::Letter;
@@ -82,6 +83,21 @@ impl Quarantine for Postgres {
     fn list(&self, filter: &Filter, after: Option<&HeldId>, limit: usize) -> Result<Listing, StoreError> {
         let wanted = Wanted::by(filter);
         Ok(self.run_for(WRITING, async |client| Ok(rows::list(client, &wanted, after, limit).await?))?)
+    }
+
+    fn incomplete(&self) -> Result<Vec<Incomplete>, StoreError> {
+        let found = self.run_for(WRITING, async |client| {
+            let sql = "SELECT id, count(number) FROM held LEFT JOIN held_piece ON held = id GROUP BY id
+                       HAVING coalesce(sum(octet_length(octets)), 0) <> size ORDER BY id";
+            let rows = query(client, sql, &[]).await?;
+            let pair = |row: &tokio_postgres::Row| Ok((row.try_get(0)?, row.try_get(1)?));
+            Ok(rows.iter().map(pair).collect::<Result<Vec<(String, i64)>, Error>>()?)
+        })?;
+        let missing = |pieces| if pieces == 0 { Missing::Octets } else { Missing::Size };
+        found
+            .into_iter()
+            .map(|(id, pieces)| Ok(Incomplete { id: id.parse()?, what: missing(pieces) }))
+            .collect()
     }
 
     fn usage(&self) -> Result<Usage, StoreError> {

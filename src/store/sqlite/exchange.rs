@@ -15,7 +15,7 @@ use super::claim::LOG;
 use super::database::{self, COMPANIONS, FILE, VERSION};
 use super::pins::PinFile;
 use super::quarantine::{FOLDER, MESSAGE, META, TMP};
-use super::{GATEWAY, rows};
+use super::rows;
 use crate::disk::beneath::{Folder, own_like};
 use crate::store::error::DatabaseError;
 use crate::store::exchange::{
@@ -114,7 +114,7 @@ impl FolderSource {
             let text = self.folder_of(&id).and_then(|folder| folder.read(LOG)).unwrap_or_default();
             let whole = text.iter().rposition(|octet| *octet == b'\n').map_or(0, |at| at + 1);
             for line in String::from_utf8_lossy(&text[..whole]).lines().filter(|line| !line.is_empty()) {
-                let cells = [id.as_str(), GATEWAY, line].map(|text| Cell::Text(text.to_owned()));
+                let cells = [id.as_str(), line].map(|text| Cell::Text(text.to_owned()));
                 to.row(table, &cells.to_vec())?;
             }
         }
@@ -271,7 +271,7 @@ impl Sink for NewFolder {
             _ => Err(DatabaseError::Unfit(format!("a row of {} has no id", table.name))),
         };
         if table.name == "release" {
-            let line = format!("{}\n", row[2].text().unwrap_or_default());
+            let line = format!("{}\n", row[1].text().unwrap_or_default());
             return self.write(id()?.as_str(), LOG, &mut line.as_bytes());
         }
         if table.name == "held" {

@@ -56,6 +56,10 @@ impl Memories for Database {
         self.news().mended.take()
     }
 
+    fn form(&self) -> Result<(i64, i64), DatabaseError> {
+        self.read(|connection| Ok((database::version(connection)?, database::VERSION)))
+    }
+
     fn damage(&self) -> Result<Option<String>, DatabaseError> {
         self.read(database::check)
     }

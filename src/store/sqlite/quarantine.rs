@@ -4,6 +4,7 @@
 //! once every octet is on disk, so a folder with an id for a name is always whole. It is held once its row is written, in the
 //! transaction of the letters about it. The row is what lists and filters read; `meta.json` and `release.jsonl` are a copy of it.
 
+use std::collections::HashSet;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -23,7 +24,7 @@ use crate::store::audit::{By, Deed};
 use crate::store::error::{DatabaseError, Fault};
 use crate::store::filling::Share;
 use crate::store::held::{
-    Filter, Held, HeldId, HoldError, Kept, Listed, Listing, Releases, StoreError, Usage,
+    Filter, Held, HeldId, HoldError, Incomplete, Kept, Listed, Listing, Missing, Releases, StoreError, Usage,
 };
 use crate::store::index::{Wanted, seconds};
 use crate::store::outbox::Letter;
@@ -241,6 +242,29 @@ impl Quarantine for QuarantineFolder {
             }
             Ok(listing)
         })
+    }
+
+    fn incomplete(&self) -> Result<Vec<Incomplete>, StoreError> {
+        let (there, _) = adoption::names(self.database.state()).map_err(StoreError::at(&self.folder))?;
+        let there: HashSet<HeldId> = there.into_iter().collect();
+        let known = self.look(|connection| Ok(rows::sizes(connection)?))?;
+        let mut incomplete = Vec::new();
+        for (id, size) in &known {
+            let path = self.folder_of(id).join(MESSAGE);
+            match self
+                .open_folder_of(id)
+                .and_then(|folder| folder.look(MESSAGE).map_err(StoreError::of(id, &path)))
+            {
+                Ok(found) if found.length == *size => {}
+                Ok(_) => incomplete.push(Incomplete { id: id.clone(), what: Missing::Size }),
+                Err(_) => incomplete.push(Incomplete { id: id.clone(), what: Missing::Octets }),
+            }
+        }
+        let known: HashSet<&HeldId> = known.iter().map(|(id, _)| id).collect();
+        let unknown = there.into_iter().filter(|id| !known.contains(id));
+        incomplete.extend(unknown.map(|id| Incomplete { id, what: Missing::Row }));
+        incomplete.sort_by(|one, other| one.id.cmp(&other.id));
+        Ok(incomplete)
     }
 
     fn usage(&self) -> Result<Usage, StoreError> {

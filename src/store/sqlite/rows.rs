@@ -149,6 +149,14 @@ pub(super) fn ids(connection: &Connection) -> rusqlite::Result<Vec<HeldId>> {
     Ok(ids.collect::<Result<Vec<_>, _>>()?.iter().filter_map(|id| id.parse().ok()).collect())
 }
 
+/// The ids and sizes of all.
+pub(super) fn sizes(connection: &Connection) -> rusqlite::Result<Vec<(HeldId, u64)>> {
+    let mut statement = connection.prepare("SELECT id, size FROM held ORDER BY id")?;
+    let rows = statement.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get(1)?)))?;
+    let rows = rows.collect::<Result<Vec<_>, _>>()?;
+    Ok(rows.into_iter().filter_map(|(id, size)| Some((id.parse().ok()?, size))).collect())
+}
+
 /// Number, octets of messages and of facts; of verified mail and of other mail.
 fn totals(connection: &Connection) -> rusqlite::Result<[(u64, u64, u64); 2]> {
     let mut totals = [(0, 0, 0); 2];
