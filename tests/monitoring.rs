@@ -549,6 +549,7 @@ fn every_metric_is_documented_and_every_documented_metric_is_there() {
         .listener("inbound", "verify", site.next_hop.address, "")
         .and(TLS)
         .and(&format!("[alerts]\nto = \"a@example.org\"\nnext_hop = \"{}\"", site.next_hop.address))
+        .and("[notices]\nto = \"recipients\"")
         .start();
     let mut client = Client::hello(gateway.address("inbound"));
     assert!(client.deliver(SENDER, RECIPIENT, &plain("for waxseal_messages_total")).starts_with("250"));

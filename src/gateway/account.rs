@@ -11,7 +11,7 @@ use attachment_seal::mime::plain_text;
 use attachment_seal::verdict::lesson::Observation;
 use attachment_seal::verdict::links::{added_word, defanged, removed_name, removed_word};
 use attachment_seal::verdict::report::{not_intact, printable, summary};
-use attachment_seal::verdict::{Ground, Reason, Verdict};
+use attachment_seal::verdict::{Ground, Verdict};
 use tracing::{info, warn};
 
 use super::Running;
@@ -290,22 +290,11 @@ pub(super) fn held_letters(
             received: moment(facts.at),
             author: origin.address.clone(),
             subject: origin.subject.clone(),
-            why: why(judged),
+            why: Why::of(facts.verdict, facts.reason),
         };
         letters.extend(running.post.notice_letters(&recipients(envelope), &notice.cut()));
     }
     letters
-}
-
-/// Why a message is held, as far as that helps its recipient.
-fn why(judged: &Judged) -> Why {
-    match judged.verification.verdict() {
-        Verdict::Fail(Reason::Attachments) => Why::Attachments,
-        Verdict::Missing | Verdict::None => Why::Missing,
-        Verdict::Unaligned | Verdict::UnknownKey | Verdict::KeyChanged => Why::Key,
-        Verdict::Pass => Why::Links,
-        Verdict::Fail(_) | Verdict::Ambiguous | Verdict::Expired | Verdict::Temperror => Why::Seal,
-    }
 }
 
 fn recipients(envelope: &Envelope) -> Vec<String> {

@@ -12,9 +12,9 @@ use tokio::task;
 use tracing::{error, warn};
 
 use crate::notify::digest::Part;
-use crate::notify::recipient::HeldNotice;
-use crate::notify::{Alert, Alerter, Notice};
-use crate::store::{DatabaseError, Letter, LetterKind, Outbox};
+use crate::notify::recipient::{HeldNotice, Why};
+use crate::notify::{Alert, Alerter, Finding, Notice, Outcome};
+use crate::store::{DatabaseError, Details, Held, HeldAttachment, HeldId, Letter, LetterKind, Outbox};
 
 /// For how long a letter is worth sending.
 const WORTH_SENDING: Duration = Duration::from_secs(5 * 86_400);
@@ -138,6 +138,41 @@ impl Post {
         letters
     }
 
+    /// The letters about a message that is held without them: the gateway was killed while it held it.
+    pub fn letters_about(&self, id: &HeldId, held: &Held, has_notices: bool) -> Vec<Letter> {
+        let Details { from, subject, .. } = &held.details;
+        let alert = Alert {
+            id: id.to_string(),
+            verdict: held.verdict.clone(),
+            reason: held.reason.clone(),
+            outcome: Outcome::Quarantined,
+            received: held.received,
+            listener: held.listener.clone(),
+            client: held.client,
+            from_domain: from.as_deref().and_then(domain_of).map(|domain| domain.to_string()),
+            author: from.clone(),
+            subject: subject.clone(),
+            reverse_path: held.reverse_path.clone(),
+            recipients: held.recipients.clone(),
+            more_recipients: 0,
+            message_id: held.message_id.clone(),
+            attachments: held.details.attachments.iter().filter_map(finding).collect(),
+            more_attachments: 0,
+            links: Vec::new(),
+            more_links: 0,
+        };
+        let notice = HeldNotice {
+            reference: id.to_string(),
+            received: held.received,
+            author: from.clone(),
+            subject: subject.clone(),
+            why: Why::of(&held.verdict, held.reason.as_deref()),
+        };
+        let notices = has_notices.then(|| self.notice_letters(&held.recipients, &notice.cut()));
+        let letters = self.alert_letter(alert, None).into_iter().chain(notices.into_iter().flatten());
+        letters.map(|letter| Letter { about: Some(id.to_string()), ..letter }).collect()
+    }
+
     /// A part of a digest; of those about the same, one is sent.
     pub fn digest_letter(&self, digest: &Part, about: String) -> Option<Letter> {
         let (to, _) = self.administrator.as_ref()?;
@@ -151,6 +186,12 @@ fn notice_letter(to: &str, notice: &Notice) -> Option<Letter> {
     let hash = blake3::hash(format!("{day}\n{}\n{}", notice.subject, notice.text).as_bytes());
     let about = Some(format!("notice {}", &hash.to_hex()[..32]));
     letter(LetterKind::Alert, to, about, &News::Notice(notice.clone()))
+}
+
+fn finding(attachment: &HeldAttachment) -> Option<Finding> {
+    let file = attachment.sealed.as_ref().or(attachment.found.as_ref());
+    let name = file.map(|file| file.name.clone()).unwrap_or_default();
+    (attachment.status != "intact").then(|| Finding { status: attachment.status.clone(), name })
 }
 
 fn letter(kind: LetterKind, to: &str, about: Option<String>, content: &impl Serialize) -> Option<Letter> {

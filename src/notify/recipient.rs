@@ -47,6 +47,19 @@ pub enum Why {
     Seal,
 }
 
+impl Why {
+    /// From the verdict and its reason, in SPEC.md's words.
+    pub fn of(verdict: &str, reason: Option<&str>) -> Self {
+        match (verdict, reason) {
+            ("fail", Some("attachments")) => Self::Attachments,
+            ("pass", _) => Self::Links,
+            ("missing" | "none", _) => Self::Missing,
+            ("unaligned" | "unknown-key" | "key-changed", _) => Self::Key,
+            _ => Self::Seal,
+        }
+    }
+}
+
 impl HeldNotice {
     /// The same with no more of what strangers chose than will be shown: a notice may wait for its turn.
     #[must_use]
@@ -210,6 +223,21 @@ mod tests {
                 assert_eq!(body.matches('@').count(), 1, "{body}");
                 assert!(body.split("\r\n").all(|line| !line.contains('\n') && line.len() < 900), "{body}");
             }
+        }
+    }
+
+    #[test]
+    fn the_reason_follows_from_the_verdict() {
+        for (verdict, reason, why) in [
+            ("fail", Some("attachments"), Why::Attachments),
+            ("fail", Some("bad-signature"), Why::Seal),
+            ("pass", Some("links-added"), Why::Links),
+            ("missing", None, Why::Missing),
+            ("key-changed", None, Why::Key),
+            ("unknown-key", Some("key-not-found"), Why::Key),
+            ("ambiguous", None, Why::Seal),
+        ] {
+            assert_eq!(Why::of(verdict, reason), why, "{verdict} {reason:?}");
         }
     }
 

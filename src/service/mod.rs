@@ -309,7 +309,8 @@ impl<L: LookupKey> Service<L> {
         let (running, stop) = (Arc::clone(&self.running), shutdown.clone());
         let held_mail = self.audit.map(|audit| tokio::spawn(held_mail::watch(running, audit, stop)));
         let (stop_sending, stopped) = watch::channel(false);
-        let sender = Sender::of(&self.running).map(|sender| tokio::spawn(sender.run(stopped)));
+        let sender =
+            Sender::of(&self.running, self.state.as_ref()).map(|sender| tokio::spawn(sender.run(stopped)));
         let digest = self.state.zip(digest_time(&self.running.load())).map(|(state, time)| {
             let (running, lookup) = (Arc::clone(&self.running), Arc::clone(&self.lookup));
             tokio::spawn(Digester { running, state, lookup, time }.run(shutdown.clone()))

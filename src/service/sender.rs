@@ -22,7 +22,9 @@ use crate::gateway::setup::Setup;
 use crate::notify::digest::{Part, digest_mail};
 use crate::notify::recipient::{self, HeldNotice};
 use crate::notify::{self, AddressError, Alert, Mail, Mailer, Notice, Route, SendError};
-use crate::store::{DatabaseError, Due, LetterId, LetterKind, Outbox, Quarantine, StoreError};
+use crate::store::{
+    AuditTrail, DatabaseError, Due, LetterId, LetterKind, Outbox, Quarantine, State, StoreError, What,
+};
 
 /// Between two looks into the outbox.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -38,6 +40,12 @@ const GATHER_NOTICES: Duration = Duration::from_secs(3_600);
 const NOTICES_A_MINUTE: usize = 60;
 /// Addresses of which it is remembered when they got their last mail.
 const MAX_REMEMBERED: usize = 20_000;
+/// Between two looks for held messages of which nobody was told.
+const ADOPTED_PAUSE: Duration = Duration::from_secs(600);
+/// How long ago such a message was found, at most.
+const ADOPTED_WITHIN: Duration = Duration::from_secs(3_600);
+/// How many of them a killed gateway can have left.
+const MAX_ADOPTED: usize = 50;
 /// The pauses between attempts, in seconds; the last one is repeated.
 const PAUSES: [u64; 8] = [5, 30, 120, 600, 1_800, 3_600, 7_200, 14_400];
 /// For so long after its time a letter is kept if no server answers at all.
@@ -109,6 +117,7 @@ pub(super) struct Sender {
     running: Arc<ArcSwap<Running>>,
     outbox: Arc<dyn Outbox>,
     quarantine: Arc<dyn Quarantine>,
+    audit: Arc<dyn AuditTrail>,
     /// How alerts leave; a change needs a restart.
     alerts: Option<Route>,
     mailers: HashMap<Route, Arc<Mailer>>,
@@ -121,13 +130,14 @@ pub(super) struct Sender {
 
 impl Sender {
     /// For what runs, if it has an outbox.
-    pub(super) fn of(running: &Arc<ArcSwap<Running>>) -> Option<Self> {
+    pub(super) fn of(running: &Arc<ArcSwap<Running>>, state: Option<&State>) -> Option<Self> {
         let now = running.load();
         let alerts = now.setup.config.alerts.as_ref();
         Some(Self {
             running: Arc::clone(running),
             outbox: Arc::clone(now.post.outbox()?),
             quarantine: Arc::clone(now.quarantine.as_ref()?),
+            audit: Arc::clone(&state?.audit),
             alerts: alerts.map(|alerts| route(&alerts.from, &alerts.next_hop, &now.setup)),
             mailers: HashMap::new(),
             told: HashMap::new(),
@@ -138,7 +148,12 @@ impl Sender {
 
     /// Sends until `stop` turns true, and then what was gathered.
     pub(super) async fn run(mut self, mut stop: watch::Receiver<bool>) {
+        let mut looked: Option<Instant> = None;
         loop {
+            if looked.is_none_or(|looked| looked.elapsed() > ADOPTED_PAUSE) {
+                looked = Some(Instant::now());
+                self.tell_of_adopted().await;
+            }
             tokio::select! {
                 () = sleep(PAUSE) => self.send(Duration::ZERO).await,
                 _ = stop.changed() => break,
@@ -146,6 +161,30 @@ impl Sender {
         }
         self.told.retain(|(is_for_recipients, _), _| *is_for_recipients);
         self.send(notify::GATHER + PAUSE).await;
+    }
+
+    /// A gateway that is killed while it holds a message may leave it without letters. The next one finds it, and writes them here;
+    /// those that were written before are not written again. Where many are found, the database was lost, and everybody was told
+    /// before.
+    async fn tell_of_adopted(&self) {
+        let (running, audit) = (self.running.load_full(), Arc::clone(&self.audit));
+        let (quarantine, outbox) = (Arc::clone(&self.quarantine), Arc::clone(&self.outbox));
+        let told = blocking(move || {
+            let deeds = audit.since(Timestamp::now() - ADOPTED_WITHIN)?;
+            let adopted = deeds.iter().filter(|deed| deed.what == What::Adopted);
+            let ids: Vec<_> = adopted.filter_map(|deed| deed.id.as_ref()).collect();
+            if ids.len() > MAX_ADOPTED {
+                return Ok(0);
+            }
+            let has_notices = running.setup.config.notices.is_some();
+            // What is gone by now needs no letter.
+            let there = ids.iter().filter_map(|id| quarantine.show(id).ok());
+            let letters: Vec<_> = there
+                .flat_map(|listed| running.post.letters_about(&listed.id, &listed.held, has_notices))
+                .collect();
+            if letters.is_empty() { Ok(0) } else { outbox.put(&letters) }
+        });
+        note(told.await.map(drop));
     }
 
     /// Sends what is due so far ahead of now.
