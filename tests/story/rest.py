@@ -113,9 +113,9 @@ def by_hand(document, network, sender, receiver):
     sender.type(document.command("check-config && sudo systemctl enable --now"))
     sender.type(document.command("sudo postfix reload"))
 
+    receiver.world("waxseal", "keys", "forget", "--pin", "example.org")
     config = receiver.read(f"{EXAMPLES}/postfix/proxy-filter/waxseal.toml")
     wire(receiver, "proxy-filter", ["smtp"], re.sub(r'^keys = \[.*\]', f'keys = ["{sender.record}"]', config, flags=re.M))
-    receiver.world("waxseal", "keys", "forget", "--pin", "example.org")
     receiver.type(document.command("check-config && sudo systemctl enable --now"))
     receiver.type(document.command("sudo postfix reload"))
 
