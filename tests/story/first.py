@@ -21,7 +21,7 @@ def first_part(document, network, sender, receiver, package):
 
     print(f"{len(sender.typed) + len(receiver.typed)} commands at both sites, and mail is sealed and checked")
     receiver.world("useradd", "--create-home", "jampa")
-    sender.type(document.command("sudo apt install swaks"), [("continue?", "y")])
+    sender.type(document.command("sudo apt install swaks"), [("ontinue? [", "y")])
     sender.type(document.command("echo 'agenda'"))
     send = document.command("sendmail -bs", "seal test")
     sender.type(send)
