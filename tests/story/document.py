@@ -1,7 +1,14 @@
 """The commands of the tutorial, as it has them: in blocks that are indented by four columns."""
 
+import ast
 import re
+import sys
 import textwrap
+from pathlib import Path
+
+TUTORIAL = "deploy/README.md"
+# From here on it is for those who have no package.
+APPENDIX = "\n## Appendix"
 
 # A line of a block is a command if it begins with one of these, or with `$ `; then the other lines are what it prints.
 PROGRAMS = {"sudo", "waxseal", "echo", "swaks", "openssl", "systemctl", "journalctl", "fail2ban-regex"}
@@ -86,3 +93,18 @@ def filled(command, names):
         command = command.replace(example, name)
     return command
 
+
+
+def covered(document, sources):
+    """Looks up what the parts of the story look up, without doing it; returns the commands that they leave out."""
+    asked = re.compile(r'document\.(command|exactly)\(((?:"[^"]*"(?:, )?)+)\)')
+    for source in sources:
+        for name, words in asked.findall(source.read_text()):
+            getattr(document, name)(*ast.literal_eval(f"({words},)"))
+    return document.left()
+
+
+if __name__ == "__main__":
+    here = Path(__file__).resolve().parent
+    left = covered(Document(here.parents[1] / TUTORIAL, APPENDIX), [here / "first.py", here / "rest.py"])
+    sys.exit("\n".join(["tests/story types no", *left]) if left else 0)
