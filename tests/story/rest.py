@@ -72,7 +72,7 @@ def fail2ban(document, network, sender, receiver):
 
 
 def submission(document, network, sender, receiver):
-    """The sender's site gets a submission service, and setup is run again, here and there."""
+    """The sender's site gets a submission service, the receiver's has rspamd, and setup is run again at both."""
     for site in (sender, receiver):
         site.apt("dovecot-core")
         site.write("/etc/dovecot/conf.d/99-story.conf", "service auth {\n  unix_listener /var/spool/postfix/private/auth {\n    mode = 0666\n  }\n}\n")
@@ -81,11 +81,26 @@ def submission(document, network, sender, receiver):
         site.world("useradd", "--create-home", "dolma")
         site.world("sh", "-c", "echo dolma:secret | chpasswd")
     enable_submission(sender)
-    for site in (sender, receiver):
-        site.type(document.exactly("sudo waxseal setup"), ENTER)
+    add_rspamd(receiver)
+    sender.type(document.exactly("sudo waxseal setup"), ENTER)
+    expect("stay at port 25", receiver.type(document.exactly("sudo waxseal setup"), ENTER))
     before = receiver.read("/var/mail/jampa").count("x-attachment-seal=pass")
     sender.type(document.command("--auth-user dolma"), [("Password", "secret")])
     wait_for("mail of the submission service arrives sealed", lambda: receiver.read("/var/mail/jampa").count("x-attachment-seal=pass") > before)
+    looks = receiver.read("/var/mail/jampa").split("\nFrom ")[-1].count("\nX-Spamd-Result:")
+    if looks != 1:
+        raise Failed(f"rspamd looked at the message {looks} times")
+    receiver.world("postconf", "-X", "smtpd_milters")
+
+
+def add_rspamd(site):
+    """Looks at what arrives, and notes in each message that it did."""
+    site.apt("rspamd")
+    site.write("/etc/rspamd/local.d/milter_headers.conf", 'use = ["x-spamd-result"];\n')
+    site.world("systemctl", "restart", "rspamd")
+    wait_for("rspamd listens", lambda: ":11332" in site.world("ss", "-ltn"))
+    site.world("postconf", "-e", "smtpd_milters=inet:localhost:11332")
+    site.world("postfix", "reload")
 
 
 def enable_submission(site):

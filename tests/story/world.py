@@ -18,7 +18,7 @@ RELAY = f"{NETWORK}.66"
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # What an administrator has who reads the tutorial. The rest is fetched, so that `apt install` needs no network.
 BASE_PACKAGES = ["sudo", "ca-certificates", "openssl", "ssl-cert"]
-FETCHED_PACKAGES = ["swaks", "libnet-ssleay-perl", "libio-socket-ssl-perl", "fail2ban", "python3-systemd", "dovecot-core"]
+FETCHED_PACKAGES = ["swaks", "libnet-ssleay-perl", "libio-socket-ssl-perl", "fail2ban", "python3-systemd", "dovecot-core", "rspamd"]
 
 
 class Failed(Exception):
