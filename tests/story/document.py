@@ -94,7 +94,6 @@ def filled(command, names):
     return command
 
 
-
 def covered(document, sources):
     """Looks up what the parts of the story look up, without doing it; returns the commands that they leave out."""
     asked = re.compile(r'document\.(command|exactly)\(((?:"[^"]*"(?:, )?)+)\)')

@@ -3,10 +3,13 @@
 import re
 
 from document import filled
-from world import RELAY, Failed, wait_for
+from world import Failed, wait_for
 
 # Setup's questions, and Enter for what is in brackets.
-ENTER = [(question, "") for question in ("seal, verify, both", "The domain", "sendmail", "Whom to tell", "Make these changes")]
+ENTER = [
+    (question, "")
+    for question in ("seal, verify, both", "The domain", "sendmail", "Whom to tell", "Make these changes")
+]
 RECORD = re.compile(r"^(\S+)\._attachment-seal\.(\S+)\. IN TXT \"(v=SEAL1; k=.*)\"$", re.M)
 FINGERPRINT = re.compile(r"--fingerprint '([0-9 ]+)'")
 
@@ -32,10 +35,19 @@ def first_part(document, network, sender, receiver, package):
     network.publish("partner.example", ["@ MX 5 relay.example.net."])
     sender.type(send)
     held = document.command("sudo -u waxseal waxseal quarantine list")
-    listed = wait_for("the swapped attachment is held", lambda: (text := receiver.try_world("sudo", "-u", "waxseal", "waxseal", "quarantine", "list").stdout).count("\n") and text)
+    listed = wait_for(
+        "the swapped attachment is held",
+        lambda: (text := receiver.try_world("sudo", "-u", "waxseal", "waxseal", "quarantine", "list").stdout).count(
+            "\n"
+        )
+        and text,
+    )
     expect("fail", listed)
     expect("fail", receiver.type(held))
-    if "not the agenda" in receiver.read("/var/mail/jampa") or receiver.read("/var/mail/jampa").count("Subject: seal test") != 1:
+    if (
+        "not the agenda" in receiver.read("/var/mail/jampa")
+        or receiver.read("/var/mail/jampa").count("Subject: seal test") != 1
+    ):
         raise Failed("the swapped attachment was delivered")
     network.remove("partner.example", "@ MX 5 relay.example.net.")
 

@@ -29,13 +29,22 @@ def held_mail(document, network, sender, receiver):
     expect("agenda.txt", receiver.read("/home/admin/held.eml"))
     before = receiver.read("/var/mail/jampa").count("From dolma@")
     receiver.type(filled(document.command("quarantine release"), {"ID": ids[0]}))
-    wait_for("the released message arrives", lambda: receiver.read("/var/mail/jampa").count("From dolma@") == before + 1)
+    wait_for(
+        "the released message arrives", lambda: receiver.read("/var/mail/jampa").count("From dolma@") == before + 1
+    )
     receiver.type(filled(document.command("quarantine delete"), {"ID": ids[1]}))
     if re.search(r" missing ", receiver.type(document.command("quarantine list"))):
         raise Failed("still there")
 
     # A copy of the mail, and the pins, on the machine of somebody who looks at them.
-    receiver.world("mkdir", "-p", "/home/admin/Maildir/cur", "/home/admin/Maildir/new", "/home/admin/Maildir/tmp", "/home/admin/pins/example.org")
+    receiver.world(
+        "mkdir",
+        "-p",
+        "/home/admin/Maildir/cur",
+        "/home/admin/Maildir/new",
+        "/home/admin/Maildir/tmp",
+        "/home/admin/pins/example.org",
+    )
     receiver.write(f"/home/admin/pins/example.org/{sender.selector}.txt", sender.record + "\n")
     first = receiver.read("/var/mail/jampa").split("\nFrom ")[0]
     receiver.write("/home/admin/Maildir/cur/1", first.split("\n", 1)[1])
@@ -75,7 +84,10 @@ def submission(document, network, sender, receiver):
     """The sender's site gets a submission service, the receiver's has rspamd, and setup is run again at both."""
     for site in (sender, receiver):
         site.apt("dovecot-core")
-        site.write("/etc/dovecot/conf.d/99-story.conf", "service auth {\n  unix_listener /var/spool/postfix/private/auth {\n    mode = 0666\n  }\n}\n")
+        site.write(
+            "/etc/dovecot/conf.d/99-story.conf",
+            "service auth {\n  unix_listener /var/spool/postfix/private/auth {\n    mode = 0666\n  }\n}\n",
+        )
         site.world("systemctl", "restart", "dovecot")
         site.world("postconf", "-e", "smtpd_sasl_type = dovecot", "smtpd_sasl_path = private/auth")
         site.world("useradd", "--create-home", "dolma")
@@ -86,7 +98,10 @@ def submission(document, network, sender, receiver):
     expect("stay at port 25", receiver.type(document.exactly("sudo waxseal setup"), ENTER))
     before = receiver.read("/var/mail/jampa").count("x-attachment-seal=pass")
     sender.type(document.command("--auth-user dolma"), [("Password", "secret")])
-    wait_for("mail of the submission service arrives sealed", lambda: receiver.read("/var/mail/jampa").count("x-attachment-seal=pass") > before)
+    wait_for(
+        "mail of the submission service arrives sealed",
+        lambda: receiver.read("/var/mail/jampa").count("x-attachment-seal=pass") > before,
+    )
     looks = receiver.read("/var/mail/jampa").split("\nFrom ")[-1].count("\nX-Spamd-Result:")
     if looks != 1:
         raise Failed(f"rspamd looked at the message {looks} times")
@@ -106,7 +121,12 @@ def add_rspamd(site):
 def enable_submission(site):
     """As Debian's master.cf has it, without the #."""
     site.world("postconf", "-M", "submission/inet=submission inet n - y - - smtpd")
-    for option in ("syslog_name=postfix/submission", "smtpd_tls_security_level=encrypt", "smtpd_sasl_auth_enable=yes", "smtpd_relay_restrictions=permit_sasl_authenticated,reject"):
+    for option in (
+        "syslog_name=postfix/submission",
+        "smtpd_tls_security_level=encrypt",
+        "smtpd_sasl_auth_enable=yes",
+        "smtpd_relay_restrictions=permit_sasl_authenticated,reject",
+    ):
         site.world("postconf", "-P", f"submission/inet/{option}")
     site.world("postfix", "reload")
 
@@ -131,7 +151,12 @@ def by_hand(document, network, sender, receiver):
     sender.type(document.command("sudo postfix reload"))
 
     config = receiver.read(f"{EXAMPLES}/postfix/proxy-filter/waxseal.toml")
-    wire(receiver, "proxy-filter", ["smtp"], re.sub(r'^keys = \[.*\]', f'keys = ["{sender.record}"]', config, flags=re.M))
+    wire(
+        receiver,
+        "proxy-filter",
+        ["smtp"],
+        re.sub(r"^keys = \[.*\]", f'keys = ["{sender.record}"]', config, flags=re.M),
+    )
     # Its exit status is 1, because the configuration pins the domain, too.
     receiver.try_world("waxseal", "keys", "forget", "--pin", "example.org")
     receiver.type(document.command("check-config && sudo systemctl enable --now"))
@@ -139,7 +164,10 @@ def by_hand(document, network, sender, receiver):
 
     before = receiver.read("/var/mail/jampa").count("header.s=gate1")
     sender.type(document.command("--auth-user dolma"), [("Password", "secret")])
-    wait_for("mail arrives sealed with the new key", lambda: receiver.read("/var/mail/jampa").count("header.s=gate1") > before)
+    wait_for(
+        "mail arrives sealed with the new key",
+        lambda: receiver.read("/var/mail/jampa").count("header.s=gate1") > before,
+    )
 
     receiver.world("sh", "-c", "cd /home/admin && waxseal root new --domain example.org > root.txt")
     receiver.type(document.command("--root root.txt"))
@@ -154,7 +182,10 @@ def wire(site, wiring, replaced, config=None):
     site.write("/etc/waxseal/waxseal.toml", config or site.read(f"{EXAMPLES}/postfix/{wiring}/waxseal.toml"))
     for service in replaced:
         site.world("postconf", "-MX", f"{service}/inet")
-    site.write("/etc/postfix/master.cf", site.read("/etc/postfix/master.cf") + site.read(f"{EXAMPLES}/postfix/{wiring}/master.cf"))
+    site.write(
+        "/etc/postfix/master.cf",
+        site.read("/etc/postfix/master.cf") + site.read(f"{EXAMPLES}/postfix/{wiring}/master.cf"),
+    )
 
 
 def front(document, network, sender, receiver):
@@ -162,13 +193,20 @@ def front(document, network, sender, receiver):
     certify(receiver, "mx.partner.example", sender)
     receiver.write("/root/hook", document.scripts[0])
     receiver.world("postconf", "-MX", "smtp/inet", "127.0.0.1:10027/inet")
-    receiver.write("/etc/postfix/master.cf", receiver.read("/etc/postfix/master.cf") + receiver.read(f"{EXAMPLES}/postfix/front/master.cf"))
+    receiver.write(
+        "/etc/postfix/master.cf",
+        receiver.read("/etc/postfix/master.cf") + receiver.read(f"{EXAMPLES}/postfix/front/master.cf"),
+    )
     receiver.write("/etc/waxseal/waxseal.toml", receiver.read(f"{EXAMPLES}/postfix/front/waxseal.toml"))
-    receiver.world("sh", "-c", "sed '/^systemctl/d' /root/hook > /root/first && RENEWED_LINEAGE=/root/lineage sh /root/first")
+    receiver.world(
+        "sh", "-c", "sed '/^systemctl/d' /root/hook > /root/first && RENEWED_LINEAGE=/root/lineage sh /root/first"
+    )
     receiver.type(document.command("sudo postfix reload"))
     receiver.type(document.command("systemctl stop waxseal"))
     receiver.type(document.command("waxseal-inbound.socket"))
-    expect("Verify return code: 0", sender.type(document.command("openssl s_client"), [("Verify return code", "QUIT")]))
+    expect(
+        "Verify return code: 0", sender.type(document.command("openssl s_client"), [("Verify return code", "QUIT")])
+    )
     receiver.world("sh", "-c", "RENEWED_LINEAGE=/root/lineage sh /root/hook")
     expect("Relay access denied", sender.type(document.command("--to b@example.com"), status=None))
 
@@ -205,4 +243,7 @@ def provider(document, network, sender, receiver):
     sender.write("/etc/waxseal/waxseal.toml", sender.read(f"{EXAMPLES}/provider/waxseal.toml"))
     sender.type(document.command("port-25.conf"))
     sender.type(document.exactly("sudo systemctl daemon-reload && sudo systemctl restart waxseal"))
-    expect("530 5.7.0 authentication required", sender.type(document.command("--to a@example.net", ":587"), status=None).lower())
+    expect(
+        "530 5.7.0 authentication required",
+        sender.type(document.command("--to a@example.net", ":587"), status=None).lower(),
+    )
