@@ -119,7 +119,8 @@ fn the_story_types_every_command_of_the_tutorial() {
     if !skip::are_there(&[("python3", python)]) {
         return;
     }
-    let looked = Command::new("python3").arg("-B").arg(root().join("tests/story/document.py")).output().unwrap();
+    let looked =
+        Command::new("python3").arg("-B").arg(root().join("tests/story/document.py")).output().unwrap();
     assert!(looked.status.success(), "{}", String::from_utf8_lossy(&looked.stderr));
 }
 
