@@ -2,8 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
+#[path = "program/skip.rs"]
+mod skip;
+
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -108,6 +112,18 @@ fn links_lead_somewhere() {
         }
     }
     assert!(failures.is_empty(), "\n{}", failures.join("\n"));
+}
+
+/// The story types every command of the tutorial. Two fresh Debians take minutes, so here it only looks its commands up.
+#[test]
+fn the_story_types_every_command_of_the_tutorial() {
+    let python = Command::new("python3").arg("--version").output().is_ok();
+    if !skip::are_there(&[("python3", python)]) {
+        return;
+    }
+    let looked =
+        Command::new("python3").arg("-B").arg(root().join("tests/story/document.py")).output().unwrap();
+    assert!(looked.status.success(), "{}", String::from_utf8_lossy(&looked.stderr));
 }
 
 /// README.md promises that mail with the verdict `fail` is held. A rejected message is not kept, and it is evidence.
