@@ -8,7 +8,7 @@ use crate::store::filling::{Filling, Level, Share, Taken, Told};
 use crate::store::held::{HeldId, StoreError};
 use crate::store::quota::Quotas;
 
-/// The database is asked no more often than this while it is full or nearly so.
+/// The database is asked no more often than this while it is nearly full.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// What is held, as far as it is known, and what is being written.
@@ -30,8 +30,12 @@ impl Ledger {
     ) -> Result<Option<Filling>, (StoreError, Option<Filling>)> {
         let is_good = |ledger: &Self| {
             ledger.held.is_some_and(|(held, looked)| {
-                let is_near = ledger.with_writing(held).fullest(quotas, share).0 > Level::Calm;
-                !is_near || looked.elapsed() < LOOK
+                match ledger.with_writing(held).fullest(quotas, share).0 {
+                    Level::Calm => true,
+                    Level::Filling => looked.elapsed() < LOOK,
+                    // Somebody may just have made room.
+                    Level::Full => false,
+                }
             })
         };
         if !is_good(self) {
