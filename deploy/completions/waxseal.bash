@@ -61,6 +61,9 @@ _waxseal() {
             waxseal,setup)
                 cmd="waxseal__subcmd__setup"
                 ;;
+            waxseal,state)
+                cmd="waxseal__subcmd__state"
+                ;;
             waxseal,verify)
                 cmd="waxseal__subcmd__verify"
                 ;;
@@ -108,6 +111,9 @@ _waxseal() {
                 ;;
             waxseal__subcmd__help,setup)
                 cmd="waxseal__subcmd__help__subcmd__setup"
+                ;;
+            waxseal__subcmd__help,state)
+                cmd="waxseal__subcmd__help__subcmd__state"
                 ;;
             waxseal__subcmd__help,verify)
                 cmd="waxseal__subcmd__help__subcmd__verify"
@@ -162,6 +168,18 @@ _waxseal() {
                 ;;
             waxseal__subcmd__help__subcmd__root,new)
                 cmd="waxseal__subcmd__help__subcmd__root__subcmd__new"
+                ;;
+            waxseal__subcmd__help__subcmd__state,backup)
+                cmd="waxseal__subcmd__help__subcmd__state__subcmd__backup"
+                ;;
+            waxseal__subcmd__help__subcmd__state,check)
+                cmd="waxseal__subcmd__help__subcmd__state__subcmd__check"
+                ;;
+            waxseal__subcmd__help__subcmd__state,move)
+                cmd="waxseal__subcmd__help__subcmd__state__subcmd__move"
+                ;;
+            waxseal__subcmd__help__subcmd__state,restore)
+                cmd="waxseal__subcmd__help__subcmd__state__subcmd__restore"
                 ;;
             waxseal__subcmd__keys,approve)
                 cmd="waxseal__subcmd__keys__subcmd__approve"
@@ -283,6 +301,36 @@ _waxseal() {
             waxseal__subcmd__root__subcmd__help,new)
                 cmd="waxseal__subcmd__root__subcmd__help__subcmd__new"
                 ;;
+            waxseal__subcmd__state,backup)
+                cmd="waxseal__subcmd__state__subcmd__backup"
+                ;;
+            waxseal__subcmd__state,check)
+                cmd="waxseal__subcmd__state__subcmd__check"
+                ;;
+            waxseal__subcmd__state,help)
+                cmd="waxseal__subcmd__state__subcmd__help"
+                ;;
+            waxseal__subcmd__state,move)
+                cmd="waxseal__subcmd__state__subcmd__move"
+                ;;
+            waxseal__subcmd__state,restore)
+                cmd="waxseal__subcmd__state__subcmd__restore"
+                ;;
+            waxseal__subcmd__state__subcmd__help,backup)
+                cmd="waxseal__subcmd__state__subcmd__help__subcmd__backup"
+                ;;
+            waxseal__subcmd__state__subcmd__help,check)
+                cmd="waxseal__subcmd__state__subcmd__help__subcmd__check"
+                ;;
+            waxseal__subcmd__state__subcmd__help,help)
+                cmd="waxseal__subcmd__state__subcmd__help__subcmd__help"
+                ;;
+            waxseal__subcmd__state__subcmd__help,move)
+                cmd="waxseal__subcmd__state__subcmd__help__subcmd__move"
+                ;;
+            waxseal__subcmd__state__subcmd__help,restore)
+                cmd="waxseal__subcmd__state__subcmd__help__subcmd__restore"
+                ;;
             *)
                 ;;
         esac
@@ -290,7 +338,7 @@ _waxseal() {
 
     case "${cmd}" in
         waxseal)
-            opts="-h -V --help --version setup run demo keygen dns-record root report keys seal verify scan check-config doctor health quarantine help"
+            opts="-h -V --help --version setup run demo keygen dns-record root report keys seal verify scan check-config doctor health quarantine state help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -430,7 +478,7 @@ _waxseal() {
             return 0
             ;;
         waxseal__subcmd__help)
-            opts="setup run demo keygen dns-record root report keys seal verify scan check-config doctor health quarantine help"
+            opts="setup run demo keygen dns-record root report keys seal verify scan check-config doctor health quarantine state help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -880,6 +928,76 @@ _waxseal() {
         waxseal__subcmd__help__subcmd__setup)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        waxseal__subcmd__help__subcmd__state)
+            opts="check backup restore move"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        waxseal__subcmd__help__subcmd__state__subcmd__backup)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        waxseal__subcmd__help__subcmd__state__subcmd__check)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        waxseal__subcmd__help__subcmd__state__subcmd__move)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        waxseal__subcmd__help__subcmd__state__subcmd__restore)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -1865,6 +1983,180 @@ _waxseal() {
                     return 0
                     ;;
                 --wait)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        waxseal__subcmd__state)
+            opts="-h --help check backup restore move help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        waxseal__subcmd__state__subcmd__backup)
+            opts="-h --config --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        waxseal__subcmd__state__subcmd__check)
+            opts="-h --config --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        waxseal__subcmd__state__subcmd__help)
+            opts="check backup restore move help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        waxseal__subcmd__state__subcmd__help__subcmd__backup)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        waxseal__subcmd__state__subcmd__help__subcmd__check)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        waxseal__subcmd__state__subcmd__help__subcmd__help)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        waxseal__subcmd__state__subcmd__help__subcmd__move)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        waxseal__subcmd__state__subcmd__help__subcmd__restore)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        waxseal__subcmd__state__subcmd__move)
+            opts="-h --config --to --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --to)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        waxseal__subcmd__state__subcmd__restore)
+            opts="-h --config --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
