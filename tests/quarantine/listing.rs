@@ -7,8 +7,7 @@ use crate::program::letter;
 fn each_filter_finds_what_it_should() {
     for desk in desks() {
         let gateway = desk.start("");
-        let swapped =
-            hold(&gateway, &["a@partner.example", "c@partner.example"], &desk.site.swapped("one"));
+        let swapped = hold(&gateway, &["a@partner.example", "c@partner.example"], &desk.site.swapped("one"));
         let plain = letter::plain("news@sub.example.org", "two");
         let missing = hold(&gateway, &["b@partner.example"], &plain);
         let both = [swapped.as_str(), missing.as_str()];

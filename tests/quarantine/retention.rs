@@ -54,7 +54,7 @@ fn what_is_told_of_goes_a_week_later_and_nothing_else() {
 
         let told = going(quarantine, KEEP, now).unwrap();
         let ids: Vec<_> = told.messages.iter().map(|listed| listed.id.clone()).collect();
-        assert_eq!(ids, [plain.clone()]);
+        assert_eq!(ids.as_slice(), std::slice::from_ref(&plain));
         quarantine.announce(&ids, told.expires).unwrap();
         assert_eq!(quarantine.show(&plain).unwrap().expires, Some(told.expires));
         assert!(going(quarantine, KEEP, now).unwrap().messages.is_empty(), "told once");
@@ -83,7 +83,7 @@ fn what_was_kept_for_a_while_is_told_of_again() {
         let id = hold_without_details(&state, "2026-01-01T01:00:00Z", "fail", b"x");
         let now = at("2026-03-26T00:00:00Z");
         let told = going(quarantine, KEEP, now).unwrap();
-        quarantine.announce(&[id.clone()], told.expires).unwrap();
+        quarantine.announce(std::slice::from_ref(&id), told.expires).unwrap();
         let by = By::user("anna");
         quarantine.keep(&id, true, &by).unwrap();
         let later = now + SignedDuration::from_hours(30 * DAY);
