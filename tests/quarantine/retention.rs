@@ -54,7 +54,7 @@ fn what_is_told_of_goes_a_week_later_and_nothing_else() {
 
         let told = going(quarantine, KEEP, now).unwrap();
         let ids: Vec<_> = told.messages.iter().map(|listed| listed.id.clone()).collect();
-        assert_eq!(ids, std::slice::from_ref(&plain));
+        assert_eq!(ids.as_slice(), std::slice::from_ref(&plain));
         quarantine.announce(&ids, told.expires).unwrap();
         assert_eq!(quarantine.show(&plain).unwrap().expires, Some(told.expires));
         assert!(going(quarantine, KEEP, now).unwrap().messages.is_empty(), "told once");
