@@ -5,8 +5,8 @@
 mod program;
 
 use std::fs;
-use std::io::Write;
-use std::net::TcpListener;
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener};
 use std::path::Path;
 use std::thread;
 
@@ -114,7 +114,11 @@ fn another_program_is_no_gateway() {
     let address = other.local_addr().unwrap();
     thread::spawn(move || {
         for client in other.incoming() {
-            let _ = client.unwrap().write_all(b"220 mail.example.org ESMTP\r\n");
+            let mut client = client.unwrap();
+            let _ = client.write_all(b"220 mail.example.org ESMTP\r\n");
+            // A connection that is closed with octets unread is reset, and the greeting may be lost with it.
+            let _ = client.shutdown(Shutdown::Write);
+            let _ = client.read_to_end(&mut Vec::new());
         }
     });
     let site = Site::new();

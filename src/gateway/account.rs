@@ -14,8 +14,8 @@ use attachment_seal::verdict::report::{not_intact, printable, summary};
 use attachment_seal::verdict::{Ground, Verdict};
 use tracing::{info, warn};
 
-use super::Running;
 use super::judged::Judged;
+use super::{Running, details};
 use crate::clock::moment;
 use crate::metrics::{self, Metrics};
 use crate::notify::recipient::{HeldNotice, Why};
@@ -141,15 +141,8 @@ fn text_of(field: &Field<'_>) -> String {
 
 fn address_of(author: &Author, header: &HeaderSection<'_>) -> Option<String> {
     let Author::One(domain) = author else { return None };
-    let text = header.all("From").next().map(text_of).unwrap_or_default();
-    let address = match text.rsplit_once('<') {
-        Some((_, rest)) => rest.split('>').next().unwrap_or_default(),
-        None => text.as_str(),
-    };
-    let address = address.trim();
-    let is_theirs =
-        address.rsplit_once('@').is_some_and(|(_, found)| found.eq_ignore_ascii_case(domain.as_str()));
-    Some(if is_theirs { address.to_owned() } else { domain.to_string() })
+    let from = header.all("From").next().map(text_of).unwrap_or_default();
+    Some(details::address(&from, domain.as_str()).unwrap_or_else(|| domain.to_string()))
 }
 
 /// What is kept of a message until its reply is certain: words and short texts, since a next hop may take minutes and a

@@ -66,7 +66,7 @@ fn written(header: &HeaderSection<'_>, author: &Author) -> Details {
 }
 
 /// The address in a From field, by its domain; `None` where it is written in an unusual way.
-fn address(from: &str, domain: &str) -> Option<String> {
+pub(super) fn address(from: &str, domain: &str) -> Option<String> {
     let is_part = |c: char| !c.is_whitespace() && !matches!(c, '<' | '>' | '"' | ',' | '(' | ')');
     let mut words = from.split(|c| !is_part(c)).rev();
     let is_it = |word: &&str| {

@@ -233,7 +233,7 @@ fn what_to_do(batch: &[Alert]) -> String {
         let _ = writeln!(
             text,
             "Held mail stays until you release or delete it. See what changed, and ask the author by telephone:\n\n    \
-             waxseal quarantine show {id}\n    waxseal quarantine release {id}\n    waxseal quarantine delete {id}\n"
+             waxseal quarantine show {id}\n    waxseal quarantine release {id} --reason \"why\"\n    waxseal quarantine delete {id} --reason \"why\"\n"
         );
     }
     if [Outcome::Rejected, Outcome::Deferred, Outcome::Marked, Outcome::Observed].into_iter().any(has) {

@@ -183,18 +183,8 @@ fn became(judged: &Judged) -> Option<Became> {
 
 /// What somebody did, in a line; nothing of what the gateway does by itself for each message.
 fn in_words(deed: &Deed) -> Option<String> {
-    match deed.what {
-        What::Held | What::Sending | What::Told => return None,
-        What::ReleaseRequested
-        | What::Released
-        | What::Refused
-        | What::Deleted
-        | What::Kept
-        | What::KeptNoLonger
-        | What::Expired
-        | What::Adopted
-        | What::Lost
-        | What::NotTold => {}
+    if deed.what.is_routine() {
+        return None;
     }
     let id = deed.id.as_ref().map(ToString::to_string).unwrap_or_default();
     let reason = deed.reason.as_ref().or(deed.detail.as_ref());

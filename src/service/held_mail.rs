@@ -73,24 +73,12 @@ impl Done {
         let from = Timestamp::now() - LATE;
         // A database that does not answer is told of elsewhere.
         let Ok(deeds) = audit.since(from.max(self.since)) else { return };
-        for deed in deeds.iter().filter(|deed| is_logged(deed.what) && !self.logged.contains(deed)) {
+        // What the gateway does for each message has its own lines.
+        let is_ours = |what: What| what.is_personal() || what == What::Expired;
+        for deed in deeds.iter().filter(|deed| is_ours(deed.what) && !self.logged.contains(deed)) {
             log(deed);
         }
         self.logged = deeds;
-    }
-}
-
-/// Whether the gateway has not logged it already.
-fn is_logged(what: What) -> bool {
-    match what {
-        What::ReleaseRequested
-        | What::Released
-        | What::Refused
-        | What::Deleted
-        | What::Kept
-        | What::KeptNoLonger
-        | What::Expired => true,
-        What::Held | What::Sending | What::Adopted | What::Lost | What::Told | What::NotTold => false,
     }
 }
 

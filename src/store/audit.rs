@@ -65,6 +65,26 @@ words! {
     NotTold = "not-told",
 }
 
+impl What {
+    /// Whether the gateway does it by itself for each message.
+    pub fn is_routine(self) -> bool {
+        matches!(self, Self::Held | Self::Sending | Self::Told)
+    }
+
+    /// Whether a person decides on it.
+    pub fn is_personal(self) -> bool {
+        matches!(
+            self,
+            Self::ReleaseRequested
+                | Self::Released
+                | Self::Refused
+                | Self::Deleted
+                | Self::Kept
+                | Self::KeptNoLonger
+        )
+    }
+}
+
 /// A word for nothing that is done; a later version may have written it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a deed")]

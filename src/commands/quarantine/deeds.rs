@@ -27,18 +27,9 @@ pub(in crate::commands) fn sentence(deed: &Deed) -> String {
         What::NotTold => "could not tell of it:".to_owned() + &to,
     };
     let mut text = format!("{} {} {what}", second(deed.at), deed.who);
-    let is_personal = matches!(
-        deed.what,
-        What::ReleaseRequested
-            | What::Released
-            | What::Refused
-            | What::Deleted
-            | What::Kept
-            | What::KeptNoLonger
-    );
     match &deed.reason {
         Some(reason) => text.push_str(&format!("; reason: {reason}")),
-        None if is_personal => text.push_str("; no reason given"),
+        None if deed.what.is_personal() => text.push_str("; no reason given"),
         None => {}
     }
     if let Some(detail) = &deed.detail {
