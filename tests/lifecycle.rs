@@ -178,7 +178,7 @@ fn a_full_disk_is_no_loss() {
 #[test]
 fn a_file_limit_is_no_loss() {
     let site = Site::new();
-    no_room_for_a_large_message(&site, &site.verifying("").start_with_file_limit(64));
+    no_room_for_a_large_message(&site, &site.verifying("").start_with_file_limit(600));
 }
 
 /// Refused for now, nothing of it left, and the next one that fits is held.

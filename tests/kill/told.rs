@@ -104,6 +104,8 @@ fn serve(
                         return Ok(());
                     }
                 }
+                // The dot is no more of the mail; behind base64 it would be no symbol.
+                mail.truncate(mail.len() - b".\r\n".len());
                 // The gateway may be killed while it waits.
                 thread::sleep(Duration::from_millis(chance.below(80) as u64));
                 let is_mishap = chance.percent(mishaps.load(Ordering::Relaxed));
