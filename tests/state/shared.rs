@@ -67,7 +67,9 @@ fn several_gateways_start_at_once() {
             scope.spawn(move || drop(State::open_to_serve(&place).unwrap().pins.read().unwrap()));
         }
     });
-    assert_eq!(server.run_sql(&url, "SELECT count(*) FROM refinery_schema_history"), "1");
+    // Each step was taken once.
+    let sql = "SELECT count(*) > 0, count(*) - count(DISTINCT version) FROM refinery_schema_history";
+    assert_eq!(server.run_sql(&url, sql), "t|0");
 }
 
 #[test]
