@@ -1,9 +1,9 @@
 //! The story of a message that somebody swapped an attachment of, with real Postfix on both sides: it is held, the administrator and
-//! the recipient are told, somebody looks, and it is released.
+//! the recipient are told, somebody looks, and two people release it.
 
 use super::postfix::{Postfix, smtpd};
 use super::program::smtp::free_port;
-use super::program::{wait_for, waxseal, word};
+use super::program::{wait_for, waxseal, waxseal_with, word};
 use super::{Ground, SENDER, Site, hostile_relay, recipient, relayhost};
 
 const ADMINISTRATOR: &str = "root@partner.example";
@@ -16,7 +16,7 @@ fn swapped_held_told_and_released() {
     let mailboxes = [victim.clone(), ADMINISTRATOR.to_owned()];
     let receiver = Postfix::start("mx.partner.example", &mailboxes, &[smtpd(inside, &[])], "");
     let told = format!(
-        "[alerts]\nto = \"{ADMINISTRATOR}\"\nnext_hop = \"{inside}\"\n\
+        "[quarantine]\nrelease_needs = 2\n[alerts]\nto = \"{ADMINISTRATOR}\"\nnext_hop = \"{inside}\"\n\
          [notices]\nto = \"recipients\"\nlanguage = \"fr\"\ncontact = \"Anne, téléphone 3333\"\n"
     );
     let verifying = ground.verifying(inside, &told);
@@ -54,20 +54,24 @@ fn swapped_held_told_and_released() {
     let show = site.verifying.quarantine(&["show", &id]);
     assert!(show.text().contains("fail (attachments)"), "{}", show.text());
     let as_received = site.verifying.quarantine(&["export", &id]).text().replace("\r\n", "\n");
-    let released = site.verifying.quarantine(&["release", &id]);
-    assert_eq!(released.status, 0, "{released:?}");
+    for (who, status) in [("anna", 3), ("boris", 0)] {
+        let arguments = ["quarantine", "release", &id, "--reason", "confirmed by telephone", "--config"];
+        let config = word(&site.verifying.config);
+        let released = waxseal_with(&[("SUDO_USER", who)], &[&arguments[..], &[config]].concat());
+        assert_eq!(released.status, status, "{released:?}");
+    }
     let delivered = site.receiver.await_mail(&victim, "Subject: swapped").expect("it is delivered");
     let delivered = delivered.replace("\r\n", "\n");
     assert!(delivered.trim_end().ends_with(as_received.trim_end()), "byte for byte:\n{delivered}");
     assert!(delivered.contains("x-attachment-seal=fail"), "its verdict goes with it:\n{delivered}");
     assert!(site.verifying.held().is_empty());
 
-    let report = waxseal(&["report", "--config", word(&site.verifying.config)]);
-    assert!(
-        report.text().contains("<swapped@example.org>") || report.text().contains("swapped"),
-        "{}",
-        report.text()
-    );
+    let message_id = delivered.lines().find_map(|line| line.strip_prefix("Message-ID: ")).unwrap();
+    let config = word(&site.verifying.config);
+    let report = waxseal(&["report", "--message-id", message_id, "--config", config]);
+    for part in [&id, "anna asked for its release", "boris released it", "reason: confirmed by telephone"] {
+        assert!(report.text().contains(part), "{part} in\n{}", report.text());
+    }
     // The message itself, and one notice of it.
     assert_eq!(site.receiver.mailbox(&victim).len(), 2);
     assert_eq!(site.receiver.mailbox(ADMINISTRATOR).len(), 1);

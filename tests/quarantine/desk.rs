@@ -1,6 +1,8 @@
 //! A site whose gateway holds mail, with its state in one database or the other, and people who deal with it.
 
+use std::fs;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use serde_json::Value;
 use waxseal::store::{Held, HeldId, Location, Quotas, State};
@@ -68,6 +70,19 @@ impl Desk {
             #[cfg(not(feature = "postgres"))]
             Some(url) => panic!("{url}"),
         }
+    }
+
+    /// The configuration of another gateway on the same database; `None` where there is none to share.
+    pub(crate) fn other_gateway(&self, more: &str) -> Option<PathBuf> {
+        let database = self.database.as_ref()?;
+        let folder = self.site.folder.path().join("mx2");
+        fs::create_dir(&folder).unwrap();
+        let state = format!("state = \"{database}\"\nfolder = \"state\"\nlabel = \"mx2\"\n");
+        let config = Config::of(&folder, "mx2.partner.example", &state)
+            .listener("inbound", "verify", self.site.next_hop.address, "")
+            .pinning(&self.site.record)
+            .and(more);
+        Some(config.write())
     }
 
     /// Runs a command of this configuration as somebody who logged in by that name.

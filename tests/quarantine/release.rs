@@ -1,7 +1,9 @@
 //! By whom a message is released, to whom, and what is on record of it.
 
+use std::fs;
+
 use crate::desk::{desks, hold};
-use crate::program::letter;
+use crate::program::{letter, waxseal_with, word};
 
 #[test]
 fn two_people_release_a_message() {
@@ -41,6 +43,34 @@ fn two_people_release_a_message() {
         }
         let line = gateway.await_log("what=\"released\"");
         assert!(line.contains("boris") && line.contains("I asked, too") && line.contains(&id), "{line}");
+    }
+}
+
+/// Where gateways share a database, any of them releases what another one held, though that one is gone with its disk.
+#[test]
+fn another_gateway_releases_a_message() {
+    for desk in desks() {
+        let two = "[quarantine]\nrelease_needs = 2\n";
+        let Some(other) = desk.other_gateway(two) else { continue };
+        let message = desk.site.swapped("elsewhere");
+        let gateway = desk.start(two);
+        let id = hold(&gateway, &["desk@partner.example"], &message);
+        drop(gateway);
+        fs::remove_dir_all(desk.site.folder.path().join("state")).unwrap();
+        let run = |who: &str, arguments: &[&str]| {
+            waxseal_with(&[("SUDO_USER", who)], &[arguments, &["--config", word(&other)]].concat())
+        };
+        for (who, status) in [("anna", 3), ("boris", 0)] {
+            let release = run(who, &["quarantine", "release", &id, "--reason", "the office confirmed it"]);
+            assert_eq!((release.status, release.stderr.as_str()), (status, ""), "{release:?}");
+        }
+        let received = desk.site.next_hop.received();
+        assert_eq!(received.len(), 1);
+        assert!(received[0].message.ends_with(&message), "byte for byte");
+        let report = run("anna", &["report", "--message-id", "<elsewhere@example.org>"]);
+        for said in [&id, "anna asked for its release", "boris released it", "the office confirmed it"] {
+            assert!(report.text().contains(said), "{said}: {}", report.text());
+        }
     }
 }
 
