@@ -21,7 +21,7 @@ def held_mail(document, network, sender, receiver):
     sender.type(unsealed)
     sender.type(unsealed)
     listed = receiver.type(document.command("quarantine list"))
-    ids = re.findall(r"^(\S+) missing ", listed, re.M)
+    ids = re.findall(r"^(\d{8}T\S+) .* missing ", listed, re.M)
     if len(ids) != 2:
         raise Failed(f"not two unsealed messages:\n{listed}")
     expect("no seal", receiver.type(filled(document.command("quarantine show"), {"ID": ids[0]})))
