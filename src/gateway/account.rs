@@ -7,15 +7,15 @@ use std::time::Duration;
 use attachment_seal::manifest::{self, LinkChanges, Status};
 use attachment_seal::message::author::Author;
 use attachment_seal::message::header::{Field, HeaderSection};
-use attachment_seal::mime::plain_text;
 use attachment_seal::verdict::lesson::Observation;
 use attachment_seal::verdict::links::{added_word, defanged, removed_name, removed_word};
 use attachment_seal::verdict::report::{not_intact, printable, summary};
 use attachment_seal::verdict::{Ground, Verdict};
 use tracing::{info, warn};
 
+use super::Running;
+use super::details::Written;
 use super::judged::Judged;
-use super::{Running, details};
 use crate::clock::moment;
 use crate::metrics::{self, Metrics};
 use crate::notify::recipient::{HeldNotice, Why};
@@ -37,9 +37,6 @@ const MAX_LINK: usize = 110;
 
 /// Characters that are shown of what is said of a message.
 const MAX_SUMMARY: usize = 500;
-
-/// As much of a Subject or From field as is read, in octets.
-const MAX_TEXT: usize = 2_000;
 
 /// As much of a Message-ID field as is kept, in octets: the longest line that there may be (RFC 5322 §2.1.1).
 const MAX_MESSAGE_ID: usize = 998;
@@ -93,12 +90,7 @@ impl Deed {
 #[derive(Debug)]
 pub(super) struct Origin {
     pub(super) author: Author,
-    /// The author's address, or only its domain where the field is hard to read; nothing where the author is unclear.
-    pub(super) address: Option<String>,
-    pub(super) subject: Option<String>,
     pub(super) message_id: Option<String>,
-    /// The queue id that the server before us gave it.
-    pub(super) arrived_as: Option<String>,
 }
 
 impl Origin {
@@ -113,10 +105,7 @@ impl Origin {
             let octets = &field.value[..field.value.len().min(MAX_MESSAGE_ID)];
             String::from_utf8_lossy(&Field { value: octets, ..*field }.unfolded()).into_owned()
         });
-        let received = header.all("Received").next().map(Field::unfolded);
-        let (address, arrived_as) = (address_of(&author, header), received.as_deref().and_then(queue_id));
-        let subject = header.all("Subject").next().map(text_of);
-        Self { address, author, subject, message_id, arrived_as }
+        Self { author, message_id }
     }
 
     /// Of a message that may be ours to seal.
@@ -133,18 +122,6 @@ impl Origin {
     }
 }
 
-/// A field's text as people read it, as much of it as is kept.
-fn text_of(field: &Field<'_>) -> String {
-    let octets = &field.value[..field.value.len().min(MAX_TEXT)];
-    start(plain_text(&Field { value: octets, ..*field }.unfolded()).trim())
-}
-
-fn address_of(author: &Author, header: &HeaderSection<'_>) -> Option<String> {
-    let Author::One(domain) = author else { return None };
-    let from = header.all("From").next().map(text_of).unwrap_or_default();
-    Some(details::address(&from, domain.as_str()).unwrap_or_else(|| domain.to_string()))
-}
-
 /// What is kept of a message until its reply is certain: words and short texts, since a next hop may take minutes and a
 /// stranger's message can have thousands of parts.
 #[derive(Debug)]
@@ -153,11 +130,7 @@ pub struct Account {
     deed: Deed,
     /// The author's domain, where it is clear.
     author: Option<String>,
-    /// The author's address, likewise.
-    address: Option<String>,
-    subject: Option<String>,
     message_id: Option<String>,
-    arrived_as: Option<String>,
     /// One line for people, not yet made printable.
     summary: String,
     /// Of a message that was verified.
@@ -168,7 +141,7 @@ pub struct Account {
 
 /// What was found out about a message, in the words for it.
 #[derive(Debug)]
-struct Facts {
+pub(super) struct Facts {
     at: u64,
     verdict: &'static str,
     reason: Option<&'static str>,
@@ -186,6 +159,7 @@ struct Facts {
     /// The first of those that may be the author's domain.
     from_domain: Option<String>,
     observation: Option<Observation>,
+    written: Written,
     /// The first attachments that are not intact, in a line each.
     not_intact: Vec<String>,
     attachments: Vec<Finding>,
@@ -195,7 +169,7 @@ struct Facts {
 }
 
 impl Facts {
-    fn of(judged: &Judged) -> Self {
+    pub(super) fn of(judged: &Judged) -> Self {
         let verification = &judged.verification;
         let changed = verification.attachments().iter().filter(|outcome| outcome.status != Status::Intact);
         let links: Vec<Finding> = verification.links().into_iter().flat_map(link_findings).collect();
@@ -215,6 +189,7 @@ impl Facts {
             domain: verification.domain().map(ToString::to_string),
             from_domain: judged.origin.author.domains().first().map(ToString::to_string),
             observation: judged.observation(),
+            written: judged.written.clone(),
             not_intact: few(not_intact(verification).map(|text| start(&text))),
             attachments: changed.clone().take(MAX_ATTACHMENTS).map(attachment_finding).collect(),
             more_attachments: changed.count().saturating_sub(MAX_ATTACHMENTS),
@@ -234,7 +209,7 @@ impl Facts {
         &self,
         id: String,
         outcome: notify::Outcome,
-        (address, subject, message_id): (&Option<String>, &Option<String>, &Option<String>),
+        message_id: Option<&String>,
         session: &SessionInfo,
         envelope: &Envelope,
     ) -> Alert {
@@ -247,12 +222,12 @@ impl Facts {
             listener: session.listener.clone(),
             client: session.client.ip(),
             from_domain: self.from_domain.clone(),
-            author: address.clone(),
-            subject: subject.clone(),
+            author: self.written.address.clone(),
+            subject: self.written.subject.clone(),
             reverse_path: envelope.reverse_path.as_str().to_owned(),
             recipients: recipients(envelope),
             more_recipients: 0,
-            message_id: message_id.clone(),
+            message_id: message_id.cloned(),
             attachments: self.attachments.clone(),
             more_attachments: self.more_attachments,
             links: self.links.clone(),
@@ -266,23 +241,23 @@ impl Facts {
 pub(super) fn held_letters(
     running: &Running,
     judged: &Judged,
+    facts: &Facts,
     session: &SessionInfo,
     envelope: &Envelope,
 ) -> Vec<Letter> {
-    let (facts, origin) = (Facts::of(judged), &judged.origin);
-    let texts = (&origin.address, &origin.subject, &origin.message_id);
-    let alert = facts.alert(String::new(), notify::Outcome::Quarantined, texts, session, envelope);
+    let message_id = judged.origin.message_id.as_ref();
+    let alert = facts.alert(String::new(), notify::Outcome::Quarantined, message_id, session, envelope);
     let mut letters: Vec<Letter> = running.post.alert_letter(alert, None).into_iter().collect();
     let Some(notices) = &running.setup.config.notices else { return letters };
     // A notice that is held itself must not make another one.
     let is_ours = envelope.reverse_path.as_str().is_empty()
-        && origin.address.as_ref().is_some_and(|address| address.eq_ignore_ascii_case(&notices.from));
+        && judged.written.address.as_ref().is_some_and(|address| address.eq_ignore_ascii_case(&notices.from));
     if !is_ours {
         let notice = HeldNotice {
             reference: String::new(),
             received: moment(facts.at),
-            author: origin.address.clone(),
-            subject: origin.subject.clone(),
+            author: judged.written.address.clone(),
+            subject: judged.written.subject.clone(),
             why: Why::of(facts.verdict, facts.reason),
         };
         letters.extend(running.post.notice_letters(&recipients(envelope), &notice.cut()));
@@ -301,10 +276,7 @@ impl Account {
             running,
             deed,
             author: origin.domain(),
-            address: origin.address,
-            subject: origin.subject,
             message_id: origin.message_id,
-            arrived_as: origin.arrived_as,
             summary: summary.to_owned(),
             facts: None,
             held: None,
@@ -316,6 +288,7 @@ impl Account {
         running: Arc<Running>,
         action: Action,
         judged: Judged,
+        facts: Facts,
         held: Option<HeldId>,
     ) -> Self {
         Self {
@@ -323,11 +296,8 @@ impl Account {
             deed: Deed::Own(action),
             author: judged.origin.domain(),
             summary: summary(&judged.verification).chars().take(MAX_SUMMARY).collect(),
-            facts: Some(Box::new(Facts::of(&judged))),
-            address: judged.origin.address,
-            subject: judged.origin.subject,
+            facts: Some(Box::new(facts)),
             message_id: judged.origin.message_id,
-            arrived_as: judged.origin.arrived_as,
             held,
         }
     }
@@ -446,7 +416,7 @@ impl Concluded<'_> {
                 summary: start(&self.account.summary),
                 held: self.account.held.as_ref().map(ToString::to_string),
                 queue_id: self.reply.queue_id().filter(|_| self.deed.passes_on()),
-                arrived_as: self.account.arrived_as.clone(),
+                arrived_as: facts.written.arrived_as.clone(),
             },
         });
     }
@@ -469,11 +439,11 @@ impl Concluded<'_> {
     /// was written down with it.
     fn tell(&self, facts: &Facts) {
         let Outcome { session, envelope, .. } = self.outcome;
-        let Account { running, address, subject, message_id, held, .. } = self.account;
+        let Account { running, message_id, held, .. } = self.account;
         let id = held.as_ref().map_or_else(|| session.id.to_string(), ToString::to_string);
-        let alert = self.news(facts).map(|outcome| {
-            facts.alert(id.clone(), outcome, (address, subject, message_id), session, envelope)
-        });
+        let alert = self
+            .news(facts)
+            .map(|outcome| facts.alert(id.clone(), outcome, message_id.as_ref(), session, envelope));
         let Some(alert) = alert.filter(|_| held.is_none() || running.post.outbox().is_none()) else {
             return self.record(facts, Vec::new());
         };
@@ -505,15 +475,6 @@ fn link_findings(links: &LinkChanges) -> impl Iterator<Item = Finding> {
     hidden.into_iter().chain(added).chain(removed)
 }
 
-/// The queue id that a Received field names (RFC 5321 §4.4, `ID`).
-fn queue_id(received: &[u8]) -> Option<String> {
-    let text = String::from_utf8_lossy(received.rsplit(|&octet| octet == b';').next_back()?).into_owned();
-    let mut words = text.split_ascii_whitespace().skip_while(|word| !word.eq_ignore_ascii_case("id"));
-    let id = words.nth(1)?.trim_matches(|c| matches!(c, '<' | '>'));
-    let is_fit = |c: char| c.is_ascii_alphanumeric() || "-_.@".contains(c);
-    ((1..=64).contains(&id.len()) && id.chars().all(is_fit)).then(|| id.to_owned())
-}
-
 /// A number that JSON can hold.
 fn milliseconds(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
@@ -537,23 +498,6 @@ fn start(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn reads_the_queue_id_of_a_received_field() {
-        for (field, id) in [
-            (
-                " from a (a [192.0.2.1]) by mx with ESMTPS id 4XyZ12abcdz3 for <x@y>; Mon, 23 Nov 2026",
-                Some("4XyZ12abcdz3"),
-            ),
-            ("by mx id 1tEXPl-000000003Jq-2Wk6", Some("1tEXPl-000000003Jq-2Wk6")),
-            ("by mx; id x", None),
-            ("from id by mx id", Some("by")),
-            ("by mx with ESMTP id \u{1b}[2J", None),
-            ("", None),
-        ] {
-            assert_eq!(queue_id(field.as_bytes()).as_deref(), id, "{field}");
-        }
-    }
 
     #[test]
     fn the_next_hop_has_the_last_word_on_what_is_passed_on() {

@@ -13,15 +13,55 @@ use attachment_seal::verdict::Verification;
 use attachment_seal::verdict::links::{added_word, defanged, removed_name, removed_word};
 use attachment_seal::verdict::verify::verify;
 
-use crate::store::{Details, Held, HeldAttachment, HeldDoubt, HeldFile, HeldLink, OfferedKey};
+use crate::store::{Details, Held, HeldAttachment, HeldDoubt, HeldFile, HeldLink, MAX_TEXT, OfferedKey};
 
-/// Characters of a text that are kept.
-const MAX_TEXT: usize = 250;
+/// As much of a field as is read, in octets.
+const MAX_FIELD: usize = 4_000;
 /// Attachments, and links of each kind.
 const MAX_ATTACHMENTS: usize = 50;
 const MAX_LINKS: usize = 20;
 /// Received fields.
 const MAX_PATH: usize = 20;
+
+/// What the header section of a verified message has, as far as people are told of it.
+#[derive(Clone, Debug)]
+pub(super) struct Written {
+    /// The author's address, or only its domain where the field is hard to read; nothing where the author is unclear.
+    pub(super) address: Option<String>,
+    pub(super) subject: Option<String>,
+    /// The queue id that the server before us gave it.
+    pub(super) arrived_as: Option<String>,
+}
+
+impl Written {
+    pub(super) fn of(header: &HeaderSection<'_>, author: &Author) -> Self {
+        let address = match author {
+            Author::One(domain) => {
+                let from = text(header, "From").unwrap_or_default();
+                Some(address(&from, domain.as_str()).unwrap_or_else(|| domain.to_string()))
+            }
+            Author::Unclear(_) => None,
+        };
+        let received = header.all("Received").next().map(Field::unfolded);
+        Self { address, subject: text(header, "Subject"), arrived_as: received.as_deref().and_then(queue_id) }
+    }
+}
+
+/// A field's text as people read it, as much of it as is kept.
+fn text(header: &HeaderSection<'_>, name: &str) -> Option<String> {
+    let field = header.all(name).next()?;
+    let octets = &field.value[..field.value.len().min(MAX_FIELD)];
+    Some(start(&plain_text(&Field { value: octets, ..*field }.unfolded())))
+}
+
+/// The queue id that a Received field names (RFC 5321 §4.4, `ID`).
+fn queue_id(received: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(received.rsplit(|&octet| octet == b';').next_back()?).into_owned();
+    let mut words = text.split_ascii_whitespace().skip_while(|word| !word.eq_ignore_ascii_case("id"));
+    let id = words.nth(1)?.trim_matches(|c| matches!(c, '<' | '>'));
+    let is_fit = |c: char| c.is_ascii_alphanumeric() || "-_.@".contains(c);
+    ((1..=64).contains(&id.len()) && id.chars().all(is_fit)).then(|| id.to_owned())
+}
 
 /// What is known of a message that was verified.
 pub(super) fn details(header: &HeaderSection<'_>, author: &Author, verification: &Verification) -> Details {
@@ -48,8 +88,7 @@ pub(super) fn details(header: &HeaderSection<'_>, author: &Author, verification:
 
 /// What the header section has.
 fn written(header: &HeaderSection<'_>, author: &Author) -> Details {
-    let text = |name: &str| header.all(name).next().map(|field| start(&plain_text(&field.unfolded())));
-    let from = text("From").map(|from| match author {
+    let from = text(header, "From").map(|from| match author {
         // The name beside an address is whatever its author likes.
         Author::One(domain) => address(&from, domain.as_str()).unwrap_or(from),
         Author::Unclear(_) => from,
@@ -57,16 +96,16 @@ fn written(header: &HeaderSection<'_>, author: &Author) -> Details {
     let path = header.all("Received").take(MAX_PATH).map(Field::unfolded);
     Details {
         from,
-        to: text("To"),
-        subject: text("Subject"),
-        date: text("Date"),
+        to: text(header, "To"),
+        subject: text(header, "Subject"),
+        date: text(header, "Date"),
         path: path.map(|value| start(&words(&String::from_utf8_lossy(&value)))).collect(),
         ..Details::default()
     }
 }
 
 /// The address in a From field, by its domain; `None` where it is written in an unusual way.
-pub(super) fn address(from: &str, domain: &str) -> Option<String> {
+fn address(from: &str, domain: &str) -> Option<String> {
     let is_part = |c: char| !c.is_whitespace() && !matches!(c, '<' | '>' | '"' | ',' | '(' | ')');
     let mut words = from.split(|c| !is_part(c)).rev();
     let is_it = |word: &&str| {
@@ -188,6 +227,23 @@ mod tests {
             details.path,
             ["from mx (mx [192.0.2.1]) by gw with ESMTP id 4XyZ; Mon, 23 Nov 2026", "by mx"]
         );
+    }
+
+    #[test]
+    fn reads_the_queue_id_of_a_received_field() {
+        for (field, id) in [
+            (
+                " from a (a [192.0.2.1]) by mx with ESMTPS id 4XyZ12abcdz3 for <x@y>; Mon, 23 Nov 2026",
+                Some("4XyZ12abcdz3"),
+            ),
+            ("by mx id 1tEXPl-000000003Jq-2Wk6", Some("1tEXPl-000000003Jq-2Wk6")),
+            ("by mx; id x", None),
+            ("from id by mx id", Some("by")),
+            ("by mx with ESMTP id \u{1b}[2J", None),
+            ("", None),
+        ] {
+            assert_eq!(queue_id(field.as_bytes()).as_deref(), id, "{field}");
+        }
     }
 
     #[test]

@@ -17,7 +17,7 @@ use attachment_seal::verdict::{Reason, Verdict, Verification};
 use tracing::error;
 
 use super::account::Origin;
-use super::details::details;
+use super::details::{Written, details};
 use crate::gateway::known::Standing;
 use crate::gateway::setup::Setup;
 use crate::policy::{Action, Ruling};
@@ -38,6 +38,7 @@ pub(super) struct Judged {
     /// When, in Unix seconds.
     pub(super) at: u64,
     pub(super) origin: Origin,
+    pub(super) written: Written,
     pub(super) verification: Verification,
     /// Whether a seal of a pinned correspondent was verified; everything else anybody can send.
     pub(super) is_verified: bool,
@@ -126,9 +127,10 @@ pub(super) fn judge(
     let sealer = verification.domain().filter(|_| verification.trust().is_some());
     let is_verified = sealer.is_some_and(|domain| pins.covers(domain));
     let origin = Origin::by(message.author().clone(), message.header());
+    let written = Written::of(message.header(), &origin.author);
     let ruling = setup.policy.ruling(&verification, origin.author.domains(), recipients);
     let edits = verified_edits(message, setup, &verification, ruling.action);
-    Judged { at: now, origin, verification, is_verified, ruling, edits }
+    Judged { at: now, origin, written, verification, is_verified, ruling, edits }
 }
 
 /// The reason for what is done with a message that passes, where links were added to its text.

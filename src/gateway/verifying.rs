@@ -14,7 +14,7 @@ use attachment_seal::verdict::report::sentence;
 use tokio::task;
 use tracing::{error, warn};
 
-use super::account::{Account, Deed, Origin, held_letters};
+use super::account::{Account, Deed, Facts, Origin, held_letters};
 use super::judged::{Judged, Known, judge};
 use super::{Running, unreadable};
 use crate::clock::unix_time;
@@ -58,11 +58,12 @@ impl<L: LookupKey> Verifying<'_, L> {
         // No reply repeats the links that strangers chose.
         let summary = sentence(&judged.verification);
         let answer = |code, status| Disposal::Answer(Reply::new(code, &format!("{status} {summary}")));
+        let facts = Facts::of(&judged);
         let (disposal, action, held) = match judged.ruling.action {
             action @ (Action::Deliver | Action::Mark) => {
                 (Disposal::Relay { message, edits: std::mem::take(&mut judged.edits) }, action, None)
             }
-            Action::Quarantine => match self.hold(message, &judged).await {
+            Action::Quarantine => match self.hold(message, &judged, &facts).await {
                 Ok(id) => {
                     let reply = Reply::new(250, &format!("2.0.0 accepted as {id}"));
                     (Disposal::Answer(reply), Action::Quarantine, Some(id))
@@ -72,7 +73,7 @@ impl<L: LookupKey> Verifying<'_, L> {
             action @ Action::Reject => (answer(550, "5.7.1"), action, None),
             action @ Action::Defer => (answer(451, "4.7.0"), action, None),
         };
-        Decision { disposal, account: Account::judged(self.running, action, judged, held) }
+        Decision { disposal, account: Account::judged(self.running, action, judged, facts, held) }
     }
 
     /// Judges a message. A large one is looked at as a whole only where its body has changed: of one that has not, the
@@ -116,7 +117,8 @@ impl<L: LookupKey> Verifying<'_, L> {
         let mut judged = judge(&self.running.setup, &Message::new(head), known, &recipients, now);
         match judged.ruling.action {
             action @ (Action::Deliver | Action::Mark) => {
-                Some((std::mem::take(&mut judged.edits), Account::judged(self.running, action, judged, None)))
+                let (edits, facts) = (std::mem::take(&mut judged.edits), Facts::of(&judged));
+                Some((edits, Account::judged(self.running, action, judged, facts, None)))
             }
             Action::Quarantine | Action::Reject | Action::Defer => None,
         }
@@ -131,13 +133,13 @@ impl<L: LookupKey> Verifying<'_, L> {
     }
 
     /// Holds the message as it was received, safely on disk. Where that cannot be, the client hears why it must come again.
-    async fn hold(&self, message: Content, judged: &Judged) -> Result<HeldId, Reply> {
+    async fn hold(&self, message: Content, judged: &Judged, facts: &Facts) -> Result<HeldId, Reply> {
         let hostname = &self.running.setup.hostname;
         let held = {
             let header = HeaderSection::parse(message.head());
             judged.held(hostname, self.session, self.envelope, message.size(), &header)
         };
-        let letters = held_letters(&self.running, judged, self.session, self.envelope);
+        let letters = held_letters(&self.running, judged, facts, self.session, self.envelope);
         let store = Arc::clone(&self.running);
         let stored = task::spawn_blocking(move || match &store.quarantine {
             Some(quarantine) => {

@@ -69,6 +69,7 @@ fn a_message_is_found_by_what_people_know_of_it() {
         for (question, found) in [
             (any(), &[0, 1, 2][..]),
             (Question { message_id: text("<1@a.example>"), ..any() }, &[0]),
+            (Question { message_id: text("1@a.example"), ..any() }, &[0]),
             (Question { message_id: text("3@b.example"), ..any() }, &[2]),
             (Question { message_id: text("<3@b.example>"), ..any() }, &[2]),
             (Question { queue_id: text("4XyZ"), ..any() }, &[1]),

@@ -207,56 +207,6 @@ mod tests {
         assert_eq!(period.counts[0].count, MAX_NAMED + 101);
     }
 
-    #[test]
-    fn finds_a_message_by_what_people_know_of_it() {
-        let state = tempfile::tempdir().unwrap();
-        let connection = open_or_make(state.path()).unwrap();
-        let plain = judged(NOW, "fail", "quarantine", "quarantine");
-        let text = |text: &str| Some(text.to_owned());
-        let messages = [
-            Judged {
-                message_id: text("<1@a.example>"),
-                from_domain: text("news.a.example"),
-                held: text("20261123T061112-7f3a9c"),
-                ..plain.clone()
-            },
-            Judged {
-                message_id: text("<2@a.example>"),
-                domain: text("a.example"),
-                queue_id: text("4XyZ"),
-                arrived_as: text("7D1"),
-                session: "s2".into(),
-                ..plain.clone()
-            },
-            Judged {
-                at: NOW + DAY,
-                message_id: text("3@b.example"),
-                from_domain: text("notaaexample"),
-                ..plain
-            },
-        ];
-        messages.iter().for_each(|message| record(&connection, message).unwrap());
-        let database = Database::new(state.path(), Access::Look);
-        let any = Question::default;
-        for (question, found) in [
-            (any(), &[0, 1, 2][..]),
-            (Question { message_id: text("<1@a.example>"), ..any() }, &[0]),
-            (Question { message_id: text("2@a.example"), ..any() }, &[1]),
-            (Question { message_id: text("<3@b.example>"), ..any() }, &[2]),
-            (Question { queue_id: text("4XyZ"), ..any() }, &[1]),
-            (Question { queue_id: text("7D1"), ..any() }, &[1]),
-            (Question { queue_id: text("s2"), ..any() }, &[1]),
-            (Question { queue_id: text("20261123T061112-7f3a9c"), ..any() }, &[0]),
-            (Question { domain: text("a.example"), ..any() }, &[0, 1]),
-            (Question { domain: text("a_example"), ..any() }, &[]),
-            (Question { from: NOW + 1, ..any() }, &[2]),
-            (Question { until: Some(NOW + 1), domain: text("example"), ..any() }, &[0, 1]),
-        ] {
-            let expected: Vec<_> = found.iter().map(|at| messages[*at].clone()).collect();
-            assert_eq!(database.ask(&question).unwrap(), expected, "{question:?}");
-        }
-    }
-
     /// Without its index, a question reads everything.
     #[test]
     fn questions_use_the_indexes() {
