@@ -125,6 +125,10 @@ def _value_flaw(f):
     return None
 
 
+# Charsets in which the octets of ASCII mean something else.
+WIDE = re.compile(rb"(?i)utf-?(?:7|16|32)|ucs|iso-10646|csunicode|unicode")
+
+
 def _parameters_flaw(value, start, known):
     match = re.match(start, value)
     if not match:
@@ -158,6 +162,8 @@ def _parameters_flaw(value, start, known):
         bare = text.strip(b'"')
         if name == b"charset" and not re.fullmatch(rb"(?:" + SAFE + rb"|:)+", bare):
             return "a charset"
+        if name == b"charset" and WIDE.match(bare) and not re.match(rb"(?i)(?:text|message)/", value):
+            return "a charset of what is no text"
         if b"=?" in bare and name not in (b"name", b"filename"):
             return "an encoded-word"
         if name == b"boundary":

@@ -250,7 +250,7 @@ fn sealed_part(structure: &Structure, untouched: &Untouched, at: usize) -> Optio
 
 /// Of which of the sealed texts a changed one came, and whether that is its beginning or its end.
 fn grown(message: &[u8], leaf: &Leaf, sealed: &[&Entry]) -> Option<(usize, Growth)> {
-    if sealed.is_empty() || is_wide(leaf) {
+    if sealed.is_empty() || plain::is_wide(leaf.charset.as_deref().unwrap_or_default().as_bytes()) {
         return None;
     }
     let text = canonical_text(message, leaf);
@@ -274,14 +274,6 @@ fn canonical_text(message: &[u8], leaf: &Leaf) -> Vec<u8> {
     Decoder::default()
         .decode(&message[leaf.body.clone()], leaf.encoding, &mut |window| decoded.extend_from_slice(window));
     canonical(&decoded)
-}
-
-/// Whether a text is in a charset in which the octets of ASCII mean something else, so that its lines are no lines.
-fn is_wide(leaf: &Leaf) -> bool {
-    let charset = leaf.charset.as_deref().unwrap_or_default().trim().to_ascii_lowercase();
-    ["utf-16", "utf16", "utf-32", "utf32", "ucs", "iso-10646", "csunicode", "utf-7", "utf7", "unicode"]
-        .iter()
-        .any(|label| charset.starts_with(label))
 }
 
 struct Judge<'a> {
