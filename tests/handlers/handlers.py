@@ -24,7 +24,9 @@ ADAPTED = {
     "ruby-mail": ["ruby", "mail.rb"],
     "JavaMail": ["java", "-XX:+UseSerialGC", "-Xmx256m", "-cp", f"{JARS}:{INSTALLED}", "Regenerate"],
     "mailsplit": ["node", "mailsplit.js"],
+    "nodemailer": ["node", "nodemailer.js"],
 }
+SENDMAIL = INSTALLED / "sendmail"  # where its packages are unpacked, beside Debian's Postfix, which excludes it
 FOOTER = (ADAPTERS / "footer.txt").read_text()
 
 
@@ -53,8 +55,13 @@ class Adapter:
         return made.read_bytes()
 
     def stop(self):
-        self.process.kill()
-        self.process.wait()
+        """Ends it: politely first, since a mail server must be stopped."""
+        self.process.stdin.close()
+        try:
+            self.process.wait(SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
 
 
 def python(policy):
@@ -94,7 +101,12 @@ def altermime(folder):
 
 def all_of(folder):
     """Every handler by its name, and the running programs among them."""
-    adapters = {name: Adapter(words, folder) for name, words in ADAPTED.items() if shutil.which(words[0])}
+    adapted = dict(ADAPTED)
+    if os.geteuid() == 0 and shutil.which("postfix"):
+        adapted["postfix"] = ["/usr/bin/python3", "server.py", "postfix", str(folder / "postfix")]
+    if SENDMAIL.exists():
+        adapted["sendmail"] = ["/usr/bin/python3", "server.py", "sendmail", str(folder / "sendmail"), str(SENDMAIL)]
+    adapters = {name: Adapter(words, folder) for name, words in adapted.items() if shutil.which(words[0])}
     handlers = {
         "none": lambda message: message,
         "python-compat32": python(email.policy.compat32),

@@ -316,8 +316,14 @@ impl NextHop {
         if self.in_message {
             self.break_off().await;
         }
-        let _ = timeout(FAREWELL_TIMEOUT, self.command(b"QUIT")).await;
+        let _ = self.goodbye(b"QUIT").await;
         self.is_gone = true;
+    }
+
+    /// The reply to a QUIT of the client's, if it comes within 2 seconds and is one.
+    pub async fn goodbye(&mut self, line: &[u8]) -> Option<Reply> {
+        let reply = timeout(FAREWELL_TIMEOUT, self.command(line)).await.ok()?.ok()?;
+        reply.is_final().then_some(reply)
     }
 
     async fn read_reply(&mut self, deadline: Instant) -> Result<Reply, RelayError> {

@@ -67,7 +67,7 @@ impl<H: MessageHandler> Session<H> {
         let receiver = Receiver::for_data(settings.limits.message_size, settings.bare_line_ends);
         let mut arrival = Arrival::new(receiver, true, self.around.memory.reservation());
         self.receive(&mut arrival, None).await?;
-        self.end_message(arrival, Framing::Data).await?;
+        self.conclude_message(arrival, Framing::Data).await?;
         self.transaction = Transaction::default();
         Ok(())
     }
@@ -100,7 +100,7 @@ impl<H: MessageHandler> Session<H> {
         self.receive(&mut arrival, Some(size)).await?;
         if is_last {
             arrival.end_chunks(self.around.settings.limits.header_size);
-            self.end_message(*arrival, Framing::Chunk).await?;
+            self.conclude_message(*arrival, Framing::Chunk).await?;
             self.transaction = Transaction::default();
             return Ok(());
         }
@@ -273,6 +273,17 @@ impl<H: MessageHandler> Session<H> {
     }
 
     /// The message has come in to its end.
+    /// What became of a message is told at once, whatever the client has sent after it: a client that waits long for its 250
+    /// sends the message again.
+    async fn conclude_message(
+        &mut self,
+        arrival: Arrival<H::Watch, H::Account>,
+        framing: Framing,
+    ) -> Result<(), End> {
+        self.end_message(arrival, framing).await?;
+        Ok(self.client.flush().await?)
+    }
+
     async fn end_message(
         &mut self,
         arrival: Arrival<H::Watch, H::Account>,

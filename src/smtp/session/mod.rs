@@ -359,13 +359,10 @@ impl<H: MessageHandler> Session<H> {
         Ok(())
     }
 
-    /// QUIT is answered whatever has become of the next hop.
+    /// QUIT is answered whatever has become of the next hop, and soon.
     async fn quit(&mut self, line: &[u8]) -> Result<(), End> {
-        let reply = match self.hop.next_hop.command(line).await {
-            Ok(reply) if reply.is_final() => reply,
-            _ => Reply::new(221, "2.0.0 bye"),
-        };
-        self.client.queue(reply.octets());
+        let reply = self.hop.next_hop.goodbye(line).await;
+        self.client.queue(reply.unwrap_or_else(|| Reply::new(221, "2.0.0 bye")).octets());
         Err(End::Quit)
     }
 
