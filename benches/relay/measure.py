@@ -4,13 +4,17 @@ import os
 import re
 import socket
 import subprocess
+import sys
 import threading
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import processes
 from letters import AUTHOR, READER, Letter
-from peers import Peer, free_port
+from peers import Peer
+from ports import free_port
+from tunnel import Certificate, Tunnel
 
 # A run that takes longer than this hangs.
 PATIENCE = 180
@@ -31,15 +35,39 @@ class Run:
         return f"{self.rate:.1f}/s, × {self.ratio:.3f}, {cpu:.2f} ms CPU, {peak:.0f} MiB, others {self.others:.0%}"
 
 
-class Sink:
-    """smtp-sink, and how many messages it has."""
+@dataclass
+class Wire:
+    """How messages travel."""
 
-    def __init__(self):
+    keep_open: bool = False  # many messages a connection
+    lmtp: bool = False
+    tls: bool = False  # on both sides of the peer
+
+
+class Sink:
+    """smtp-sink or, with TLS, one of our own, and how many messages it has."""
+
+    def __init__(self, folder: Path, wire: Wire):
         self.port, self.count, self.changed = free_port(), 0, 0.0
-        user = ["-u", "nobody"] if os.geteuid() == 0 else []  # As root it insists on one.
-        command = ["smtp-sink", *user, "-c", "-m", "3000", f"127.0.0.1:{self.port}", "3000"]
+        self.certificate, self.way = None, None
+        if wire.tls:
+            self.certificate, self.implicit = Certificate.of(folder), free_port()
+            ports = [str(self.port), str(self.implicit)]
+            command = [sys.executable, Path(__file__).parent / "tls_sink.py", *ports, self.certificate.both]
+        else:
+            user = ["-u", "nobody"] if os.geteuid() == 0 else []  # As root it insists on one.
+            lmtp = ["-L"] if wire.lmtp else []
+            command = ["smtp-sink", *user, *lmtp, "-c", "-m", "3000", f"127.0.0.1:{self.port}", "3000"]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         threading.Thread(target=self._follow, daemon=True).start()
+        processes.await_listening(self.port)
+        if wire.tls:
+            self.way = Tunnel(folder, self.port, starttls=True)
+
+    @property
+    def direct(self) -> int:
+        """The port to send to where there is no peer."""
+        return self.way.port if self.way else self.port
 
     def _follow(self) -> None:
         """It writes its counters each time that one changes."""
@@ -51,21 +79,22 @@ class Sink:
                 self.count, self.changed = int(counts[-1]), time.monotonic()
 
     def __enter__(self):
-        processes.await_listening(self.port)
         return self
 
     def __exit__(self, *_):
+        if self.way:
+            self.way.stop()
         self.process.kill()
         self.process.wait()
 
 
 def measure(
-    letter: Letter, sessions: int, count: int, sink: Sink, peer: Peer | None, keep_open: bool = False
+    letter: Letter, sessions: int, count: int, sink: Sink, peer: Peer | None, wire: Wire
 ) -> Run:
     """Sends `count` messages. The run ends when smtp-source has its last reply and smtp-sink its last message."""
-    port, file = (peer.port, peer.file(letter)) if peer else (sink.port, letter.file)
+    port, file = (peer.entry, peer.file(letter)) if peer else (sink.direct, letter.file)
     command = ["smtp-source", "-4", "-s", str(min(sessions, count)), "-m", str(count), "-F", str(file)]
-    command += ["-d"] if keep_open else []
+    command += ["-d"] * wire.keep_open + ["-L"] * wire.lmtp
     command += ["-f", AUTHOR, "-t", READER, f"127.0.0.1:{port}"]
     if peer:
         processes.reset_peaks(peer.pid)

@@ -1,43 +1,32 @@
 """What stands between smtp-source and smtp-sink. Each peer writes its configuration and stays in the foreground."""
 
-import os
 import shutil
 import signal
-import socket
 import subprocess
 from pathlib import Path
 
 import processes
 from letters import Letter
-
-
-def free_port() -> int:
-    """A port that nobody uses now, below those that the system gives to clients."""
-    for port in range(20_000 + os.getpid() % 500 * 20, 32_000):
-        with socket.socket() as attempt:
-            attempt.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                attempt.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-        if port not in _given:
-            _given.add(port)
-            return port
-    raise RuntimeError("no free port")
-
-
-_given: set[int] = set()
+from ports import free_port
+from tunnel import Tunnel
 
 
 class Peer:
-    """A relay that runs, all its processes being children of one."""
+    """A relay that runs, all its processes being children of one. `port` is its own, and `entry` the one to send to: with TLS,
+    that of a tunnel to it."""
 
     title = ""
     programs: list[str] = []
     needs_root = False
+    passes_on_at_the_end = False  # whether it waits for the final dot
+    can_chunk = True  # whether it passes BDAT on
+    has_starttls = True  # and not TLS from the first octet on
 
-    def __init__(self, folder: Path, waxseal: Path, next_hop: int):
-        self.folder, self.waxseal, self.next_hop, self.port = folder, waxseal, next_hop, free_port()
+    def __init__(self, folder: Path, waxseal: Path, sink):
+        self.folder, self.waxseal, self.certificate, self.port = folder, waxseal, sink.certificate, free_port()
+        self.next_hop = sink.port
+        if self.certificate:
+            self.next_hop = sink.port if self.has_starttls else sink.implicit
         with open(folder / "log", "w") as log:
             self.process = subprocess.Popen(self.command(), stdout=log, stderr=log, stdin=subprocess.DEVNULL)
         self.pid = self.process.pid
@@ -46,6 +35,8 @@ class Peer:
         except RuntimeError as error:
             self.stop()
             raise RuntimeError(f"{self.title}: {error}\n{(folder / 'log').read_text()}") from error
+        self.tunnel = Tunnel(folder, self.port, self.has_starttls) if self.certificate else None
+        self.entry = self.tunnel.port if self.tunnel else self.port
 
     def command(self) -> list[str]:
         """Writes what the program needs to be told, and says how to start it."""
@@ -57,6 +48,8 @@ class Peer:
 
     def stop(self) -> None:
         """Ends the whole family: not every program's first process tells the others."""
+        if tunnel := getattr(self, "tunnel", None):
+            tunnel.stop()
         family = processes.tree(self.pid)
         for ask in (signal.SIGTERM, signal.SIGKILL):
             processes.signal_all(family, ask)
@@ -73,9 +66,11 @@ class Haproxy(Peer):
 
     title = "HAProxy, tcp"
     programs = ["haproxy"]
+    has_starttls = False
 
     def command(self) -> list[str]:
         file = self.folder / "haproxy.cfg"
+        bind, server = (f"ssl crt {self.certificate.both}", "ssl verify none") if self.certificate else ("", "")
         file.write_text(f"""\
 global
   maxconn 4000
@@ -85,16 +80,17 @@ defaults
   timeout client 300s
   timeout server 300s
 listen smtp
-  bind 127.0.0.1:{self.port} backlog 1024
-  server sink 127.0.0.1:{self.next_hop}
+  bind 127.0.0.1:{self.port} backlog 1024 {bind}
+  server sink 127.0.0.1:{self.next_hop} {server}
 """)
         return ["haproxy", "-db", "-f", str(file)]
 
 
 class Postfix(Peer):
-    """A plain relay: takes the message, has it safely on disk, answers 250, and sends it on."""
+    """A plain relay: takes the message, has it safely on disk, answers 250, and sends it on, by DATA."""
 
     title = "Postfix"
+    can_chunk = False
     programs = ["postfix"]
     needs_root = True
 
@@ -102,6 +98,14 @@ class Postfix(Peer):
         for part in ("config", "queue", "data"):
             (self.folder / part).mkdir()
         shutil.chown(self.folder / "data", "postfix")
+        tls = ""
+        if self.certificate:
+            tls = f"""\
+smtpd_tls_security_level = may
+smtpd_tls_cert_file = {self.certificate.certificate}
+smtpd_tls_key_file = {self.certificate.key}
+smtp_tls_security_level = encrypt
+"""
         (self.folder / "config/main.cf").write_text(f"""\
 compatibility_level = 3.6
 myhostname = mail.example.org
@@ -122,7 +126,7 @@ in_flow_delay = 0
 default_process_limit = 1100
 default_destination_concurrency_limit = 20
 initial_destination_concurrency = 20
-""")
+{tls}""")
         (self.folder / "config/master.cf").write_text(f"""\
 127.0.0.1:{self.port} inet n - n - - smtpd
 pickup unix n - n 60 1 pickup
@@ -140,6 +144,7 @@ error unix - - n - - error
 retry unix - - n - - error
 anvil unix - - n - 1 anvil
 scache unix - - n - 1 scache
+tlsmgr unix - - n 1000? 1 tlsmgr
 """)
         return ["postfix", "-c", str(self.folder / "config"), "start-fg"]
 
@@ -148,9 +153,14 @@ class Gateway(Peer):
     """waxseal with its defaults, but for how many clients may come from one address."""
 
     mode = ""
+    passes_on_at_the_end = True
 
     def command(self) -> list[str]:
         self.keygen()
+        tls, next_hop_tls = "", "off"
+        if self.certificate:
+            tls = f'[tls]\ncertificate = "{self.certificate.certificate}"\nkey = "{self.certificate.key}"'
+            next_hop_tls = "encrypt"
         file = self.folder / "waxseal.toml"
         file.write_text(f"""\
 hostname = "gate.example.org"
@@ -160,9 +170,12 @@ name = "bench"
 mode = "{self.mode}"
 listen = ["127.0.0.1:{self.port}"]
 next_hop = "127.0.0.1:{self.next_hop}"
+next_hop_tls = "{next_hop_tls}"
 clients = ["127.0.0.1"]
 {self.keys()}
+{tls}
 [limits]
+message_size = "200MB"
 connections = 2000
 connections_per_client = 2000
 """)
