@@ -107,7 +107,7 @@ def measure(
     status = source.wait(PATIENCE)
     finished = time.monotonic()
     if status:
-        raise RuntimeError(f"smtp-source ended with {status}")
+        raise RuntimeError(f"{peer.title if peer else 'direct'}: smtp-source ended with {status}")
     while sink.count < wanted:
         if time.monotonic() > finished + PATIENCE:
             raise RuntimeError(f"{wanted - sink.count} of {count} messages did not arrive")
