@@ -39,7 +39,7 @@ use crate::store::{Quarantine, Recorder};
 #[derive(Debug)]
 pub struct Running {
     /// Keys, pins, policy.
-    pub setup: Setup,
+    pub setup: Arc<Setup>,
     /// Pins, those made by command included.
     pub pins: Arc<CurrentPins>,
     /// Where held mail goes; verifying listeners have one.
