@@ -2,6 +2,7 @@
 //! of it in the end is written down by `account`.
 
 mod account;
+pub mod correspondents;
 pub mod details;
 mod judged;
 pub mod keyring;
