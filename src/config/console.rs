@@ -55,7 +55,8 @@ pub(super) fn check(
         let path = checker.places.element("console.listen", position);
         let shared = admin.listen.iter().find(|other| clash(address, other));
         if let Some(other) = shared.filter(|other| *other != address) {
-            let reason = format!("`{address}` is taken by `{other}` of [admin]; write the same address to share it");
+            let reason =
+                format!("`{address}` is taken by `{other}` of [admin]; write the same address to share it");
             checker.wrong(&path, reason);
         }
         if shared == Some(address) && !is_near(address) {
@@ -74,7 +75,14 @@ pub(super) fn check(
         }
     }
     let trusted_proxies = proxies.unwrap_or_default().into_iter().collect();
-    Some(Console { listen, tls: own.or_else(|| tls.cloned()), names, time_zone, trusted_proxies, trusted_header })
+    Some(Console {
+        listen,
+        tls: own.or_else(|| tls.cloned()),
+        names,
+        time_zone,
+        trusted_proxies,
+        trusted_header,
+    })
 }
 
 impl Console {
@@ -87,7 +95,8 @@ impl Console {
 fn time_zone(checker: &mut Checker<'_>, name: Option<&str>) -> TimeZone {
     let Some(name) = name else { return TimeZone::UTC };
     TimeZone::get(name).unwrap_or_else(|_| {
-        let reason = format!("`{name}` is no time zone that this system knows; write \"Europe/Vienna\" or \"UTC\"");
+        let reason =
+            format!("`{name}` is no time zone that this system knows; write \"Europe/Vienna\" or \"UTC\"");
         checker.wrong("console.time_zone", reason);
         TimeZone::UTC
     })

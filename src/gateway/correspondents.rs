@@ -137,9 +137,7 @@ pub fn keys_to_pin(
         }
         let selector = selector.cloned().or(own);
         if record.key.is_none() && selector.is_none() {
-            return Err(format!(
-                "{name}: a revoked key (empty `p`) needs a selector: name it (--selector)"
-            ));
+            return Err(format!("{name}: a revoked key (empty `p`) needs a selector: name it (--selector)"));
         }
         keys.push((selector.map(|selector| selector.to_string()), record));
     }

@@ -103,8 +103,10 @@ pub enum StartError {
         error: io::Error,
     },
     /// A socket for the console that other machines reach, and no certificate.
-    #[error("the socket handed over for the console can be reached from other machines, at {0}, and passwords go over it: add \
-             certificate and key to [console]")]
+    #[error(
+        "the socket handed over for the console can be reached from other machines, at {0}, and passwords go over it: add \
+             certificate and key to [console]"
+    )]
     UnsecuredConsole(ListenAddress),
     /// Another gateway has the state folder.
     #[error(

@@ -98,7 +98,10 @@ pub(super) async fn bind_web(
         }
     }
     if !sockets.is_empty() {
-        info!(sockets = sockets.len(), "sockets handed over for HTTP, `listen` is not used for what they serve");
+        info!(
+            sockets = sockets.len(),
+            "sockets handed over for HTTP, `listen` is not used for what they serve"
+        );
     }
     let of_admin = if are_given[0] { &none } else { &config.admin.listen };
     let of_console = console.filter(|_| !are_given[1]).map_or(&none, |console| &console.listen);

@@ -7,9 +7,9 @@ use tokio::sync::watch;
 use tracing::error;
 
 use super::sockets::BoundWeb;
+use crate::config::ListenAddress;
 #[cfg(feature = "console")]
 use crate::console::{self, Console};
-use crate::config::ListenAddress;
 use crate::gateway::Running;
 use crate::monitoring::{self, Monitoring};
 use crate::smtp::{self, listener::SocketFile};
@@ -67,11 +67,7 @@ fn console_router(
 
 /// The configuration of such a build has no console.
 #[cfg(not(feature = "console"))]
-fn console_router(
-    _: &Arc<ArcSwap<Running>>,
-    _: &State,
-    _: &watch::Receiver<bool>,
-) -> Option<axum::Router> {
+fn console_router(_: &Arc<ArcSwap<Running>>, _: &State, _: &watch::Receiver<bool>) -> Option<axum::Router> {
     None
 }
 

@@ -63,7 +63,9 @@ pub(super) fn run(args: &Args, config: &Config) -> Result<(), String> {
     }
     let state = State::open(&config.state);
     for told in &args.fingerprint {
-        match correspondents::add_fingerprint(&state, domain, told, &mut pin).map_err(|error| error.to_string())? {
+        match correspondents::add_fingerprint(&state, domain, told, &mut pin)
+            .map_err(|error| error.to_string())?
+        {
             Some(key) => fingerprints.push(key.fingerprint()),
             None => say!("{domain}: no key with this fingerprint was seen yet; it is believed when it comes"),
         }

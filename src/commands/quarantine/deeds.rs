@@ -30,7 +30,9 @@ pub(in crate::commands) fn sentence(deed: &Deed) -> String {
         What::Unpinned => "undid the pins of a correspondent".to_owned(),
         What::Forgotten => "forgot a correspondent".to_owned(),
         What::UnsealedNoted => "noted that a correspondent sends unsealed mail, too".to_owned(),
-        What::UnsealedNotedNoLonger => "took the note back that a correspondent sends unsealed mail".to_owned(),
+        What::UnsealedNotedNoLonger => {
+            "took the note back that a correspondent sends unsealed mail".to_owned()
+        }
     };
     let mut text = format!("{} {} {what}", second(deed.at), deed.who);
     match &deed.reason {
