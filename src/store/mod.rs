@@ -25,8 +25,8 @@ mod sqlite;
 mod state;
 
 pub use accounts::{
-    Account, AccountError, AccountName, Accounts, MAX_ACCOUNTS, MAX_SESSIONS, MAX_SESSIONS_OF_ONE, NewSession,
-    ParseAccountNameError, Preferences, Role, Session, TokenHash,
+    Account, AccountError, AccountName, Accounts, MAX_ACCOUNTS, MAX_SESSIONS, MAX_SESSIONS_OF_ONE,
+    NewSession, ParseAccountNameError, Preferences, Role, Session, TokenHash,
 };
 pub use audit::{By, Deed, ParseWhatError, What};
 pub use error::{DatabaseError, Fault};
@@ -39,9 +39,9 @@ pub use held::{
 };
 pub use json_file::{Stamp, StateFileError};
 pub use judged::{
-    Count, DEFERRED_BY_NEXT_HOP, DayCount, Findings, Found, HeaderField, Judged, JudgedId, MAX_PAGE, MAX_RECIPIENTS,
-    MAX_TEXT, Page, ParseJudgedIdError, ParsePositionError, Particulars, Period, Position, Question,
-    REFUSED_BY_NEXT_HOP, Shown,
+    Count, DEFERRED_BY_NEXT_HOP, DayCount, Findings, Found, HeaderField, Judged, JudgedId, MAX_PAGE,
+    MAX_RECIPIENTS, MAX_TEXT, Page, ParseJudgedIdError, ParsePositionError, Particulars, Period, Position,
+    Question, REFUSED_BY_NEXT_HOP, Shown,
 };
 pub use keys::KeysFile;
 pub use location::{Label, Location, ParseLabelError, Server};
