@@ -10,11 +10,11 @@ use thiserror::Error;
 use super::error::DatabaseError;
 
 /// Accounts in all.
-pub const MAX_ACCOUNTS: u64 = 1_000;
+pub const MAX_ACCOUNTS: u64 = 500;
 /// Sessions of one account; the oldest ends when another is opened.
-pub const MAX_SESSIONS_OF_ONE: u64 = 20;
+pub const MAX_SESSIONS_OF_ONE: u64 = 10;
 /// Sessions in all; likewise.
-pub const MAX_SESSIONS: u64 = 2_000;
+pub const MAX_SESSIONS: u64 = 1_000;
 /// Longest name of an account, in octets.
 const MAX_NAME: usize = 64;
 /// Longest text of a password's hash and of a preference, in octets.
@@ -123,10 +123,6 @@ impl TokenHash {
 
     pub(super) fn as_octets(&self) -> &[u8] {
         self.0.as_bytes()
-    }
-
-    pub(super) fn from_octets(octets: &[u8]) -> Option<Self> {
-        Some(Self(blake3::Hash::from_slice(octets).ok()?))
     }
 }
 

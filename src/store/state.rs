@@ -12,6 +12,7 @@ use attachment_seal::seal::remembered::Memory;
 use jiff::Timestamp;
 use thiserror::Error;
 
+use super::accounts::Accounts;
 use super::audit::{By, Deed};
 use super::error::DatabaseError;
 use super::held::{
@@ -57,6 +58,8 @@ pub struct State {
     pub outbox: Arc<dyn Outbox>,
     /// What was done to held mail.
     pub audit: Arc<dyn AuditTrail>,
+    /// Who may use the console.
+    pub accounts: Arc<dyn Accounts>,
     /// What the administrator said of correspondents by command.
     pub pins: Arc<dyn SaidPins>,
     /// The probes that `doctor` sent.
