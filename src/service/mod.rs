@@ -33,8 +33,7 @@ use crate::gateway::post::Post;
 use crate::gateway::setup::Setup;
 use crate::gateway::{Gateway, Running};
 use crate::metrics::Metrics;
-use crate::monitoring::http;
-use crate::monitoring::{Counted, Monitoring, Reloads, Watched};
+use crate::monitoring::{self, Counted, Monitoring, Reloads, Watched};
 use crate::notify::{self, Alerter, Notice};
 use crate::phrase::counted;
 use crate::service::systemd::HandedOver;
@@ -42,6 +41,7 @@ use crate::smtp::{self, Resources};
 use crate::store::{
     self, AuditTrail, DatabaseError, Location, OpenError, PinsError, Presence, Recorder, State, StoreError,
 };
+use crate::web::{self, Manners, Site};
 
 /// How long deliveries may take to finish once the gateway is told to stop.
 pub const GRACE: Duration = Duration::from_secs(30);
@@ -403,17 +403,19 @@ fn news(running: &Running) -> Vec<Notice> {
 
 /// Tells metrics and health to whoever asks.
 async fn tell(sockets: Vec<smtp::Listener>, monitoring: Monitoring) {
-    let (mut listening, mut files) = (Vec::new(), Vec::new());
+    let router = monitoring::router(Arc::new(monitoring), true);
+    let (mut sites, mut files) = (Vec::new(), Vec::new());
     for socket in sockets {
+        let site = Site { router: router.clone(), manners: Manners::Watching, secure: None };
         match socket {
-            smtp::Listener::Tcp(listener) => listening.push(http::Socket::Tcp(listener)),
+            smtp::Listener::Tcp(listener) => sites.push((web::Socket::Tcp(listener), site)),
             smtp::Listener::Unix(listener, file) => {
-                listening.push(http::Socket::Unix(listener));
+                sites.push((web::Socket::Unix(listener), site));
                 files.extend(file);
             }
         }
     }
-    http::serve(listening, Arc::new(monitoring)).await;
+    web::serve(sites).await;
 }
 
 /// Takes the state folder, for as long as this process lives. A gateway that only seals can do without one.
