@@ -18,7 +18,7 @@ use super::Console;
 use crate::web::{self, Peer, host_of};
 
 /// Nothing but our own style sheet and icon is loaded, forms go to us alone, and nobody puts us into a frame.
-const POLICY: &str = "default-src 'none'; style-src 'self'; img-src data:; form-action 'self'; \
+const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; \
                       frame-ancestors 'none'; base-uri 'none'";
 
 /// What no page of ours asks a browser for.

@@ -229,11 +229,21 @@ pub(super) async fn preferences_page(
     visitor.answer(html(status, pages::preferences(&visitor.frame(console), &view)))
 }
 
-/// The style sheet, which has another address whenever it changes.
+/// The style sheet.
 pub(super) async fn style() -> Response<Body> {
-    let mut response = Response::new(Body::from(style::SHEET));
+    lasting("text/css; charset=utf-8", style::SHEET)
+}
+
+/// The icon.
+pub(super) async fn icon() -> Response<Body> {
+    lasting("image/svg+xml", style::ICON)
+}
+
+/// What has another address whenever it changes.
+fn lasting(kind: &'static str, content: &'static str) -> Response<Body> {
+    let mut response = Response::new(Body::from(content));
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/css; charset=utf-8"));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=31536000, immutable"));
     response
 }

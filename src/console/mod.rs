@@ -110,7 +110,8 @@ pub fn router(console: Arc<Console>) -> Router {
         .route("/correspondents/{domain}", get(looks::correspondent))
         .route("/login", get(login::page))
         .route("/open", get(login::open))
-        .route(style::path(), get(looks::style));
+        .route(style::path(), get(looks::style))
+        .route(style::icon_path(), get(looks::icon));
     for row in DEEDS {
         router = router.route(row.path, method(row));
     }

@@ -183,7 +183,7 @@ impl Visitor {
         Self { who: None, client, path, language, zone, cookie: None }
     }
 
-    fn prefer(&mut self, account: &Account) {
+    pub(super) fn prefer(&mut self, account: &Account) {
         let preferences = &account.preferences;
         if let Some(language) = &preferences.language {
             self.language = pages::language_for(language).to_owned();
