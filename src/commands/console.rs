@@ -191,7 +191,7 @@ fn list(accounts: &dyn Accounts, json: bool) -> Result<(), String> {
     table.set_header(["name", "role", "made", "password"]);
     for account in &found {
         let password = if account.password.is_empty() { "none" } else { "yes" };
-        let (name, made) = (shown(account.name.as_str()).into_owned(), second(account.created));
+        let (name, made) = (shown(account.name.as_str()), second(account.created));
         table.add_row([
             Cell::new(name),
             Cell::new(account.role.as_str()),
