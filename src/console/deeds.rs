@@ -78,6 +78,8 @@ const PATIENCE: Duration = Duration::from_secs(25);
 /// Most characters of a reason that are kept, as the commands do.
 const MAX_REASON: usize = 500;
 
+const STOPS: &str = "the gateway stops; try again when it is back";
+
 /// The fields of a form, in its order. Passwords may be among them, so they are not shown.
 pub(super) struct Fields(Vec<(String, String)>);
 
@@ -138,9 +140,12 @@ pub(super) async fn form(
     if row.action == Action::SetPreferences {
         return prefer(&console, visitor, &who, &fields).await;
     }
+    // Whoever stops the gateway waits for this.
+    let Ok(under_way) = Arc::clone(&console.under_way).try_read_owned() else {
+        return problem(&console, &visitor, 503, ProblemKind::Unavailable, Some(STOPS.to_owned()));
+    };
     if *console.shutdown.borrow() {
-        let detail = Some("the gateway stops".to_owned());
-        return problem(&console, &visitor, 503, ProblemKind::Unavailable, detail);
+        return problem(&console, &visitor, 503, ProblemKind::Unavailable, Some(STOPS.to_owned()));
     }
     let subject = path.map(|Path(subject)| subject).unwrap_or_default();
     let mut outcome = match console.once.take(form) {
@@ -151,6 +156,7 @@ pub(super) async fn form(
             tokio::spawn(async move {
                 let done = perform(&console, action, &who, &subject, &fields).await;
                 told.send_replace(Some(done));
+                drop(under_way);
             });
             outcome
         }

@@ -33,7 +33,7 @@ use axum::Router;
 use axum::http::StatusCode;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{MethodRouter, get, post};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{RwLock, Semaphore, watch};
 use tower_http::limit::RequestBodyLimitLayer;
 use tower_http::timeout::TimeoutLayer;
 
@@ -62,6 +62,8 @@ pub struct Console {
     running: Arc<ArcSwap<Running>>,
     state: State,
     shutdown: watch::Receiver<bool>,
+    /// Held by each deed that is under way.
+    under_way: Arc<RwLock<()>>,
     passwords: Passwords,
     throttle: Throttle,
     once: Once,
@@ -70,12 +72,19 @@ pub struct Console {
 }
 
 impl Console {
-    /// Of a gateway that runs, with what it shares. Once `shutdown` is true, nothing more is done.
-    pub fn new(running: Arc<ArcSwap<Running>>, state: State, shutdown: watch::Receiver<bool>) -> Self {
+    /// Of a gateway that runs, with what it shares. Once `shutdown` is true, nothing more is begun; what is under way reads
+    /// `under_way`.
+    pub fn new(
+        running: Arc<ArcSwap<Running>>,
+        state: State,
+        shutdown: watch::Receiver<bool>,
+        under_way: Arc<RwLock<()>>,
+    ) -> Self {
         Self {
             running,
             state,
             shutdown,
+            under_way,
             passwords: Passwords::default(),
             throttle: Throttle::default(),
             once: Once::default(),

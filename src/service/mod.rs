@@ -57,6 +57,9 @@ const WATCH: Duration = Duration::from_secs(1);
 /// A database that comes and goes is told of no more often than this.
 const TOLD_AGAIN: Duration = Duration::from_secs(3_600);
 
+/// How long what was begun at the console may take to be finished, once the last delivery is.
+const DEED_GRACE: Duration = Duration::from_secs(10);
+
 /// How long the last alerts may take to be sent.
 const ALERT_GRACE: Duration = Duration::from_secs(10);
 
@@ -317,8 +320,9 @@ impl<L: LookupKey> Service<L> {
             watched,
             shutdown.clone(),
         );
+        let under_way = Arc::default();
         let (sites, files) =
-            sites(self.web, Arc::new(monitoring), &self.running, self.state.as_ref(), &shutdown);
+            sites(self.web, Arc::new(monitoring), &self.running, self.state.as_ref(), &shutdown, &under_way);
         let monitoring = tokio::spawn(async move {
             // The sockets' own files are there for as long as they are served.
             let _files = files;
@@ -342,6 +346,9 @@ impl<L: LookupKey> Service<L> {
             if let Err(fault) = ended {
                 error!(%fault, "a listener was ended by a fault in this program");
             }
+        }
+        if timeout(DEED_GRACE, under_way.write()).await.is_err() {
+            warn!("something that was begun at the console is not finished");
         }
         for task in [expiry, keys, memory, monitoring].into_iter().chain(digest).chain(held_mail) {
             task.abort();

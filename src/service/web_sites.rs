@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use tokio::sync::watch;
+use tokio::sync::{RwLock, watch};
 use tracing::error;
 
 use super::sockets::BoundWeb;
@@ -23,10 +23,11 @@ pub(super) fn sites(
     running: &Arc<ArcSwap<Running>>,
     state: Option<&State>,
     shutdown: &watch::Receiver<bool>,
+    under_way: &Arc<RwLock<()>>,
 ) -> (Vec<(Socket, Site)>, Vec<SocketFile>) {
     let (mut sites, mut files) = (Vec::new(), Vec::new());
     let is_wanted = sockets.iter().any(|socket| socket.is_console);
-    let console = state.filter(|_| is_wanted).map(|state| console_router(running, state, shutdown));
+    let console = state.filter(|_| is_wanted).map(|state| console_router(running, state, shutdown, under_way));
     for BoundWeb { socket, address, is_admin, is_console } in sockets {
         let console = console.clone().flatten().filter(|_| is_console);
         let site = match console.map(|console| (console, security(running, &address))) {
@@ -61,8 +62,11 @@ fn console_router(
     running: &Arc<ArcSwap<Running>>,
     state: &State,
     shutdown: &watch::Receiver<bool>,
+    under_way: &Arc<RwLock<()>>,
 ) -> Option<axum::Router> {
-    Some(console::router(Arc::new(Console::new(Arc::clone(running), state.clone(), shutdown.clone()))))
+    let (running, state) = (Arc::clone(running), state.clone());
+    let console = Console::new(running, state, shutdown.clone(), Arc::clone(under_way));
+    Some(console::router(Arc::new(console)))
 }
 
 /// The configuration of such a build has no console.
