@@ -76,45 +76,60 @@ impl From<crate::store::PinsError> for LookError {
     }
 }
 
-/// Shows somebody who may see it what `look` finds, on a thread where that may take its time.
+/// Somebody who may look; else the answer to somebody who may not.
+async fn reader(console: &Arc<Console>, request: Request) -> Result<(Visitor, Who), Box<Response<Body>>> {
+    let (parts, _) = request.into_parts();
+    let visitor = Visitor::of(console, &parts).await?;
+    let who = visitor.somebody(Role::Viewer, console)?.clone();
+    Ok((visitor, who))
+}
+
+/// Shows somebody who may see it what `look` finds.
 async fn show<V: Send + 'static>(
     console: Arc<Console>,
     request: Request,
     look: impl FnOnce(&Console, &Visitor, &Who) -> Result<V, LookError> + Send + 'static,
     page: fn(&view::Frame, &V) -> String,
 ) -> Response<Body> {
-    let (parts, _) = request.into_parts();
-    let visitor = match Visitor::of(&console, &parts).await {
-        Ok(visitor) => visitor,
-        Err(answer) => return *answer,
-    };
-    let who = match visitor.somebody(Role::Viewer, &console) {
-        Ok(who) => who.clone(),
-        Err(answer) => return *answer,
-    };
+    match reader(&console, request).await {
+        Ok((visitor, who)) => show_to(&console, visitor, who, look, page).await,
+        Err(answer) => *answer,
+    }
+}
+
+/// Shows a reader what `look` finds, on a thread where that may take its time.
+async fn show_to<V: Send + 'static>(
+    console: &Arc<Console>,
+    visitor: Visitor,
+    who: Who,
+    look: impl FnOnce(&Console, &Visitor, &Who) -> Result<V, LookError> + Send + 'static,
+    page: fn(&view::Frame, &V) -> String,
+) -> Response<Body> {
     let found = {
-        let (console, visitor) = (Arc::clone(&console), visitor.clone());
+        let (console, visitor) = (Arc::clone(console), visitor.clone());
         blocking(move || look(&console, &visitor, &who)).await
     };
     match found {
-        Ok(view) => visitor.answer(html(StatusCode::OK, page(&visitor.frame(&console), &view))),
-        Err(LookError::NotFound) => problem(&console, &visitor, 404, ProblemKind::NotFound, None),
+        Ok(view) => visitor.answer(html(StatusCode::OK, page(&visitor.frame(console), &view))),
+        Err(LookError::NotFound) => problem(console, &visitor, 404, ProblemKind::NotFound, None),
         Err(LookError::BadRequest(why)) => {
-            problem(&console, &visitor, 400, ProblemKind::BadRequest, Some(why))
+            problem(console, &visitor, 400, ProblemKind::BadRequest, Some(why))
         }
         Err(LookError::Unavailable(why)) => {
-            problem(&console, &visitor, 503, ProblemKind::Unavailable, Some(why))
+            problem(console, &visitor, 503, ProblemKind::Unavailable, Some(why))
         }
     }
 }
 
 /// `GET /`.
 pub(super) async fn now(State(console): State<Arc<Console>>, request: Request) -> Response<Body> {
+    let (visitor, who) = match reader(&console, request).await {
+        Ok(reader) => reader,
+        Err(answer) => return *answer,
+    };
     let setup = Arc::clone(&console.running.load().setup);
-    // Nobody has anything looked for who has not logged in.
-    let is_known = request.headers().contains_key(axum::http::header::COOKIE);
-    let found = if is_known { console.checks.look(&setup).await } else { super::checks::Found::default() };
-    show(console, request, move |console, _, _| shown::now(console, found), pages::now).await
+    let found = console.checks.look(&setup).await;
+    show_to(&console, visitor, who, move |console, _, _| shown::now(console, found), pages::now).await
 }
 
 /// What `/messages` may be asked.

@@ -27,7 +27,8 @@ pub(super) fn sites(
 ) -> (Vec<(Socket, Site)>, Vec<SocketFile>) {
     let (mut sites, mut files) = (Vec::new(), Vec::new());
     let is_wanted = sockets.iter().any(|socket| socket.is_console);
-    let console = state.filter(|_| is_wanted).map(|state| console_router(running, state, shutdown, under_way));
+    let console =
+        state.filter(|_| is_wanted).map(|state| console_router(running, state, shutdown, under_way));
     for BoundWeb { socket, address, is_admin, is_console } in sockets {
         let console = console.clone().flatten().filter(|_| is_console);
         let site = match console.map(|console| (console, security(running, &address))) {

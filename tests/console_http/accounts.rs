@@ -86,7 +86,10 @@ fn a_session_ends_with_its_account_its_password_and_by_logging_out() {
 #[test]
 fn people_have_their_own_language_and_zone() {
     let site = Site::new();
-    let gateway = site.verifying("").and("[console]\nlisten = [\"127.0.0.1:0\"]\ntime_zone = \"Europe/Vienna\"").start();
+    let gateway = site
+        .verifying("")
+        .and("[console]\nlisten = [\"127.0.0.1:0\"]\ntime_zone = \"Europe/Vienna\"")
+        .start();
     let server = console(&gateway);
     add(&gateway, "anna", "viewer");
     let mut anna = Visitor::logged_in(server, "anna");

@@ -50,11 +50,13 @@ fn a_message_is_found_read_and_released_once() {
     let fields = [("token", other.as_str()), ("reason", "the author read the hashes")];
     let (first, second) = thread::scope(|scope| {
         let (mut one, mut two) = (anna.clone(), anna.clone());
-        let (one, two) =
-            (scope.spawn(move || one.post(&release, &fields)), scope.spawn({
+        let (one, two) = (
+            scope.spawn(move || one.post(&release, &fields)),
+            scope.spawn({
                 let release = format!("/held/{id}/release");
                 move || two.post(&release, &fields)
-            }));
+            }),
+        );
         (one.join().unwrap(), two.join().unwrap())
     });
     for answer in [&first, &second] {
@@ -136,7 +138,12 @@ fn a_message_is_released_to_some_of_its_recipients() {
     let gateway = with_console(&site).start();
     add(&gateway, "anna", "operator");
     let mut client = Client::hello(gateway.address("inbound"));
-    for line in [&format!("MAIL FROM:<{SENDER}>"), "RCPT TO:<a@partner.example>", "RCPT TO:<b@partner.example>", "DATA"] {
+    for line in [
+        &format!("MAIL FROM:<{SENDER}>"),
+        "RCPT TO:<a@partner.example>",
+        "RCPT TO:<b@partner.example>",
+        "DATA",
+    ] {
         let reply = client.say(line);
         assert!(reply.starts_with(['2', '3']), "{line}: {reply}");
     }
@@ -169,7 +176,8 @@ fn correspondents_are_pinned_noted_and_forgotten() {
     let made = waxseal(&["keygen", "--domain", "friend.example", "--selector", "k1", "--out", word(&other)]);
     let printed = made.text().to_owned();
     let digits = printed.lines().find_map(|line| line.strip_prefix("; fingerprint: ")).unwrap().trim();
-    let (page, path) = ("/correspondents/friend.example", |what: &str| format!("/correspondents/friend.example/{what}"));
+    let (page, path) =
+        ("/correspondents/friend.example", |what: &str| format!("/correspondents/friend.example/{what}"));
     for wrong in ["", "12345 12345", "v=SEAL1; nonsense"] {
         let answer = root.send_form(page, &path("pin"), &[("key", wrong)]);
         assert!(answer.status == 200 && known("friend.example").is_null(), "{wrong}: {}", answer.text());
@@ -208,5 +216,7 @@ fn the_table_and_the_router_agree() {
         let is_page = ["/login", "/preferences"].contains(&row.path);
         assert!(is_page || other.status == 404, "{path}: {}", other.status);
     }
-    assert!(Client::hello(gateway.address("inbound")).deliver(SENDER, RECIPIENT, &plain("on")).starts_with("250"));
+    assert!(
+        Client::hello(gateway.address("inbound")).deliver(SENDER, RECIPIENT, &plain("on")).starts_with("250")
+    );
 }

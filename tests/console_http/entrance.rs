@@ -15,8 +15,15 @@ fn nobody_sees_anything_before_the_login() {
     let gateway = with_console(&site).start();
     add(&gateway, "anna", "viewer");
     let mut visitor = Visitor::new(console(&gateway));
-    for path in ["/", "/messages?verdict=fail", "/messages/x", "/correspondents", "/preferences", "/nothing", "/held/x/download"]
-    {
+    for path in [
+        "/",
+        "/messages?verdict=fail",
+        "/messages/x",
+        "/correspondents",
+        "/preferences",
+        "/nothing",
+        "/held/x/download",
+    ] {
         let answer = visitor.get(path);
         assert_eq!(answer.status, 303, "{path}");
         let location = answer.field("location").unwrap();
@@ -24,7 +31,8 @@ fn nobody_sees_anything_before_the_login() {
     }
     let there = visitor.get("/login?next=%2Fmessages%3Fverdict%3Dfail");
     let token = there.token("/login").unwrap();
-    let fields = [("name", "anna"), ("password", PASSWORD), ("next", "/messages?verdict=fail"), ("token", &token)];
+    let fields =
+        [("name", "anna"), ("password", PASSWORD), ("next", "/messages?verdict=fail"), ("token", &token)];
     let answer = visitor.post("/login", &fields);
     assert_eq!(answer.field("location"), Some("/messages?verdict=fail"));
     for elsewhere in ["https://evil.example/", "//evil.example", "/\\evil.example"] {
@@ -72,7 +80,8 @@ fn an_account_that_is_tried_often_is_slowed_down() {
     add(&gateway, "anna", "viewer");
     add(&gateway, "bert", "viewer");
     let mut visitor = Visitor::new(server);
-    let statuses: Vec<u16> = (0..7).map(|n| visitor.log_in("anna", &format!("guess number {n}")).status).collect();
+    let statuses: Vec<u16> =
+        (0..7).map(|n| visitor.log_in("anna", &format!("guess number {n}")).status).collect();
     assert_eq!(statuses[..5], [401; 5]);
     assert!(statuses[5..].contains(&429), "{statuses:?}");
     // The right one has to wait as well, or it could be told from the wrong ones.
@@ -109,7 +118,8 @@ fn an_address_that_tries_often_is_slowed_down() {
 #[test]
 fn a_listed_proxy_vouches_and_nobody_else() {
     let site = Site::new();
-    let settings = "[console]\nlisten = [\"127.0.0.1:0\"]\ntrusted_header = \"X-Remote-User\"\ntrusted_proxies = [\"";
+    let settings =
+        "[console]\nlisten = [\"127.0.0.1:0\"]\ntrusted_header = \"X-Remote-User\"\ntrusted_proxies = [\"";
     let gateway = site.verifying("").and(&format!("{settings}127.0.0.0/8\"]")).start();
     let server = console(&gateway);
     add(&gateway, "anna", "viewer");
@@ -186,7 +196,8 @@ fn from_other_machines_it_is_under_tls() {
     let authority = Authority::new("an authority");
     authority.issue(&["mx.partner.example"]).write(site.folder.path());
     let port = free_port().port();
-    let open = format!("[console]\nlisten = [\"0.0.0.0:{port}\"]\ncertificate = \"tls.pem\"\nkey = \"tls.key\"");
+    let open =
+        format!("[console]\nlisten = [\"0.0.0.0:{port}\"]\ncertificate = \"tls.pem\"\nkey = \"tls.key\"");
     let gateway = site.verifying("").and(&open).start();
     assert!(console(&gateway).ip().is_unspecified());
     let server = SocketAddr::from(([127, 0, 0, 1], port));

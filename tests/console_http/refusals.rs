@@ -1,7 +1,7 @@
 //! What no account may do, for each form of the one table; and what every answer has.
 
-use waxseal::console::{DEEDS, Row};
 use waxseal::console::pages::view::Action;
+use waxseal::console::{DEEDS, Row};
 use waxseal::store::Role;
 
 use crate::program::site::Site;
@@ -19,13 +19,17 @@ struct Subject {
 impl Subject {
     fn of(row: &Row, id: &str) -> Self {
         let fields: &[_] = match row.action {
-            Action::Pin => &[("key", "00001 00002 00003 00004 00005 00006 00007 00008 00009 00010 00011 00012")],
+            Action::Pin => {
+                &[("key", "00001 00002 00003 00004 00005 00006 00007 00008 00009 00010 00011 00012")]
+            }
             Action::AlsoUnsealed => &[("unsealed", "yes")],
             Action::SetPreferences => &[("language", "de"), ("zone", "")],
             _ => &[("reason", "because"), ("sure", "yes"), ("key", "x")],
         };
         let (subject, page) = match row.action {
-            Action::LogIn | Action::LogOut | Action::SetPreferences => (String::new(), "/preferences".to_owned()),
+            Action::LogIn | Action::LogOut | Action::SetPreferences => {
+                (String::new(), "/preferences".to_owned())
+            }
             _ if row.path.starts_with("/held/") => (id.to_owned(), format!("/messages/{id}")),
             _ => ("example.org".to_owned(), "/correspondents/example.org".to_owned()),
         };

@@ -129,10 +129,8 @@ impl Visitor {
             self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let cookies =
             if cookies.is_empty() { String::new() } else { format!("Cookie: {}\r\n", cookies.join("; ")) };
-        let request = format!(
-            "{head}Host: {}\r\nConnection: close\r\n{cookies}{}\r\n{body}",
-            self.host, self.more
-        );
+        let request =
+            format!("{head}Host: {}\r\nConnection: close\r\n{cookies}{}\r\n{body}", self.host, self.more);
         let answer = exchange(connected(self.console), request.as_bytes());
         for (_, cookie) in answer.head.iter().filter(|(name, _)| name == "set-cookie") {
             let (name, value) = cookie.split(';').next().unwrap().split_once('=').unwrap();
@@ -181,7 +179,6 @@ pub(crate) fn with_console(site: &Site) -> Config {
 
 /// Sends a message whose attachment was swapped, and gives the id under which it is held.
 pub(crate) fn held(site: &Site, gateway: &Gateway, subject: &str) -> String {
-    let reply =
-        Client::hello(gateway.address("inbound")).deliver(SENDER, RECIPIENT, &site.swapped(subject));
+    let reply = Client::hello(gateway.address("inbound")).deliver(SENDER, RECIPIENT, &site.swapped(subject));
     reply.strip_prefix("250 2.0.0 accepted as ").unwrap_or_else(|| panic!("{reply}")).to_owned()
 }
