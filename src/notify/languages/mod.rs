@@ -159,8 +159,10 @@ impl Languages {
             return Err(LanguageError::Unknown { path: path(), message: message.clone() });
         }
         let language: LanguageIdentifier = tag.parse().map_err(|_| LanguageError::NoLanguage(path()))?;
-        let bundle =
-            self.bundles.entry(tag.to_owned()).or_insert_with(|| FluentBundle::new_concurrent(vec![language]));
+        let bundle = self
+            .bundles
+            .entry(tag.to_owned())
+            .or_insert_with(|| FluentBundle::new_concurrent(vec![language]));
         bundle.add_resource_overriding(resource);
         for message in ids {
             let arguments: Vec<_> = self.messages[&message].iter().map(|name| (name.as_str(), "-")).collect();
