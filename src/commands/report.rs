@@ -86,6 +86,7 @@ fn read(args: &Args, state: &State) -> Result<Report, DatabaseError> {
         message_id: args.message_id.clone(),
         queue_id: args.queue_id.clone(),
         domain: args.domain.clone(),
+        ..Question::default()
     };
     let messages = state.judgements.ask(&question)?;
     let deeds = deeds_of(args, &*state.audit, &messages, from, until)?;

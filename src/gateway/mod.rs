@@ -2,7 +2,9 @@
 //! of it in the end is written down by `account`.
 
 mod account;
+pub mod correspondents;
 pub mod details;
+pub mod explained;
 mod judged;
 pub mod keyring;
 pub mod known;
@@ -39,7 +41,7 @@ use crate::store::{Quarantine, Recorder};
 #[derive(Debug)]
 pub struct Running {
     /// Keys, pins, policy.
-    pub setup: Setup,
+    pub setup: Arc<Setup>,
     /// Pins, those made by command included.
     pub pins: Arc<CurrentPins>,
     /// Where held mail goes; verifying listeners have one.

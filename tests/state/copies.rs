@@ -16,6 +16,7 @@ use waxseal::store::{
     back_up, move_state, restore,
 };
 
+use crate::accounts::account;
 use crate::contract::{NOW, by, hold, judged, noted, record, sealed};
 use crate::program::wait_for;
 #[cfg(feature = "postgres")]
@@ -81,6 +82,7 @@ fn fill(place: &Location) -> Vec<HeldId> {
         .unwrap();
     let taken = state.outbox.take(Timestamp::from_second(NOW as i64).unwrap(), 1).unwrap();
     state.outbox.sent(&[taken[0].id]).unwrap();
+    state.accounts.add(&account("anna")).unwrap();
     let root = SealingKey::from_seed(&[9; 32]).public().to_base64url();
     let pin = SaidPin { domain: "p.example".into(), roots: vec![root], ..SaidPin::default() };
     state.pins.change(&mut |said| said.pins.push(pin.clone())).unwrap();
@@ -103,7 +105,8 @@ fn everything(place: &Location) -> String {
     let period = state.judgements.since(NOW).unwrap();
     let deeds = state.audit.since(Timestamp::UNIX_EPOCH).unwrap();
     let (waiting, said) = (state.outbox.waiting().unwrap(), state.pins.read().unwrap());
-    text + &format!("{memories:?}\n{period:?}\n{deeds:?}\n{waiting:?}\n{said:?}")
+    let accounts = state.accounts.list().unwrap();
+    text + &format!("{memories:?}\n{period:?}\n{deeds:?}\n{waiting:?}\n{said:?}\n{accounts:?}")
 }
 
 /// Once the last gateway's connections are closed.

@@ -72,7 +72,7 @@ fn a_database_of_a_later_version_is_an_error_at_the_start() {
     let path = site.folder.path().join("state/memory.sqlite");
     Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
     let why = format!(
-        "a later version of waxseal made {}: it has form 99, and this version knows forms up to 4; install that version, \
+        "a later version of waxseal made {}: it has form 99, and this version knows forms up to 5; install that version, \
          or restore a copy that this one made",
         path.canonicalize().unwrap().display()
     );

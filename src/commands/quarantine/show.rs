@@ -1,11 +1,9 @@
 //! `waxseal quarantine show`: all that is known of a held message, for the telephone call that decides what becomes of it.
 
-use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::{self, Read};
 use std::process::ExitCode;
 
-use attachment_seal::doubt::Doubt;
 use attachment_seal::seal::knowledge::Pins;
 use attachment_seal::seal::message::Message;
 use attachment_seal::verdict::report::is_plain;
@@ -13,10 +11,10 @@ use serde::Serialize;
 
 use super::super::complain;
 use super::list::{Line, recipients};
-use crate::advice::{self, Case};
 use crate::clock::{second, unix_time};
 use crate::config::Partial;
 use crate::gateway::details::{Source, details_anew};
+use crate::gateway::explained::{doubts as doubts_of, steps as steps_of};
 use crate::gateway::setup::Setup;
 use crate::phrase::{counted, with_causes};
 use crate::store::{DatabaseError, Deed, Details, Held, HeldFile, HeldId, Listed, State, StoreError};
@@ -87,23 +85,14 @@ fn anew(partial: &Partial, state: &State, listed: &Listed) -> Result<(Details, S
     Ok(details_anew(&octets, &listed.held, pins, memory))
 }
 
+/// Each doubt, as programs get it.
 fn explained(held: &Held) -> Vec<Explained> {
-    let codes: BTreeSet<&str> = held.details.doubts.iter().map(|doubt| doubt.code.as_str()).collect();
-    let known = codes.into_iter().filter_map(|code| code.parse::<Doubt>().ok());
-    known
-        .map(|doubt| Explained {
-            code: doubt.code().to_owned(),
-            meaning: doubt.sentence(),
-            advice: advice::about(doubt),
-        })
-        .collect()
+    let doubts = doubts_of(&held.details).into_iter();
+    doubts.map(|doubt| Explained { code: doubt.code, meaning: doubt.meaning, advice: doubt.advice }).collect()
 }
 
 fn steps(held: &Held) -> Vec<String> {
-    let author =
-        held.details.from.as_deref().and_then(|from| from.rsplit_once('@')).map(|(_, domain)| domain);
-    let domain = held.details.sealing_domain.as_deref().or(author);
-    advice::steps(Case { verdict: &held.verdict, reason: held.reason.as_deref(), domain })
+    steps_of(&held.verdict, held.reason.as_deref(), &held.details)
 }
 
 /// A page, chapter by chapter.
@@ -263,11 +252,10 @@ fn doubts(page: &mut Page, held: &Held) {
         return;
     }
     page.chapter("Why mail programs could disagree about it:");
-    for doubt in explained(held) {
+    for doubt in doubts_of(&held.details) {
         page.line(&format!("{}: {}", doubt.code, doubt.meaning));
-        let places = held.details.doubts.iter().filter(|met| met.code == doubt.code && !met.place.is_empty());
-        for met in places {
-            page.line(&format!("  where: {} {}", met.place, met.what));
+        for place in &doubt.places {
+            page.line(&format!("  where: {place}"));
         }
         page.line(&format!("  what to do: {}", doubt.advice));
     }

@@ -6,32 +6,8 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
 use crate::doctor::Finding;
+pub use crate::store::Role;
 use crate::store::{Deed, Details, HeldState};
-
-/// What somebody may do, the least first. Who may do more may do all that is less.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Role {
-    /// Reads.
-    Viewer,
-    /// Releases, deletes, keeps and downloads held mail.
-    Operator,
-    /// Says which keys of correspondents are right.
-    Admin,
-}
-
-impl Role {
-    /// Every role.
-    pub const ALL: [Self; 3] = [Self::Viewer, Self::Operator, Self::Admin];
-
-    /// The word for it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Viewer => "viewer",
-            Self::Operator => "operator",
-            Self::Admin => "admin",
-        }
-    }
-}
 
 /// What is around each page.
 #[derive(Clone, Debug)]

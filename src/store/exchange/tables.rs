@@ -121,6 +121,19 @@ pub(in crate::store) const TABLES: &[Table] = &[
         columns: &[("at", Whole), ("held", Text), ("message_id", Text), ("record", Text)],
         order: "number",
     },
+    // Sessions end with a move: who has logged in does so again.
+    Table {
+        name: "account",
+        columns: &[
+            ("name", Text),
+            ("password", Text),
+            ("role", Text),
+            ("language", Text),
+            ("time_zone", Text),
+            ("created", Whole),
+        ],
+        order: "name",
+    },
 ];
 
 /// A value of a row.

@@ -176,7 +176,7 @@ impl NewServer {
     pub(in crate::store) fn make(server: &Server, place: &Location) -> Result<Self, ExchangeError> {
         let session = Session::open(server, place, "BEGIN")?;
         session.check_unused()?;
-        for table in ["held", "domain", "judged", "daily", "letter", "deed", "moved"] {
+        for table in ["held", "domain", "judged", "daily", "letter", "deed", "account", "moved"] {
             let sql = format!("SELECT EXISTS (SELECT 1 FROM {table})");
             if session.wait(async { session.client.query_one(&sql, &[]).await?.try_get(0) })? {
                 let why = format!("its table {table} has rows; make a new database");

@@ -65,9 +65,9 @@ impl Memories for Postgres {
     fn damage(&self) -> Result<Option<String>, DatabaseError> {
         // PostgreSQL finds damage when it reads, so all of it is read.
         self.run_for(WRITING, async |client| {
-            const TABLES: [&str; 11] = [
+            const TABLES: [&str; 12] = [
                 "domain", "key", "tally", "daily", "judged", "held", "release", "letter", "deed", "said",
-                "probe",
+                "probe", "account",
             ];
             for table in TABLES {
                 let sql = format!("SELECT count(*) FROM (SELECT * FROM {table} OFFSET 0) AS everything");

@@ -28,7 +28,7 @@ pub(super) const FILE: &str = "memory.sqlite";
 pub(super) const COMPANIONS: [&str; 3] = ["-wal", "-shm", "-journal"];
 
 /// The form of the tables: the number of the last migration, which writes it down as `user_version`.
-pub(super) const VERSION: i64 = 4;
+pub(super) const VERSION: i64 = 5;
 
 /// The form that was released before migrations were noted in the database.
 const UNNOTED: i64 = 1;
