@@ -43,7 +43,9 @@ fn pieces(text: &str, keeps_folds: bool) -> Vec<Piece<'_>> {
     let mut pieces = Vec::new();
     let mut rest = text;
     while let Some(first) = rest.chars().next() {
-        if keeps_folds && let Some(next) = rest.strip_prefix("\r\n").filter(|next| next.starts_with([' ', '\t'])) {
+        if keeps_folds
+            && let Some(next) = rest.strip_prefix("\r\n").filter(|next| next.starts_with([' ', '\t']))
+        {
             pieces.push(Piece::Fold);
             rest = &next[1..];
             continue;
@@ -204,7 +206,8 @@ mod tests {
                 assert!(is_ours, "{tag}");
                 rest = after;
             } else {
-                let entity = ["&lt;", "&gt;", "&amp;", "&quot;"].iter().find(|entity| rest.starts_with(**entity));
+                let entity =
+                    ["&lt;", "&gt;", "&amp;", "&quot;"].iter().find(|entity| rest.starts_with(**entity));
                 let entity = entity.unwrap_or_else(|| panic!("{rest}"));
                 text.push_str(match *entity {
                     "&lt;" => "<",
