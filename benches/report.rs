@@ -51,8 +51,7 @@ fn questions(criterion: &mut Criterion) {
     let folder = tempfile::tempdir().unwrap();
     let state = State::open_to_serve(&folder.path().into()).unwrap();
     for first in (0..MESSAGES).step_by(BATCH as usize) {
-        let entry =
-            |number| Box::new(Entry { observation: None, judged: judged(number), letters: Vec::new() });
+        let entry = |number| Box::new(Entry::of(judged(number)));
         let entries: Vec<_> = (first..first + BATCH).map(entry).collect();
         state.memories.record(&entries).unwrap();
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::Read;
 
+use attachment_seal::message::header::HeaderSection;
 use attachment_seal::seal::knowledge::Pins;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
@@ -14,10 +15,10 @@ use super::looks::{LookError, MessagesQuery, days_ago, offers};
 use super::pages::view::{self, Action, Source};
 use super::session::{Visitor, Who, encoded};
 use crate::clock::{moment, unix_time};
-use crate::gateway::details;
-use crate::gateway::explained::{self, doubts, steps};
+use crate::gateway::details::{self, explained, steps};
 use crate::store::{
-    DatabaseError, Details, Filter, Findings, Found, HeldId, JudgedId, Listed, Position, Question, Shown,
+    DatabaseError, Details, Filter, Findings, Found, HeaderField, HeldId, JudgedId, Listed, Position,
+    Question, Shown,
 };
 
 /// Messages on a page.
@@ -245,10 +246,14 @@ fn view_of(
     if found.is_none() && held.is_none() {
         return Err(LookError::NotFound);
     }
-    let Findings { details: kept, fields, more_fields } = findings.clone().unwrap_or_default();
+    let has_findings = findings.is_some();
+    let Findings { details: kept, mut fields, mut more_fields } = findings.unwrap_or_default();
+    if let Some(listed) = held.as_ref().filter(|_| !has_findings) {
+        (fields, more_fields) = fields_of(console, listed)?;
+    }
     let (details, source) = match &held {
         Some(listed) => of_held(console, listed)?,
-        None if findings.is_some() => (kept, Source::Check),
+        None if has_findings => (kept, Source::Check),
         None => (Details::default(), Source::Nothing),
     };
     let mut message = view::Message {
@@ -257,7 +262,7 @@ fn view_of(
             .map(|field| view::Field { name: field.name, value: field.value })
             .collect(),
         more_fields,
-        doubts: doubts(&details).into_iter().map(doubt).collect(),
+        doubts: doubts(&details),
         source,
         release_needs: running.setup.config.held_mail.release_needs as u64,
         ..view::Message::default()
@@ -314,13 +319,34 @@ fn view_of(
     Ok(message)
 }
 
-fn doubt(explained: explained::Explained) -> view::Doubt {
-    view::Doubt {
-        code: explained.code,
-        meaning: explained.meaning.to_owned(),
-        advice: explained.advice.to_owned(),
-        places: explained.places,
-    }
+/// Octets of a held message that are read for its header section.
+const MAX_HEADER: u64 = 256 << 10;
+
+/// The header fields of a held message of which nothing else was kept.
+fn fields_of(console: &Console, listed: &Listed) -> Result<(Vec<HeaderField>, u64), LookError> {
+    let running = console.running.load();
+    let Some(quarantine) = &running.quarantine else { return Ok((Vec::new(), 0)) };
+    let mut octets = Vec::new();
+    let read = quarantine.open_message(&listed.id)?.take(MAX_HEADER).read_to_end(&mut octets);
+    read.map_err(|error| LookError::Unavailable(error.to_string()))?;
+    Ok(details::fields(&HeaderSection::parse(&octets)))
+}
+
+/// Each doubt once, with the places where it was met.
+fn doubts(details: &Details) -> Vec<view::Doubt> {
+    let places = |code: &str| {
+        let met = details.doubts.iter().filter(|met| met.code == code && !met.place.is_empty());
+        met.map(|met| format!("{} {}", met.place, met.what)).collect()
+    };
+    let explained = explained(details).into_iter();
+    explained
+        .map(|doubt| view::Doubt {
+            places: places(&doubt.code),
+            code: doubt.code,
+            meaning: doubt.meaning.to_owned(),
+            advice: doubt.advice.to_owned(),
+        })
+        .collect()
 }
 
 /// The details of a held message: as they were kept, or as they are found now for one that an early version held.

@@ -1,10 +1,14 @@
 //! What people want to know of a held message: what its header section has, and what the check found. Strangers wrote most of it, so
 //! all of it is bounded.
 
+use std::collections::BTreeSet;
+
+use attachment_seal::doubt::Doubt;
 use attachment_seal::manifest::{Entry, LinkChanges, Outcome, Status};
 use attachment_seal::message::author::Author;
 use attachment_seal::message::header::{Field, HeaderSection};
 use attachment_seal::mime::plain_text;
+use attachment_seal::seal::format::FIELD;
 use attachment_seal::seal::key::PublicKey;
 use attachment_seal::seal::knowledge::{Answers, Knowledge, Pins};
 use attachment_seal::seal::message::Message;
@@ -12,8 +16,12 @@ use attachment_seal::seal::remembered::Memory;
 use attachment_seal::verdict::Verification;
 use attachment_seal::verdict::links::{added_word, defanged, removed_name, removed_word};
 use attachment_seal::verdict::verify::verify;
+use serde::Serialize;
 
-use crate::store::{Details, Held, HeldAttachment, HeldDoubt, HeldFile, HeldLink, MAX_TEXT, OfferedKey};
+use crate::advice::{self, Case};
+use crate::store::{
+    Details, Findings, HeaderField, Held, HeldAttachment, HeldDoubt, HeldFile, HeldLink, MAX_TEXT, OfferedKey,
+};
 
 /// As much of a field as is read, in octets.
 const MAX_FIELD: usize = 4_000;
@@ -22,6 +30,41 @@ const MAX_ATTACHMENTS: usize = 50;
 const MAX_LINKS: usize = 20;
 /// Received fields.
 const MAX_PATH: usize = 20;
+/// Octets of all fields that are kept as text, and of one of them.
+const MAX_FIELDS: usize = 16 << 10;
+const MAX_TEXT_FIELD: usize = 2_000;
+/// Octets that are kept of what was found in one message.
+const MAX_FINDINGS: usize = 48 << 10;
+
+/// Fields that tell whose a message is and how it came, as they are written. What the path has is not repeated.
+const FIELDS: [&str; 26] = [
+    "From",
+    "Sender",
+    "Reply-To",
+    "Return-Path",
+    "To",
+    "Cc",
+    "Date",
+    "Subject",
+    "Message-ID",
+    "In-Reply-To",
+    "References",
+    "List-Id",
+    "Auto-Submitted",
+    "MIME-Version",
+    "Content-Type",
+    "Content-Transfer-Encoding",
+    "User-Agent",
+    "X-Mailer",
+    "X-Originating-IP",
+    "Resent-From",
+    "Authentication-Results",
+    "ARC-Authentication-Results",
+    "Received-SPF",
+    "DKIM-Signature",
+    "Delivered-To",
+    FIELD,
+];
 
 /// What the header section of a verified message has, as far as people are told of it.
 #[derive(Clone, Debug)]
@@ -84,6 +127,74 @@ pub(super) fn details(header: &HeaderSection<'_>, author: &Author, verification:
         more_links: more_links as u64,
         ..written(header, author)
     }
+}
+
+/// What is kept of a message that the policy would not simply deliver, and without its fields of one that passes with a seal.
+pub(super) fn findings(
+    header: &HeaderSection<'_>,
+    author: &Author,
+    verification: &Verification,
+    has_fields: bool,
+) -> Findings {
+    let details = details(header, author, verification);
+    let (fields, more_fields) = if has_fields { fields(header) } else { (Vec::new(), 0) };
+    Findings { details, fields, more_fields }
+}
+
+/// What is kept of it for those who ask later: as much as is read, however much a stranger wrote.
+pub(super) fn bounded(mut findings: Findings) -> Findings {
+    while findings.octets() > MAX_FINDINGS && findings.details.attachments.pop().is_some() {
+        findings.details.more_attachments += 1;
+    }
+    findings
+}
+
+/// The fields that matter, as text, in their order, and how many of them are left out.
+pub fn fields(header: &HeaderSection<'_>) -> (Vec<HeaderField>, u64) {
+    let (mut kept, mut more, mut octets) = (Vec::new(), 0, 0);
+    let matters = |field: &&Field<'_>| FIELDS.iter().any(|name| field.is(name));
+    for field in header.fields.iter().filter(matters) {
+        let value = Field { value: &field.value[..field.value.len().min(MAX_TEXT_FIELD)], ..*field };
+        let name = String::from_utf8_lossy(field.name).into_owned();
+        let value = String::from_utf8_lossy(&value.unfolded()).into_owned();
+        octets += name.len() + value.len();
+        if octets <= MAX_FIELDS {
+            kept.push(HeaderField { name, value });
+        } else {
+            more += 1;
+        }
+    }
+    (kept, more)
+}
+
+/// A doubt with what it means.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ExplainedDoubt {
+    /// SPEC.md's code.
+    pub code: String,
+    /// What it means, in a sentence.
+    pub meaning: &'static str,
+    /// What to do about it, likewise.
+    pub advice: &'static str,
+}
+
+/// What each doubt means, each once.
+pub fn explained(details: &Details) -> Vec<ExplainedDoubt> {
+    let codes: BTreeSet<&str> = details.doubts.iter().map(|doubt| doubt.code.as_str()).collect();
+    let known = codes.into_iter().filter_map(|code| code.parse::<Doubt>().ok());
+    let explained = |doubt: Doubt| ExplainedDoubt {
+        code: doubt.code().to_owned(),
+        meaning: doubt.sentence(),
+        advice: advice::about(doubt),
+    };
+    known.map(explained).collect()
+}
+
+/// What to do about a message next, in order.
+pub fn steps(verdict: &str, reason: Option<&str>, details: &Details) -> Vec<String> {
+    let author = details.from.as_deref().and_then(|from| from.rsplit_once('@')).map(|(_, domain)| domain);
+    let domain = details.sealing_domain.as_deref().or(author);
+    advice::steps(Case { verdict, reason, domain })
 }
 
 /// What the header section has.

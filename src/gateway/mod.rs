@@ -4,7 +4,6 @@
 mod account;
 pub mod correspondents;
 pub mod details;
-pub mod explained;
 mod judged;
 pub mod keyring;
 pub mod known;

@@ -31,8 +31,6 @@ pub(super) const KEPT: u64 = 60 * 86_400;
 pub(super) const DAYS: u64 = 400;
 /// Seconds of a day.
 pub(super) const DAY: u64 = 86_400;
-/// Domains below one that is asked for, in each of the two places where a message names some.
-pub(super) const MAX_DOMAINS: usize = 500;
 /// Characters that are kept of a text that a stranger chose.
 pub const MAX_TEXT: usize = 250;
 /// What delivers a message as it is.
@@ -123,6 +121,23 @@ pub struct Findings {
     pub fields: Vec<HeaderField>,
     /// How many fields that matter are left out.
     pub more_fields: u64,
+}
+
+impl Findings {
+    /// What they take in memory, about.
+    pub fn octets(&self) -> usize {
+        /// What a text takes besides its octets.
+        const TEXT: usize = size_of::<String>();
+        let Details { from, to, subject, date, path, attachments, doubts, links, .. } = &self.details;
+        let texts = [from, to, subject, date].into_iter().flatten().chain(path).map(String::len);
+        let fields = self.fields.iter().map(|field| field.name.len() + field.value.len() + TEXT);
+        let files = attachments.iter().flat_map(|one| one.sealed.iter().chain(&one.found));
+        let files = files.map(|file| file.name.len() + file.media_type.len() + file.hash.len() + 3 * TEXT);
+        let doubts = doubts.iter().map(|doubt| doubt.code.len() + doubt.place.len() + doubt.what.len());
+        let links = links.iter().map(|link| link.status.len() + link.target.len());
+        let all = texts.chain(fields).chain(files).chain(doubts).chain(links);
+        size_of::<Self>() + all.map(|octets| octets + TEXT).sum::<usize>()
+    }
 }
 
 /// A field of a header section, as text on one line.
@@ -287,21 +302,6 @@ pub struct Question {
     pub delivered: bool,
 }
 
-impl Question {
-    /// The forms in which the wanted Message-ID may be written.
-    pub(super) fn message_ids(&self) -> Option<[String; 2]> {
-        let bare = self.message_id.as_deref()?.trim().trim_start_matches('<').trim_end_matches('>');
-        // As much of it as is kept.
-        let kept = |text: String| text.chars().take(MAX_TEXT).collect();
-        Some([kept(format!("<{bare}>")), kept(bare.to_owned())])
-    }
-}
-
-/// A text in which LIKE finds no pattern, with `\` for the escape.
-pub(super) fn escaped(text: &str) -> String {
-    text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_")
-}
-
 /// How many messages of a period were alike.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Count {
@@ -331,6 +331,11 @@ impl Count {
 /// may push out what was held.
 pub(super) fn is_named(asked: &str, done: &str) -> bool {
     asked != DELIVER && done != DEFERRED_BY_NEXT_HOP
+}
+
+/// Whether the policy simply delivered a message, if only the next hop took it.
+pub(super) fn is_delivered(asked: &str, done: &str) -> bool {
+    asked == DELIVER && done != DEFERRED_BY_NEXT_HOP
 }
 
 /// What was judged in a period.

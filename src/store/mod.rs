@@ -21,8 +21,11 @@ mod postgres;
 mod presence;
 mod quota;
 mod recorder;
+mod search;
 mod sqlite;
 mod state;
+mod terms;
+mod written;
 
 pub use accounts::{
     Account, AccountError, AccountName, Accounts, MAX_ACCOUNTS, MAX_SESSIONS, MAX_SESSIONS_OF_ONE,

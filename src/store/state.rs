@@ -52,6 +52,8 @@ pub struct State {
     pub memories: Arc<dyn Memories>,
     /// What was judged.
     pub judgements: Arc<dyn Judgements>,
+    /// Judged messages, for those who look for one.
+    pub messages: Arc<dyn Messages>,
     /// Held mail.
     pub quarantine: Arc<dyn Quarantine>,
     /// What is to be sent.

@@ -13,8 +13,7 @@ use super::super::complain;
 use super::list::{Line, recipients};
 use crate::clock::{second, unix_time};
 use crate::config::Partial;
-use crate::gateway::details::{Source, details_anew};
-use crate::gateway::explained::{doubts as doubts_of, steps as steps_of};
+use crate::gateway::details::{ExplainedDoubt, Source, details_anew, explained, steps};
 use crate::gateway::setup::Setup;
 use crate::phrase::{counted, with_causes};
 use crate::store::{DatabaseError, Deed, Details, Held, HeldFile, HeldId, Listed, State, StoreError};
@@ -25,18 +24,11 @@ struct Shown<'a> {
     #[serde(flatten)]
     line: Line<'a>,
     /// What each doubt means, and what to do about it.
-    doubts_explained: Vec<Explained>,
+    doubts_explained: Vec<ExplainedDoubt>,
     /// What to do next, in order.
     advice: Vec<String>,
     /// What was done to it, in order.
     deeds: &'a [Deed],
-}
-
-#[derive(Serialize)]
-struct Explained {
-    code: String,
-    meaning: &'static str,
-    advice: &'static str,
 }
 
 pub(super) fn show(partial: &Partial, state: &State, id: &str, json: bool) -> Result<ExitCode, StoreError> {
@@ -59,8 +51,8 @@ pub(super) fn show(partial: &Partial, state: &State, id: &str, json: bool) -> Re
     if json {
         let shown = Shown {
             line,
-            doubts_explained: explained(&listed.held),
-            advice: steps(&listed.held),
+            doubts_explained: explained(&listed.held.details),
+            advice: next_steps(&listed.held),
             deeds: &deeds,
         };
         say!("{}", serde_json::to_string(&shown).expect("facts are strings and numbers"));
@@ -85,14 +77,8 @@ fn anew(partial: &Partial, state: &State, listed: &Listed) -> Result<(Details, S
     Ok(details_anew(&octets, &listed.held, pins, memory))
 }
 
-/// Each doubt, as programs get it.
-fn explained(held: &Held) -> Vec<Explained> {
-    let doubts = doubts_of(&held.details).into_iter();
-    doubts.map(|doubt| Explained { code: doubt.code, meaning: doubt.meaning, advice: doubt.advice }).collect()
-}
-
-fn steps(held: &Held) -> Vec<String> {
-    steps_of(&held.verdict, held.reason.as_deref(), &held.details)
+fn next_steps(held: &Held) -> Vec<String> {
+    steps(&held.verdict, held.reason.as_deref(), &held.details)
 }
 
 /// A page, chapter by chapter.
@@ -171,7 +157,7 @@ fn for_people(listed: &Listed, line: &Line<'_>, source: Source, deeds: &[Deed]) 
         deeds.iter().for_each(|deed| page.line(&super::deeds::sentence(deed)));
     }
     page.chapter("What to do next:");
-    for (at, step) in steps(held).iter().enumerate() {
+    for (at, step) in next_steps(held).iter().enumerate() {
         page.line(&format!("{}. {step}", at + 1));
     }
     page.chapter("Then one of:");
@@ -252,10 +238,11 @@ fn doubts(page: &mut Page, held: &Held) {
         return;
     }
     page.chapter("Why mail programs could disagree about it:");
-    for doubt in doubts_of(&held.details) {
+    for doubt in explained(&held.details) {
         page.line(&format!("{}: {}", doubt.code, doubt.meaning));
-        for place in &doubt.places {
-            page.line(&format!("  where: {place}"));
+        let places = held.details.doubts.iter().filter(|met| met.code == doubt.code && !met.place.is_empty());
+        for met in places {
+            page.line(&format!("  where: {} {}", met.place, met.what));
         }
         page.line(&format!("  what to do: {}", doubt.advice));
     }

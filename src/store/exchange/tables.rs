@@ -70,7 +70,14 @@ pub(in crate::store) const TABLES: &[Table] = &[
         columns: &[("domain", Text), ("verdict", Text), ("count", Whole)],
         order: "domain, verdict",
     },
+    // What judged messages are found by is made anew.
     Table { name: "judged", columns: &[("at", Whole), ("gateway", Text), ("record", Text)], order: "id" },
+    Table { name: "delivered", columns: &[("at", Whole), ("gateway", Text), ("record", Text)], order: "id" },
+    Table {
+        name: "finding",
+        columns: &[("judged", Text), ("at", Whole), ("delivered", Flag), ("findings", Text)],
+        order: "number",
+    },
     Table {
         name: "daily",
         columns: &[("day", Whole), ("verdict", Text), ("asked", Text), ("done", Text), ("count", Whole)],

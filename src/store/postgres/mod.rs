@@ -159,6 +159,7 @@ impl Postgres {
         State {
             memories: Arc::clone(&all) as _,
             judgements: Arc::clone(&all) as _,
+            messages: Arc::clone(&all) as _,
             outbox: Arc::clone(&all) as _,
             audit: Arc::clone(&all) as _,
             accounts: Arc::clone(&all) as _,

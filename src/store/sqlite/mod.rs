@@ -51,6 +51,7 @@ fn bundle(folder: &Path, database: Arc<Database>) -> State {
         quarantine: Arc::new(QuarantineFolder::new(Arc::clone(&database))),
         memories: Arc::clone(&database) as _,
         judgements: Arc::clone(&database) as _,
+        messages: Arc::clone(&database) as _,
         outbox: Arc::clone(&database) as _,
         audit: Arc::clone(&database) as _,
         accounts: database,
