@@ -63,8 +63,7 @@ impl Checks {
             });
         }
         let _ = timeout(PATIENCE, seen.wait_for(|found| is_fresh(found) || !found.is_looking)).await;
-        let found = seen.borrow().clone();
-        found
+        seen.borrow().clone()
     }
 }
 

@@ -212,7 +212,7 @@ pub(super) fn message(console: &Console, who: &Who, id: &str) -> Result<view::Me
     if let Ok(id) = id.parse::<JudgedId>() {
         let shown = console.state.messages.show(&id)?.ok_or(LookError::NotFound)?;
         let held = listed(console, shown.found.judged.held.as_deref())?;
-        return view_of(console, who, Some(shown), held);
+        return view_of(console, who, Some(shown), held.as_ref());
     }
     let held = listed(console, Some(id))?;
     // What was judged stays when the held message is gone, so that its address does.
@@ -229,14 +229,14 @@ pub(super) fn message(console: &Console, who: &Who, id: &str) -> Result<view::Me
         Some(found) => console.state.messages.show(&found.id)?,
         None => None,
     };
-    view_of(console, who, shown, held)
+    view_of(console, who, shown, held.as_ref())
 }
 
 fn view_of(
     console: &Console,
     who: &Who,
     shown: Option<Shown>,
-    held: Option<Listed>,
+    held: Option<&Listed>,
 ) -> Result<view::Message, LookError> {
     let running = console.running.load_full();
     let (found, findings) = match shown {
@@ -248,10 +248,10 @@ fn view_of(
     }
     let has_findings = findings.is_some();
     let Findings { details: kept, mut fields, mut more_fields } = findings.unwrap_or_default();
-    if let Some(listed) = held.as_ref().filter(|_| !has_findings) {
+    if let Some(listed) = held.filter(|_| !has_findings) {
         (fields, more_fields) = fields_of(console, listed)?;
     }
-    let (details, source) = match &held {
+    let (details, source) = match held {
         Some(listed) => of_held(console, listed)?,
         None if has_findings => (kept, Source::Check),
         None => (Details::default(), Source::Nothing),
@@ -267,10 +267,10 @@ fn view_of(
         release_needs: running.setup.config.held_mail.release_needs as u64,
         ..view::Message::default()
     };
-    let mut id = held.as_ref().map(|listed| listed.id.clone());
+    let mut id = held.map(|listed| listed.id.clone());
     if let Some(found) = &found {
         let (judged, particulars) = (&found.judged, &found.particulars);
-        message.row = row(found, held.as_ref());
+        message.row = row(found, held);
         message.asked.clone_from(&judged.asked);
         message.known.clone_from(&judged.known);
         message.reverse_path.clone_from(&judged.reverse_path);
@@ -286,7 +286,7 @@ fn view_of(
         message.queue_id.clone_from(&judged.queue_id);
         id = id.or_else(|| judged.held.as_deref().and_then(|held| held.parse().ok()));
     }
-    if let Some(listed) = &held {
+    if let Some(listed) = held {
         if found.is_none() {
             message.row = row_of_held(listed);
             message.asked = "quarantine".to_owned();

@@ -322,7 +322,7 @@ impl<L: LookupKey> Service<L> {
         );
         let under_way = Arc::default();
         let (sites, files) =
-            sites(self.web, Arc::new(monitoring), &self.running, self.state.as_ref(), &shutdown, &under_way);
+            sites(self.web, &Arc::new(monitoring), &self.running, self.state.as_ref(), &shutdown, &under_way);
         let monitoring = tokio::spawn(async move {
             // The sockets' own files are there for as long as they are served.
             let _files = files;

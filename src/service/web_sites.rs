@@ -19,7 +19,7 @@ use crate::web::{Manners, Secure, Site, Socket};
 /// Each socket with its site, and the files of those that are UNIX sockets.
 pub(super) fn sites(
     sockets: Vec<BoundWeb>,
-    monitoring: Arc<Monitoring>,
+    monitoring: &Arc<Monitoring>,
     running: &Arc<ArcSwap<Running>>,
     state: Option<&State>,
     shutdown: &watch::Receiver<bool>,
@@ -33,12 +33,12 @@ pub(super) fn sites(
         let console = console.clone().flatten().filter(|_| is_console);
         let site = match console.map(|console| (console, security(running, &address))) {
             None => Site {
-                router: monitoring::router(Arc::clone(&monitoring), true),
+                router: monitoring::router(Arc::clone(monitoring), true),
                 manners: Manners::Watching,
                 secure: None,
             },
             Some((console, Ok(secure))) => {
-                let watching = is_admin.then(|| monitoring::router(Arc::clone(&monitoring), false));
+                let watching = is_admin.then(|| monitoring::router(Arc::clone(monitoring), false));
                 let router = watching.unwrap_or_default().merge(console);
                 Site { router, manners: Manners::Reading, secure }
             }

@@ -6,6 +6,7 @@
 mod accounts;
 mod deeds;
 mod entrance;
+mod hostile;
 #[path = "../program/mod.rs"]
 mod program;
 mod refusals;

@@ -1,5 +1,7 @@
 //! Somebody with a browser: cookies, forms, and nothing more.
 
+#![allow(dead_code, reason = "each test file uses a part of this")]
+
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::SocketAddr;
