@@ -78,7 +78,7 @@ fn verdict(page: &Page<'_>, view: &Message, title: &dyn Render) -> Markup {
             }
             p.glance {
                 span.state { (state(page, row)) }
-                " " code.word { (row.verdict) @if let Some(reason) = &row.reason { " (" (page.short(reason)) ")" } }
+                " " code.word { (page.short(&row.verdict)) @if let Some(reason) = &row.reason { " (" (page.short(reason)) ")" } }
             }
         }
     }
