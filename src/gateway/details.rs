@@ -20,7 +20,7 @@ use serde::Serialize;
 
 use crate::advice::{self, Case};
 use crate::store::{
-    Details, Findings, Held, HeldAttachment, HeldDoubt, HeldFile, HeldLink, HeaderField, MAX_TEXT, OfferedKey,
+    Details, Findings, HeaderField, Held, HeldAttachment, HeldDoubt, HeldFile, HeldLink, MAX_TEXT, OfferedKey,
 };
 
 /// As much of a field as is read, in octets.

@@ -132,8 +132,7 @@ impl Findings {
         let texts = [from, to, subject, date].into_iter().flatten().chain(path).map(String::len);
         let fields = self.fields.iter().map(|field| field.name.len() + field.value.len() + TEXT);
         let files = attachments.iter().flat_map(|one| one.sealed.iter().chain(&one.found));
-        let files =
-            files.map(|file| file.name.len() + file.media_type.len() + file.hash.len() + 3 * TEXT);
+        let files = files.map(|file| file.name.len() + file.media_type.len() + file.hash.len() + 3 * TEXT);
         let doubts = doubts.iter().map(|doubt| doubt.code.len() + doubt.place.len() + doubt.what.len());
         let links = links.iter().map(|link| link.status.len() + link.target.len());
         let all = texts.chain(fields).chain(files).chain(doubts).chain(links);

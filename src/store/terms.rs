@@ -38,11 +38,13 @@ impl Record {
 
 /// The terms of a message.
 pub(super) fn terms(judged: &Judged, particulars: &Particulars, id: &JudgedId) -> Vec<String> {
-    let mut terms = Terms(vec![format!("#{id}"), format!("v{}", judged.verdict), format!("a{}", judged.done)]);
+    let mut terms =
+        Terms(vec![format!("#{id}"), format!("v{}", judged.verdict), format!("a{}", judged.done)]);
     if let Some(message_id) = &judged.message_id {
         terms.0.push(message_id_term(message_id));
     }
-    let ids = [Some(&judged.session), judged.queue_id.as_ref(), judged.arrived_as.as_ref(), judged.held.as_ref()];
+    let ids =
+        [Some(&judged.session), judged.queue_id.as_ref(), judged.arrived_as.as_ref(), judged.held.as_ref()];
     terms.0.extend(ids.into_iter().flatten().map(|id| format!("i{id}")));
     for domain in [&judged.from_domain, &judged.domain].into_iter().flatten() {
         terms.domain('d', domain);

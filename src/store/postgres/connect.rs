@@ -105,7 +105,10 @@ async fn migrate_alone(client: &mut Object) -> Result<(), DatabaseError> {
     rows::complete(&transaction).await?;
     let completed = judged::complete(&transaction).await?;
     if completed > 0 {
-        info!(messages = completed, "judged messages of an earlier version, or of a copy, can be searched now");
+        info!(
+            messages = completed,
+            "judged messages of an earlier version, or of a copy, can be searched now"
+        );
     }
     Ok(transaction.commit().await?)
 }

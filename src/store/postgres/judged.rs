@@ -88,9 +88,8 @@ async fn put<C: GenericClient>(
 
 /// The stretch that the next message of a table belongs to.
 async fn open_stretch<C: GenericClient>(client: &C, shelf: Shelf) -> Result<Stretch, Error> {
-    let sql = format!(
-        "SELECT {STRETCH_COLUMNS} FROM stretch WHERE delivered = $1 ORDER BY number DESC LIMIT 1"
-    );
+    let sql =
+        format!("SELECT {STRETCH_COLUMNS} FROM stretch WHERE delivered = $1 ORDER BY number DESC LIMIT 1");
     let rows = query(client, &sql, &[&shelf.is_delivered()]).await?;
     let last = rows.first().map(stretch).transpose()?;
     match last.filter(|last| last.messages < STRETCH) {
@@ -161,8 +160,7 @@ pub(super) async fn complete<C: GenericClient>(client: &C) -> Result<u64, Error>
         loop {
             let mut stretch = open_stretch(client, shelf).await?;
             let table = shelf.table();
-            let sql =
-                format!("SELECT id, at, record FROM {table} WHERE terms IS NULL ORDER BY id LIMIT $1");
+            let sql = format!("SELECT id, at, record FROM {table} WHERE terms IS NULL ORDER BY id LIMIT $1");
             let piece = PIECE.min(STRETCH - stretch.messages);
             let rows = query(client, &sql, &[&piece]).await?;
             if rows.is_empty() {
@@ -223,8 +221,7 @@ impl Judgements for Postgres {
                        GROUP BY verdict, asked, done ORDER BY verdict, asked, done";
             let rows = query(client, sql, &[&number(start)]).await?;
             let counts = rows.iter().map(|row| count(row, 0)).collect::<Result<_, _>>()?;
-            let sql =
-                format!("SELECT record FROM judged WHERE at >= $1 ORDER BY id DESC LIMIT {MAX_NAMED}");
+            let sql = format!("SELECT record FROM judged WHERE at >= $1 ORDER BY id DESC LIMIT {MAX_NAMED}");
             let mut messages: Vec<Judged> = Vec::new();
             for row in query(client, &sql, &[&number(start * DAY)]).await? {
                 // One that another version wrote otherwise is counted, and that has to do.

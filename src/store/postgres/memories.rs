@@ -66,8 +66,20 @@ impl Memories for Postgres {
         // PostgreSQL finds damage when it reads, so all of it is read.
         self.run_for(WRITING, async |client| {
             const TABLES: [&str; 14] = [
-                "domain", "key", "tally", "daily", "judged", "delivered", "finding", "held", "release",
-                "letter", "deed", "said", "probe", "account",
+                "domain",
+                "key",
+                "tally",
+                "daily",
+                "judged",
+                "delivered",
+                "finding",
+                "held",
+                "release",
+                "letter",
+                "deed",
+                "said",
+                "probe",
+                "account",
             ];
             for table in TABLES {
                 let sql = format!("SELECT count(*) FROM (SELECT * FROM {table} OFFSET 0) AS everything");

@@ -293,7 +293,10 @@ fn complete(connection: &mut Connection) -> Result<(), DatabaseError> {
     let completed = judged::complete(&transaction)?;
     transaction.commit()?;
     if completed > 0 {
-        info!(messages = completed, "judged messages of an earlier version, or of a copy, can be searched now");
+        info!(
+            messages = completed,
+            "judged messages of an earlier version, or of a copy, can be searched now"
+        );
     }
     Ok(())
 }
