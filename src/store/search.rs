@@ -220,3 +220,86 @@ pub(super) fn one(shelves: &dyn Shelves, id: &JudgedId) -> Result<Option<Found>,
     }
     Ok(None)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Tables whose rows are judged at the second of their ids, or of ten times that; each search goes through so many rows.
+    struct Made {
+        named: i64,
+        delivered: i64,
+        work: i64,
+    }
+
+    impl Shelves for Made {
+        fn find(
+            &self,
+            shelf: Shelf,
+            _: &Wanted,
+            below: i64,
+            limit: usize,
+            is_patient: bool,
+        ) -> Result<Rows, DatabaseError> {
+            let (last, pace) = match shelf {
+                Shelf::Named => (self.named, 10),
+                Shelf::Delivered => (self.delivered, 1),
+            };
+            let first = if is_patient { 1 } else { (below.min(last + 1) - self.work).max(1) };
+            let ids = (first..below.min(last + 1)).rev().take(limit);
+            let row = |id| Row { id, gateway: String::new(), record: record(id * pace) };
+            let rows: Vec<_> = ids.map(row).collect();
+            let stopped_at = (rows.len() < limit && first > 1).then_some(first);
+            Ok(Rows { rows, stopped_at })
+        }
+    }
+
+    fn record(at: i64) -> String {
+        format!(
+            r#"{{"at": {at}, "session": "s", "verdict": "pass", "reason": null, "known": null, "trust": null,
+                "asked": "mark", "done": "mark", "from_domain": null, "domain": null, "reverse_path": "",
+                "recipients": 1, "message_id": null, "attachments": [], "summary": ""}}"#
+        )
+    }
+
+    /// All pages, and how many there are.
+    fn all(made: &Made, delivered: bool, limit: usize) -> (Vec<u64>, usize) {
+        let question = Question { delivered, ..Question::default() };
+        let (mut found, mut after, mut pages) = (Vec::new(), None, 0);
+        loop {
+            let page = page(made, &question, after.as_ref(), limit).unwrap();
+            assert!(page.messages.len() <= limit);
+            found.extend(page.messages.iter().map(|found| found.judged.at));
+            pages += 1;
+            match page.next {
+                Some(next) => after = Some(next.to_string().parse().unwrap()),
+                None => return (found, pages),
+            }
+        }
+    }
+
+    #[test]
+    fn pages_are_in_order_and_have_everything_once() {
+        for (named, delivered, limit) in [(0, 0, 50), (50, 0, 50), (51, 0, 50), (40, 400, 50), (3, 7, 1)] {
+            let made = Made { named, delivered, work: i64::MAX };
+            let mut expected: Vec<u64> =
+                (1..=delivered).chain((1..=named).map(|id| id * 10)).map(|at| at as u64).collect();
+            expected.sort_unstable_by(|a, b| b.cmp(a));
+            let (found, pages) = all(&made, true, limit);
+            assert_eq!(found, expected, "{named} {delivered}");
+            assert_eq!(pages, expected.len().div_ceil(limit).max(1), "{named} {delivered}");
+            assert_eq!(all(&made, false, limit).0.len() as i64, named);
+        }
+    }
+
+    /// A search that stops shows nothing that is older than what it has not looked at.
+    #[test]
+    fn a_search_that_stops_goes_on_in_order() {
+        for work in [1, 7, 60] {
+            let made = Made { named: 40, delivered: 400, work };
+            let (found, _) = all(&made, true, 50);
+            assert_eq!(found.len(), 440, "{work}");
+            assert!(found.is_sorted_by(|a, b| a >= b), "{work}: {found:?}");
+        }
+    }
+}

@@ -1,10 +1,11 @@
 //! What judged messages are written down as, whichever database it is.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::judged::{DAY, Judged, JudgedId, Particulars, is_delivered, is_named};
+use super::judged::{DAY, Judged, JudgedId, MAX_RECIPIENTS, MAX_TEXT, Particulars, is_delivered, is_named};
 use super::recorder::Entry;
 use super::search::Shelf;
 use super::terms::{hash, terms};
@@ -45,6 +46,7 @@ impl Written {
 
     fn of(entry: &Entry) -> Self {
         let Entry { judged, particulars, findings, .. } = entry;
+        let particulars = &*bounded(particulars);
         let record = serde_json::to_string(&Text { judged, particulars });
         let record = record.expect("a judged message is strings and numbers");
         let id = JudgedId::of(judged.at, &record);
@@ -54,6 +56,19 @@ impl Written {
             .map(|findings| serde_json::to_string(findings).expect("what was found is strings and numbers"));
         Self { id, at: i64::try_from(judged.at).unwrap_or(i64::MAX), record, terms, findings }
     }
+}
+
+/// As much of it as is kept.
+fn bounded(particulars: &Particulars) -> Cow<'_, Particulars> {
+    let Particulars { author, to, subject, client_name, .. } = particulars;
+    let mut texts = [author, subject, client_name].into_iter().flatten().chain(to);
+    if to.len() <= MAX_RECIPIENTS && texts.all(|text| text.len() <= MAX_TEXT) {
+        return Cow::Borrowed(particulars);
+    }
+    let start = |text: &String| text.chars().take(MAX_TEXT).collect::<String>();
+    let to = to.iter().take(MAX_RECIPIENTS).map(start).collect();
+    let [author, subject, client_name] = [author, subject, client_name].map(|text| text.as_ref().map(start));
+    Cow::Owned(Particulars { author, to, subject, client_name, ..particulars.clone() })
 }
 
 /// What messages are counted by.

@@ -12,6 +12,7 @@ mod listed;
 mod program;
 mod released;
 mod rows;
+mod search;
 #[cfg(feature = "postgres")]
 mod server;
 #[cfg(feature = "postgres")]

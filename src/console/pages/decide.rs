@@ -2,9 +2,13 @@
 
 use maud::{Markup, html};
 
+use super::foreign::for_attribute;
 use super::form::{form, offered, reason, sure};
 use super::view::{Action, Held, Message, Offer, Request};
 use super::words::Page;
+
+/// Recipients that are offered one by one.
+const MAX_BOXES: usize = 50;
 
 pub(super) fn decide(page: &Page<'_>, view: &Message) -> Markup {
     let offer = |action| offered(&view.offers, action);
@@ -103,12 +107,29 @@ fn release(page: &Page<'_>, view: &Message, held: &Held, offer: &Offer) -> Marku
         div.act.first {
             (form(offer, &html! {
                 (reason(page, "release-reason"))
+                (recipients(page, view, held))
                 @if !held.in_doubt.is_empty() {
                     label.tick { input type="checkbox" name="again" value="yes"; " " (page.text("again-label")) }
                 }
                 button.main type="submit" aria-describedby="release-hint" { (page.text(name)) }
                 p.hint id="release-hint" { (hint) }
             }))
+        }
+    }
+}
+
+/// Boxes by which somebody releases to some recipients only; to all who have not got it, where no box is ticked.
+fn recipients(page: &Page<'_>, view: &Message, held: &Held) -> Markup {
+    let missing: Vec<&String> =
+        view.row.recipients.iter().filter(|path| !held.delivered.contains(path)).collect();
+    html! {
+        @if view.row.recipient_count > 1 && (2..=MAX_BOXES).contains(&missing.len()) {
+            details.some {
+                summary { (page.text("only-to")) }
+                @for path in missing {
+                    label.tick { input type="checkbox" name="to" value=(for_attribute(path)); " " (page.short(path)) }
+                }
+            }
         }
     }
 }

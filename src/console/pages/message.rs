@@ -78,7 +78,7 @@ fn verdict(page: &Page<'_>, view: &Message, title: &dyn Render) -> Markup {
             }
             p.glance {
                 span.state { (state(page, row)) }
-                " " code.word { (row.verdict) @if let Some(reason) = &row.reason { " (" (page.short(reason)) ")" } }
+                " " code.word { (page.short(&row.verdict)) @if let Some(reason) = &row.reason { " (" (page.short(reason)) ")" } }
             }
         }
     }
@@ -344,7 +344,7 @@ fn trail(page: &Page<'_>, deeds: &[Deed]) -> Markup {
                                 td.when data-label=(when) { (page.moment(deed.at)) }
                                 th scope="row" data-label=(who) { (page.short(&deed.who)) }
                                 td data-label=(what) {
-                                    (page.text(&format!("deed-{}", deed.what.as_str())))
+                                    (page.word("deed", deed.what.as_str()))
                                     @for path in deed.recipients.iter().take(20) { div.faint { (page.short(path)) } }
                                 }
                                 td data-label=(reason) { (self::reason(page, deed)) }

@@ -493,3 +493,100 @@ pub(super) fn login() -> Login {
         offer: offer(Action::LogIn, "/login"),
     }
 }
+
+pub(super) fn hostile_row() -> Row {
+    Row { id: "20261128T081455-7f3a9c".to_owned(), ..hostile_message().row }
+}
+
+pub(super) fn hostile_now() -> Now {
+    let name = || HOSTILE.to_owned();
+    let finding =
+        Finding { check: "x", subject: name(), state: State::Problem, detail: name(), remedy: Some(name()) };
+    let day = Day {
+        day: jiff::civil::date(2026, 11, 28),
+        verdicts: vec![(name(), u64::MAX / 4), ("fail".to_owned(), 1)],
+    };
+    Now {
+        waiting: vec![hostile_row()],
+        held: 10_000,
+        days: vec![day],
+        findings: vec![finding],
+        checked: None,
+    }
+}
+
+pub(super) fn hostile_messages() -> Messages {
+    let name = || HOSTILE.to_owned();
+    Messages {
+        question: Question {
+            message_id: name(),
+            queue_id: name(),
+            from: name(),
+            to: name(),
+            domain: name(),
+            verdict: name(),
+            day: name(),
+            held: name(),
+        },
+        rows: vec![hostile_row()],
+        newer: Some("/messages?before=x".to_owned()),
+        older: Some("/messages?after=x".to_owned()),
+        wrong: Some(name()),
+    }
+}
+
+pub(super) fn hostile_correspondents() -> Correspondents {
+    let name = || HOSTILE.to_owned();
+    let row = CorrespondentRow {
+        domain: name(),
+        offered: 2,
+        verdicts: vec![(name(), 1)],
+        ..CorrespondentRow::default()
+    };
+    Correspondents { wanted: name(), rows: vec![row], ..Correspondents::default() }
+}
+
+pub(super) fn hostile_correspondent() -> Correspondent {
+    let name = || HOSTILE.to_owned();
+    let mut view = correspondent();
+    (view.domain, view.wrong, view.also_unsealed) = (name(), Some(name()), true);
+    view.verdicts = vec![(name(), 1)];
+    view.messages = vec![hostile_row()];
+    for pin in &mut view.pins {
+        *pin = Pin {
+            kind: name(),
+            by: name(),
+            selector: Some(name()),
+            digits: Some(name()),
+            words: Some(name()),
+            is_revoked: true,
+        };
+    }
+    for key in &mut view.keys {
+        (key.selector, key.state, key.digits, key.words) = (name(), name(), name(), name());
+        key.is_root = true;
+    }
+    view
+}
+
+pub(super) fn hostile_preferences() -> Preferences {
+    let name = || HOSTILE.to_owned();
+    Preferences {
+        language: name(),
+        zone: name(),
+        default_zone: name(),
+        zones: Vec::new(),
+        is_saved: false,
+        wrong: Some(name()),
+        offer: preferences().offer,
+    }
+}
+
+pub(super) fn hostile_login() -> Login {
+    Login {
+        name: HOSTILE.to_owned(),
+        next: HOSTILE.to_owned(),
+        failed: Some(LoginFailure::TooMany(90)),
+        ..login()
+    }
+}

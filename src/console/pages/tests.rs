@@ -12,6 +12,16 @@ use super::*;
 fn pages(language: &str) -> Vec<(String, String)> {
     let at = |path| frame(language, path);
     let out = Frame { viewer: None, log_out: None, ..at("/login") };
+    let strange = || {
+        let mut frame = at("/x");
+        frame.site = samples::HOSTILE.to_owned();
+        frame.viewer = Some(Viewer { name: samples::HOSTILE.to_owned(), role: Role::Admin });
+        frame
+    };
+    let strange_detail =
+        Problem { status: 400, kind: ProblemKind::BadRequest, detail: Some(samples::HOSTILE.to_owned()) };
+    let strange_end =
+        Done { outcome: Outcome::Released, lines: vec![samples::HOSTILE.to_owned()], back: "/".to_owned() };
     let problem = |kind, status| super::problem(&at("/x"), &Problem { status, kind, detail: None });
     let mut viewer = samples::message();
     viewer.offers.clear();
@@ -23,7 +33,15 @@ fn pages(language: &str) -> Vec<(String, String)> {
         ("message", message(&at("/messages/x"), &samples::message())),
         ("message-viewer", message(&at("/messages/x"), &viewer)),
         ("message-passed", message(&at("/messages/x"), &samples::passed_message())),
-        ("message-hostile", message(&at("/messages/x"), &samples::hostile_message())),
+        ("message-hostile", message(&strange(), &samples::hostile_message())),
+        ("now-hostile", now(&strange(), &samples::hostile_now())),
+        ("messages-hostile", messages(&strange(), &samples::hostile_messages())),
+        ("correspondents-hostile", correspondents(&strange(), &samples::hostile_correspondents())),
+        ("correspondent-hostile", correspondent(&strange(), &samples::hostile_correspondent())),
+        ("preferences-hostile", preferences(&strange(), &samples::hostile_preferences())),
+        ("login-hostile", login(&strange(), &samples::hostile_login())),
+        ("problem-hostile", super::problem(&strange(), &strange_detail)),
+        ("done-hostile", done(&strange(), &strange_end)),
         ("correspondents", correspondents(&at("/correspondents"), &samples::correspondents())),
         ("correspondents-none", correspondents(&at("/correspondents"), &Correspondents::default())),
         ("correspondent", correspondent(&at("/correspondents/office.example"), &samples::correspondent())),

@@ -46,7 +46,8 @@ pub enum Action {
     LogOut,
     /// `language`, `zone`.
     SetPreferences,
-    /// `reason`; `again`, where some recipients are in doubt: `yes` sends to those, too.
+    /// `reason`; `to`, once for each recipient that was ticked, for all of them where none was; `again`, where some recipients are
+    /// in doubt: `yes` sends to those, too.
     Release,
     /// `reason`; `sure`: `yes`.
     Delete,

@@ -260,3 +260,224 @@ impl Mood {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a text that is not there has failed")]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use super::super::samples;
+    use super::*;
+
+    /// The texts of a file, each with the names of what is put into it.
+    fn texts(tag: &str) -> BTreeMap<&'static str, BTreeSet<&'static str>> {
+        let (_, file) = TEXTS.iter().find(|(known, _)| *known == tag).unwrap();
+        let lines =
+            file.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once(" = "));
+        let variables = |text: &'static str| {
+            let names = text.split('$').skip(1).map(|rest| rest.split([' ', '}']).next().unwrap());
+            names.collect::<BTreeSet<_>>()
+        };
+        lines.map(|(name, text)| (name, variables(text))).collect()
+    }
+
+    /// What is written in English for Tibetan readers, because nobody who knows has translated it: all but these.
+    const IN_TIBETAN: [&str; 31] = [
+        "anybody",
+        "attachments-title",
+        "back",
+        "column-from",
+        "column-reason",
+        "column-subject",
+        "done-quarantine",
+        "fact-date",
+        "fact-from",
+        "fact-subject",
+        "facts-title",
+        "field-from",
+        "language-label",
+        "log-in",
+        "log-out",
+        "login-title",
+        "messages-title",
+        "name-label",
+        "nav-messages",
+        "nav-now",
+        "now-title",
+        "password-label",
+        "requested-reason",
+        "save",
+        "saved",
+        "seal-none",
+        "seal-title",
+        "search",
+        "state-held",
+        "verdict-none",
+        "waiting-none",
+    ];
+
+    #[test]
+    fn every_language_has_every_text() {
+        let english = texts("en");
+        assert!(english.len() > 250, "{}", english.len());
+        let mut wrong = Vec::new();
+        for (tag, _) in TEXTS {
+            let texts = texts(tag);
+            for (name, variables) in &english {
+                match texts.get(name) {
+                    None if tag == "bo" && !IN_TIBETAN.contains(name) && *name != "why-missing" => {}
+                    Some(found) if found == variables => {}
+                    other => wrong.push(format!("{tag}: {name}: {other:?}, not {variables:?}")),
+                }
+            }
+            wrong.extend(
+                texts
+                    .keys()
+                    .filter(|name| !english.contains_key(*name))
+                    .map(|name| format!("{tag}: {name} is no text")),
+            );
+        }
+        assert!(wrong.is_empty(), "{wrong:#?}");
+    }
+
+    /// Of these, a page asks by a word that it has.
+    const BY_WORD: [&str; 14] = [
+        "verdict-", "why-", "done-", "action-", "state-", "fate-", "trust-", "known-", "deed-", "key-",
+        "pin-", "role-", "outcome-", "act-",
+    ];
+
+    #[test]
+    fn every_text_is_used() {
+        let sources = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/src/console/pages")).unwrap();
+        let code: String = sources
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| path.extension().is_some_and(|ending| ending == "rs"))
+            .map(|path| std::fs::read_to_string(path).unwrap())
+            .collect();
+        let is_used = |name: &str| {
+            code.contains(&format!("\"{name}\""))
+                || BY_WORD.iter().any(|prefix| name.starts_with(prefix))
+                || name.strip_suffix("-hint").is_some_and(|name| code.contains(&format!("\"{name}\"")))
+        };
+        let idle: Vec<&str> = texts("en").into_keys().filter(|name| !is_used(name)).collect();
+        assert!(idle.is_empty(), "{idle:?}");
+    }
+
+    #[test]
+    fn every_word_of_ours_has_a_text() {
+        let frame = samples::frame("en", "/");
+        let page = Page::of(&frame);
+        for verdict in attachment_seal::verdict::Verdict::EACH.map(attachment_seal::verdict::Verdict::as_str)
+        {
+            assert!(!page.text(&format!("verdict-{verdict}")).is_empty(), "{verdict}");
+            assert!(!page.why(verdict, None).0.is_empty(), "{verdict}");
+        }
+        for what in [
+            "attachments",
+            "too-many-seals",
+            "malformed-seal",
+            "revoked-key",
+            "bad-signature",
+            "future-seal",
+            "other-message",
+        ] {
+            assert_ne!(page.why("fail", Some(what)).0, page.why("fail", None).0, "{what}");
+        }
+        for state in crate::store::HeldState::ALL {
+            assert!(!page.text(&format!("state-{}", state.as_str())).is_empty());
+        }
+    }
+
+    fn page_in<T>(language: &str, ask: impl Fn(&Page<'_>) -> T) -> T {
+        let frame = samples::frame(language, "/");
+        ask(&Page::of(&frame))
+    }
+
+    #[test]
+    fn sizes_and_numbers_are_as_people_write_them() {
+        let sizes = [0, 999, 1_000, 1_250, 48_213, 999_949, 999_950, 1_873_442, 5_000_000_000, u64::MAX];
+        let english = page_in("en", |page| sizes.map(|size| page.size(size)));
+        assert_eq!(
+            english,
+            [
+                "0 B",
+                "999 B",
+                "1 KB",
+                "1.3 KB",
+                "48.2 KB",
+                "999.9 KB",
+                "1 MB",
+                "1.9 MB",
+                "5 GB",
+                "18,446,744,073.7 GB"
+            ]
+        );
+        assert_eq!(page_in("fr", |page| page.size(1_873_442)), "1,9 Mo");
+        for (language, number) in [
+            ("en", "1,234,567"),
+            ("de", "1.234.567"),
+            ("fr", "1\u{a0}234\u{a0}567"),
+            ("ru", "1\u{a0}234\u{a0}567"),
+        ] {
+            assert_eq!(page_in(language, |page| page.number(1_234_567)), number);
+        }
+        assert_eq!(
+            page_in("en", |page| [0, 999, 1_234, 12_345].map(|number| page.number(number))),
+            ["0", "999", "1234", "12,345"]
+        );
+    }
+
+    #[test]
+    fn a_date_has_its_weekday_and_its_zone() {
+        let moment = samples::at("2026-11-22T20:04:00Z");
+        for (language, text) in [
+            ("en", "Mon 23 Nov 2026, 01:34 IST"),
+            ("de", "Mo 23. Nov. 2026, 01:34 IST"),
+            ("fr", "lun. 23 nov. 2026, 01:34 IST"),
+            ("zh-Hans", "2026年11月23日 周一 01:34 IST"),
+            ("bo", "Mon 23 Nov 2026, 01:34 IST"),
+        ] {
+            assert_eq!(page_in(language, |page| page.moment_text(moment)), text);
+        }
+    }
+
+    #[test]
+    fn every_language_names_all_days_and_months() {
+        for (language, _) in languages() {
+            let names = |message| page_in(language, |page| page.text(message).split_whitespace().count());
+            assert_eq!((names("weekdays"), names("months")), (7, 12), "{language}");
+        }
+    }
+
+    #[test]
+    fn the_browser_is_asked_for_the_language() {
+        for (accept, language) in [
+            ("fr-CH, fr;q=0.9, en;q=0.8", "fr"),
+            ("pt, es;q=0.5", "es"),
+            ("en;q=0.2, ar;q=0.9", "ar"),
+            ("zh-TW", "zh-Hant"),
+            ("zh", "zh-Hans"),
+            ("fr;q=0, de", "de"),
+            ("*", "en"),
+            ("", "en"),
+            ("\u{0};;q=x,,,", "en"),
+        ] {
+            assert_eq!(language_for(accept), language, "{accept}");
+        }
+    }
+
+    #[test]
+    fn what_is_put_into_a_text_is_in_its_place() {
+        let text = page_in("de", |page| {
+            page.phrase(
+                "requested-by",
+                &[("name", &page.short("<a>\u{e001}")), ("moment", &html! { b { "x" } })],
+            )
+            .0
+        });
+        assert!(
+            text.contains("&lt;a&gt;<span class=\"odd\"") && text.contains("am <b>x</b> beantragt"),
+            "{text}"
+        );
+    }
+}

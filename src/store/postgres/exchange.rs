@@ -6,9 +6,8 @@ use deadpool_postgres::{GenericClient, Object};
 use tokio_postgres::Row as Found;
 use tokio_postgres::types::ToSql;
 
-use super::quarantine;
 use super::server::Server;
-use super::{Access, Postgres, connect, query};
+use super::{Access, Postgres, connect, judged, quarantine, query};
 use crate::store::error::DatabaseError;
 use crate::store::exchange::{
     Cell, Departure, Destination, Digest, ExchangeError, Kind, Row, Sink, Source, TABLES, Table, name,
@@ -254,6 +253,7 @@ impl Destination for NewServer {
     }
 
     fn read_back(&mut self, _read: &Digest, to: &mut dyn Sink) -> Result<(), ExchangeError> {
+        self.0.wait(judged::complete(&self.0.client))?;
         self.0.give(to)
     }
 

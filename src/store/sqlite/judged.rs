@@ -1,7 +1,5 @@
 //! What was judged, in SQLite.
 
-use std::collections::BTreeMap;
-
 use rusqlite::{Connection, OptionalExtension, Row as Columns, params};
 
 use super::GATEWAY;
@@ -352,7 +350,6 @@ fn find_in_stretch(
 ) -> rusqlite::Result<i64> {
     let below = below.min(stretch.last_id + 1);
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let in_time = "r.at >= ?2 AND r.at < ?3";
     let mut terms = Vec::new();
     let mut count =
         connection.prepare_cached("SELECT count(*) FROM (SELECT 1 FROM term WHERE term = ?1 LIMIT ?2)")?;
@@ -369,21 +366,13 @@ fn find_in_stretch(
             let table = shelf.table();
             let sql = format!(
                 "SELECT r.id, r.gateway, r.record FROM {table} r
-                 WHERE r.id < ?1 AND r.id >= ?5 AND {in_time} ORDER BY r.id DESC LIMIT ?4"
+                 WHERE r.id < ?1 AND r.id >= ?5 AND r.at >= ?2 AND r.at < ?3 ORDER BY r.id DESC LIMIT ?4"
             );
             (stretch.messages, sql)
         }
         Some((count, _)) => {
-            // CROSS JOIN keeps the order: the rarest term first, then whether each other one is there.
-            let joins = (1..terms.len())
-                .map(|at| format!("CROSS JOIN term t{at} ON t{at}.term = ?{} AND t{at}.id = t0.id ", at + 5));
-            let sql = format!(
-                "SELECT r.id, r.gateway, r.record FROM term t0 {}CROSS JOIN {} r ON r.id = t0.id
-                 WHERE t0.term = ?5 AND t0.id < ?1 AND {in_time} ORDER BY t0.id DESC LIMIT ?4",
-                joins.collect::<String>(),
-                shelf.table()
-            );
-            (if *count < COUNTED { *count } else { stretch.messages }, sql)
+            let work = if *count < COUNTED { *count } else { stretch.messages };
+            (work, by_terms(shelf, terms.len()))
         }
     };
     let mut values = vec![below, wanted.from, wanted.until, limit];
@@ -396,6 +385,18 @@ fn find_in_stretch(
         found.push(one?);
     }
     Ok(work)
+}
+
+/// The rows that have so many terms. CROSS JOIN keeps the order: the rarest term first, then whether each other one is there.
+fn by_terms(shelf: Shelf, terms: usize) -> String {
+    let joins = (1..terms)
+        .map(|at| format!("CROSS JOIN term t{at} ON t{at}.term = ?{} AND t{at}.id = t0.id ", at + 5));
+    format!(
+        "SELECT r.id, r.gateway, r.record FROM term t0 {}CROSS JOIN {} r ON r.id = t0.id
+         WHERE t0.term = ?5 AND t0.id < ?1 AND r.at >= ?2 AND r.at < ?3 ORDER BY t0.id DESC LIMIT ?4",
+        joins.collect::<String>(),
+        shelf.table()
+    )
 }
 
 /// In a database of an earlier form, which no gateway has brought forward yet, every row is looked at.
@@ -454,6 +455,10 @@ mod tests {
         }
     }
 
+    fn record(connection: &Connection, judged: &Judged) -> rusqlite::Result<()> {
+        super::record(connection, &[Box::new(Entry::of(judged.clone()))])
+    }
+
     #[test]
     fn keeps_what_was_not_delivered_and_counts_the_rest() {
         let state = tempfile::tempdir().unwrap();
@@ -498,10 +503,11 @@ mod tests {
         let flood = judged(NOW, "fail", "quarantine", "quarantine");
         // As if the first of them had been the first of a flood.
         record(&transaction, &flood).unwrap();
-        transaction.execute("UPDATE sqlite_sequence SET seq = ?1 WHERE name = 'judged'", [MAX_KEPT]).unwrap();
-        for n in 1..=MAX_NAMED + 100 {
-            record(&transaction, &Judged { at: NOW + n, ..flood.clone() }).unwrap();
-        }
+        transaction
+            .execute("UPDATE sqlite_sequence SET seq = ?1 WHERE name = 'judged'", [Shelf::Named.max_kept()])
+            .unwrap();
+        let entry = |n| Box::new(Entry::of(Judged { at: NOW + n, ..flood.clone() }));
+        super::record(&transaction, &(1..=MAX_NAMED + 100).map(entry).collect::<Vec<_>>()).unwrap();
         transaction.commit().unwrap();
         let count: u64 = connection.query_row("SELECT count(*) FROM judged", [], |row| row.get(0)).unwrap();
         assert_eq!(count, MAX_NAMED + 100);
@@ -516,12 +522,40 @@ mod tests {
     fn questions_use_the_indexes() {
         let state = tempfile::tempdir().unwrap();
         let connection = open_or_make(state.path()).unwrap();
-        for key in ["message_id", "session", "queue_id", "arrived_as", "held", "from_domain", "domain"] {
-            let sql = format!(
-                "EXPLAIN QUERY PLAN SELECT record FROM judged WHERE json_extract(record, '$.{key}') = 'x'"
-            );
-            let plan: String = connection.query_row(&sql, [], |row| row.get(3)).unwrap();
-            assert!(plan.contains(&format!("USING INDEX judged_by_{key}")), "{plan}");
+        for shelf in Shelf::BOTH {
+            for terms in 1..=8 {
+                let sql = format!("EXPLAIN QUERY PLAN {}", by_terms(shelf, terms));
+                let mut plan = connection.prepare(&sql).unwrap();
+                let values = rusqlite::params_from_iter(vec![1_i64; terms + 4]);
+                let steps = plan.query_map(values, |row| row.get::<_, String>(3)).unwrap();
+                let steps: Vec<String> = steps.map(Result::unwrap).collect();
+                assert!(steps[0].contains("SEARCH t0 USING PRIMARY KEY (term=? AND id<?)"), "{steps:?}");
+                assert_eq!(steps.len(), terms + 1, "{steps:?}");
+                assert!(steps.iter().all(|step| step.starts_with("SEARCH")), "{steps:?}");
+            }
         }
+    }
+
+    /// Their terms go with messages that are forgotten.
+    #[test]
+    fn nothing_stays_of_messages_that_are_gone() {
+        let state = tempfile::tempdir().unwrap();
+        let connection = open_or_make(state.path()).unwrap();
+        let held = judged(NOW, "fail", "quarantine", "quarantine");
+        let delivered = judged(NOW, "pass", "deliver", "deliver");
+        let entry = |n: u64| {
+            let judged = if n % 2 == 0 { &held } else { &delivered };
+            Box::new(Entry::of(Judged { at: NOW + n, ..judged.clone() }))
+        };
+        super::record(&connection, &(0..10_000).map(entry).collect::<Vec<_>>()).unwrap();
+        let count = |table: &str| -> u64 {
+            connection.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).unwrap()
+        };
+        assert_eq!([count("judged"), count("delivered"), count("stretch")], [5_000, 5_000, 4]);
+        assert!(count("term") >= 40_000);
+        forget_old(&connection, NOW + KEPT + 9_999).unwrap();
+        assert_eq!([count("judged"), count("delivered"), count("stretch")], [0, 1, 1]);
+        forget_old(&connection, NOW + KEPT + 10_000).unwrap();
+        assert_eq!(["delivered", "stretch", "term"].map(count), [0; 3]);
     }
 }
