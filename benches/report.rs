@@ -202,20 +202,26 @@ fn pages(criterion: &mut Criterion, state: &State) {
         ),
         (
             "sender and recipient",
-            Question {
-                sender: text("c10.example"),
-                recipient: text("person7@partner.example"),
-                ..any()
-            },
+            Question { sender: text("c10.example"), recipient: text("person7@partner.example"), ..any() },
         ),
         // All of them are in every stretch, and never together.
         (
             "what excludes itself",
-            Question { verdict: text("none"), done: text("mark"), recipient: text("partner.example"), ..any() },
+            Question {
+                verdict: text("none"),
+                done: text("mark"),
+                recipient: text("partner.example"),
+                ..any()
+            },
         ),
         (
             "what excludes itself, often",
-            Question { verdict: text("none"), sender: text("mail0.c0.example"), done: text("deliver"), ..any() },
+            Question {
+                verdict: text("none"),
+                sender: text("mail0.c0.example"),
+                done: text("deliver"),
+                ..any()
+            },
         ),
         (
             "two that are frequent and never together",

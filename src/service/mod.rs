@@ -60,6 +60,9 @@ const TOLD_AGAIN: Duration = Duration::from_secs(3_600);
 /// How long what was begun at the console may take to be finished, once the last delivery is.
 const DEED_GRACE: Duration = Duration::from_secs(10);
 
+/// How long the answer to that may take.
+const LAST_ANSWER: Duration = Duration::from_millis(500);
+
 /// How long the last alerts may take to be sent.
 const ALERT_GRACE: Duration = Duration::from_secs(10);
 
@@ -347,8 +350,12 @@ impl<L: LookupKey> Service<L> {
                 error!(%fault, "a listener was ended by a fault in this program");
             }
         }
-        if timeout(DEED_GRACE, under_way.write()).await.is_err() {
-            warn!("something that was begun at the console is not finished");
+        if under_way.try_write().is_err() {
+            if timeout(DEED_GRACE, under_way.write()).await.is_err() {
+                warn!("something that was begun at the console is not finished");
+            }
+            // Whoever began it is told.
+            sleep(LAST_ANSWER).await;
         }
         for task in [expiry, keys, memory, monitoring].into_iter().chain(digest).chain(held_mail) {
             task.abort();

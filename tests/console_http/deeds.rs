@@ -1,12 +1,14 @@
 //! What people do at the console, and what is on record of it.
 
 use std::thread;
+use std::time::Duration;
 
+use rustix::process::Signal;
 use serde_json::Value;
 use waxseal::console::DEEDS;
 
 use crate::program::site::{RECIPIENT, SENDER, Site, plain};
-use crate::program::smtp::Client;
+use crate::program::smtp::{Client, Server};
 use crate::program::{Gateway, wait_for, waxseal, word};
 use crate::visit::{CONSOLE, Visitor, add, console, held, with_console};
 
@@ -222,4 +224,37 @@ fn the_table_and_the_router_agree() {
     assert!(
         Client::hello(gateway.address("inbound")).deliver(SENDER, RECIPIENT, &plain("on")).starts_with("250")
     );
+}
+
+/// Whoever stops the gateway waits for a release that is under way.
+#[test]
+fn a_release_is_finished_before_the_gateway_stops() {
+    let site = Site::new();
+    let next_hop = Server::start(|_| {
+        thread::sleep(Duration::from_secs(2));
+        "250 2.0.0 taken".to_owned()
+    });
+    let config = site.config().listener("inbound", "verify", next_hop.address, "").pinning(&site.record);
+    let mut gateway = config.and(CONSOLE).start();
+    add(&gateway, "anna", "operator");
+    let id = held(&site, &gateway, "slowly");
+    let mut anna = Visitor::logged_in(console(&gateway), "anna");
+    let (page, release) = (format!("/messages/{id}"), format!("/held/{id}/release"));
+    let token = anna.get(&page).token(&release).unwrap();
+    let other = anna.get(&page).token(&format!("/held/{id}/keep")).unwrap();
+    let config = gateway.config.clone();
+    thread::scope(|scope| {
+        let mut sender = anna.clone();
+        let sent = scope.spawn(move || sender.post(&release, &[("token", &token), ("reason", "because")]));
+        thread::sleep(Duration::from_millis(700));
+        gateway.signal(Signal::TERM);
+        gateway.await_log("stopping");
+        let refused = anna.post(&format!("/held/{id}/keep"), &[("token", &other), ("reason", "")]);
+        assert_eq!(refused.status, 503);
+        assert!(sent.join().unwrap().has("Released"));
+    });
+    assert_eq!(gateway.wait().code(), Some(0));
+    assert_eq!(next_hop.received().len(), 1);
+    let listed = waxseal(&["quarantine", "list", "--json", "--config", word(&config)]);
+    assert!(listed.json().is_empty(), "{listed:?}");
 }

@@ -12,7 +12,7 @@ const NEVER: [&str; 9] = [
     "onerror=\"",
     "<svg/onload",
     "<iframe src",
-    "</title><",
+    "</title></textarea",
     "\u{202e}",
     "\u{2066}",
     "\u{200b}",

@@ -5,6 +5,7 @@
 
 mod accounts;
 mod deeds;
+mod demo;
 mod entrance;
 mod hostile;
 #[path = "../program/mod.rs"]
