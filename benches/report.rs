@@ -1,6 +1,7 @@
 //! What it takes to answer a question about a million judged messages, and to write one down.
 //!
-//! `cargo bench --bench report` fills a state folder first, which takes some minutes; `docs/PERFORMANCE.md` keeps a table.
+//! `cargo bench --bench report` fills a state folder first, which takes some minutes; `docs/PERFORMANCE.md` keeps a table. With
+//! `WAXSEAL_BENCH_STATE=postgres://…` it fills that empty database instead.
 
 #![allow(clippy::unwrap_used, missing_docs, reason = "a benchmark that cannot run has failed")]
 
@@ -9,7 +10,8 @@ use std::time::Instant;
 
 use criterion::{Criterion, SamplingMode, criterion_group, criterion_main};
 use waxseal::store::{
-    Details, Entry, Findings, HeaderField, HeldAttachment, HeldFile, Judged, Particulars, Question, State,
+    Details, Entry, Findings, HeaderField, HeldAttachment, HeldFile, Judged, Location, Particulars, Question,
+    State,
 };
 
 const MESSAGES: u64 = 1_000_000;
@@ -134,14 +136,16 @@ fn time_recording(state: &State) {
 
 fn questions(criterion: &mut Criterion) {
     let folder = tempfile::tempdir().unwrap();
-    let state = State::open_to_serve(&folder.path().into()).unwrap();
+    let server = std::env::var("WAXSEAL_BENCH_STATE").ok().map(|url| url.parse().unwrap());
+    let place = Location { server, ..folder.path().into() };
+    let state = State::open_to_serve(&place).unwrap();
     let began = Instant::now();
     for first in (0..MESSAGES).step_by(BATCH as usize) {
         let numbers = first..(first + BATCH).min(MESSAGES);
         state.memories.record(&numbers.map(|number| Box::new(entry(number))).collect::<Vec<_>>()).unwrap();
     }
     let each = began.elapsed().as_secs_f64() * 1e6 / MESSAGES as f64;
-    let size = std::fs::metadata(folder.path().join("memory.sqlite")).unwrap().len();
+    let size = std::fs::metadata(folder.path().join("memory.sqlite")).map_or(0, |file| file.len());
     println!("{MESSAGES} judged messages take {} MiB, and {each:.1} us each to be written down", size >> 20);
     let mut group = criterion.benchmark_group("report");
     group.sample_size(10).sampling_mode(SamplingMode::Flat);

@@ -4,21 +4,22 @@
 use std::collections::BTreeSet;
 
 use attachment_seal::doubt::Doubt;
-use attachment_seal::manifest::{Entry, LinkChanges, Outcome, Status};
+use attachment_seal::manifest::{Entry, LinkChanges, Manifest, Outcome, Status, digests};
 use attachment_seal::message::author::Author;
 use attachment_seal::message::header::{Field, HeaderSection};
-use attachment_seal::mime::plain_text;
+use attachment_seal::mime::{plain_text, walk};
 use attachment_seal::seal::format::FIELD;
 use attachment_seal::seal::key::PublicKey;
 use attachment_seal::seal::knowledge::{Answers, Knowledge, Pins};
 use attachment_seal::seal::message::Message;
 use attachment_seal::seal::remembered::Memory;
-use attachment_seal::verdict::Verification;
 use attachment_seal::verdict::links::{added_word, defanged, removed_name, removed_word};
 use attachment_seal::verdict::verify::verify;
+use attachment_seal::verdict::{State, Verification};
 use serde::Serialize;
 
 use crate::advice::{self, Case};
+use crate::policy::Action;
 use crate::store::{
     Details, Findings, HeaderField, Held, HeldAttachment, HeldDoubt, HeldFile, HeldLink, MAX_TEXT, OfferedKey,
 };
@@ -107,7 +108,7 @@ fn queue_id(received: &[u8]) -> Option<String> {
 }
 
 /// What is known of a message that was verified.
-pub(super) fn details(header: &HeaderSection<'_>, author: &Author, verification: &Verification) -> Details {
+fn details(message: &Message<'_>, verification: &Verification, lists_arrived: bool) -> Details {
     let mut attachments: Vec<&Outcome> = verification.attachments().iter().collect();
     attachments.sort_by_key(|outcome| outcome.status == Status::Intact);
     let links: Vec<HeldLink> = verification.links().map(links).unwrap_or_default();
@@ -116,35 +117,59 @@ pub(super) fn details(header: &HeaderSection<'_>, author: &Author, verification:
             + links.removed.len().saturating_sub(MAX_LINKS)
             + links.more_added
     });
+    let compared_none = attachments.is_empty() && verification.body() != Some(State::Intact);
+    let arrived = if lists_arrived && compared_none { arrived(message) } else { Vec::new() };
     Details {
         sealing_domain: verification.domain().map(ToString::to_string),
         key: key(verification),
         trust: verification.trust().map(|trust| trust.as_str().to_owned()),
         more_attachments: attachments.len().saturating_sub(MAX_ATTACHMENTS) as u64,
         attachments: attachments.into_iter().take(MAX_ATTACHMENTS).map(attachment).collect(),
+        more_arrived: arrived.len().saturating_sub(MAX_ATTACHMENTS) as u64,
+        arrived: arrived.iter().take(MAX_ATTACHMENTS).map(file).collect(),
         doubts: doubts(verification),
         links,
         more_links: more_links as u64,
-        ..written(header, author)
+        ..written(message.header(), message.author())
     }
 }
 
-/// What is kept of a message that the policy would not simply deliver, and without its fields of one that passes with a seal.
+/// The attachments of a message, as they are. Of a large one that is not at hand, none.
+fn arrived(message: &Message<'_>) -> Vec<Entry> {
+    let leaves = walk(message.raw(), message.header()).leaves;
+    let manifest = Manifest::of(&leaves, &digests(message.raw(), &leaves));
+    manifest.attachments().cloned().collect()
+}
+
+/// What is kept of a message, by what the policy asks for. Of one that is simply delivered there is nothing without a seal, and no
+/// header field with one.
 pub(super) fn findings(
-    header: &HeaderSection<'_>,
-    author: &Author,
+    message: &Message<'_>,
     verification: &Verification,
-    has_fields: bool,
-) -> Findings {
-    let details = details(header, author, verification);
-    let (fields, more_fields) = if has_fields { fields(header) } else { (Vec::new(), 0) };
-    Findings { details, fields, more_fields }
+    asked: Action,
+) -> Option<Findings> {
+    let is_simple = asked == Action::Deliver;
+    if is_simple && verification.domain().is_none() {
+        return None;
+    }
+    // To list what arrived, all of it is hashed: not for what goes on.
+    let lists_arrived = matches!(asked, Action::Quarantine | Action::Reject | Action::Defer);
+    let details = details(message, verification, lists_arrived);
+    let (fields, more_fields) = if is_simple { (Vec::new(), 0) } else { fields(message.header()) };
+    Some(Findings { details, fields, more_fields })
 }
 
 /// What is kept of it for those who ask later: as much as is read, however much a stranger wrote.
 pub(super) fn bounded(mut findings: Findings) -> Findings {
-    while findings.octets() > MAX_FINDINGS && findings.details.attachments.pop().is_some() {
-        findings.details.more_attachments += 1;
+    while findings.octets() > MAX_FINDINGS {
+        let details = &mut findings.details;
+        if details.attachments.pop().is_some() {
+            details.more_attachments += 1;
+        } else if details.arrived.pop().is_some() {
+            details.more_arrived += 1;
+        } else {
+            break;
+        }
     }
     findings
 }
@@ -240,16 +265,19 @@ fn key(verification: &Verification) -> Option<OfferedKey> {
 }
 
 fn attachment(outcome: &Outcome) -> HeldAttachment {
-    let file = |entry: &Entry| HeldFile {
-        name: start(&entry.name),
-        media_type: start(&entry.media_type),
-        size: entry.size,
-        hash: entry.hash.to_hex().to_string(),
-    };
     HeldAttachment {
         status: outcome.status.as_str().to_owned(),
         sealed: outcome.sealed.as_ref().map(file),
         found: outcome.found.as_ref().map(file),
+    }
+}
+
+fn file(entry: &Entry) -> HeldFile {
+    HeldFile {
+        name: start(&entry.name),
+        media_type: start(&entry.media_type),
+        size: entry.size,
+        hash: entry.hash.to_hex().to_string(),
     }
 }
 
@@ -308,7 +336,7 @@ pub fn details_anew(message: &[u8], held: &Held, pins: &Pins, memory: Memory) ->
     let is_same = verification.verdict().as_str() == held.verdict
         && attachment_seal::verdict::report::reason(&verification).map(str::to_owned) == held.reason;
     if is_same {
-        (details(message.header(), message.author(), &verification), Source::SecondCheck)
+        (details(&message, &verification, true), Source::SecondCheck)
     } else {
         (written(message.header(), message.author()), Source::HeaderSection)
     }

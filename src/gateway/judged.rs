@@ -131,9 +131,7 @@ pub(super) fn judge(
     let written = Written::of(message.header(), &origin.author);
     let ruling = setup.policy.ruling(&verification, origin.author.domains(), recipients);
     let edits = verified_edits(message, setup, &verification, ruling.action);
-    let is_simple = ruling.asked() == Action::Deliver;
-    let findings = (!is_simple || verification.domain().is_some())
-        .then(|| Box::new(findings(message.header(), &origin.author, &verification, !is_simple)));
+    let findings = findings(message, &verification, ruling.asked()).map(Box::new);
     Judged { at: now, origin, written, findings, verification, is_verified, ruling, edits }
 }
 

@@ -128,10 +128,11 @@ impl Findings {
     pub fn octets(&self) -> usize {
         /// What a text takes besides its octets.
         const TEXT: usize = size_of::<String>();
-        let Details { from, to, subject, date, path, attachments, doubts, links, .. } = &self.details;
+        let Details { from, to, subject, date, path, attachments, arrived, doubts, links, .. } =
+            &self.details;
         let texts = [from, to, subject, date].into_iter().flatten().chain(path).map(String::len);
         let fields = self.fields.iter().map(|field| field.name.len() + field.value.len() + TEXT);
-        let files = attachments.iter().flat_map(|one| one.sealed.iter().chain(&one.found));
+        let files = attachments.iter().flat_map(|one| one.sealed.iter().chain(&one.found)).chain(arrived);
         let files = files.map(|file| file.name.len() + file.media_type.len() + file.hash.len() + 3 * TEXT);
         let doubts = doubts.iter().map(|doubt| doubt.code.len() + doubt.place.len() + doubt.what.len());
         let links = links.iter().map(|link| link.status.len() + link.target.len());

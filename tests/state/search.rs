@@ -388,12 +388,13 @@ fn the_gateway_keeps_every_message_it_judges() {
         &site.changed(&crate::program::letter::with_attachments("intact"), str::to_owned),
     );
     client.deliver(SENDER, RECIPIENT, &site.swapped("swapped"));
+    client.deliver(SENDER, RECIPIENT, &crate::program::letter::with_attachments("unsealed"));
     let state = State::open_to_look(&site.folder.path().join("state").as_path().into());
     let all = || {
         let page = state.messages.search(&any(), None, 50).ok()?;
-        (page.messages.len() == 3).then_some(page.messages)
+        (page.messages.len() == 4).then_some(page.messages)
     };
-    let all = wait_for(all).expect("three messages");
+    let all = wait_for(all).expect("four messages");
     let one = |question: Question| {
         let page = search(&state, &Question { delivered: true, ..question });
         assert_eq!(page.messages.len(), 1, "{page:?}");
@@ -428,4 +429,15 @@ fn the_gateway_keeps_every_message_it_judges() {
     assert!(names.contains(&"From") && names.contains(&"Attachment-Seal"), "{names:?}");
     assert_eq!(one(Question { queue_id: Some(held), ..any() }).found, swapped.found);
     drop(all);
+
+    // Nothing was compared, so what arrived is told.
+    let missing = one(Question { verdict: text("missing"), ..any() });
+    let details = missing.findings.unwrap().details;
+    assert!(details.attachments.is_empty() && !details.arrived.is_empty(), "{details:?}");
+    let shown = gateway.quarantine(&["show", missing.found.judged.held.as_deref().unwrap()]);
+    let shown = String::from_utf8(shown.stdout).unwrap();
+    for file in &details.arrived {
+        assert!(file.size > 0 && shown.contains(&file.hash) && shown.contains(&file.name), "{shown}");
+    }
+    assert!(shown.contains("Nothing was compared with a seal"), "{shown}");
 }

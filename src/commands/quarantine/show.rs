@@ -150,6 +150,7 @@ fn for_people(listed: &Listed, line: &Line<'_>, source: Source, deeds: &[Deed]) 
         }
     }
     attachments(&mut page, details);
+    arrived(&mut page, details);
     doubts(&mut page, held);
     links(&mut page, details);
     if !deeds.is_empty() {
@@ -225,6 +226,20 @@ fn attachments(page: &mut Page, details: &Details) {
     }
     if details.more_attachments > 0 {
         page.line(&format!("and {} more", details.more_attachments));
+    }
+}
+
+fn arrived(page: &mut Page, details: &Details) {
+    if details.arrived.is_empty() {
+        return;
+    }
+    page.chapter("Attachments as they arrived. Nothing was compared with a seal:");
+    for file in &details.arrived {
+        page.line(&name(file));
+        page.line(&format!("  {}, BLAKE3 {}", counted(file.size, "octet"), file.hash));
+    }
+    if details.more_arrived > 0 {
+        page.line(&format!("and {} more", details.more_arrived));
     }
 }
 

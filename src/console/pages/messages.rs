@@ -1,6 +1,7 @@
 //! Messages in a list, and the search for one.
 
 use attachment_seal::verdict::Verdict;
+use jiff::civil::Date;
 use maud::{Markup, html};
 
 use super::foreign::for_attribute;
@@ -57,6 +58,8 @@ fn search(page: &Page<'_>, question: &Question) -> Markup {
             }
         }
     };
+    // A browser takes nothing else in such a field.
+    let day = question.day.parse::<Date>().map(|day| day.to_string()).unwrap_or_default();
     html! {
         search {
             form.search method="get" action="/messages" {
@@ -76,7 +79,7 @@ fn search(page: &Page<'_>, question: &Question) -> Markup {
                 }
                 div {
                     label for="day" { (page.text("field-day")) }
-                    input type="date" id="day" name="day" value=(for_attribute(&question.day));
+                    input type="date" id="day" name="day" value=(day);
                 }
                 div.last {
                     label.tick { input type="checkbox" name="held" value="yes" checked[question.held == "yes"]; " " (page.text("field-held")) }

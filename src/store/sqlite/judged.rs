@@ -540,14 +540,16 @@ mod tests {
     #[test]
     fn nothing_stays_of_messages_that_are_gone() {
         let state = tempfile::tempdir().unwrap();
-        let connection = open_or_make(state.path()).unwrap();
+        let mut connection = open_or_make(state.path()).unwrap();
         let held = judged(NOW, "fail", "quarantine", "quarantine");
         let delivered = judged(NOW, "pass", "deliver", "deliver");
         let entry = |n: u64| {
             let judged = if n % 2 == 0 { &held } else { &delivered };
             Box::new(Entry::of(Judged { at: NOW + n, ..judged.clone() }))
         };
-        super::record(&connection, &(0..10_000).map(entry).collect::<Vec<_>>()).unwrap();
+        let transaction = connection.transaction().unwrap();
+        super::record(&transaction, &(0..10_000).map(entry).collect::<Vec<_>>()).unwrap();
+        transaction.commit().unwrap();
         let count = |table: &str| -> u64 {
             connection.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).unwrap()
         };
