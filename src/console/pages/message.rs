@@ -97,14 +97,7 @@ fn attachments(page: &Page<'_>, view: &Message) -> Markup {
                 Source::Check | Source::Nothing => {}
             }
             @if details.attachments.is_empty() {
-                div.empty {
-                    p {
-                        @match view.source {
-                            Source::Check | Source::SecondCheck => (page.text("attachments-none")),
-                            Source::HeaderSection | Source::Nothing => (page.text("attachments-unknown")),
-                        }
-                    }
-                }
+                (not_compared(page, view))
             } @else {
                 table.cards.attachments {
                     caption.aside { (page.text("attachments-caption")) }
@@ -133,6 +126,31 @@ fn attachments(page: &Page<'_>, view: &Message) -> Markup {
             @if details.more_attachments > 0 {
                 p { (page.filled("and-more", &[("number", &page.number(details.more_attachments))])) }
             }
+        }
+    }
+}
+
+/// What arrived where nothing was compared, and why.
+fn not_compared(page: &Page<'_>, view: &Message) -> Markup {
+    let (row, details) = (&view.row, &view.details);
+    let is_known = match view.source {
+        Source::Check | Source::SecondCheck => {
+            row.verdict == "pass" || matches!(row.done.as_str(), "quarantine" | "reject" | "defer")
+        }
+        Source::HeaderSection | Source::Nothing => false,
+    };
+    html! {
+        @if row.verdict != "pass" {
+            p { (page.phrase("not-compared", &[("why", &why(page, row))])) }
+        }
+        @if !details.arrived.is_empty() {
+            p { (page.text("arrived")) }
+            ul.files { @for arrived in &details.arrived { li { (file(page, arrived, None)) } } }
+            @if details.more_arrived > 0 {
+                p { (page.filled("and-more", &[("number", &page.number(details.more_arrived))])) }
+            }
+        } @else {
+            div.empty { p { (page.text(if is_known { "attachments-none" } else { "attachments-unknown" })) } }
         }
     }
 }

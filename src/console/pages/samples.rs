@@ -250,6 +250,8 @@ pub(super) fn message() -> Message {
             ],
             more_attachments: 0,
             doubts: Vec::new(),
+            arrived: Vec::new(),
+            more_arrived: 0,
             links: vec![HeldLink { status: "added".to_owned(), target: "hxxps[:]//news-example[.]login[.]example/agenda".to_owned() }],
             more_links: 0,
         },
@@ -343,6 +345,7 @@ pub(super) fn hostile_message() -> Message {
         HeldAttachment { status: "added".to_owned(), sealed: None, found: Some(bad) },
     ];
     message.details.more_attachments = 9_950;
+    message.details.arrived = vec![message.details.attachments[0].sealed.clone().expect("it was sealed")];
     message.details.path = vec![name(), long.clone()];
     message.details.to = Some(long.clone());
     message.details.date = Some(name());
@@ -492,6 +495,18 @@ pub(super) fn login() -> Login {
         failed: Some(LoginFailure::Wrong),
         offer: offer(Action::LogIn, "/login"),
     }
+}
+
+/// No attachment was compared, and one arrived.
+pub(super) fn unsealed_message() -> Message {
+    let mut message = message();
+    message.row.verdict = "missing".to_owned();
+    message.row.reason = None;
+    message.details.attachments.clear();
+    message.details.key = None;
+    message.details.arrived = vec![file("agenda.pdf", "application/pdf", 48_213, "before")];
+    message.details.more_arrived = 3;
+    message
 }
 
 pub(super) fn hostile_row() -> Row {

@@ -32,6 +32,7 @@ fn pages(language: &str) -> Vec<(String, String)> {
         ("messages-none", messages(&at("/messages"), &Messages::default())),
         ("message", message(&at("/messages/x"), &samples::message())),
         ("message-viewer", message(&at("/messages/x"), &viewer)),
+        ("message-unsealed", message(&at("/messages/x"), &samples::unsealed_message())),
         ("message-passed", message(&at("/messages/x"), &samples::passed_message())),
         ("message-hostile", message(&strange(), &samples::hostile_message())),
         ("now-hostile", now(&strange(), &samples::hostile_now())),
@@ -147,6 +148,17 @@ fn nothing_odd_is_in_any_page() {
             assert!(!page.contains("<img src=x"), "{language}: {name}");
         }
     }
+}
+
+#[test]
+fn what_arrived_is_told_where_nothing_was_compared() {
+    let page = message(&frame("en", "/messages/x"), &samples::unsealed_message());
+    for text in
+        ["Nothing was compared with a seal. It has no seal, but", "agenda.pdf", "48.2 KB", "… and 3 more"]
+    {
+        assert!(page.contains(text), "{text}");
+    }
+    assert!(!page.contains("It has no attachment"));
 }
 
 #[test]
