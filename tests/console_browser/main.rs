@@ -17,7 +17,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
-use program::site::{RECIPIENT, SENDER, Site};
+use program::site::{RECIPIENT, Site};
 use program::smtp::Client;
 use program::{Gateway, skip, wait_for};
 use visit::{CONSOLE, PASSWORD, add, console, held};
