@@ -5,10 +5,10 @@
 //! | row | rooms | what they have in common |
 //! |---|---|---|
 //! | commands | [`commands`] | one file for each subcommand; they decide nothing |
-//! | program | [`log`], [`monitoring`], [`service`], [`doctor`], [`scan`], [`demo`], [`setup`] | what runs, and what looks at it from outside |
+//! | program | [`log`], [`monitoring`], [`doctor`], `console`, [`service`], [`scan`], [`demo`], [`setup`] | what runs, and what looks at it from outside |
 //! | gateway | [`gateway`] | one message, from its final dot to the reply: where the core and the edges meet |
 //! | configuration | [`config`] | the administrator's words, in the edges' own types |
-//! | edges | [`smtp`], [`dns`], [`keys`], [`store`], [`notify`] | each has one outside language, and imports no other edge |
+//! | edges | [`smtp`], [`dns`], [`keys`], [`store`], [`notify`], [`web`] | each has one outside language, and imports no other edge |
 //! | base | [`policy`], [`metrics`], [`disk`], [`blocking`], [`clock`], [`phrase`], [`advice`] | small, without an outside language of their own |
 
 pub mod advice;
@@ -16,6 +16,8 @@ pub mod blocking;
 pub mod clock;
 pub mod commands;
 pub mod config;
+#[cfg(feature = "console")]
+pub mod console;
 pub mod demo;
 pub mod disk;
 pub mod dns;
@@ -33,3 +35,4 @@ pub mod service;
 pub mod setup;
 pub mod smtp;
 pub mod store;
+pub mod web;

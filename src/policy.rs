@@ -110,6 +110,13 @@ pub struct Ruling {
     pub by_links: bool,
 }
 
+impl Ruling {
+    /// What the policy asked for, whether or not it is done.
+    pub fn asked(self) -> Action {
+        self.withheld.unwrap_or(self.action)
+    }
+}
+
 impl Policy {
     /// What is done with a message, by the domains that may be its author's and those of its recipients, `None` for a
     /// recipient without one. It is one message for all of them, so where exceptions differ the strictest action counts:

@@ -4,6 +4,9 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
 mod program;
+#[cfg(feature = "console")]
+#[path = "console_http/visit.rs"]
+mod visit;
 
 use std::collections::HashMap;
 use std::io::Write;
@@ -62,6 +65,7 @@ struct Site {
     dns: Dns,
     next_hop: Server,
     config: PathBuf,
+    console: Option<std::net::SocketAddr>,
     running: Option<(std::net::SocketAddr, Reloader, watch::Sender<bool>, thread::JoinHandle<()>)>,
 }
 
@@ -73,7 +77,7 @@ impl Site {
             .listener("inbound", "verify", next_hop.address, "clients = [\"127.0.0.0/8\"]")
             .and(more)
             .write();
-        let mut site = Self { folder, dns: Dns::default(), next_hop, config, running: None };
+        let mut site = Self { folder, dns: Dns::default(), next_hop, config, console: None, running: None };
         site.start();
         site
     }
@@ -88,11 +92,16 @@ impl Site {
                 let setup = config::load(&config).and_then(Setup::read).unwrap();
                 let service = Service::bind(setup, Default::default(), dns).await.unwrap();
                 let (_, ListenAddress::Tcp(address)) = service.addresses().remove(0) else { unreachable!() };
-                tell.send((address, service.reloader())).unwrap();
+                let console = match service.console_addresses().as_slice() {
+                    [ListenAddress::Tcp(console)] => Some(*console),
+                    _ => None,
+                };
+                tell.send((address, service.reloader(), console)).unwrap();
                 service.run(stopped).await;
             });
         });
-        let (address, reloader) = told.recv_timeout(PATIENCE).unwrap();
+        let (address, reloader, console) = told.recv_timeout(PATIENCE).unwrap();
+        self.console = console;
         self.running = Some((address, reloader, stop, thread));
     }
 
@@ -156,6 +165,13 @@ impl Site {
 
     fn done(&self, arguments: &[&str]) -> Ended {
         let ended = self.command(arguments);
+        assert_eq!((ended.status, ended.stderr.as_str()), (0, ""), "{arguments:?}");
+        ended
+    }
+
+    /// Runs a command that needs no configuration.
+    fn done_plainly(&self, arguments: &[&str]) -> Ended {
+        let ended = waxseal(arguments);
         assert_eq!((ended.status, ended.stderr.as_str()), (0, ""), "{arguments:?}");
         ended
     }
@@ -256,6 +272,57 @@ fn another_key_is_held_until_it_is_approved() {
     assert!(approved.text().contains(fingerprint), "{approved:?}");
     assert_eq!(site.delivered(&site.sealed("b.pem", "gate1", "approved")), "pass");
     site.command(&["keys", "approve", "example.org"]).assert_failed("no key of example.org waits");
+}
+
+/// At the console a key is approved only by whoever has its fingerprint, which is compared by the gateway.
+#[cfg(feature = "console")]
+#[test]
+fn at_the_console_a_key_is_approved_by_its_fingerprint() {
+    use visit::{CONSOLE, PASSWORD, Visitor};
+    let site = Site::new(CONSOLE);
+    site.dns.publish("gate1", &site.key("a.pem"), false);
+    site.befriend("a.pem", "gate1");
+    site.dns.publish("gate1", &site.key("b.pem"), false);
+    assert_eq!(site.held(&site.sealed("b.pem", "gate1", "another key")), "key-changed");
+    site.remembered(|memory| memory["keys"].as_array().unwrap().len() == 2);
+    let config = ["--config", word(&site.config)];
+    let add = ["console", "user", "add", "root", "--role", "admin"];
+    let added = waxseal_reading(format!("{PASSWORD}\n").as_bytes(), &[&add[..], &config].concat());
+    assert_eq!(added.status, 0, "{added:?}");
+
+    let fingerprint = |key: &str| {
+        let printed = site.done_plainly(&["keys", "fingerprint", word(&site.path(key))]);
+        let lines: Vec<String> = printed.text().lines().map(|line| line.trim().to_owned()).collect();
+        (lines[1].clone(), lines[2].clone())
+    };
+    let ((digits, words), (other_digits, other_words)) = (fingerprint("b.pem"), fingerprint("a.pem"));
+    let key = || {
+        let memory = site.remembered(|_| true);
+        let keys = memory["keys"].as_array().unwrap().clone();
+        let offered = keys.iter().find(|key| key["fingerprint"] == json!(digits)).unwrap();
+        (offered["key"].as_str().unwrap().to_owned(), offered["state"].as_str().unwrap().to_owned())
+    };
+    let (offered, _) = key();
+    let mut root = Visitor::logged_in(site.console.unwrap(), "root");
+    let (page, path) = ("/correspondents/example.org", "/correspondents/example.org/approve");
+    let all_but_one = words.rsplit_once(' ').unwrap().0;
+    for told in ["", digits[..30].trim(), &other_digits] {
+        root.send_form(page, path, &[("key", &offered), ("digits", told)]);
+        assert_eq!(key().1, "offered", "{told}");
+    }
+    for told in [all_but_one, &other_words] {
+        let ticked: Vec<(&str, &str)> = told.split(' ').map(|word| ("word", word)).collect();
+        root.send_form(page, path, &[&[("key", offered.as_str())], &ticked[..]].concat());
+        assert_eq!(key().1, "offered", "{told}");
+    }
+    let ticked: Vec<(&str, &str)> = words.split(' ').map(|word| ("word", word)).collect();
+    root.send_form(page, path, &[&[("key", offered.as_str())], &ticked[..]].concat());
+    assert_eq!(key().1, "accepted");
+    assert_eq!(site.delivered(&site.sealed("b.pem", "gate1", "approved")), "pass");
+    let report = site.done(&["report", "--json"]).json().remove(0);
+    let deed = &report["deeds"][0];
+    assert_eq!((&deed["who"], &deed["what"]), (&json!("root"), &json!("key-approved")), "{report}");
+    assert!(deed["detail"].as_str().unwrap().contains(&digits), "{deed}");
 }
 
 /// A message sealed with a key of its own, selector gate2, for which the key in this file vouches.

@@ -19,6 +19,9 @@ _waxseal() {
             waxseal,check-config)
                 cmd="waxseal__subcmd__check__subcmd__config"
                 ;;
+            waxseal,console)
+                cmd="waxseal__subcmd__console"
+                ;;
             waxseal,demo)
                 cmd="waxseal__subcmd__demo"
                 ;;
@@ -67,8 +70,65 @@ _waxseal() {
             waxseal,verify)
                 cmd="waxseal__subcmd__verify"
                 ;;
+            waxseal__subcmd__console,help)
+                cmd="waxseal__subcmd__console__subcmd__help"
+                ;;
+            waxseal__subcmd__console,user)
+                cmd="waxseal__subcmd__console__subcmd__user"
+                ;;
+            waxseal__subcmd__console__subcmd__help,help)
+                cmd="waxseal__subcmd__console__subcmd__help__subcmd__help"
+                ;;
+            waxseal__subcmd__console__subcmd__help,user)
+                cmd="waxseal__subcmd__console__subcmd__help__subcmd__user"
+                ;;
+            waxseal__subcmd__console__subcmd__help__subcmd__user,add)
+                cmd="waxseal__subcmd__console__subcmd__help__subcmd__user__subcmd__add"
+                ;;
+            waxseal__subcmd__console__subcmd__help__subcmd__user,change)
+                cmd="waxseal__subcmd__console__subcmd__help__subcmd__user__subcmd__change"
+                ;;
+            waxseal__subcmd__console__subcmd__help__subcmd__user,list)
+                cmd="waxseal__subcmd__console__subcmd__help__subcmd__user__subcmd__list"
+                ;;
+            waxseal__subcmd__console__subcmd__help__subcmd__user,remove)
+                cmd="waxseal__subcmd__console__subcmd__help__subcmd__user__subcmd__remove"
+                ;;
+            waxseal__subcmd__console__subcmd__user,add)
+                cmd="waxseal__subcmd__console__subcmd__user__subcmd__add"
+                ;;
+            waxseal__subcmd__console__subcmd__user,change)
+                cmd="waxseal__subcmd__console__subcmd__user__subcmd__change"
+                ;;
+            waxseal__subcmd__console__subcmd__user,help)
+                cmd="waxseal__subcmd__console__subcmd__user__subcmd__help"
+                ;;
+            waxseal__subcmd__console__subcmd__user,list)
+                cmd="waxseal__subcmd__console__subcmd__user__subcmd__list"
+                ;;
+            waxseal__subcmd__console__subcmd__user,remove)
+                cmd="waxseal__subcmd__console__subcmd__user__subcmd__remove"
+                ;;
+            waxseal__subcmd__console__subcmd__user__subcmd__help,add)
+                cmd="waxseal__subcmd__console__subcmd__user__subcmd__help__subcmd__add"
+                ;;
+            waxseal__subcmd__console__subcmd__user__subcmd__help,change)
+                cmd="waxseal__subcmd__console__subcmd__user__subcmd__help__subcmd__change"
+                ;;
+            waxseal__subcmd__console__subcmd__user__subcmd__help,help)
+                cmd="waxseal__subcmd__console__subcmd__user__subcmd__help__subcmd__help"
+                ;;
+            waxseal__subcmd__console__subcmd__user__subcmd__help,list)
+                cmd="waxseal__subcmd__console__subcmd__user__subcmd__help__subcmd__list"
+                ;;
+            waxseal__subcmd__console__subcmd__user__subcmd__help,remove)
+                cmd="waxseal__subcmd__console__subcmd__user__subcmd__help__subcmd__remove"
+                ;;
             waxseal__subcmd__help,check-config)
                 cmd="waxseal__subcmd__help__subcmd__check__subcmd__config"
+                ;;
+            waxseal__subcmd__help,console)
+                cmd="waxseal__subcmd__help__subcmd__console"
                 ;;
             waxseal__subcmd__help,demo)
                 cmd="waxseal__subcmd__help__subcmd__demo"
@@ -117,6 +177,21 @@ _waxseal() {
                 ;;
             waxseal__subcmd__help,verify)
                 cmd="waxseal__subcmd__help__subcmd__verify"
+                ;;
+            waxseal__subcmd__help__subcmd__console,user)
+                cmd="waxseal__subcmd__help__subcmd__console__subcmd__user"
+                ;;
+            waxseal__subcmd__help__subcmd__console__subcmd__user,add)
+                cmd="waxseal__subcmd__help__subcmd__console__subcmd__user__subcmd__add"
+                ;;
+            waxseal__subcmd__help__subcmd__console__subcmd__user,change)
+                cmd="waxseal__subcmd__help__subcmd__console__subcmd__user__subcmd__change"
+                ;;
+            waxseal__subcmd__help__subcmd__console__subcmd__user,list)
+                cmd="waxseal__subcmd__help__subcmd__console__subcmd__user__subcmd__list"
+                ;;
+            waxseal__subcmd__help__subcmd__console__subcmd__user,remove)
+                cmd="waxseal__subcmd__help__subcmd__console__subcmd__user__subcmd__remove"
                 ;;
             waxseal__subcmd__help__subcmd__keys,approve)
                 cmd="waxseal__subcmd__help__subcmd__keys__subcmd__approve"
@@ -338,7 +413,7 @@ _waxseal() {
 
     case "${cmd}" in
         waxseal)
-            opts="-h -V --help --version setup run demo keygen dns-record root report keys seal verify scan check-config doctor health quarantine state help"
+            opts="-h -V --help --version setup run demo keygen dns-record root report keys seal verify scan check-config doctor health quarantine console state help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -369,8 +444,298 @@ _waxseal() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        waxseal__subcmd__console)
+            opts="-h --help user help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        waxseal__subcmd__console__subcmd__help)
+            opts="user help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        waxseal__subcmd__console__subcmd__help__subcmd__help)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        waxseal__subcmd__console__subcmd__help__subcmd__user)
+            opts="add change list remove"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        waxseal__subcmd__console__subcmd__help__subcmd__user__subcmd__add)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 5 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        waxseal__subcmd__console__subcmd__help__subcmd__user__subcmd__change)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 5 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        waxseal__subcmd__console__subcmd__help__subcmd__user__subcmd__list)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 5 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        waxseal__subcmd__console__subcmd__help__subcmd__user__subcmd__remove)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 5 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        waxseal__subcmd__console__subcmd__user)
+            opts="-h --help add change list remove help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        waxseal__subcmd__console__subcmd__user__subcmd__add)
+            opts="-h --config --role --no-password --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --role)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        waxseal__subcmd__console__subcmd__user__subcmd__change)
+            opts="-h --config --role --password --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --role)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        waxseal__subcmd__console__subcmd__user__subcmd__help)
+            opts="add change list remove help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        waxseal__subcmd__console__subcmd__user__subcmd__help__subcmd__add)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 5 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        waxseal__subcmd__console__subcmd__user__subcmd__help__subcmd__change)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 5 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        waxseal__subcmd__console__subcmd__user__subcmd__help__subcmd__help)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 5 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        waxseal__subcmd__console__subcmd__user__subcmd__help__subcmd__list)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 5 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        waxseal__subcmd__console__subcmd__user__subcmd__help__subcmd__remove)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 5 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        waxseal__subcmd__console__subcmd__user__subcmd__list)
+            opts="-h --config --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        waxseal__subcmd__console__subcmd__user__subcmd__remove)
+            opts="-h --config --yes --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         waxseal__subcmd__demo)
-            opts="-h --help"
+            opts="-h --console --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -478,7 +843,7 @@ _waxseal() {
             return 0
             ;;
         waxseal__subcmd__help)
-            opts="setup run demo keygen dns-record root report keys seal verify scan check-config doctor health quarantine state help"
+            opts="setup run demo keygen dns-record root report keys seal verify scan check-config doctor health quarantine console state help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -494,6 +859,90 @@ _waxseal() {
         waxseal__subcmd__help__subcmd__check__subcmd__config)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        waxseal__subcmd__help__subcmd__console)
+            opts="user"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        waxseal__subcmd__help__subcmd__console__subcmd__user)
+            opts="add change list remove"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        waxseal__subcmd__help__subcmd__console__subcmd__user__subcmd__add)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 5 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        waxseal__subcmd__help__subcmd__console__subcmd__user__subcmd__change)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 5 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        waxseal__subcmd__help__subcmd__console__subcmd__user__subcmd__list)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 5 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        waxseal__subcmd__help__subcmd__console__subcmd__user__subcmd__remove)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 5 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi

@@ -4,6 +4,8 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use comfy_table::{Attribute, Cell, Color};
+#[cfg(feature = "console")]
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::{fail, table};
 use crate::demo::{Ending, SCENES, Scene, Stage};
@@ -14,27 +16,67 @@ use crate::demo::{Ending, SCENES, Scene, Stage};
     after_help = "You set up nothing, and nothing outside this machine is touched.\nExit status: 0 every \
                         verdict is the right one; 1 some verdict is wrong; 2 the demo could not run."
 )]
-pub(super) struct Args {}
+pub(super) struct Args {
+    /// Show the story in the console, the pages for people: at an address of this machine, until you press Ctrl-C
+    #[cfg(feature = "console")]
+    #[arg(long)]
+    console: bool,
+}
 
-pub(super) fn run(_: &Args) -> ExitCode {
-    match perform() {
-        Ok(endings) => show(&endings),
+impl Args {
+    fn console(&self) -> bool {
+        #[cfg(feature = "console")]
+        return self.console;
+        #[cfg(not(feature = "console"))]
+        return false;
+    }
+}
+
+pub(super) fn run(args: &Args) -> ExitCode {
+    match perform(args.console()) {
+        Ok(status) => status,
         Err(error) => fail(format!("{error:#}")),
     }
 }
 
-fn perform() -> anyhow::Result<Vec<Ending>> {
+fn perform(with_console: bool) -> anyhow::Result<ExitCode> {
     let folder = tempfile::Builder::new().prefix("waxseal-demo-").tempdir().context("no temporary folder")?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
-        let stage = Stage::set(folder.path()).await?;
+        let stage = Stage::set(folder.path(), with_console).await?;
         let mut endings = Vec::new();
         for (at, scene) in SCENES.iter().enumerate() {
             endings.push(stage.play(at + 1, scene).await.with_context(|| format!("scene {}", at + 1))?);
         }
+        let status = show(&endings);
+        #[cfg(feature = "console")]
+        if let Some(address) = stage.console() {
+            open(&stage, address).await?;
+        }
         stage.strike().await;
-        Ok(endings)
+        Ok(status)
     })
+}
+
+/// Who looks at the demo's console.
+#[cfg(feature = "console")]
+const GUEST: &str = "demo";
+
+/// Tells where the console is, and waits until somebody has seen enough.
+#[cfg(feature = "console")]
+async fn open(stage: &Stage, address: std::net::SocketAddr) -> anyhow::Result<()> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let password = stage.invite(GUEST)?;
+    say!("\nThe console: http://{address}/");
+    say!("Name:        {GUEST}");
+    say!("Password:    {password}");
+    say!("\nLog in there, and look at a held message. Press Ctrl-C to end the demo.");
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    Ok(())
 }
 
 fn show(endings: &[Ending]) -> ExitCode {

@@ -13,11 +13,12 @@ use attachment_seal::domain::DomainName;
 use attachment_seal::seal::fingerprint::Told;
 use clap::Subcommand;
 
+use super::quarantine::login;
 use super::table::shown;
 use super::{ConfigArg, FAILED, check_config, complain, confirmed, fail};
-use crate::clock::unix_time;
 use crate::config::{self, Config};
-use crate::store::{KeyRecord, KeyState, State};
+use crate::gateway::correspondents;
+use crate::store::{By, KeyRecord, State};
 
 /// Arguments of `keys`.
 #[derive(Debug, clap::Args)]
@@ -136,15 +137,15 @@ pub(super) fn run(args: &Args) -> ExitCode {
     done.map_or_else(fail, |()| ExitCode::SUCCESS)
 }
 
+/// Whoever runs the command, for the audit trail.
+fn by_login() -> By {
+    By::user(login())
+}
+
 fn approve(args: &Approve, config: &Config) -> Result<(), String> {
     let domain = &args.domain;
-    let memories = State::open(&config.state).memories;
-    let waiting: Vec<KeyRecord> = memories
-        .keys(domain)
-        .map_err(|error| error.to_string())?
-        .into_iter()
-        .filter(|key| matches!(key.state, KeyState::Offered | KeyState::Revoked))
-        .collect();
+    let state = State::open(&config.state);
+    let waiting = correspondents::waiting(&state, domain).map_err(|error| error.to_string())?;
     let is_meant =
         |key: &&KeyRecord| args.fingerprint.as_ref().is_none_or(|told| told.is(&key.key.fingerprint()));
     let meant: Vec<&KeyRecord> = waiting.iter().filter(is_meant).collect();
@@ -161,8 +162,7 @@ fn approve(args: &Approve, config: &Config) -> Result<(), String> {
             if !is_sure && !confirmed("Did the correspondent read this fingerprint to you? [y/N] ") {
                 return Err("the key is not accepted".to_owned());
             }
-            memories
-                .approve(domain, &key.key, unix_time().unwrap_or_default())
+            correspondents::approve(&state, domain, &key.key, &by_login())
                 .map_err(|error| error.to_string())?;
             say!("{domain}: accepted the key of {}", shown(&key.selector));
             Ok(())
@@ -181,13 +181,8 @@ fn forget(args: &Forget, config: &Config) -> Result<(), String> {
     let domain = &args.domain;
     let is_configured = config.correspondents.iter().any(|pinned| pinned.domain == *domain);
     if args.pin {
-        let mut was_pinned = false;
-        let undone = State::open(&config.state).pins.change(&mut |said| {
-            let before = said.pins.len();
-            said.pins.retain(|pin| pin.domain != domain.as_str());
-            was_pinned = said.pins.len() < before;
-        });
-        undone.map_err(|error| error.to_string())?;
+        let was_pinned = correspondents::unpin(&State::open(&config.state), domain, &by_login())
+            .map_err(|error| error.to_string())?;
         if was_pinned {
             say!("{domain}: no longer pinned by command");
         } else if !is_configured {
@@ -200,7 +195,8 @@ fn forget(args: &Forget, config: &Config) -> Result<(), String> {
         }
         return Ok(());
     }
-    if !State::open(&config.state).memories.forget(domain).map_err(|error| error.to_string())? {
+    let was_known = correspondents::forget(&State::open(&config.state), domain, &by_login());
+    if !was_known.map_err(|error| error.to_string())? {
         return Err(format!("nothing is remembered of {domain}"));
     }
     say!("{domain}: forgotten; the next key that DNS gives is accepted as its first");
@@ -209,14 +205,8 @@ fn forget(args: &Forget, config: &Config) -> Result<(), String> {
 
 fn unsealed(args: &Unsealed, config: &Config) -> Result<(), String> {
     let domain = &args.domain;
-    let changed = State::open(&config.state).pins.change(&mut |said| {
-        said.also_unsealed.retain(|noted| noted != domain.as_str());
-        if !args.undo {
-            said.also_unsealed.push(domain.to_string());
-            said.also_unsealed.sort();
-        }
-    });
-    changed.map_err(|error| error.to_string())?;
+    correspondents::note_unsealed(&State::open(&config.state), domain, !args.undo, &by_login())
+        .map_err(|error| error.to_string())?;
     let not = if args.undo { "not " } else { "" };
     say!("{domain}: {not}noted as a domain that sends unsealed mail too");
     Ok(())

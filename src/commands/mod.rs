@@ -6,6 +6,8 @@ macro_rules! say {
 }
 
 mod check_config;
+#[cfg(feature = "console")]
+mod console;
 mod demo;
 mod dns_record;
 mod doctor;
@@ -83,6 +85,9 @@ enum Command {
     Health(health::Args),
     /// List, show, export, release, keep and delete held mail
     Quarantine(quarantine::Args),
+    /// Manage the accounts of the console, the pages for people
+    #[cfg(feature = "console")]
+    Console(console::Args),
     /// Check, back up, restore and move what the gateway holds, remembers and has to send
     State(state::Args),
 }
@@ -106,6 +111,8 @@ impl Cli {
             Command::Doctor(args) => doctor::run(&args),
             Command::Health(args) => health::run(&args),
             Command::Quarantine(args) => quarantine::run(&args),
+            #[cfg(feature = "console")]
+            Command::Console(args) => console::run(&args),
             Command::State(args) => state::run(&args),
         }
     }

@@ -22,7 +22,7 @@ const DAY: u64 = 86_400;
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "A message is named if the policy asked for more than to deliver it. Messages are named for 60 days, \
-                        a million of them at most, and counted for 400 days; no content is kept. One report names \
+                        a million of them at most, and counted for 400 days; no text and no attachment is kept. One report names \
                         20,000, the newest. What people did to held mail is kept for 400 days.\n\n\
                         --message-id, --queue-id, --domain and --day may be given together: a message must fit all of them."
 )]
@@ -86,6 +86,7 @@ fn read(args: &Args, state: &State) -> Result<Report, DatabaseError> {
         message_id: args.message_id.clone(),
         queue_id: args.queue_id.clone(),
         domain: args.domain.clone(),
+        ..Question::default()
     };
     let messages = state.judgements.ask(&question)?;
     let deeds = deeds_of(args, &*state.audit, &messages, from, until)?;

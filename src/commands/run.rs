@@ -27,7 +27,8 @@ use crate::service::{Reloader, Service};
                         gateway reports READY, RELOADING, STOPPING, STATUS and WATCHDOG \
                         (Type=notify-reload). A socket that systemd hands over serves the listener whose \
                         name is its FileDescriptorName, instead of that listener's `listen`. A socket named \
-                        admin serves metrics and health, instead of `[admin] listen`."
+                        admin serves metrics and health, instead of `[admin] listen`; one named console serves \
+                        the console."
 )]
 pub(super) struct Args {
     #[command(flatten)]
@@ -92,6 +93,9 @@ async fn serve(setup: Setup, sockets: HandedOver, path: &Path) -> ExitCode {
     }
     for address in service.admin_addresses() {
         info!(%address, "metrics and health");
+    }
+    for address in service.console_addresses() {
+        info!(%address, "console");
     }
     let resources = service.resources();
     let supervisor = Arc::new(Supervisor::new(move || resources.sessions()));

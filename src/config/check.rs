@@ -8,6 +8,7 @@ use std::time::Duration;
 use attachment_seal::domain::DomainName;
 
 use super::admin;
+use super::console;
 use super::dns;
 use super::layers::Layers;
 use super::limits;
@@ -90,6 +91,7 @@ impl Checker<'_> {
         let alerts = raw.alerts.and_then(|raw| notices::alerts(self, raw, hostname.as_ref()));
         let notices = notices::notices(self, raw.notices, alerts.as_ref(), hostname.as_ref());
         let admin = admin::check(self, raw.admin, &listeners);
+        let console = raw.console.map(|raw| console::check(self, raw, &listeners, &admin, tls.as_ref()));
         let log = self.log(raw.log);
         Config {
             // Without a mistake on record there is one.
@@ -107,6 +109,7 @@ impl Checker<'_> {
             alerts,
             notices,
             admin,
+            console: console.flatten(),
             log,
             warnings: Vec::new(),
         }
@@ -317,14 +320,25 @@ impl Checker<'_> {
     }
 
     fn tls(&mut self, raw: raw::Tls) -> Option<Tls> {
+        self.certificate("tls", raw.certificate, raw.key)
+    }
+
+    /// A certificate and its key, both of which a section must have.
+    pub(super) fn certificate(
+        &mut self,
+        section: &str,
+        certificate: Option<PathBuf>,
+        key: Option<PathBuf>,
+    ) -> Option<Tls> {
+        let at = |key: &str| format!("{section}.{key}");
         let certificate =
-            self.required("tls.certificate", raw.certificate, "certificate = \"/etc/waxseal/tls.pem\"");
-        let key = self.required("tls.key", raw.key, "key = \"/etc/waxseal/tls.key\"");
-        let certificate = certificate.and_then(|file| self.path("tls.certificate", file));
-        let key = key.and_then(|file| self.path("tls.key", file));
+            self.required(&at("certificate"), certificate, "certificate = \"/etc/waxseal/tls.pem\"");
+        let key = self.required(&at("key"), key, "key = \"/etc/waxseal/tls.key\"");
+        let certificate = certificate.and_then(|file| self.path(&at("certificate"), file));
+        let key = key.and_then(|file| self.path(&at("key"), file));
         if key.as_ref().is_some_and(|key| starts_with(&key.value, TOKEN)) {
             self.wrong(
-                "tls.key",
+                &at("key"),
                 "a certificate's key cannot be in a token, only sealing keys can; name a file",
             );
         }

@@ -16,7 +16,7 @@ pub(super) const REPEATED: [&str; 5] = ["listener", "domain", "correspondent", "
 const LATER: [(&str, &[&str]); 1] = [("alerts", &["language"])];
 
 /// Every key that is understood, section by section, the top of the file first.
-pub fn keys() -> [Section; 15] {
+pub fn keys() -> [Section; 16] {
     [
         ("", fields_of::<raw::File>()),
         ("listener", fields_of::<raw::Listener>()),
@@ -32,6 +32,7 @@ pub fn keys() -> [Section; 15] {
         ("notices", fields_of::<raw::Notices>()),
         ("notices.for", fields_of::<raw::NoticeFor>()),
         ("admin", fields_of::<raw::Admin>()),
+        ("console", fields_of::<raw::Console>()),
         ("log", fields_of::<raw::Log>()),
     ]
 }

@@ -8,6 +8,7 @@ mod address;
 mod admin;
 mod authentication;
 mod check;
+mod console;
 mod dns;
 mod keys;
 mod layers;
@@ -30,6 +31,7 @@ use std::time::Duration;
 
 use attachment_seal::domain::{DomainName, Selector};
 use jiff::civil::Time;
+use jiff::tz::TimeZone;
 use serde::Deserialize;
 use thiserror::Error;
 
@@ -74,6 +76,8 @@ pub struct Config {
     pub notices: Option<Notices>,
     /// Where metrics and health are told; nowhere unless set.
     pub admin: Admin,
+    /// The pages for people; none unless set.
+    pub console: Option<Console>,
     /// How to log.
     pub log: Log,
     /// What works and should be thought about all the same, in the file's order.
@@ -334,6 +338,23 @@ pub struct Admin {
     pub listen: Vec<ListenAddress>,
     /// Names by which those who watch call this gateway, beside its own and names without a dot. Default: none.
     pub hosts: Vec<DomainName>,
+}
+
+/// `[console]`: the pages for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Console {
+    /// The addresses they are at; at least one.
+    pub listen: Vec<ListenAddress>,
+    /// The certificate for addresses that other machines reach. Default: that of [`Config::tls`].
+    pub tls: Option<Tls>,
+    /// Names by which people call the console, beside our own and names without a dot. Default: none.
+    pub names: Vec<DomainName>,
+    /// The zone of dates and times, for those who have chosen none. Default: UTC.
+    pub time_zone: TimeZone,
+    /// Reverse proxies, who tell the address of a client (`X-Forwarded-For`). Default: none.
+    pub trusted_proxies: Clients,
+    /// The header field by which they say who somebody is, in lower case. Default: none.
+    pub trusted_header: Option<String>,
 }
 
 /// `[log]`.

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use attachment_seal::domain::{DomainName, Selector};
 use serde::Deserialize;
 
-use super::address::{Clients, ListenAddress, NextHop, Server};
+use super::address::{ClientNet, Clients, ListenAddress, NextHop, Server};
 use super::dns::{DnssecWord, NameServer};
 use super::notices::{DigestTime, Told};
 use super::parsed::{List, Parsed};
@@ -34,6 +34,7 @@ pub(super) struct File {
     pub(super) alerts: Option<Alerts>,
     pub(super) notices: Notices,
     pub(super) admin: Admin,
+    pub(super) console: Option<Console>,
     pub(super) log: Log,
 }
 
@@ -204,6 +205,18 @@ pub(super) struct NoticeFor {
 pub(super) struct Admin {
     pub(super) listen: Option<List<ListenAddress>>,
     pub(super) hosts: Option<List<DomainName>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Console {
+    pub(super) listen: Option<List<ListenAddress>>,
+    pub(super) certificate: Option<PathBuf>,
+    pub(super) key: Option<PathBuf>,
+    pub(super) names: Option<List<DomainName>>,
+    pub(super) time_zone: Option<String>,
+    pub(super) trusted_header: Option<String>,
+    pub(super) trusted_proxies: Option<List<ClientNet>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

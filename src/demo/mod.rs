@@ -12,7 +12,11 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use attachment_seal::message::edits::Edits;
+#[cfg(feature = "console")]
+use attachment_seal::seal::fingerprint::Fingerprint;
 use attachment_seal::seal::key::KeyRecord;
+#[cfg(feature = "console")]
+use jiff::Timestamp;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -22,6 +26,8 @@ use self::receiver::Mailbox;
 use self::relay::Relay;
 pub use self::relay::Trick;
 use crate::config::{self, ListenAddress};
+#[cfg(feature = "console")]
+use crate::console::passwords;
 use crate::dns::lookup::PinsOnly;
 use crate::gateway::setup::Setup;
 use crate::keys::make_sealing_key;
@@ -29,7 +35,13 @@ use crate::service::Service;
 use crate::service::systemd::HandedOver;
 use crate::smtp::Content;
 use crate::smtp::next_hop::{Framing, NextHop};
+#[cfg(feature = "console")]
+use crate::store::{Account, Preferences, Role};
 use crate::store::{Filter, Location, State};
+
+/// Words of a password that is made up.
+#[cfg(feature = "console")]
+const WORDS: usize = 5;
 
 /// How long any one step may take.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -74,13 +86,16 @@ pub struct Stage {
     relay: Arc<Relay>,
     mailbox: Arc<Mailbox>,
     state: State,
+    /// Where the verifying gateway's console is, if it has one.
+    console: Option<SocketAddr>,
     stop: watch::Sender<bool>,
     servers: Vec<JoinHandle<()>>,
 }
 
 impl Stage {
-    /// Makes keys in `folder` and starts everything on free ports. Needs a Tokio runtime.
-    pub async fn set(folder: &Path) -> Result<Self> {
+    /// Makes keys in `folder` and starts everything on free ports, the console of the verifying gateway only if it is wanted. Needs
+    /// a Tokio runtime.
+    pub async fn set(folder: &Path, with_console: bool) -> Result<Self> {
         let (stop, stopped) = watch::channel(false);
         let key = make_sealing_key(&folder.join("gate1.pem"))?;
 
@@ -89,7 +104,13 @@ impl Stage {
         let receiving = tokio::spawn(receiver::serve(receiver, Arc::clone(&mailbox)));
 
         let record = KeyRecord { key: Some(key.public()), trial: false };
-        let verifying = service(folder, &verifying_config(folder, receiver_address, record)).await?;
+        let console = if with_console { "[console]\nlisten = [\"127.0.0.1:0\"]\n" } else { "" };
+        let verifying = verifying_config(folder, receiver_address, record) + console;
+        let verifying = service(folder, &verifying).await?;
+        let console = match verifying.console_addresses().first() {
+            Some(ListenAddress::Tcp(address)) => Some(*address),
+            Some(ListenAddress::Unix(_)) | None => None,
+        };
         let verifier = port_of(&verifying)?;
         let relay = Arc::new(Relay::default());
         let (relay_socket, relay_address) = bind().await?;
@@ -108,9 +129,33 @@ impl Stage {
             relay,
             mailbox,
             state: State::open(&Location::from(&*folder.join("verifying"))),
+            console,
             stop,
             servers,
         })
+    }
+
+    /// Where the verifying gateway's console is.
+    pub fn console(&self) -> Option<SocketAddr> {
+        self.console
+    }
+
+    /// Makes an account that may do everything, and gives its password, which is nowhere else.
+    #[cfg(feature = "console")]
+    pub fn invite(&self, name: &str) -> Result<String> {
+        let mut random = [0; 32];
+        getrandom::fill(&mut random).context("the system gave no random numbers")?;
+        let words = Fingerprint::of_key(&random).words();
+        let password = words.split(' ').take(WORDS).collect::<Vec<_>>().join("-");
+        let account = Account {
+            name: name.parse()?,
+            password: passwords::hash(&password)?,
+            role: Role::Admin,
+            preferences: Preferences::default(),
+            created: Timestamp::now(),
+        };
+        self.state.accounts.add(&account)?;
+        Ok(password)
     }
 
     /// Plays one scene: sends the message and sees where it ended up.

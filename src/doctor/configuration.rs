@@ -1,11 +1,12 @@
 //! The configuration: what `check-config` prints about it, as findings.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use super::finding::{Finding, Subject};
 use super::user::User;
 use super::{Site, now};
-use crate::config::{self, Mistake};
+use crate::config::{self, Mistake, Warning};
 use crate::gateway::keyring::Keyrings;
 use crate::gateway::setup::Setup;
 
@@ -29,7 +30,7 @@ pub(super) fn check(path: &Path, findings: &mut Vec<Finding>) -> Option<Site> {
         Ok(setup) => {
             Subject::new(findings, "configuration", path.display().to_string()).ok("no mistake in it");
             let warnings = setup.config.warnings.clone();
-            (Some(setup), warnings)
+            (Some(Arc::new(setup)), warnings)
         }
         Err(mistakes) => {
             let is_stranger = user.as_ref().is_some_and(|user| !user.is_us() && !User::is_root());
@@ -39,15 +40,20 @@ pub(super) fn check(path: &Path, findings: &mut Vec<Finding>) -> Option<Site> {
             (None, config.warnings.clone())
         }
     };
-    for warning in warnings {
-        let subject = warning.place.to_string();
-        Subject::new(findings, "configuration", subject).add(super::State::Warning, warning.advice, None);
-    }
+    self::warnings(&warnings, findings);
     let keyrings = Keyrings::read(&config.state.folder).unwrap_or_default();
     if let Some(setup) = &setup {
         keyrings.settle(setup);
     }
     Some(Site { config, setup, keyrings, user, now: now() })
+}
+
+/// What works and should be thought about all the same.
+pub(super) fn warnings(warnings: &[Warning], findings: &mut Vec<Finding>) {
+    for Warning { place, advice } in warnings {
+        let mut subject = Subject::new(findings, "configuration", place.to_string());
+        subject.add(super::State::Warning, advice.clone(), None);
+    }
 }
 
 /// What only the service's user can read is no mistake where somebody else looks.

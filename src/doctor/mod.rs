@@ -26,6 +26,9 @@ mod time_server;
 pub(crate) mod user;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio::runtime::Handle;
 
 pub use self::finding::{Finding, State};
 pub use self::listeners::NOT_RUNNING;
@@ -51,7 +54,7 @@ pub struct Options {
 struct Site {
     config: Config,
     /// `None` where keys or certificates could not be read, of which there are findings already.
-    setup: Option<Setup>,
+    setup: Option<Arc<Setup>>,
     /// What the gateway knows of our own keys.
     keyrings: Keyrings,
     /// The service's user: the owner of the state folder.
@@ -92,6 +95,33 @@ pub async fn examine(options: &Options) -> Vec<Finding> {
     next_hops::check(&site, &mut findings).await;
     alerts::check(&site, &mut findings).await;
     postfix::check(&site, options.postfix.as_deref(), &mut findings);
+    findings
+}
+
+/// What a running gateway can find out about itself, cheaply and without changing anything: its keys and what is published of them,
+/// certificates, next hops, the server of its alerts, and what it keeps. Blocks; needs to be called on a thread of a Tokio runtime
+/// where that does no harm.
+pub fn examine_from_within(setup: &Arc<Setup>) -> Vec<Finding> {
+    let config = setup.config.clone();
+    let keyrings = Keyrings::read(&config.state.folder).unwrap_or_default();
+    keyrings.settle(setup);
+    let user = User::owner_of(&config.state.folder);
+    let site = Site { config, setup: Some(Arc::clone(setup)), keyrings, user, now: now() };
+    let mut findings = Vec::new();
+    configuration::warnings(&site.config.warnings, &mut findings);
+    Handle::current().block_on(async {
+        if !site.config.domains.is_empty() {
+            let resolvers = resolvers::check(&site, &mut findings).await;
+            records::check(&site, &resolvers, &mut findings).await;
+            own_keys::check(&site, &mut findings).await;
+        }
+        certificates::check(&site, &mut findings);
+        next_hops::check(&site, &mut findings).await;
+        alerts::check(&site, &mut findings).await;
+    });
+    if site.verifies() {
+        state_folder::check_quickly(&site, &mut findings);
+    }
     findings
 }
 

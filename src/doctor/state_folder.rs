@@ -41,6 +41,15 @@ pub(super) fn check(site: &Site, findings: &mut Vec<Finding>) {
     room(state, site.config.limits.message_size, findings);
 }
 
+/// What can be told without reading a whole database.
+pub(super) fn check_quickly(site: &Site, findings: &mut Vec<Finding>) {
+    let place = &site.config.state;
+    pins(place, findings);
+    quarantine(site, findings);
+    outbox(place, findings);
+    room(&place.folder, site.config.limits.message_size, findings);
+}
+
 fn memory(place: &Location, findings: &mut Vec<Finding>) {
     let name = match &place.server {
         None => place.folder.join("memory.sqlite").display().to_string(),

@@ -14,7 +14,7 @@ use attachment_seal::verdict::{Ground, Verdict};
 use tracing::{info, warn};
 
 use super::Running;
-use super::details::Written;
+use super::details::{Written, bounded};
 use super::judged::Judged;
 use crate::clock::moment;
 use crate::metrics::{self, Metrics};
@@ -23,7 +23,7 @@ use crate::notify::{self, Alert, Finding};
 use crate::policy::{Action, Ruling};
 use crate::smtp::envelope::Envelope;
 use crate::smtp::{Outcome, Reply, SessionInfo};
-use crate::store::{self, HeldId, Letter};
+use crate::store::{self, Findings, HeldId, Letter, Particulars};
 
 /// Attachments that are written down and told of one message.
 const MAX_ATTACHMENTS: usize = 20;
@@ -137,6 +137,8 @@ pub struct Account {
     facts: Option<Box<Facts>>,
     /// Its id in the quarantine.
     held: Option<HeldId>,
+    /// What people may want to know of it later.
+    findings: Option<Box<Findings>>,
 }
 
 /// What was found out about a message, in the words for it.
@@ -201,7 +203,7 @@ impl Facts {
 
     /// What the policy asked for.
     fn asked(&self) -> Action {
-        self.ruling.withheld.unwrap_or(self.ruling.action)
+        self.ruling.asked()
     }
 
     /// What the administrator is told of it.
@@ -280,6 +282,7 @@ impl Account {
             summary: summary.to_owned(),
             facts: None,
             held: None,
+            findings: None,
         }
     }
 
@@ -299,17 +302,19 @@ impl Account {
             facts: Some(Box::new(facts)),
             message_id: judged.origin.message_id,
             held,
+            findings: judged.findings.map(|findings| Box::new(bounded(*findings))),
         }
     }
 
     /// Tells all who want to know.
-    pub(super) fn conclude(self, metrics: &Metrics, outcome: &Outcome<'_>) {
+    pub(super) fn conclude(mut self, metrics: &Metrics, outcome: &Outcome<'_>) {
         let Some(reply) = outcome.replies.last() else { return };
+        let findings = self.findings.take();
         let concluded = Concluded { deed: self.deed.with(outcome.replies), account: &self, outcome, reply };
         concluded.log();
         concluded.count(metrics);
         if let Some(facts) = &self.facts {
-            concluded.tell(facts);
+            concluded.tell(facts, findings);
         }
     }
 }
@@ -390,7 +395,7 @@ impl Concluded<'_> {
 
     /// For memory and for `waxseal report`. A message that the next hop puts off teaches memory nothing: it comes again,
     /// and three attempts at one message must not pass for three messages.
-    fn record(&self, facts: &Facts, letters: Vec<Letter>) {
+    fn record(&self, facts: &Facts, findings: Option<Box<Findings>>, letters: Vec<Letter>) {
         let Some(recorder) = &self.account.running.recorder else { return };
         let Outcome { session, envelope, .. } = self.outcome;
         let owned = |word: Option<&str>| word.map(str::to_owned);
@@ -398,6 +403,8 @@ impl Concluded<'_> {
         recorder.record(store::Entry {
             observation: facts.observation.clone().filter(|_| !is_attempt),
             letters,
+            particulars: self.particulars(facts),
+            findings: findings.filter(|_| !is_attempt),
             judged: store::Judged {
                 at: facts.at,
                 session: session.id.to_string(),
@@ -421,6 +428,21 @@ impl Concluded<'_> {
         });
     }
 
+    /// What a message is found by, besides how it was judged.
+    fn particulars(&self, facts: &Facts) -> Particulars {
+        let Outcome { session, envelope, size, .. } = self.outcome;
+        let to = envelope.recipients.iter().take(store::MAX_RECIPIENTS).map(|path| start(path.as_str()));
+        Particulars {
+            author: facts.written.address.as_deref().map(start),
+            to: to.collect(),
+            subject: facts.written.subject.clone(),
+            size: *size,
+            listener: session.listener.clone(),
+            client: Some(session.client.ip()),
+            client_name: session.client_name.as_deref().map(start),
+        }
+    }
+
     /// What the administrator is told of, if anything: mail that was held or rejected, and mail that went its way though
     /// nothing but memory misses a seal of it (SPEC.md §10), or only because the policy is to observe or the key on trial.
     fn news(&self, facts: &Facts) -> Option<notify::Outcome> {
@@ -437,7 +459,7 @@ impl Concluded<'_> {
 
     /// For memory and for `waxseal report`, and for the administrator where there is news. What is told of a message that is held
     /// was written down with it.
-    fn tell(&self, facts: &Facts) {
+    fn tell(&self, facts: &Facts, findings: Option<Box<Findings>>) {
         let Outcome { session, envelope, .. } = self.outcome;
         let Account { running, message_id, held, .. } = self.account;
         let id = held.as_ref().map_or_else(|| session.id.to_string(), ToString::to_string);
@@ -445,10 +467,10 @@ impl Concluded<'_> {
             .news(facts)
             .map(|outcome| facts.alert(id.clone(), outcome, message_id.as_ref(), session, envelope));
         let Some(alert) = alert.filter(|_| held.is_none() || running.post.outbox().is_none()) else {
-            return self.record(facts, Vec::new());
+            return self.record(facts, findings, Vec::new());
         };
         let letters = running.post.alert_letter(alert.clone(), Some(id)).into_iter().collect();
-        self.record(facts, letters);
+        self.record(facts, findings, letters);
         running.post.alert(alert);
     }
 }

@@ -1,19 +1,28 @@
 //! What people want to know of a held message: what its header section has, and what the check found. Strangers wrote most of it, so
 //! all of it is bounded.
 
-use attachment_seal::manifest::{Entry, LinkChanges, Outcome, Status};
+use std::collections::BTreeSet;
+
+use attachment_seal::doubt::Doubt;
+use attachment_seal::manifest::{Entry, LinkChanges, Manifest, Outcome, Status, digests};
 use attachment_seal::message::author::Author;
 use attachment_seal::message::header::{Field, HeaderSection};
-use attachment_seal::mime::plain_text;
+use attachment_seal::mime::{plain_text, walk};
+use attachment_seal::seal::format::FIELD;
 use attachment_seal::seal::key::PublicKey;
 use attachment_seal::seal::knowledge::{Answers, Knowledge, Pins};
 use attachment_seal::seal::message::Message;
 use attachment_seal::seal::remembered::Memory;
-use attachment_seal::verdict::Verification;
 use attachment_seal::verdict::links::{added_word, defanged, removed_name, removed_word};
 use attachment_seal::verdict::verify::verify;
+use attachment_seal::verdict::{State, Verification};
+use serde::Serialize;
 
-use crate::store::{Details, Held, HeldAttachment, HeldDoubt, HeldFile, HeldLink, MAX_TEXT, OfferedKey};
+use crate::advice::{self, Case};
+use crate::policy::Action;
+use crate::store::{
+    Details, Findings, HeaderField, Held, HeldAttachment, HeldDoubt, HeldFile, HeldLink, MAX_TEXT, OfferedKey,
+};
 
 /// As much of a field as is read, in octets.
 const MAX_FIELD: usize = 4_000;
@@ -22,6 +31,41 @@ const MAX_ATTACHMENTS: usize = 50;
 const MAX_LINKS: usize = 20;
 /// Received fields.
 const MAX_PATH: usize = 20;
+/// Octets of all fields that are kept as text, and of one of them.
+const MAX_FIELDS: usize = 16 << 10;
+const MAX_TEXT_FIELD: usize = 2_000;
+/// Octets that are kept of what was found in one message.
+const MAX_FINDINGS: usize = 48 << 10;
+
+/// Fields that tell whose a message is and how it came, as they are written. What the path has is not repeated.
+const FIELDS: [&str; 26] = [
+    "From",
+    "Sender",
+    "Reply-To",
+    "Return-Path",
+    "To",
+    "Cc",
+    "Date",
+    "Subject",
+    "Message-ID",
+    "In-Reply-To",
+    "References",
+    "List-Id",
+    "Auto-Submitted",
+    "MIME-Version",
+    "Content-Type",
+    "Content-Transfer-Encoding",
+    "User-Agent",
+    "X-Mailer",
+    "X-Originating-IP",
+    "Resent-From",
+    "Authentication-Results",
+    "ARC-Authentication-Results",
+    "Received-SPF",
+    "DKIM-Signature",
+    "Delivered-To",
+    FIELD,
+];
 
 /// What the header section of a verified message has, as far as people are told of it.
 #[derive(Clone, Debug)]
@@ -64,7 +108,7 @@ fn queue_id(received: &[u8]) -> Option<String> {
 }
 
 /// What is known of a message that was verified.
-pub(super) fn details(header: &HeaderSection<'_>, author: &Author, verification: &Verification) -> Details {
+fn details(message: &Message<'_>, verification: &Verification, lists_arrived: bool) -> Details {
     let mut attachments: Vec<&Outcome> = verification.attachments().iter().collect();
     attachments.sort_by_key(|outcome| outcome.status == Status::Intact);
     let links: Vec<HeldLink> = verification.links().map(links).unwrap_or_default();
@@ -73,17 +117,109 @@ pub(super) fn details(header: &HeaderSection<'_>, author: &Author, verification:
             + links.removed.len().saturating_sub(MAX_LINKS)
             + links.more_added
     });
+    let compared_none = attachments.is_empty() && verification.body() != Some(State::Intact);
+    let arrived = if lists_arrived && compared_none { arrived(message) } else { Vec::new() };
     Details {
         sealing_domain: verification.domain().map(ToString::to_string),
         key: key(verification),
         trust: verification.trust().map(|trust| trust.as_str().to_owned()),
         more_attachments: attachments.len().saturating_sub(MAX_ATTACHMENTS) as u64,
         attachments: attachments.into_iter().take(MAX_ATTACHMENTS).map(attachment).collect(),
+        more_arrived: arrived.len().saturating_sub(MAX_ATTACHMENTS) as u64,
+        arrived: arrived.iter().take(MAX_ATTACHMENTS).map(file).collect(),
         doubts: doubts(verification),
         links,
         more_links: more_links as u64,
-        ..written(header, author)
+        ..written(message.header(), message.author())
     }
+}
+
+/// The attachments of a message, as they are. Of a large one that is not at hand, none.
+fn arrived(message: &Message<'_>) -> Vec<Entry> {
+    let leaves = walk(message.raw(), message.header()).leaves;
+    let manifest = Manifest::of(&leaves, &digests(message.raw(), &leaves));
+    manifest.attachments().cloned().collect()
+}
+
+/// What is kept of a message, by what the policy asks for. Of one that is simply delivered there is nothing without a seal, and no
+/// header field with one.
+pub(super) fn findings(
+    message: &Message<'_>,
+    verification: &Verification,
+    asked: Action,
+) -> Option<Findings> {
+    let is_simple = asked == Action::Deliver;
+    if is_simple && verification.domain().is_none() {
+        return None;
+    }
+    // To list what arrived, all of it is hashed: not for what goes on.
+    let lists_arrived = matches!(asked, Action::Quarantine | Action::Reject | Action::Defer);
+    let details = details(message, verification, lists_arrived);
+    let (fields, more_fields) = if is_simple { (Vec::new(), 0) } else { fields(message.header()) };
+    Some(Findings { details, fields, more_fields })
+}
+
+/// What is kept of it for those who ask later: as much as is read, however much a stranger wrote.
+pub(super) fn bounded(mut findings: Findings) -> Findings {
+    while findings.octets() > MAX_FINDINGS {
+        let details = &mut findings.details;
+        if details.attachments.pop().is_some() {
+            details.more_attachments += 1;
+        } else if details.arrived.pop().is_some() {
+            details.more_arrived += 1;
+        } else {
+            break;
+        }
+    }
+    findings
+}
+
+/// The fields that matter, as text, in their order, and how many of them are left out.
+pub fn fields(header: &HeaderSection<'_>) -> (Vec<HeaderField>, u64) {
+    let (mut kept, mut more, mut octets) = (Vec::new(), 0, 0);
+    let matters = |field: &&Field<'_>| FIELDS.iter().any(|name| field.is(name));
+    for field in header.fields.iter().filter(matters) {
+        let value = Field { value: &field.value[..field.value.len().min(MAX_TEXT_FIELD)], ..*field };
+        let name = String::from_utf8_lossy(field.name).into_owned();
+        let value = String::from_utf8_lossy(&value.unfolded()).into_owned();
+        octets += name.len() + value.len();
+        if octets <= MAX_FIELDS {
+            kept.push(HeaderField { name, value });
+        } else {
+            more += 1;
+        }
+    }
+    (kept, more)
+}
+
+/// A doubt with what it means.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ExplainedDoubt {
+    /// SPEC.md's code.
+    pub code: String,
+    /// What it means, in a sentence.
+    pub meaning: &'static str,
+    /// What to do about it, likewise.
+    pub advice: &'static str,
+}
+
+/// What each doubt means, each once.
+pub fn explained(details: &Details) -> Vec<ExplainedDoubt> {
+    let codes: BTreeSet<&str> = details.doubts.iter().map(|doubt| doubt.code.as_str()).collect();
+    let known = codes.into_iter().filter_map(|code| code.parse::<Doubt>().ok());
+    let explained = |doubt: Doubt| ExplainedDoubt {
+        code: doubt.code().to_owned(),
+        meaning: doubt.sentence(),
+        advice: advice::about(doubt),
+    };
+    known.map(explained).collect()
+}
+
+/// What to do about a message next, in order.
+pub fn steps(verdict: &str, reason: Option<&str>, details: &Details) -> Vec<String> {
+    let author = details.from.as_deref().and_then(|from| from.rsplit_once('@')).map(|(_, domain)| domain);
+    let domain = details.sealing_domain.as_deref().or(author);
+    advice::steps(Case { verdict, reason, domain })
 }
 
 /// What the header section has.
@@ -129,16 +265,19 @@ fn key(verification: &Verification) -> Option<OfferedKey> {
 }
 
 fn attachment(outcome: &Outcome) -> HeldAttachment {
-    let file = |entry: &Entry| HeldFile {
-        name: start(&entry.name),
-        media_type: start(&entry.media_type),
-        size: entry.size,
-        hash: entry.hash.to_hex().to_string(),
-    };
     HeldAttachment {
         status: outcome.status.as_str().to_owned(),
         sealed: outcome.sealed.as_ref().map(file),
         found: outcome.found.as_ref().map(file),
+    }
+}
+
+fn file(entry: &Entry) -> HeldFile {
+    HeldFile {
+        name: start(&entry.name),
+        media_type: start(&entry.media_type),
+        size: entry.size,
+        hash: entry.hash.to_hex().to_string(),
     }
 }
 
@@ -197,7 +336,7 @@ pub fn details_anew(message: &[u8], held: &Held, pins: &Pins, memory: Memory) ->
     let is_same = verification.verdict().as_str() == held.verdict
         && attachment_seal::verdict::report::reason(&verification).map(str::to_owned) == held.reason;
     if is_same {
-        (details(message.header(), message.author(), &verification), Source::SecondCheck)
+        (details(&message, &verification, true), Source::SecondCheck)
     } else {
         (written(message.header(), message.author()), Source::HeaderSection)
     }

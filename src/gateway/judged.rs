@@ -17,13 +17,13 @@ use attachment_seal::verdict::{Reason, Verdict, Verification};
 use tracing::error;
 
 use super::account::Origin;
-use super::details::{Written, details};
+use super::details::{Written, findings};
 use crate::gateway::known::Standing;
 use crate::gateway::setup::Setup;
 use crate::policy::{Action, Ruling};
 use crate::smtp::SessionInfo;
 use crate::smtp::envelope::Envelope;
-use crate::store::Held;
+use crate::store::{Findings, Held};
 
 /// What is known when a message is judged.
 #[derive(Clone)]
@@ -39,6 +39,8 @@ pub(super) struct Judged {
     pub(super) at: u64,
     pub(super) origin: Origin,
     pub(super) written: Written,
+    /// What people may want to know of it later; of a message that the policy simply delivers, only where it has a seal.
+    pub(super) findings: Option<Box<Findings>>,
     pub(super) verification: Verification,
     /// Whether a seal of a pinned correspondent was verified; everything else anybody can send.
     pub(super) is_verified: bool,
@@ -87,7 +89,6 @@ impl Judged {
         session: &SessionInfo,
         envelope: &Envelope,
         size: u64,
-        header: &HeaderSection<'_>,
     ) -> Held {
         Held {
             listener: session.listener.clone(),
@@ -108,7 +109,7 @@ impl Judged {
             summary: printable(&summary(&self.verification), 500),
             message_id: self.origin.message_id.clone(),
             size,
-            details: details(header, &self.origin.author, &self.verification),
+            details: self.findings.as_ref().map(|findings| findings.details.clone()).unwrap_or_default(),
         }
     }
 }
@@ -130,7 +131,8 @@ pub(super) fn judge(
     let written = Written::of(message.header(), &origin.author);
     let ruling = setup.policy.ruling(&verification, origin.author.domains(), recipients);
     let edits = verified_edits(message, setup, &verification, ruling.action);
-    Judged { at: now, origin, written, verification, is_verified, ruling, edits }
+    let findings = findings(message, &verification, ruling.asked()).map(Box::new);
+    Judged { at: now, origin, written, findings, verification, is_verified, ruling, edits }
 }
 
 /// The reason for what is done with a message that passes, where links were added to its text.

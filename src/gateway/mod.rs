@@ -2,6 +2,7 @@
 //! of it in the end is written down by `account`.
 
 mod account;
+pub mod correspondents;
 pub mod details;
 mod judged;
 pub mod keyring;
@@ -39,7 +40,7 @@ use crate::store::{Quarantine, Recorder};
 #[derive(Debug)]
 pub struct Running {
     /// Keys, pins, policy.
-    pub setup: Setup,
+    pub setup: Arc<Setup>,
     /// Pins, those made by command included.
     pub pins: Arc<CurrentPins>,
     /// Where held mail goes; verifying listeners have one.

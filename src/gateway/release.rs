@@ -106,7 +106,8 @@ pub async fn release(
     let meant = meant(&held, id, options.to)?;
     if config.held_mail.release_needs > 1 {
         match &claim.releases().request {
-            Some(first) if first.who != by.who => {}
+            // Names of people differ by more than case, however the console and the system write them.
+            Some(first) if !first.who.eq_ignore_ascii_case(&by.who) => {}
             Some(first) => return Ok(Done::Requested { by: first.clone(), is_new: false }),
             None => {
                 let first = Request { at: Timestamp::now(), who: by.who.clone(), reason: by.reason.clone() };

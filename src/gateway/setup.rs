@@ -38,6 +38,8 @@ pub struct Setup {
     pub certificate_ends: Option<u64>,
     /// From when on it is valid, likewise.
     pub certificate_begins: Option<u64>,
+    /// The certificate for people at the console, where they come by the network.
+    pub console_tls: Option<ServerTls>,
     /// What the SMTP side needs to know, by listener.
     smtp: HashMap<String, Arc<smtp::Settings>>,
 }
@@ -73,6 +75,9 @@ impl Setup {
             }
         }
         let certificate = certificate.flatten();
+        let console_tls = console_certificate(&config, certificate.as_ref(), &mut mistakes);
+        let (console_tls, warnings) = console_tls;
+        config.warnings.extend(warnings);
         let dns = dns_settings(&config.dns, &mut mistakes);
         let languages = languages(config.notices.as_ref(), &mut mistakes);
         let Some(languages) = languages.filter(|_| mistakes.is_empty()) else { return Err(mistakes) };
@@ -85,6 +90,7 @@ impl Setup {
             dns,
             certificate_ends: certificate.as_ref().and_then(ServerTls::ends),
             certificate_begins: certificate.as_ref().and_then(ServerTls::begins),
+            console_tls,
             smtp,
             config,
         })
@@ -225,6 +231,23 @@ fn certificate(
         _ => &tls.certificate,
     };
     place.note(usable, mistakes)
+}
+
+/// The certificate for people at the console: its own, or ours for clients.
+fn console_certificate(
+    config: &Config,
+    ours: Option<&ServerTls>,
+    mistakes: &mut Vec<Mistake>,
+) -> (Option<ServerTls>, Vec<Warning>) {
+    let mut warnings = Vec::new();
+    let console = config.console.as_ref();
+    let tls = console.and_then(|console| console.tls.as_ref());
+    let tls = match tls {
+        Some(own) if config.tls.as_ref() != Some(own) => certificate(own, mistakes, &mut warnings),
+        Some(_) => ours.cloned(),
+        None => None,
+    };
+    (tls, warnings)
 }
 
 /// How the next hop gets TLS, with the roots by which its certificate is checked. `None` and a mistake where that cannot be.

@@ -135,10 +135,7 @@ impl<L: LookupKey> Verifying<'_, L> {
     /// Holds the message as it was received, safely on disk. Where that cannot be, the client hears why it must come again.
     async fn hold(&self, message: Content, judged: &Judged, facts: &Facts) -> Result<HeldId, Reply> {
         let hostname = &self.running.setup.hostname;
-        let held = {
-            let header = HeaderSection::parse(message.head());
-            judged.held(hostname, self.session, self.envelope, message.size(), &header)
-        };
+        let held = judged.held(hostname, self.session, self.envelope, message.size());
         let letters = held_letters(&self.running, judged, facts, self.session, self.envelope);
         let store = Arc::clone(&self.running);
         let stored = task::spawn_blocking(move || match &store.quarantine {

@@ -6,12 +6,17 @@ mod counted;
 mod disk;
 mod exposition;
 mod gauges;
-pub mod http;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
+use axum::Router;
+use axum::extract::{Path, State};
+use axum::http::header::{ACCEPT, CONTENT_TYPE};
+use axum::http::{HeaderMap, HeaderValue, Response, StatusCode};
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::routing::get;
 use tokio::sync::watch;
 
 pub use self::counted::Counted;
@@ -21,8 +26,8 @@ use crate::clock::unix_time;
 use crate::config::Mode;
 use crate::gateway::Running;
 use crate::metrics::Metrics;
-use crate::monitoring::http::{Page, Pages};
 use crate::smtp::Resources;
+use crate::web;
 
 const PLAIN_TEXT: &str = "text/plain; charset=utf-8";
 
@@ -140,6 +145,13 @@ impl Monitoring {
         Some(Page { is_good, content_type: PLAIN_TEXT, body })
     }
 
+    async fn told_ready(&self, name: Option<&str>) -> Response<axum::body::Body> {
+        match self.ready(name).await {
+            Some(page) => page.response(),
+            None => web::no_such_page().await,
+        }
+    }
+
     /// Why a listener should get no mail now. It is not for want of the next hop, which clients are told of at once and
     /// which another gateway would miss as well; nor of memory, without which most mail can go on.
     fn obstacle(&self, listener: &Watched, disk: Option<&Disk>) -> Option<String> {
@@ -179,22 +191,57 @@ impl Monitoring {
     }
 }
 
-impl Pages for Monitoring {
-    async fn page(&self, path: &str, accept: &str) -> Option<Page> {
-        match path {
-            "/metrics" => Some(self.metrics(Format::wanted(accept)).await),
-            "/health" => Some(Page { is_good: true, content_type: PLAIN_TEXT, body: "ok\n".to_owned() }),
-            "/ready" => self.ready(None).await,
-            _ => self.ready(Some(path.strip_prefix("/ready/")?)).await,
-        }
-    }
+/// An answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Page {
+    /// 200, or 503 where what was asked for is not in order.
+    is_good: bool,
+    content_type: &'static str,
+    body: String,
+}
 
-    fn is_our_name(&self, host: &str) -> bool {
-        let running = self.running.load();
-        let config = &running.setup.config;
-        let mut names = std::iter::once(&config.hostname).chain(&config.admin.hosts);
-        names.any(|name| name.as_str() == host)
+impl Page {
+    fn response(self) -> Response<axum::body::Body> {
+        let status = if self.is_good { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        let mut response = web::text(status, self.body);
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(self.content_type));
+        response
     }
+}
+
+/// What answers those who watch. Other paths are left to others, or to [`web::no_such_page`] where `is_alone`.
+pub fn router(monitoring: Arc<Monitoring>, is_alone: bool) -> Router {
+    let running = Arc::clone(&monitoring.running);
+    let names = web::Names {
+        is_ours: Arc::new(move |host| {
+            let running = running.load();
+            let config = &running.setup.config;
+            let mut names = std::iter::once(&config.hostname).chain(&config.admin.hosts);
+            names.any(|name| name.as_str() == host)
+        }),
+        setting: "`hosts` in [admin]",
+    };
+    let metrics = async |State(monitoring): State<Arc<Monitoring>>, headers: HeaderMap| {
+        let accept = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+        let accept = accept.collect::<Vec<_>>().join(",");
+        monitoring.metrics(Format::wanted(&accept)).await.response()
+    };
+    let health =
+        async || Page { is_good: true, content_type: PLAIN_TEXT, body: "ok\n".to_owned() }.response();
+    let ready = async |State(monitoring): State<Arc<Monitoring>>| monitoring.told_ready(None).await;
+    let listener_ready = async |State(monitoring): State<Arc<Monitoring>>, Path(listener): Path<String>| {
+        monitoring.told_ready(Some(&listener)).await
+    };
+    let router = Router::new()
+        .route("/metrics", get(metrics))
+        .route("/health", get(health))
+        .route("/ready", get(ready))
+        .route("/ready/{*listener}", get(listener_ready));
+    let router = if is_alone { router.fallback(web::no_such_page) } else { router };
+    router
+        .layer(from_fn(web::only_reading))
+        .layer(from_fn_with_state(names, web::known_names))
+        .with_state(monitoring)
 }
 
 #[cfg(test)]

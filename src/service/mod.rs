@@ -7,6 +7,7 @@ pub mod reminders;
 mod sender;
 mod sockets;
 pub mod systemd;
+mod web_sites;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -24,7 +25,8 @@ use tracing::{error, info, warn};
 
 use self::digest::Digester;
 use self::sender::Sender;
-use self::sockets::{BoundListener, bind_admin, bind_all, nobodys};
+use self::sockets::{BoundListener, BoundWeb, bind_all, bind_web, nobodys};
+use self::web_sites::sites;
 use crate::config::{Alerts, ListenAddress, Mode};
 use crate::dns::lookup::LookupKey;
 use crate::gateway::keyring::{self, Keyrings};
@@ -33,7 +35,6 @@ use crate::gateway::post::Post;
 use crate::gateway::setup::Setup;
 use crate::gateway::{Gateway, Running};
 use crate::metrics::Metrics;
-use crate::monitoring::http;
 use crate::monitoring::{Counted, Monitoring, Reloads, Watched};
 use crate::notify::{self, Alerter, Notice};
 use crate::phrase::counted;
@@ -42,6 +43,7 @@ use crate::smtp::{self, Resources};
 use crate::store::{
     self, AuditTrail, DatabaseError, Location, OpenError, PinsError, Presence, Recorder, State, StoreError,
 };
+use crate::web;
 
 /// How long deliveries may take to finish once the gateway is told to stop.
 pub const GRACE: Duration = Duration::from_secs(30);
@@ -54,6 +56,12 @@ const WATCH: Duration = Duration::from_secs(1);
 
 /// A database that comes and goes is told of no more often than this.
 const TOLD_AGAIN: Duration = Duration::from_secs(3_600);
+
+/// How long what was begun at the console may take to be finished, once the last delivery is.
+const DEED_GRACE: Duration = Duration::from_secs(10);
+
+/// How long the answer to that may take.
+const LAST_ANSWER: Duration = Duration::from_millis(500);
 
 /// How long the last alerts may take to be sent.
 const ALERT_GRACE: Duration = Duration::from_secs(10);
@@ -71,9 +79,11 @@ pub enum StartError {
         /// Why.
         error: io::Error,
     },
-    /// An address of `[admin]` cannot be listened on.
-    #[error("admin.listen: cannot listen on {address}: {error}")]
-    Admin {
+    /// An address of `[admin]` or `[console]` cannot be listened on.
+    #[error("{section}.listen: cannot listen on {address}: {error}")]
+    Web {
+        /// Whose it is.
+        section: &'static str,
         /// The address.
         address: ListenAddress,
         /// Why.
@@ -98,6 +108,12 @@ pub enum StartError {
         /// Why.
         error: io::Error,
     },
+    /// A socket for the console that other machines reach, and no certificate.
+    #[error(
+        "the socket handed over for the console can be reached from other machines, at {0}, and passwords go over it: add \
+             certificate and key to [console]"
+    )]
+    UnsecuredConsole(ListenAddress),
     /// Another gateway has the state folder.
     #[error(
         "another gateway runs with the state folder {0} (see gateway.json there): stop it, or give each gateway a state \
@@ -143,7 +159,7 @@ fn source_of(error: &StoreError) -> String {
 pub struct Service<L> {
     running: Arc<ArcSwap<Running>>,
     sockets: Vec<BoundListener>,
-    admin: Vec<(smtp::Listener, ListenAddress)>,
+    web: Vec<BoundWeb>,
     lookup: Arc<Counted<L>>,
     alerts: JoinSet<()>,
     resources: Resources,
@@ -172,7 +188,7 @@ impl<L: LookupKey> Service<L> {
     /// which a socket is handed over, or several, has those instead of its addresses.
     pub async fn bind(setup: Setup, mut handed_over: HandedOver, lookup: L) -> Result<Self, StartError> {
         let sockets = bind_all(&setup, &mut handed_over).await?;
-        let admin = bind_admin(&setup.config, &mut handed_over).await?;
+        let web = bind_web(&setup.config, &mut handed_over).await?;
         if let Some(name) = handed_over.left_over() {
             return Err(nobodys(name, &setup));
         }
@@ -217,7 +233,7 @@ impl<L: LookupKey> Service<L> {
         keyrings.settle(&setup);
         announce(presence.as_ref(), false);
         let running = Arc::new(ArcSwap::from_pointee(Running {
-            setup,
+            setup: Arc::new(setup),
             pins: Arc::new(pins),
             quarantine,
             recorder,
@@ -227,7 +243,7 @@ impl<L: LookupKey> Service<L> {
         Ok(Self {
             running,
             sockets,
-            admin,
+            web,
             lookup: Arc::new(Counted::new(lookup, Arc::clone(&metrics))),
             alerts,
             resources: Resources::counted(spool, Arc::clone(&metrics)),
@@ -249,7 +265,12 @@ impl<L: LookupKey> Service<L> {
 
     /// Where metrics and health are told, likewise.
     pub fn admin_addresses(&self) -> Vec<ListenAddress> {
-        self.admin.iter().map(|(_, address)| address.clone()).collect()
+        self.web.iter().filter(|socket| socket.is_admin).map(|socket| socket.address.clone()).collect()
+    }
+
+    /// Where the console is, likewise.
+    pub fn console_addresses(&self) -> Vec<ListenAddress> {
+        self.web.iter().filter(|socket| socket.is_console).map(|socket| socket.address.clone()).collect()
     }
 
     /// What all sessions share.
@@ -294,7 +315,6 @@ impl<L: LookupKey> Service<L> {
             });
         }
         // To the end of the last delivery, so that whoever watches sees that we are about to go.
-        let admin = self.admin.into_iter().map(|(socket, _)| socket).collect();
         let monitoring = Monitoring::new(
             Arc::clone(&self.running),
             self.resources.clone(),
@@ -303,7 +323,14 @@ impl<L: LookupKey> Service<L> {
             watched,
             shutdown.clone(),
         );
-        let monitoring = tokio::spawn(tell(admin, monitoring));
+        let under_way = Arc::default();
+        let (sites, files) =
+            sites(self.web, &Arc::new(monitoring), &self.running, self.state.as_ref(), &shutdown, &under_way);
+        let monitoring = tokio::spawn(async move {
+            // The sockets' own files are there for as long as they are served.
+            let _files = files;
+            web::serve(sites).await;
+        });
         let expiry = tokio::spawn(reminders::watch(Arc::clone(&self.running), shutdown.clone()));
         let memory = tokio::spawn(watch_memory(Arc::clone(&self.running), shutdown.clone()));
         let (running, stop) = (Arc::clone(&self.running), shutdown.clone());
@@ -322,6 +349,13 @@ impl<L: LookupKey> Service<L> {
             if let Err(fault) = ended {
                 error!(%fault, "a listener was ended by a fault in this program");
             }
+        }
+        if under_way.try_write().is_err() {
+            if timeout(DEED_GRACE, under_way.write()).await.is_err() {
+                warn!("something that was begun at the console is not finished");
+            }
+            // Whoever began it is told.
+            sleep(LAST_ANSWER).await;
         }
         for task in [expiry, keys, memory, monitoring].into_iter().chain(digest).chain(held_mail) {
             task.abort();
@@ -401,21 +435,6 @@ fn news(running: &Running) -> Vec<Notice> {
     notices
 }
 
-/// Tells metrics and health to whoever asks.
-async fn tell(sockets: Vec<smtp::Listener>, monitoring: Monitoring) {
-    let (mut listening, mut files) = (Vec::new(), Vec::new());
-    for socket in sockets {
-        match socket {
-            smtp::Listener::Tcp(listener) => listening.push(http::Socket::Tcp(listener)),
-            smtp::Listener::Unix(listener, file) => {
-                listening.push(http::Socket::Unix(listener));
-                files.extend(file);
-            }
-        }
-    }
-    http::serve(listening, Arc::new(monitoring)).await;
-}
-
 /// Takes the state folder, for as long as this process lives. A gateway that only seals can do without one.
 fn claim_state(setup: &Setup) -> Result<Option<Presence>, StartError> {
     let state = &setup.config.state.folder;
@@ -461,6 +480,11 @@ fn spool_folder(state: &Path) -> PathBuf {
     }
 }
 
+/// What of the console takes a restart.
+fn where_console(setup: &Setup) -> Option<(&[ListenAddress], bool)> {
+    setup.config.console.as_ref().map(|console| (&*console.listen, setup.console_tls.is_some()))
+}
+
 /// When the daily digest is made, if it is.
 fn digest_time(running: &Running) -> Option<Time> {
     running.setup.config.alerts.as_ref()?.digest
@@ -485,7 +509,7 @@ fn alert_settings(alerts: &Alerts, setup: &Setup) -> notify::Settings {
 
 impl Reloader {
     /// Puts `setup` in force for new messages and sessions. Listeners' names, modes and addresses, the state folder,
-    /// `[log]`, `[alerts]` and `[admin]` keep their old values until a restart. Once the gateway has stopped, nothing is
+    /// `[log]`, `[alerts]`, `[admin]` and the console's addresses keep their old values until a restart. Once the gateway has stopped, nothing is
     /// done.
     pub fn reload(&self, setup: Setup) {
         let Some(current) = self.running.upgrade() else { return };
@@ -495,6 +519,7 @@ impl Reloader {
             ("state", old.setup.config.state == setup.config.state),
             ("alerts", old.setup.config.alerts == setup.config.alerts),
             ("admin", old.setup.config.admin == setup.config.admin),
+            ("console", where_console(&old.setup) == where_console(&setup)),
             ("log", old.setup.config.log == setup.config.log),
         ] {
             if !same {
@@ -503,7 +528,7 @@ impl Reloader {
         }
         let running = Running {
             pins: Arc::new(old.pins.with(setup.pins.clone())),
-            setup,
+            setup: Arc::new(setup),
             quarantine: old.quarantine.clone(),
             recorder: old.recorder.clone(),
             post: old.post.clone(),

@@ -55,27 +55,63 @@ pub(super) async fn bind_all(
 /// Most clients that wait to be accepted: what Tokio asks the system for elsewhere.
 const MAX_WAITING: u32 = 1024;
 
-/// What systemd calls the sockets for metrics and health, unless a listener has that name.
+/// What systemd calls the sockets for metrics and health, and those for the console, unless a listener has that name.
 const ADMIN: &str = "admin";
+const CONSOLE: &str = "console";
 
-/// The sockets for metrics and health, likewise.
-pub(super) async fn bind_admin(
+/// A listening socket for HTTP, and what is served there.
+#[derive(Debug)]
+pub(super) struct BoundWeb {
+    pub(super) socket: smtp::Listener,
+    pub(super) address: ListenAddress,
+    /// Metrics and health.
+    pub(super) is_admin: bool,
+    /// The pages for people.
+    pub(super) is_console: bool,
+}
+
+/// The sockets for metrics, health and the console, likewise. One address may serve all of them.
+pub(super) async fn bind_web(
     config: &config::Config,
     handed_over: &mut HandedOver,
-) -> Result<Vec<(smtp::Listener, ListenAddress)>, StartError> {
+) -> Result<Vec<BoundWeb>, StartError> {
+    let none = Vec::new();
+    let console = config.console.as_ref();
     let mut sockets = Vec::new();
-    for socket in handed_over.take(ADMIN) {
-        let failed = |error| StartError::HandedOver { listener: ADMIN.to_owned(), error };
-        sockets.push(adopt(socket).map_err(failed)?);
+    let mut are_given = [false, false];
+    for (place, name) in [ADMIN, CONSOLE].into_iter().enumerate() {
+        // Without the section there is nothing to serve.
+        if name == CONSOLE && console.is_none() {
+            continue;
+        }
+        for socket in handed_over.take(name) {
+            let failed = |error| StartError::HandedOver { listener: name.to_owned(), error };
+            let (socket, address) = adopt(socket).map_err(failed)?;
+            let lacks_tls =
+                console.is_some_and(|console| console.is_secured(&address) && console.tls.is_none());
+            if name == CONSOLE && lacks_tls {
+                return Err(StartError::UnsecuredConsole(address));
+            }
+            let (is_admin, is_console) = (name == ADMIN, name == CONSOLE);
+            sockets.push(BoundWeb { socket, address, is_admin, is_console });
+            are_given[place] = true;
+        }
     }
     if !sockets.is_empty() {
-        info!(sockets = sockets.len(), "sockets handed over for metrics and health, `listen` is not used");
-        return Ok(sockets);
+        info!(
+            sockets = sockets.len(),
+            "sockets handed over for HTTP, `listen` is not used for what they serve"
+        );
     }
+    let of_admin = if are_given[0] { &none } else { &config.admin.listen };
+    let of_console = console.filter(|_| !are_given[1]).map_or(&none, |console| &console.listen);
     let of_ipv4 = ipv4_ports(config);
-    for address in &config.admin.listen {
-        let failed = |error| StartError::Admin { address: address.clone(), error };
-        sockets.push(bind(address, &of_ipv4).await.map_err(failed)?);
+    for address in of_admin.iter().chain(of_console.iter().filter(|address| !of_admin.contains(address))) {
+        let (is_admin, is_console) = (of_admin.contains(address), of_console.contains(address));
+        let section = if is_admin { ADMIN } else { CONSOLE };
+        let failed = |error| StartError::Web { section, address: address.clone(), error };
+        let (socket, address) = bind(address, &of_ipv4).await.map_err(failed)?;
+        sockets.push(BoundWeb { socket, address, is_admin, is_console });
     }
     Ok(sockets)
 }
@@ -83,7 +119,7 @@ pub(super) async fn bind_admin(
 /// A socket was handed over that no listener has the name of.
 pub(super) fn nobodys(name: &str, setup: &Setup) -> StartError {
     let listeners = setup.config.listeners.iter().map(|listener| listener.name.as_str());
-    let names: Vec<_> = listeners.chain([ADMIN]).map(|name| format!("`{name}`")).collect();
+    let names: Vec<_> = listeners.chain([ADMIN, CONSOLE]).map(|name| format!("`{name}`")).collect();
     StartError::NobodysSocket { name: name.to_owned(), listeners: names.join(", ") }
 }
 
@@ -92,6 +128,7 @@ fn ipv4_ports(config: &config::Config) -> HashSet<u16> {
     let listeners = config.listeners.iter().flat_map(|listener| &listener.listen);
     listeners
         .chain(&config.admin.listen)
+        .chain(config.console.iter().flat_map(|console| &console.listen))
         .filter_map(|address| match address {
             ListenAddress::Tcp(SocketAddr::V4(address)) if address.port() != 0 => Some(address.port()),
             ListenAddress::Tcp(_) | ListenAddress::Unix(_) => None,

@@ -124,6 +124,8 @@ pub struct SessionInfo {
     pub listener: String,
     /// The client's address: as it was announced, if we believe who did, else the other end of the connection.
     pub client: SocketAddr,
+    /// The client's host name, if it was announced with one, or else what it called itself in EHLO. Nobody has checked it.
+    pub client_name: Option<String>,
 }
 
 /// Ten letters and digits that name a session in the log; not repeated while the gateway runs, and unlikely to

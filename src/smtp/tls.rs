@@ -18,7 +18,7 @@ use rustls::{
 };
 use thiserror::Error;
 use tokio::time::{Instant, timeout_at};
-use tokio_rustls::{LazyConfigAcceptor, TlsConnector, TlsStream};
+use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor, TlsConnector, TlsStream};
 use zeroize::Zeroizing;
 
 use crate::smtp::certificate::{self, Certificate};
@@ -79,6 +79,11 @@ impl ServerTls {
             .with_no_client_auth()
             .with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
         Ok(Self { config: Arc::new(config), begins, ends })
+    }
+
+    /// What secures connections of another protocol with it.
+    pub fn acceptor(&self) -> TlsAcceptor {
+        TlsAcceptor::from(Arc::clone(&self.config))
     }
 
     /// From when on all of the certificates are valid, in Unix seconds.

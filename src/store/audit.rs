@@ -1,4 +1,4 @@
-//! What was done to held mail, by whom and why. It outlives the message.
+//! What was done to held mail, by whom and why, which outlives the message; and what was said of correspondents' keys.
 
 use std::str::FromStr;
 
@@ -63,6 +63,18 @@ words! {
     Told = "told",
     /// Somebody could not be told of it.
     NotTold = "not-told",
+    /// A correspondent's key that waited was accepted.
+    KeyApproved = "key-approved",
+    /// A correspondent's key, root or fingerprint was pinned by command.
+    Pinned = "pinned",
+    /// What was pinned by command was undone.
+    Unpinned = "unpinned",
+    /// What was remembered of a correspondent was forgotten.
+    Forgotten = "forgotten",
+    /// It was noted that a correspondent sends unsealed mail, too.
+    UnsealedNoted = "unsealed-noted",
+    /// That note was taken back.
+    UnsealedNotedNoLonger = "unsealed-noted-no-longer",
 }
 
 impl What {

@@ -81,12 +81,23 @@ pub struct Details {
     pub attachments: Vec<HeldAttachment>,
     /// How many attachments more there are.
     pub more_attachments: u64,
+    /// The attachments that arrived, where none was compared with a seal: there was none, or it counts for nothing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub arrived: Vec<HeldFile>,
+    /// How many more arrived.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub more_arrived: u64,
     /// Why mail programs could disagree about the message.
     pub doubts: Vec<HeldDoubt>,
     /// What became of links in its text.
     pub links: Vec<HeldLink>,
     /// How many links more there are.
     pub more_links: u64,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes it so")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// The key of a seal.

@@ -2,6 +2,7 @@
 //! what was judged, what the administrator says of correspondents' keys. What belongs to one process is in its folder: what is
 //! known of our own keys, and which gateway runs.
 
+mod accounts;
 mod audit;
 mod error;
 mod exchange;
@@ -20,9 +21,16 @@ mod postgres;
 mod presence;
 mod quota;
 mod recorder;
+mod search;
 mod sqlite;
 mod state;
+mod terms;
+mod written;
 
+pub use accounts::{
+    Account, AccountError, AccountName, Accounts, MAX_ACCOUNTS, MAX_SESSIONS, MAX_SESSIONS_OF_ONE,
+    NewSession, ParseAccountNameError, Preferences, Role, Session, TokenHash,
+};
 pub use audit::{By, Deed, ParseWhatError, What};
 pub use error::{DatabaseError, Fault};
 pub use exchange::{Counted, Digest, ExchangeError, back_up, move_state, restore};
@@ -33,7 +41,11 @@ pub use held::{
     Usage,
 };
 pub use json_file::{Stamp, StateFileError};
-pub use judged::{Count, DEFERRED_BY_NEXT_HOP, Judged, MAX_TEXT, Period, Question, REFUSED_BY_NEXT_HOP};
+pub use judged::{
+    Count, DEFERRED_BY_NEXT_HOP, DayCount, Findings, Found, HeaderField, Judged, JudgedId, MAX_PAGE,
+    MAX_RECIPIENTS, MAX_TEXT, Page, ParseJudgedIdError, ParsePositionError, Particulars, Period, Position,
+    Question, REFUSED_BY_NEXT_HOP, Shown,
+};
 pub use keys::KeysFile;
 pub use location::{Label, Location, ParseLabelError, Server};
 pub use memories::{DomainRecord, KeyRecord, KeyState};
@@ -43,7 +55,7 @@ pub use presence::{Announcement, Presence};
 pub use quota::{Quota, Quotas};
 pub use recorder::{Entry, Recorder};
 pub use state::{
-    AuditTrail, Claim, Judgements, Memories, OpenError, Outbox, Probes, Quarantine, SaidPins, State,
+    AuditTrail, Claim, Judgements, Memories, Messages, OpenError, Outbox, Probes, Quarantine, SaidPins, State,
 };
 
 use std::io;

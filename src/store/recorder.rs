@@ -14,7 +14,7 @@ use attachment_seal::verdict::lesson::Observation;
 use tracing::{error, info, warn};
 
 use super::error::{DatabaseError, Fault};
-use super::judged::Judged;
+use super::judged::{Findings, Judged, Particulars};
 use super::outbox::Letter;
 use super::state::Memories;
 
@@ -41,19 +41,33 @@ pub struct Entry {
     pub observation: Option<Observation>,
     /// How it was judged.
     pub judged: Judged,
+    /// What it is found by.
+    pub particulars: Particulars,
+    /// What was found in it, where people may want to know.
+    pub findings: Option<Box<Findings>>,
     /// What is to be sent about it.
     pub letters: Vec<Letter>,
 }
 
 impl Entry {
+    /// How a message was judged, and nothing besides.
+    pub fn of(judged: Judged) -> Self {
+        let particulars = Particulars::default();
+        Self { observation: None, judged, particulars, findings: None, letters: Vec::new() }
+    }
+
     /// What it takes in memory, about.
     fn octets(&self) -> usize {
         let Judged { reverse_path, summary, message_id, attachments, from_domain, domain, .. } = &self.judged;
         let optional = [message_id, from_domain, domain].into_iter().flatten();
         let texts = [reverse_path, summary].into_iter().chain(optional).chain(attachments);
+        let Particulars { author, to, subject, client_name, .. } = &self.particulars;
+        let texts = texts.chain(author).chain(to).chain(subject).chain(client_name);
+        let findings = self.findings.as_ref().map_or(0, |findings| findings.octets());
         let letters =
             self.letters.iter().map(|letter| usize::try_from(letter.octets()).unwrap_or(MAX_OCTETS));
         ENTRY
+            + findings
             + texts.map(|text| text.capacity() + size_of::<String>()).sum::<usize>()
             + letters.sum::<usize>()
     }
@@ -120,7 +134,11 @@ impl Recorder {
     }
 
     /// Has a message written down, soon. Never waits: where too many wait already, this one is only counted.
-    pub fn record(&self, entry: Entry) {
+    pub fn record(&self, mut entry: Entry) {
+        // Where many wait, what was found gives way first: it is the largest part, and nothing depends on it.
+        if self.0.octets.load(Ordering::Relaxed) > MAX_OCTETS / 2 {
+            entry.findings = None;
+        }
         let octets = entry.octets();
         let before = self.0.octets.fetch_add(octets, Ordering::Relaxed);
         let sent = if before + octets <= MAX_OCTETS {
@@ -269,7 +287,7 @@ mod tests {
             arrived_as: None,
         };
         let observation = Some(Observation { at, verdict: "pass", lesson });
-        Entry { observation, judged, letters: Vec::new() }
+        Entry { observation, ..Entry::of(judged) }
     }
 
     #[test]

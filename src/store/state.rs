@@ -12,6 +12,7 @@ use attachment_seal::seal::remembered::Memory;
 use jiff::Timestamp;
 use thiserror::Error;
 
+use super::accounts::Accounts;
 use super::audit::{By, Deed};
 use super::error::DatabaseError;
 use super::held::{
@@ -19,7 +20,7 @@ use super::held::{
     StoreError, Usage,
 };
 use super::json_file::Stamp;
-use super::judged::{Judged, Period, Question};
+use super::judged::{DayCount, Judged, JudgedId, Page, Period, Position, Question, Shown};
 use super::location::Location;
 use super::memories::{DomainRecord, KeyRecord};
 use super::outbox::{Due, Letter, LetterId, Waiting};
@@ -51,12 +52,16 @@ pub struct State {
     pub memories: Arc<dyn Memories>,
     /// What was judged.
     pub judgements: Arc<dyn Judgements>,
+    /// Judged messages, for those who look for one.
+    pub messages: Arc<dyn Messages>,
     /// Held mail.
     pub quarantine: Arc<dyn Quarantine>,
     /// What is to be sent.
     pub outbox: Arc<dyn Outbox>,
     /// What was done to held mail.
     pub audit: Arc<dyn AuditTrail>,
+    /// Who may use the console.
+    pub accounts: Arc<dyn Accounts>,
     /// What the administrator said of correspondents by command.
     pub pins: Arc<dyn SaidPins>,
     /// The probes that `doctor` sent.
@@ -144,6 +149,25 @@ pub trait Judgements: Debug + Send + Sync {
 
     /// The messages that are named and that fit a question, the oldest first; of more than 20,000, the newest.
     fn ask(&self, question: &Question) -> Result<Vec<Judged>, DatabaseError>;
+}
+
+/// Judged messages as people look for them: every one, also those that the policy simply delivered.
+pub trait Messages: Debug + Send + Sync {
+    /// A page of the messages that fit a question, the newest first: at most `limit` of them, after the place where the page
+    /// before ended.
+    fn search(
+        &self,
+        question: &Question,
+        after: Option<&Position>,
+        limit: usize,
+    ) -> Result<Page, DatabaseError>;
+
+    /// One message, with what was found in it.
+    fn show(&self, id: &JudgedId) -> Result<Option<Shown>, DatabaseError>;
+
+    /// How many messages were alike on each day (UTC) from the one that holds `from` to the one that holds `to`, in Unix seconds;
+    /// days on which there was none are left out.
+    fn daily(&self, from: u64, to: u64) -> Result<Vec<DayCount>, DatabaseError>;
 }
 
 /// Held mail. The gateway answered 250 for it, so nobody else has it.

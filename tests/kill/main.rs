@@ -52,7 +52,7 @@ const OFFICE: &str = "office@example.org";
 const STRANGER: &str = "someone@example.net";
 const GATEWAY_KILLS: usize = 8;
 /// Longer than any machine needs, shorter than forever.
-const DEADLINE: Duration = Duration::from_secs(300);
+const DEADLINE: Duration = Duration::from_secs(900);
 
 /// With the memory that a gateway has if nothing is said about it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

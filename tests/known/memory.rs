@@ -32,7 +32,7 @@ impl Site {
         let found = verify(&message, &world.knowledge(), now);
         let author = domain(text.split_once("From: a@").unwrap().1.split("\r\n").next().unwrap());
         let observation = Observation::of(&found, Some(&author), now);
-        recorder.record(Entry { observation, judged: judged(&found, now), letters: Vec::new() });
+        recorder.record(Entry { observation, ..Entry::of(judged(&found, now)) });
         drop(recorder);
         thread.join().unwrap();
         found

@@ -61,9 +61,7 @@ fn a_message_is_found_by_what_people_know_of_it() {
                 ..judged()
             },
         ];
-        let entry = |judged: &Judged| {
-            Box::new(Entry { observation: None, judged: judged.clone(), letters: Vec::new() })
-        };
+        let entry = |judged: &Judged| Box::new(Entry::of(judged.clone()));
         state.memories.record(&messages.iter().map(entry).collect::<Vec<_>>()).unwrap();
         let any = Question::default;
         for (question, found) in [

@@ -97,7 +97,7 @@ pub(crate) fn judged(at: u64, verdict: &str, asked: &str, done: &str) -> Judged 
 
 fn taught(observation: Observation) -> Box<Entry> {
     let judged = judged(observation.at, observation.verdict, "deliver", "deliver");
-    Box::new(Entry { observation: Some(observation), judged, letters: Vec::new() })
+    Box::new(Entry { observation: Some(observation), ..Entry::of(judged) })
 }
 
 pub(crate) fn record(state: &State, observations: Vec<Observation>) -> u64 {
@@ -106,7 +106,7 @@ pub(crate) fn record(state: &State, observations: Vec<Observation>) -> u64 {
 }
 
 pub(crate) fn noted(judged: Judged) -> Box<Entry> {
-    Box::new(Entry { observation: None, judged, letters: Vec::new() })
+    Box::new(Entry::of(judged))
 }
 
 /// The keys that are recalled of a domain, by their seeds, and whether each is revoked.

@@ -12,10 +12,11 @@ use jiff::Timestamp;
 use serde_json::json;
 use tempfile::TempDir;
 use waxseal::store::{
-    By, ExchangeError, Filter, HeldId, Letter, LetterKind, Location, Presence, SaidPin, State, StoreError,
-    back_up, move_state, restore,
+    By, Entry, ExchangeError, Filter, Findings, HeldId, JudgedId, Letter, LetterKind, Location, Presence,
+    Question, SaidPin, State, StoreError, back_up, move_state, restore,
 };
 
+use crate::accounts::account;
 use crate::contract::{NOW, by, hold, judged, noted, record, sealed};
 use crate::program::wait_for;
 #[cfg(feature = "postgres")]
@@ -52,7 +53,9 @@ fn on_each_pair(check: impl Fn(&Location, &Location)) {
 fn fill(place: &Location) -> Vec<HeldId> {
     let state = State::open_to_serve(place).unwrap();
     record(&state, vec![sealed("a.example", 1, NOW), sealed("b.example", 2, NOW + 1)]);
-    state.memories.record(&[noted(judged(NOW, "fail", "quarantine", "quarantine"))]).unwrap();
+    let findings = Some(Box::new(Findings { more_fields: 7, ..Findings::default() }));
+    let held = Entry { findings, ..Entry::of(judged(NOW, "fail", "quarantine", "quarantine")) };
+    state.memories.record(&[Box::new(held), noted(judged(NOW + 5, "none", "deliver", "deliver"))]).unwrap();
     let large: Vec<u8> = (0..700_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     let messages: [&[u8]; 4] = [b"\0\xff", &large, b"", b"four"];
     let ids: Vec<_> = messages
@@ -81,10 +84,18 @@ fn fill(place: &Location) -> Vec<HeldId> {
         .unwrap();
     let taken = state.outbox.take(Timestamp::from_second(NOW as i64).unwrap(), 1).unwrap();
     state.outbox.sent(&[taken[0].id]).unwrap();
+    state.accounts.add(&account("anna")).unwrap();
     let root = SealingKey::from_seed(&[9; 32]).public().to_base64url();
     let pin = SaidPin { domain: "p.example".into(), roots: vec![root], ..SaidPin::default() };
     state.pins.change(&mut |said| said.pins.push(pin.clone())).unwrap();
     ids
+}
+
+/// Those that are found: nothing before a gateway has started with a copy.
+fn judged_messages(state: &State) -> Vec<JudgedId> {
+    let question = Question { delivered: true, ..Question::default() };
+    let page = state.messages.search(&question, None, 50).unwrap();
+    page.messages.into_iter().map(|found| found.id).collect()
 }
 
 /// Everything that a state tells of itself.
@@ -103,7 +114,11 @@ fn everything(place: &Location) -> String {
     let period = state.judgements.since(NOW).unwrap();
     let deeds = state.audit.since(Timestamp::UNIX_EPOCH).unwrap();
     let (waiting, said) = (state.outbox.waiting().unwrap(), state.pins.read().unwrap());
-    text + &format!("{memories:?}\n{period:?}\n{deeds:?}\n{waiting:?}\n{said:?}")
+    let accounts = state.accounts.list().unwrap();
+    let findings: Vec<_> =
+        judged_messages(&state).iter().map(|id| state.messages.show(id).unwrap()).collect();
+    text += &format!("{findings:?}\n");
+    text + &format!("{memories:?}\n{period:?}\n{deeds:?}\n{waiting:?}\n{said:?}\n{accounts:?}")
 }
 
 /// Once the last gateway's connections are closed.

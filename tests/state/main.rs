@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
+mod accounts;
 mod contract;
 mod copies;
 mod faults;
@@ -11,6 +12,7 @@ mod listed;
 mod program;
 mod released;
 mod rows;
+mod search;
 #[cfg(feature = "postgres")]
 mod server;
 #[cfg(feature = "postgres")]

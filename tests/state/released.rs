@@ -4,9 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
-use waxseal::store::State;
 #[cfg(feature = "postgres")]
 use waxseal::store::{Filter, HeldState};
+use waxseal::store::{Question, State};
 
 use crate::program::site::Site;
 use crate::program::{waxseal, word};
@@ -45,6 +45,20 @@ fn assert_all_is_there(state: &State) {
     assert_eq!(period.messages[0].from_domain.as_deref(), Some("a.example"));
 }
 
+/// What an earlier version judged is found as what this one judges.
+fn assert_can_be_found(state: &State) {
+    let question = Question { sender: Some("a.example".into()), ..Question::default() };
+    let page = state.messages.search(&question, None, 50).unwrap();
+    let period = state.judgements.since(0).unwrap();
+    assert!(!page.messages.is_empty());
+    let mut judged: Vec<_> = page.messages.into_iter().map(|found| found.judged).collect();
+    judged.reverse();
+    assert!(judged.iter().all(|one| period.messages.contains(one)));
+    let domain = Question { domain: Some("example".into()), ..Question::default() };
+    assert_eq!(state.judgements.ask(&domain).unwrap(), period.messages);
+    assert_eq!(state.judgements.ask(&Question::default()).unwrap(), period.messages);
+}
+
 #[test]
 fn every_released_form_is_brought_forward() {
     let fresh = tempfile::tempdir().unwrap();
@@ -57,7 +71,9 @@ fn every_released_form_is_brought_forward() {
         // Commands work before the new gateway has started for the first time.
         assert_all_is_there(&State::open_to_look(&folder.path().into()));
         for _ in 0..2 {
-            assert_all_is_there(&State::open_to_serve(&folder.path().into()).unwrap());
+            let state = State::open_to_serve(&folder.path().into()).unwrap();
+            assert_all_is_there(&state);
+            assert_can_be_found(&state);
         }
         assert_eq!(form(folder.path()), form(fresh.path()), "{}", file.display());
     }
@@ -72,7 +88,7 @@ fn a_database_of_a_later_version_is_an_error_at_the_start() {
     let path = site.folder.path().join("state/memory.sqlite");
     Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
     let why = format!(
-        "a later version of waxseal made {}: it has form 99, and this version knows forms up to 4; install that version, \
+        "a later version of waxseal made {}: it has form 99, and this version knows forms up to 6; install that version, \
          or restore a copy that this one made",
         path.canonicalize().unwrap().display()
     );

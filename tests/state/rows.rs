@@ -91,7 +91,9 @@ fn a_row_without_a_folder_goes() {
 fn what_an_earlier_version_held_is_listed() {
     let (folder, before) = with_history();
     let database = rusqlite::Connection::open(folder.path().join("memory.sqlite")).unwrap();
-    database.execute_batch("DROP TABLE held; DROP TABLE letter; DROP TABLE letter_more; DROP TABLE deed; ALTER TABLE judged DROP COLUMN gateway; PRAGMA user_version = 2; DELETE FROM refinery_schema_history WHERE version = 3;").unwrap();
+    database.execute_batch("DROP TABLE held; DROP TABLE letter; DROP TABLE letter_more; DROP TABLE deed; ALTER TABLE judged DROP COLUMN gateway;
+         DROP TABLE account; DROP TABLE session; DROP TABLE delivered; DROP TABLE term; DROP TABLE stretch; DROP TABLE finding;
+         PRAGMA user_version = 2; DELETE FROM refinery_schema_history WHERE version > 2;").unwrap();
     drop(database);
     // Commands work before the gateway of this version has started.
     let commands = State::open(&folder.path().into());

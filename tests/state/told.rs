@@ -195,8 +195,7 @@ fn what_is_held_is_told_in_the_same_breath() {
 fn a_batch_brings_its_letters() {
     on_each(|gateway, commands| {
         let judged = judged(NOW, "fail", "reject", "reject");
-        let entry =
-            Entry { observation: None, judged, letters: vec![letter("a@example.org", Some("session"))] };
+        let entry = Entry { letters: vec![letter("a@example.org", Some("session"))], ..Entry::of(judged) };
         gateway.memories.record(&[Box::new(entry.clone()), Box::new(entry)]).unwrap();
         assert_eq!(commands.judgements.since(NOW).unwrap().messages.len(), 2);
         assert_eq!(due(gateway, at(0)), ["a@example.org"]);

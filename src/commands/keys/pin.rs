@@ -4,13 +4,14 @@ use std::path::Path;
 
 use attachment_seal::domain::{DomainName, Selector};
 use attachment_seal::seal::fingerprint::Told;
-use attachment_seal::seal::key::{self, PublicKey};
-use attachment_seal::seal::published::Published;
+use attachment_seal::seal::key::{KeyRecord, PublicKey};
 
 use super::super::ConfigArg;
+use super::by_login;
 use crate::config::Config;
+use crate::gateway::correspondents;
 use crate::keys::read_text;
-use crate::store::{DatabaseError, Said, SaidKey, SaidPin, State};
+use crate::store::{SaidKey, SaidPin, State};
 
 /// Arguments of `keys pin`.
 #[derive(Debug, clap::Args)]
@@ -60,48 +61,21 @@ pub(super) fn run(args: &Args, config: &Config) -> Result<(), String> {
             pin.roots.push(root.to_base64url());
         }
     }
+    let state = State::open(&config.state);
     for told in &args.fingerprint {
-        match remembered(told, domain, config)? {
-            Some(key) => {
-                let record = key::KeyRecord { key: Some(key), trial: false };
-                fingerprints.push(key.fingerprint());
-                pin.keys.push(SaidKey { selector: None, record: record.to_string() });
-            }
-            None => {
-                say!("{domain}: no key with this fingerprint was seen yet; it is believed when it comes");
-            }
+        match correspondents::add_fingerprint(&state, domain, told, &mut pin)
+            .map_err(|error| error.to_string())?
+        {
+            Some(key) => fingerprints.push(key.fingerprint()),
+            None => say!("{domain}: no key with this fingerprint was seen yet; it is believed when it comes"),
         }
-        // Be it known as a key or not, it may be meant as a root, which vouches for others.
-        pin.fingerprints.push(told.to_string());
     }
-    let pinned = State::open(&config.state).pins.change(&mut |said| add(said, pin.clone()));
-    pinned.map_err(|error| error.to_string())?;
+    correspondents::pin(&state, &pin, &by_login()).map_err(|error| error.to_string())?;
     say!("{domain}: pinned");
     for fingerprint in fingerprints {
         say!("  {}\n  {}", fingerprint.digits(), fingerprint.words());
     }
     Ok(())
-}
-
-/// Adds to what is pinned for the domain already.
-fn add(said: &mut Said, pin: SaidPin) {
-    match said.pins.iter_mut().find(|known| known.domain == pin.domain) {
-        Some(known) => {
-            merge(&mut known.keys, pin.keys);
-            merge(&mut known.roots, pin.roots);
-            merge(&mut known.fingerprints, pin.fingerprints);
-            known.subdomains = pin.subdomains;
-        }
-        None => said.pins.push(pin),
-    }
-}
-
-fn merge<T: PartialEq>(known: &mut Vec<T>, new: Vec<T>) {
-    for item in new {
-        if !known.contains(&item) {
-            known.push(item);
-        }
-    }
 }
 
 /// What an option holds: the text itself, or that of the file it names.
@@ -113,46 +87,12 @@ fn content(text: &str, is_text: impl Fn(&str) -> bool) -> Result<(String, String
     Ok((text.to_owned(), content))
 }
 
-fn keys(args: &Args, text: &str) -> Result<Vec<(Option<String>, key::KeyRecord)>, String> {
+fn keys(args: &Args, text: &str) -> Result<Vec<(Option<String>, KeyRecord)>, String> {
     let (name, text) = content(text, |text| text.trim_start().starts_with("v="))?;
-    let mut keys = Vec::new();
-    for published in Published::read(&text).map_err(|error| format!("{name}: {error}"))? {
-        let Published::Key { owner, record } = published else {
-            return Err(format!("{name}: not only key records; pin a root with --root"));
-        };
-        let (owner, own) = owner.unzip();
-        if let Some(owner) = owner.filter(|owner| *owner != args.domain) {
-            return Err(format!("{name}: the record is {owner}'s, not {}'s", args.domain));
-        }
-        let selector = args.selector.clone().or(own);
-        if record.key.is_none() && selector.is_none() {
-            return Err(format!(
-                "{name}: a revoked key (empty `p`) needs a selector: name it with --selector"
-            ));
-        }
-        keys.push((selector.map(|selector| selector.to_string()), record));
-    }
-    Ok(keys)
+    correspondents::keys_to_pin(&name, &text, &args.domain, args.selector.as_ref())
 }
 
 fn roots(domain: &DomainName, text: &str) -> Result<Vec<PublicKey>, String> {
     let (name, text) = content(text, |text| PublicKey::from_base64url(text.trim()).is_ok())?;
-    let root = |published| match published {
-        Published::Root { owner: Some(owner), .. } if owner != *domain => {
-            Err(format!("{name}: the root is {owner}'s, not {domain}'s"))
-        }
-        Published::Root { key, .. } => Ok(key),
-        Published::Key { .. } | Published::Delegated { .. } => Err(format!("{name}: not only root keys")),
-    };
-    let found = Published::read(&text).map_err(|error| format!("{name}: {error}"))?;
-    found.into_iter().map(root).collect()
-}
-
-/// The key with this fingerprint, if it was seen already.
-fn remembered(told_as: &Told, domain: &DomainName, config: &Config) -> Result<Option<PublicKey>, String> {
-    match State::open(&config.state).memories.keys(domain) {
-        Ok(keys) => Ok(keys.iter().map(|known| known.key).find(|key| told_as.is(&key.fingerprint()))),
-        Err(DatabaseError::None(_)) => Ok(None),
-        Err(error) => Err(error.to_string()),
-    }
+    correspondents::roots_to_pin(&name, &text, domain)
 }

@@ -33,7 +33,7 @@ fn ask() -> Option<String> {
 
 /// The user who logged in, though they may have become root or the gateway's user since. This names people who work together; it
 /// keeps nobody out who may write the state.
-fn login() -> String {
+pub(in crate::commands) fn login() -> String {
     let mut named = LOGINS.iter().filter_map(|name| std::env::var(name).ok());
     // Of somebody who became root first and then another user, only the session knows the login.
     if let Some(name) = named.find(|name| is_name(name) && name != "root") {

@@ -25,6 +25,14 @@ pub(in crate::commands) fn sentence(deed: &Deed) -> String {
         What::Lost => "found no folder of it".to_owned(),
         What::Told => "told of it:".to_owned() + &to,
         What::NotTold => "could not tell of it:".to_owned() + &to,
+        What::KeyApproved => "approved a correspondent's key".to_owned(),
+        What::Pinned => "pinned a correspondent's key".to_owned(),
+        What::Unpinned => "undid the pins of a correspondent".to_owned(),
+        What::Forgotten => "forgot a correspondent".to_owned(),
+        What::UnsealedNoted => "noted that a correspondent sends unsealed mail, too".to_owned(),
+        What::UnsealedNotedNoLonger => {
+            "took the note back that a correspondent sends unsealed mail".to_owned()
+        }
     };
     let mut text = format!("{} {} {what}", second(deed.at), deed.who);
     match &deed.reason {

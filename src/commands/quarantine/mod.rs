@@ -11,6 +11,7 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
+pub(super) use self::by::login;
 use super::{ConfigArg, complain, fail, partial_config};
 use crate::gateway::release::Options;
 use crate::phrase::with_causes;

@@ -1,11 +1,9 @@
 //! `waxseal quarantine show`: all that is known of a held message, for the telephone call that decides what becomes of it.
 
-use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::{self, Read};
 use std::process::ExitCode;
 
-use attachment_seal::doubt::Doubt;
 use attachment_seal::seal::knowledge::Pins;
 use attachment_seal::seal::message::Message;
 use attachment_seal::verdict::report::is_plain;
@@ -13,10 +11,9 @@ use serde::Serialize;
 
 use super::super::complain;
 use super::list::{Line, recipients};
-use crate::advice::{self, Case};
 use crate::clock::{second, unix_time};
 use crate::config::Partial;
-use crate::gateway::details::{Source, details_anew};
+use crate::gateway::details::{ExplainedDoubt, Source, details_anew, explained, steps};
 use crate::gateway::setup::Setup;
 use crate::phrase::{counted, with_causes};
 use crate::store::{DatabaseError, Deed, Details, Held, HeldFile, HeldId, Listed, State, StoreError};
@@ -27,18 +24,11 @@ struct Shown<'a> {
     #[serde(flatten)]
     line: Line<'a>,
     /// What each doubt means, and what to do about it.
-    doubts_explained: Vec<Explained>,
+    doubts_explained: Vec<ExplainedDoubt>,
     /// What to do next, in order.
     advice: Vec<String>,
     /// What was done to it, in order.
     deeds: &'a [Deed],
-}
-
-#[derive(Serialize)]
-struct Explained {
-    code: String,
-    meaning: &'static str,
-    advice: &'static str,
 }
 
 pub(super) fn show(partial: &Partial, state: &State, id: &str, json: bool) -> Result<ExitCode, StoreError> {
@@ -61,8 +51,8 @@ pub(super) fn show(partial: &Partial, state: &State, id: &str, json: bool) -> Re
     if json {
         let shown = Shown {
             line,
-            doubts_explained: explained(&listed.held),
-            advice: steps(&listed.held),
+            doubts_explained: explained(&listed.held.details),
+            advice: next_steps(&listed.held),
             deeds: &deeds,
         };
         say!("{}", serde_json::to_string(&shown).expect("facts are strings and numbers"));
@@ -87,23 +77,8 @@ fn anew(partial: &Partial, state: &State, listed: &Listed) -> Result<(Details, S
     Ok(details_anew(&octets, &listed.held, pins, memory))
 }
 
-fn explained(held: &Held) -> Vec<Explained> {
-    let codes: BTreeSet<&str> = held.details.doubts.iter().map(|doubt| doubt.code.as_str()).collect();
-    let known = codes.into_iter().filter_map(|code| code.parse::<Doubt>().ok());
-    known
-        .map(|doubt| Explained {
-            code: doubt.code().to_owned(),
-            meaning: doubt.sentence(),
-            advice: advice::about(doubt),
-        })
-        .collect()
-}
-
-fn steps(held: &Held) -> Vec<String> {
-    let author =
-        held.details.from.as_deref().and_then(|from| from.rsplit_once('@')).map(|(_, domain)| domain);
-    let domain = held.details.sealing_domain.as_deref().or(author);
-    advice::steps(Case { verdict: &held.verdict, reason: held.reason.as_deref(), domain })
+fn next_steps(held: &Held) -> Vec<String> {
+    steps(&held.verdict, held.reason.as_deref(), &held.details)
 }
 
 /// A page, chapter by chapter.
@@ -175,6 +150,7 @@ fn for_people(listed: &Listed, line: &Line<'_>, source: Source, deeds: &[Deed]) 
         }
     }
     attachments(&mut page, details);
+    arrived(&mut page, details);
     doubts(&mut page, held);
     links(&mut page, details);
     if !deeds.is_empty() {
@@ -182,7 +158,7 @@ fn for_people(listed: &Listed, line: &Line<'_>, source: Source, deeds: &[Deed]) 
         deeds.iter().for_each(|deed| page.line(&super::deeds::sentence(deed)));
     }
     page.chapter("What to do next:");
-    for (at, step) in steps(held).iter().enumerate() {
+    for (at, step) in next_steps(held).iter().enumerate() {
         page.line(&format!("{}. {step}", at + 1));
     }
     page.chapter("Then one of:");
@@ -253,6 +229,20 @@ fn attachments(page: &mut Page, details: &Details) {
     }
 }
 
+fn arrived(page: &mut Page, details: &Details) {
+    if details.arrived.is_empty() {
+        return;
+    }
+    page.chapter("Attachments as they arrived. Nothing was compared with a seal:");
+    for file in &details.arrived {
+        page.line(&name(file));
+        page.line(&format!("  {}, BLAKE3 {}", counted(file.size, "octet"), file.hash));
+    }
+    if details.more_arrived > 0 {
+        page.line(&format!("and {} more", details.more_arrived));
+    }
+}
+
 fn name(file: &HeldFile) -> String {
     let name = if file.name.is_empty() { "(no name)" } else { &file.name };
     format!("{name} [{}]", file.media_type)
@@ -263,7 +253,7 @@ fn doubts(page: &mut Page, held: &Held) {
         return;
     }
     page.chapter("Why mail programs could disagree about it:");
-    for doubt in explained(held) {
+    for doubt in explained(&held.details) {
         page.line(&format!("{}: {}", doubt.code, doubt.meaning));
         let places = held.details.doubts.iter().filter(|met| met.code == doubt.code && !met.place.is_empty());
         for met in places {

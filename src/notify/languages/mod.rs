@@ -1,6 +1,7 @@
-//! The words of notices to recipients, by language: Project Fluent's `.ftl` files, ours and those of the site.
+//! Texts by language, in Project Fluent's `.ftl` files: those of notices to recipients, ours and those of the site, and those of
+//! whoever else has some. English says which messages there are and what is put into each.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs;
 use std::io;
@@ -8,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use fluent_bundle::concurrent::FluentBundle;
 use fluent_bundle::{FluentArgs, FluentResource};
+use fluent_syntax::ast::{Entry, Expression, InlineExpression, Pattern, PatternElement};
 use thiserror::Error;
 use unic_langid::LanguageIdentifier;
 
@@ -25,33 +27,6 @@ const BUILT_IN: [(&str, &str); 9] = [
     ("ru", include_str!("ru.ftl")),
     ("zh-Hans", include_str!("zh-Hans.ftl")),
     ("zh-Hant", include_str!("zh-Hant.ftl")),
-];
-
-/// Every message that there is, with what is put into it.
-const MESSAGES: [(&str, &[&str]); 23] = [
-    ("sender-name", &[]),
-    ("subject", &[]),
-    ("subject-many", &["count"]),
-    ("intro", &[]),
-    ("intro-many", &[]),
-    ("author", &["author"]),
-    ("author-unclear", &[]),
-    ("date", &["date"]),
-    ("topic", &["topic"]),
-    ("topic-none", &[]),
-    ("why-attachments", &[]),
-    ("why-links", &[]),
-    ("why-missing", &[]),
-    ("why-key", &[]),
-    ("why-seal", &[]),
-    ("reference", &["reference"]),
-    ("more", &["count"]),
-    ("forgery", &[]),
-    ("next", &[]),
-    ("contact", &["contact"]),
-    ("contact-none", &[]),
-    ("defused", &[]),
-    ("closing", &[]),
 ];
 
 /// Longest file of a site, in octets.
@@ -118,22 +93,23 @@ pub enum LanguageError {
 
 type Bundle = FluentBundle<FluentResource>;
 
-/// All languages that notices can be written in.
-pub struct Languages(BTreeMap<String, Bundle>);
+/// Some texts, in all languages that they can be written in.
+pub struct Languages {
+    bundles: BTreeMap<String, Bundle>,
+    /// Every message that there is, with what is put into it.
+    messages: BTreeMap<String, BTreeSet<String>>,
+}
 
 impl fmt::Debug for Languages {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.0.keys()).finish()
+        f.debug_set().entries(self.bundles.keys()).finish()
     }
 }
 
 impl Languages {
-    /// Ours, and those of a site's folder, whose messages take the place of ours.
+    /// Those of notices: ours, and those of a site's folder, whose messages take the place of ours.
     pub fn read(folder: Option<&Path>) -> Result<Self, LanguageError> {
-        let mut languages = Self(BTreeMap::new());
-        for (tag, text) in BUILT_IN {
-            languages.add(Path::new(tag), tag, text)?;
-        }
+        let mut languages = Self::of(&BUILT_IN)?;
         let Some(folder) = folder else { return Ok(languages) };
         let failed = |path: &Path| {
             let path = path.to_owned();
@@ -159,27 +135,39 @@ impl Languages {
         Ok(languages)
     }
 
+    /// These texts, by language. English is among them.
+    pub fn of(texts: &[(&str, &str)]) -> Result<Self, LanguageError> {
+        let english = texts.iter().find(|(tag, _)| *tag == ENGLISH).map_or("", |(_, text)| text);
+        let messages = parse(Path::new(ENGLISH), english)?.entries().filter_map(message).collect();
+        let mut languages = Self { bundles: BTreeMap::new(), messages };
+        for (tag, text) in texts {
+            languages.add(Path::new(tag), tag, text)?;
+        }
+        Ok(languages)
+    }
+
+    /// The languages, by their names.
+    pub fn tags(&self) -> impl Iterator<Item = &str> {
+        self.bundles.keys().map(String::as_str)
+    }
+
     fn add(&mut self, path: &Path, tag: &str, text: &str) -> Result<(), LanguageError> {
         let path = || path.to_owned();
-        let resource = FluentResource::try_new(text.to_owned()).map_err(|(_, errors)| {
-            let first = errors.first();
-            let end = first.map_or(0, |error| error.pos.start).min(text.len());
-            let line = text.as_bytes()[..end].iter().filter(|&&octet| octet == b'\n').count() + 1;
-            let reason = first.map(ToString::to_string).unwrap_or_default();
-            LanguageError::Syntax { path: path(), line, reason }
-        })?;
-        let ids: Vec<_> = resource.entries().filter_map(id).map(str::to_owned).collect();
-        if let Some(message) = ids.iter().find(|id| !MESSAGES.iter().any(|(known, _)| known == id)) {
+        let resource = parse(&path(), text)?;
+        let ids: Vec<_> = resource.entries().filter_map(message).map(|(id, _)| id).collect();
+        if let Some(message) = ids.iter().find(|id| !self.messages.contains_key(*id)) {
             return Err(LanguageError::Unknown { path: path(), message: message.clone() });
         }
         let language: LanguageIdentifier = tag.parse().map_err(|_| LanguageError::NoLanguage(path()))?;
-        let bundle =
-            self.0.entry(tag.to_owned()).or_insert_with(|| FluentBundle::new_concurrent(vec![language]));
+        let bundle = self
+            .bundles
+            .entry(tag.to_owned())
+            .or_insert_with(|| FluentBundle::new_concurrent(vec![language]));
         bundle.add_resource_overriding(resource);
-        for (message, variables) in MESSAGES.iter().filter(|(id, _)| ids.iter().any(|given| given == id)) {
-            let arguments: Vec<_> = variables.iter().map(|name| (*name, "-")).collect();
-            if let Err(reason) = write(bundle, message, &arguments) {
-                return Err(LanguageError::Unusable { path: path(), message: (*message).to_owned(), reason });
+        for message in ids {
+            let arguments: Vec<_> = self.messages[&message].iter().map(|name| (name.as_str(), "-")).collect();
+            if let Err(reason) = write(bundle, &message, &arguments) {
+                return Err(LanguageError::Unusable { path: path(), message, reason });
             }
         }
         Ok(())
@@ -188,7 +176,7 @@ impl Languages {
     /// The texts of a language that was found before; English where it has gone.
     pub fn words(&self, wanted: &str) -> Words<'_> {
         self.find(wanted).unwrap_or_else(|_| {
-            let bundle = &self.0[ENGLISH];
+            let bundle = &self.bundles[ENGLISH];
             Words { tag: ENGLISH, bundle, english: bundle }
         })
     }
@@ -197,13 +185,13 @@ impl Languages {
     pub fn find(&self, wanted: &str) -> Result<Words<'_>, LanguageError> {
         let missing = || LanguageError::Missing {
             wanted: wanted.chars().take(40).collect(),
-            known: self.0.keys().map(String::as_str).collect::<Vec<_>>().join(", "),
+            known: self.bundles.keys().map(String::as_str).collect::<Vec<_>>().join(", "),
         };
         let tag = canonical(wanted).ok_or_else(missing)?;
         let tags = std::iter::successors(Some(tag.as_str()), |tag| Some(tag.rsplit_once('-')?.0));
-        let found = tags.filter_map(|tag| self.0.get_key_value(tag)).next();
+        let found = tags.filter_map(|tag| self.bundles.get_key_value(tag)).next();
         let (tag, bundle) = found.ok_or_else(missing)?;
-        Ok(Words { tag, bundle, english: &self.0[ENGLISH] })
+        Ok(Words { tag, bundle, english: &self.bundles[ENGLISH] })
     }
 }
 
@@ -218,11 +206,40 @@ fn canonical(text: &str) -> Option<String> {
     (language.language.as_str() != "und").then(|| language.to_string())
 }
 
-/// The name of a message in a file.
-fn id<'a>(entry: &'a fluent_syntax::ast::Entry<&'a str>) -> Option<&'a str> {
-    match entry {
-        fluent_syntax::ast::Entry::Message(message) => Some(message.id.name),
-        _ => None,
+/// A file's messages.
+fn parse(path: &Path, text: &str) -> Result<FluentResource, LanguageError> {
+    FluentResource::try_new(text.to_owned()).map_err(|(_, errors)| {
+        let first = errors.first();
+        let end = first.map_or(0, |error| error.pos.start).min(text.len());
+        let line = text.as_bytes()[..end].iter().filter(|&&octet| octet == b'\n').count() + 1;
+        let reason = first.map(ToString::to_string).unwrap_or_default();
+        LanguageError::Syntax { path: path.to_owned(), line, reason }
+    })
+}
+
+/// The name of a message in a file, and what is put into it.
+fn message(entry: &Entry<&str>) -> Option<(String, BTreeSet<String>)> {
+    let Entry::Message(message) = entry else { return None };
+    let mut variables = BTreeSet::new();
+    if let Some(pattern) = &message.value {
+        variables_of(pattern, &mut variables);
+    }
+    Some((message.id.name.to_owned(), variables))
+}
+
+fn variables_of(pattern: &Pattern<&str>, found: &mut BTreeSet<String>) {
+    for element in &pattern.elements {
+        let PatternElement::Placeable { expression } = element else { continue };
+        let inline = match expression {
+            Expression::Inline(inline) => inline,
+            Expression::Select { selector, variants } => {
+                variants.iter().for_each(|variant| variables_of(&variant.value, found));
+                selector
+            }
+        };
+        if let InlineExpression::VariableReference { id } = inline {
+            found.insert(id.name.to_owned());
+        }
     }
 }
 
@@ -257,12 +274,12 @@ impl fmt::Debug for Words<'_> {
 
 impl<'a> Words<'a> {
     /// The language's name (BCP 47).
-    pub(super) fn language(self) -> &'a str {
+    pub fn language(self) -> &'a str {
         self.tag
     }
 
-    /// A text. What is put into it is between isolation marks (UAX #9), so that it cannot turn what is around it.
-    pub(super) fn text(self, message: &str, arguments: &[(&str, &str)]) -> String {
+    /// A text, all of whose variables are given. What is put into it is between isolation marks (UAX #9), so that it cannot turn what is around it.
+    pub fn text(self, message: &str, arguments: &[(&str, &str)]) -> String {
         // Every message was written once when it was read, so English has each.
         write(self.bundle, message, arguments)
             .or_else(|_| write(self.english, message, arguments))
@@ -270,7 +287,7 @@ impl<'a> Words<'a> {
     }
 
     /// A text for a header field, where isolation marks would be shown as signs.
-    pub(super) fn line(self, message: &str, arguments: &[(&str, &str)]) -> String {
+    pub fn line(self, message: &str, arguments: &[(&str, &str)]) -> String {
         self.text(message, arguments).replace(['\u{2068}', '\u{2069}', '\r', '\n'], "")
     }
 }
@@ -282,11 +299,11 @@ mod tests {
     #[test]
     fn every_language_has_every_message() {
         let languages = Languages::read(None).unwrap();
-        assert_eq!(languages.0.len(), BUILT_IN.len());
+        assert_eq!(languages.bundles.len(), BUILT_IN.len());
         let mut missing = Vec::new();
-        for (tag, bundle) in &languages.0 {
-            for (message, variables) in MESSAGES {
-                let arguments: Vec<_> = variables.iter().map(|name| (*name, "this-value")).collect();
+        for (tag, bundle) in &languages.bundles {
+            for (message, variables) in &languages.messages {
+                let arguments: Vec<_> = variables.iter().map(|name| (name.as_str(), "this-value")).collect();
                 match write(bundle, message, &arguments) {
                     Ok(text) if text.matches("this-value").count() == variables.len() => {}
                     other => missing.push(format!("{tag}: {message}: {other:?}")),
@@ -300,11 +317,11 @@ mod tests {
     #[test]
     fn every_language_has_words_of_its_own() {
         let languages = Languages::read(None).unwrap();
-        let english = &languages.0[ENGLISH];
-        for (tag, bundle) in languages.0.iter().filter(|(tag, _)| *tag != ENGLISH) {
-            for (message, variables) in MESSAGES {
-                let arguments: Vec<_> = variables.iter().map(|name| (*name, "1")).collect();
-                let is_short = ["date"].contains(&message);
+        let english = &languages.bundles[ENGLISH];
+        for (tag, bundle) in languages.bundles.iter().filter(|(tag, _)| *tag != ENGLISH) {
+            for (message, variables) in &languages.messages {
+                let arguments: Vec<_> = variables.iter().map(|name| (name.as_str(), "1")).collect();
+                let is_short = message == "date";
                 assert!(
                     is_short || write(bundle, message, &arguments) != write(english, message, &arguments),
                     "{tag}: {message}"

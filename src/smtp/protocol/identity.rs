@@ -210,6 +210,27 @@ pub fn forwarded(client: SocketAddr, arguments: &str) -> SocketAddr {
     announced
 }
 
+/// The client's host name by XFORWARD's arguments, or else what it called itself.
+pub fn forwarded_name(arguments: &str) -> Option<String> {
+    let words = arguments.split([' ', '\t']).filter_map(|word| word.split_once('='));
+    let value = |wanted: &str| {
+        let mut values = words.clone().filter(|(keyword, _)| keyword.eq_ignore_ascii_case(wanted));
+        let is_known = |value: &String| !matches!(value.as_str(), "[UNAVAILABLE]" | "[TEMPUNAVAIL]" | "");
+        values.find_map(|(_, value)| decode(value).ok().filter(is_known))
+    };
+    value("NAME").or_else(|| value("HELO"))
+}
+
+impl Identity {
+    /// Its host name, or else what it called itself.
+    pub fn any_name(&self) -> Option<String> {
+        match &self.name {
+            HostName::Known(name) => Some(name.clone()),
+            HostName::Unavailable | HostName::TemporarilyUnavailable => self.helo.clone(),
+        }
+    }
+}
+
 fn parsed<T>(known: Option<&str>, parse: impl Fn(&str) -> Option<T>) -> Result<Option<T>, ParseXclientError> {
     known.map(|value| parse(value).ok_or(ParseXclientError::MalformedValue)).transpose()
 }

@@ -169,6 +169,8 @@ impl<H: MessageHandler> Session<H> {
             let arguments = String::from_utf8_lossy(line);
             let arguments = arguments.split_once([' ', '\t']).map_or("", |(_, arguments)| arguments);
             self.transaction.client = Some(identity::forwarded(self.address(), arguments));
+            let transaction = &mut self.transaction;
+            transaction.client_name = transaction.client_name.take().or(identity::forwarded_name(arguments));
             if self.transaction.forwarded.len() < MAX_FORWARDED {
                 self.transaction.forwarded.push(line.to_owned());
             }

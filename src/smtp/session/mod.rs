@@ -143,6 +143,7 @@ impl<H: MessageHandler> Session<H> {
             id: SessionId::next(),
             listener: settings.listener.clone(),
             client: caller.address(),
+            client_name: caller.identity.any_name(),
         };
         let connected = tokio::select! {
             connected = Hop::open(&settings, &caller, info.client) => connected,
@@ -191,7 +192,13 @@ impl<H: MessageHandler> Session<H> {
 
     /// What others may know of the session.
     fn info(&self) -> SessionInfo {
-        SessionInfo { id: self.id.clone(), listener: self.listener().to_owned(), client: self.address() }
+        // Whom XFORWARD names is another client than the one that greeted.
+        let client_name = match self.transaction.client {
+            Some(_) => self.transaction.client_name.clone(),
+            None => self.caller.identity.any_name(),
+        };
+        let (id, listener) = (self.id.clone(), self.listener().to_owned());
+        SessionInfo { id, listener, client: self.address(), client_name }
     }
 
     /// Queues our greeting.

@@ -33,11 +33,20 @@ pub(super) struct Transaction<W, A> {
     pub(super) forwarded: Vec<Vec<u8>>,
     /// Whom XFORWARD names as the client.
     pub(super) client: Option<SocketAddr>,
+    /// What XFORWARD calls it.
+    pub(super) client_name: Option<String>,
 }
 
 impl<W, A> Default for Transaction<W, A> {
     fn default() -> Self {
-        Self { envelope: None, octets: 0, chunks: Chunks::None, forwarded: Vec::new(), client: None }
+        Self {
+            envelope: None,
+            octets: 0,
+            chunks: Chunks::None,
+            forwarded: Vec::new(),
+            client: None,
+            client_name: None,
+        }
     }
 }
 

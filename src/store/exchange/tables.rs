@@ -70,7 +70,14 @@ pub(in crate::store) const TABLES: &[Table] = &[
         columns: &[("domain", Text), ("verdict", Text), ("count", Whole)],
         order: "domain, verdict",
     },
+    // What judged messages are found by is made anew.
     Table { name: "judged", columns: &[("at", Whole), ("gateway", Text), ("record", Text)], order: "id" },
+    Table { name: "delivered", columns: &[("at", Whole), ("gateway", Text), ("record", Text)], order: "id" },
+    Table {
+        name: "finding",
+        columns: &[("judged", Text), ("at", Whole), ("delivered", Flag), ("findings", Text)],
+        order: "number",
+    },
     Table {
         name: "daily",
         columns: &[("day", Whole), ("verdict", Text), ("asked", Text), ("done", Text), ("count", Whole)],
@@ -120,6 +127,19 @@ pub(in crate::store) const TABLES: &[Table] = &[
         name: "deed",
         columns: &[("at", Whole), ("held", Text), ("message_id", Text), ("record", Text)],
         order: "number",
+    },
+    // Sessions end with a move: who has logged in does so again.
+    Table {
+        name: "account",
+        columns: &[
+            ("name", Text),
+            ("password", Text),
+            ("role", Text),
+            ("language", Text),
+            ("time_zone", Text),
+            ("created", Whole),
+        ],
+        order: "name",
     },
 ];
 

@@ -10,8 +10,9 @@ use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 use tokio_postgres::NoTls;
 use tokio_postgres_rustls::MakeRustlsConnect;
+use tracing::info;
 
-use super::{Server, query, rows};
+use super::{Server, judged, query, rows};
 use crate::store::error::{DatabaseError, Fault};
 
 embed_migrations!("src/store/postgres/migrations");
@@ -102,6 +103,13 @@ async fn migrate_alone(client: &mut Object) -> Result<(), DatabaseError> {
     check_not_moved(client).await?;
     let transaction = client.transaction().await?;
     rows::complete(&transaction).await?;
+    let completed = judged::complete(&transaction).await?;
+    if completed > 0 {
+        info!(
+            messages = completed,
+            "judged messages of an earlier version, or of a copy, can be searched now"
+        );
+    }
     Ok(transaction.commit().await?)
 }
 

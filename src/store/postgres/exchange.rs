@@ -6,9 +6,8 @@ use deadpool_postgres::{GenericClient, Object};
 use tokio_postgres::Row as Found;
 use tokio_postgres::types::ToSql;
 
-use super::quarantine;
 use super::server::Server;
-use super::{Access, Postgres, connect, query};
+use super::{Access, Postgres, connect, judged, quarantine, query};
 use crate::store::error::DatabaseError;
 use crate::store::exchange::{
     Cell, Departure, Destination, Digest, ExchangeError, Kind, Row, Sink, Source, TABLES, Table, name,
@@ -166,36 +165,38 @@ impl Source for ServerSource {
 }
 
 /// A database that is being filled. Without the end of its transaction, nothing is in it.
-pub(in crate::store) struct NewServer {
-    session: Session,
-    /// Columns of `judged` that repeat what is in its record.
-    repeated: Vec<String>,
-}
+pub(in crate::store) struct NewServer(Session);
 
 impl NewServer {
     pub(in crate::store) fn make(server: &Server, place: &Location) -> Result<Self, ExchangeError> {
         let session = Session::open(server, place, "BEGIN")?;
         session.check_unused()?;
-        for table in ["held", "domain", "judged", "daily", "letter", "deed", "moved"] {
+        for table in [
+            "held",
+            "domain",
+            "judged",
+            "delivered",
+            "finding",
+            "daily",
+            "letter",
+            "deed",
+            "account",
+            "moved",
+        ] {
             let sql = format!("SELECT EXISTS (SELECT 1 FROM {table})");
             if session.wait(async { session.client.query_one(&sql, &[]).await?.try_get(0) })? {
                 let why = format!("its table {table} has rows; make a new database");
                 return Err(ExchangeError::NotEmpty(session.place, why));
             }
         }
-        let sql = "SELECT column_name::TEXT FROM information_schema.columns WHERE table_name = 'judged'
-                   AND table_schema = current_schema() AND column_name NOT IN ('id', 'at', 'gateway', 'record')";
-        let columns = session.wait(session.client.query(sql, &[]))?;
-        let repeated = columns.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>();
-        let repeated = repeated.map_err(DatabaseError::from)?;
-        Ok(Self { session, repeated })
+        Ok(Self(session))
     }
 }
 
 impl Sink for NewServer {
     fn message(&mut self, id: &HeldId, _size: u64, octets: &mut dyn Read) -> Result<(), ExchangeError> {
-        let client = &self.session.client;
-        let written = self.session.wait(async {
+        let client = &self.0.client;
+        let written = self.0.wait(async {
             // What is known of it comes later.
             let sql = "INSERT INTO held (id, gateway, verified, size, facts) VALUES ($1, '', FALSE, 0, '')";
             super::execute(client, sql, &[&id.as_str()]).await?;
@@ -205,19 +206,9 @@ impl Sink for NewServer {
     }
 
     fn row(&mut self, table: &Table, row: &[Cell]) -> Result<(), ExchangeError> {
-        let mut columns: Vec<String> = table.columns.iter().map(|(name, _)| (*name).to_owned()).collect();
-        let mut values: Vec<Box<dyn ToSql + Sync>> =
+        let columns: Vec<&str> = table.columns.iter().map(|(name, _)| *name).collect();
+        let values: Vec<Box<dyn ToSql + Sync>> =
             row.iter().zip(table.columns).map(|(cell, (_, kind))| value(cell, *kind)).collect();
-        if table.name == "judged" {
-            let record: serde_json::Value =
-                row[2].text().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
-            for column in &self.repeated {
-                // No text has a NUL in PostgreSQL.
-                let text = record[column.as_str()].as_str().filter(|text| !text.contains('\0'));
-                columns.push(column.clone());
-                values.push(Box::new(text.map(str::to_owned)));
-            }
-        }
         let marks: Vec<String> = (1..=columns.len()).map(|at| format!("${at}")).collect();
         let mut sql =
             format!("INSERT INTO {} ({}) VALUES ({})", table.name, columns.join(", "), marks.join(", "));
@@ -230,12 +221,12 @@ impl Sink for NewServer {
             sql.push_str(&format!(" ON CONFLICT (id) DO UPDATE SET {}", set.join(", ")));
         }
         let values: Vec<&(dyn ToSql + Sync)> = values.iter().map(|value| &**value).collect();
-        self.session.wait(super::execute(&self.session.client, &sql, &values)).map(drop)
+        self.0.wait(super::execute(&self.0.client, &sql, &values)).map(drop)
     }
 
     fn pins(&mut self, said: &str) -> Result<(), ExchangeError> {
         let sql = "UPDATE said SET content = $1, version = version + 1";
-        self.session.wait(super::execute(&self.session.client, sql, &[&said])).map(drop)
+        self.0.wait(super::execute(&self.0.client, sql, &[&said])).map(drop)
     }
 }
 
@@ -258,16 +249,17 @@ impl Destination for NewServer {
     }
 
     fn place(&self) -> String {
-        self.session.place.clone()
+        self.0.place.clone()
     }
 
     fn read_back(&mut self, _read: &Digest, to: &mut dyn Sink) -> Result<(), ExchangeError> {
-        self.session.give(to)
+        self.0.wait(judged::complete(&self.0.client))?;
+        self.0.give(to)
     }
 
     fn finish(self: Box<Self>) -> Result<(), ExchangeError> {
-        self.session.wait(quarantine::make_durable(&self.session.client))?;
-        self.session.batch("COMMIT")
+        self.0.wait(quarantine::make_durable(&self.0.client))?;
+        self.0.batch("COMMIT")
     }
 }
 

@@ -27,9 +27,9 @@ impl Memories for Postgres {
                     let learned = memory::learn(&transaction, observation, Bounds::default()).await?;
                     refused += u64::from(learned == Learned::NoRoom);
                 }
-                judged::record(&transaction, self.label(), &entry.judged).await?;
                 outbox::put(&transaction, &entry.letters, None).await?;
             }
+            judged::record(&transaction, self.label(), entries).await?;
             transaction.commit().await?;
             Ok(refused)
         })
@@ -65,9 +65,21 @@ impl Memories for Postgres {
     fn damage(&self) -> Result<Option<String>, DatabaseError> {
         // PostgreSQL finds damage when it reads, so all of it is read.
         self.run_for(WRITING, async |client| {
-            const TABLES: [&str; 11] = [
-                "domain", "key", "tally", "daily", "judged", "held", "release", "letter", "deed", "said",
+            const TABLES: [&str; 14] = [
+                "domain",
+                "key",
+                "tally",
+                "daily",
+                "judged",
+                "delivered",
+                "finding",
+                "held",
+                "release",
+                "letter",
+                "deed",
+                "said",
                 "probe",
+                "account",
             ];
             for table in TABLES {
                 let sql = format!("SELECT count(*) FROM (SELECT * FROM {table} OFFSET 0) AS everything");
@@ -122,7 +134,7 @@ impl Memories for Postgres {
 
 /// Has one gateway at a time write what it learnt, as in SQLite: two batches that name the same domains in another order would
 /// wait for each other.
-async fn one_writer<C: GenericClient>(client: &C) -> Result<(), Error> {
+pub(super) async fn one_writer<C: GenericClient>(client: &C) -> Result<(), Error> {
     execute(client, "SELECT pg_advisory_xact_lock(hashtext('waxseal memory'))", &[]).await?;
     Ok(())
 }

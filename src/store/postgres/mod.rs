@@ -3,6 +3,7 @@
 //! The driver is asynchronous and has a small runtime of its own, so that callers of the traits need none: they wait on their own
 //! thread, as they wait for SQLite.
 
+mod accounts;
 mod block_on;
 mod claim;
 mod connect;
@@ -158,8 +159,10 @@ impl Postgres {
         State {
             memories: Arc::clone(&all) as _,
             judgements: Arc::clone(&all) as _,
+            messages: Arc::clone(&all) as _,
             outbox: Arc::clone(&all) as _,
             audit: Arc::clone(&all) as _,
+            accounts: Arc::clone(&all) as _,
             quarantine: Arc::clone(&all) as _,
             pins: Arc::clone(&all) as _,
             probes: all,

@@ -15,7 +15,7 @@ use tracing::{error, info, warn};
 
 use super::adoption::{self, Reconciled};
 use super::salvage::salvage;
-use super::{outbox, watch};
+use super::{judged, outbox, watch};
 use crate::disk::beneath::Folder;
 use crate::store::error::{DatabaseError, Fault};
 use crate::store::held::HeldId;
@@ -28,7 +28,7 @@ pub(super) const FILE: &str = "memory.sqlite";
 pub(super) const COMPANIONS: [&str; 3] = ["-wal", "-shm", "-journal"];
 
 /// The form of the tables: the number of the last migration, which writes it down as `user_version`.
-pub(super) const VERSION: i64 = 4;
+pub(super) const VERSION: i64 = 6;
 
 /// The form that was released before migrations were noted in the database.
 const UNNOTED: i64 = 1;
@@ -193,6 +193,7 @@ impl Database {
     /// Opens it for the gateway, mended if need be, with a row for each held message.
     fn open_and_reconcile(&self) -> Result<Connection, DatabaseError> {
         let (mut connection, mended) = open_or_mend(&self.state)?;
+        complete(&mut connection)?;
         let reconciled = adoption::reconcile(&mut connection, &self.state);
         let mut news = self.news();
         news.mended = mended.or(news.mended.take());
@@ -284,6 +285,20 @@ impl From<rusqlite::Error> for DatabaseError {
     fn from(error: rusqlite::Error) -> Self {
         Self::failed(fault_of(&error), error)
     }
+}
+
+/// Gives judged messages what they are found by, where they have nothing yet.
+fn complete(connection: &mut Connection) -> Result<(), DatabaseError> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let completed = judged::complete(&transaction)?;
+    transaction.commit()?;
+    if completed > 0 {
+        info!(
+            messages = completed,
+            "judged messages of an earlier version, or of a copy, can be searched now"
+        );
+    }
+    Ok(())
 }
 
 /// Where the database is. SQLite follows no link on the way there, so those that the administrator made are followed here.

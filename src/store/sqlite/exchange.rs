@@ -15,7 +15,7 @@ use super::claim::LOG;
 use super::database::{self, COMPANIONS, FILE, VERSION};
 use super::pins::PinFile;
 use super::quarantine::{FOLDER, MESSAGE, META, TMP};
-use super::rows;
+use super::{judged, rows};
 use crate::disk::beneath::{Folder, own_like};
 use crate::store::error::DatabaseError;
 use crate::store::exchange::{
@@ -312,6 +312,7 @@ impl Destination for NewFolder {
 
     fn read_back(&mut self, _read: &Digest, to: &mut dyn Sink) -> Result<(), ExchangeError> {
         if let Some(connection) = self.connection.take() {
+            judged::complete(&connection).map_err(DatabaseError::from)?;
             connection
                 .execute_batch("COMMIT; PRAGMA wal_checkpoint(TRUNCATE); PRAGMA journal_mode = delete;")
                 .map_err(DatabaseError::from)?;

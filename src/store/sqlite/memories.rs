@@ -26,9 +26,9 @@ impl Memories for Database {
                     let learned = memory::learn(&transaction, observation, Bounds::default())?;
                     refused += u64::from(learned == Learned::NoRoom);
                 }
-                judged::record(&transaction, &entry.judged)?;
                 outbox::put(&transaction, &entry.letters, None)?;
             }
+            judged::record(&transaction, entries)?;
             transaction.commit()?;
             Ok(refused)
         })

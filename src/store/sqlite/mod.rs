@@ -1,5 +1,6 @@
 //! The adapter `sqlite`: a database file, and files beside it, all in one state folder that one gateway at a time uses.
 
+mod accounts;
 mod adoption;
 mod claim;
 mod database;
@@ -50,8 +51,10 @@ fn bundle(folder: &Path, database: Arc<Database>) -> State {
         quarantine: Arc::new(QuarantineFolder::new(Arc::clone(&database))),
         memories: Arc::clone(&database) as _,
         judgements: Arc::clone(&database) as _,
+        messages: Arc::clone(&database) as _,
         outbox: Arc::clone(&database) as _,
-        audit: database,
+        audit: Arc::clone(&database) as _,
+        accounts: database,
         pins: Arc::new(PinFile::new(folder)),
         probes: Arc::new(ProbeFolder::new(folder)),
     }

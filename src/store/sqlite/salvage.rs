@@ -14,6 +14,8 @@ pub(super) fn salvage(damaged: &Path, whole: &mut Connection) -> rusqlite::Resul
         // Parents first, by the order in which they were made.
         let mut statement = whole.prepare(
             "SELECT name, sql FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%' AND name NOT LIKE 'refinery%'
+               -- These are made anew.
+               AND name NOT IN ('term', 'stretch')
              ORDER BY rowid",
         )?;
         let tables = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;

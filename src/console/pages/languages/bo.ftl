@@ -1,0 +1,34 @@
+# The texts that are surely right. What is missing is written in English; a test knows which texts those are.
+
+nav-now = ད་ལྟ།
+nav-messages = གློག་འཕྲིན།
+log-in = ནང་འཛུལ།
+log-out = ཕྱིར་འཐེན།
+login-title = ནང་འཛུལ།
+name-label = མིང་།
+password-label = གསང་གྲངས།
+back = ཕྱིར་ལོག
+search = འཚོལ་བཤེར།
+save = ཉར་ཚགས།
+saved = ཉར་ཚགས་བྱས་ཟིན།
+language-label = སྐད་ཡིག
+messages-title = གློག་འཕྲིན།
+facts-title = གློག་འཕྲིན།
+now-title = ད་ལྟ།
+waiting-none = བཀག་ཉར་བྱས་པ་གང་ཡང་མེད།
+state-held = བཀག་ཉར་བྱས་ཡོད།
+done-quarantine = བཀག་ཉར་བྱས་ཡོད།
+verdict-none = ཐེལ་ཙེ་མེད།
+why-missing = གཏོང་མཁན་གྱི་སྒྲིག་འཛུགས་ཀྱིས་གློག་འཕྲིན་ལ་ཐེལ་ཙེ་རྒྱག་གི་ཡོད་ཀྱང་འདི་ལ་ཐེལ་ཙེ་མེད།
+seal-title = ཐེལ་ཙེ།
+seal-none = འདི་ལ་ཐེལ་ཙེ་མེད།
+attachments-title = ཟུར་སྦྱར་ཡིག་ཆ།
+anybody = འདི་དག་སུས་ཀྱང་འབྲི་ཐུབ།
+column-from = གཏོང་མཁན།
+column-subject = བརྗོད་དོན།
+fact-from = གཏོང་མཁན།
+fact-subject = བརྗོད་དོན།
+fact-date = ཚེས་གྲངས།
+field-from = གཏོང་མཁན།
+column-reason = རྒྱུ་མཚན།
+requested-reason = རྒྱུ་མཚན། { $reason }
