@@ -10,12 +10,14 @@ use super::compare::{Comparison, Found, Growth, TextState};
 use super::{Entry, Kind, LinkChanges, Manifest, Parts, SealedLinks, digests, links};
 use crate::doubt::{Doubt, Remark, Remarks};
 use crate::message::header::{HeaderSection, is_blank, reads_as_mime_field};
+use crate::message::line_ends;
 use crate::mime::decode::{Decoder, EIGHT_BIT, has_bare_line_end};
 use crate::mime::levels;
 use crate::mime::marks::{self, Mark, encoding, groups, is_named, plain_encoding};
+use crate::mime::octets;
 use crate::mime::plain::{self, Flaw, Plain, Section};
 use crate::mime::scan::{TextScan, holds_file};
-use crate::mime::text::canonical;
+use crate::mime::text::Canonical;
 use crate::mime::{
     self, Digest, Encoding, Entity, Leaf, READERS_DEPTH, READERS_PARTS, Structure, second_view,
 };
@@ -56,8 +58,9 @@ pub fn judge(message: &[u8], header: &HeaderSection<'_>, sealed: Sealed<'_>) -> 
     let marks = marks::marks(message, header, &structure, &digests);
     let untouched = Untouched::find(message, &structure, &marks, parts);
     let found = found_leaves(message, &structure, &digests, &untouched, parts);
-    let comparison =
-        Comparison::of(manifest, &found, |at, sealed| grown(message, &structure.leaves[at], sealed));
+    let comparison = Comparison::of(manifest, &found, |at, sealed| {
+        grown(message, &structure.leaves[at], digests[at].size, sealed)
+    });
     let mut judge = Judge {
         message,
         structure: &structure,
@@ -248,32 +251,54 @@ fn sealed_part(structure: &Structure, untouched: &Untouched, at: usize) -> Optio
     untouched.partner[outer].map(|partner| partner + (at - outer))
 }
 
-/// Of which of the sealed texts a changed one came, and whether that is its beginning or its end.
-fn grown(message: &[u8], leaf: &Leaf, sealed: &[&Entry]) -> Option<(usize, Growth)> {
-    if sealed.is_empty() || plain::is_wide(leaf.charset.as_deref().unwrap_or_default().as_bytes()) {
+/// Of which of the sealed texts a changed one came, whose canonical form has `size` octets, and whether that is its beginning
+/// or its end.
+fn grown(message: &[u8], leaf: &Leaf, size: u64, sealed: &[&Entry]) -> Option<(usize, Growth)> {
+    let shorter = sealed.iter().enumerate().filter(|(_, entry)| entry.size < size);
+    let mut ends: Vec<(usize, &Entry, Ends)> =
+        shorter.map(|(number, entry)| (number, *entry, Ends::default())).collect();
+    if ends.is_empty() || plain::is_wide(leaf.charset.as_deref().unwrap_or_default().as_bytes()) {
         return None;
     }
-    let text = canonical_text(message, leaf);
-    let growth = |sealed: &Entry| {
-        let size = usize::try_from(sealed.size).ok().filter(|&size| size < text.len())?;
-        let start = text.len() - size;
-        let (state, at) = if blake3::hash(&text[..size]) == sealed.hash {
-            (TextState::Appended, size)
-        } else if blake3::hash(&text[start..]) == sealed.hash {
-            (TextState::Prepended, start)
+    let mut at = 0;
+    each_canonical_piece(message, leaf, &mut |piece| {
+        ends.iter_mut().for_each(|(_, entry, ends)| ends.take(piece, at, entry.size..size - entry.size));
+        at += piece.len() as u64;
+    });
+    ends.iter().find_map(|(number, entry, ends)| {
+        let (state, at) = if ends.start.finalize() == entry.hash {
+            (TextState::Appended, entry.size)
+        } else if ends.end.finalize() == entry.hash {
+            (TextState::Prepended, size - entry.size)
         } else {
             return None;
         };
-        Some(Growth { state, at: at as u64 })
-    };
-    sealed.iter().enumerate().find_map(|(number, sealed)| Some((number, growth(sealed)?)))
+        Some((*number, Growth { state, at }))
+    })
 }
 
-fn canonical_text(message: &[u8], leaf: &Leaf) -> Vec<u8> {
-    let mut decoded = Vec::new();
+/// The beginning and the end of a text, each as long as a sealed one.
+#[derive(Default)]
+struct Ends {
+    start: blake3::Hasher,
+    end: blake3::Hasher,
+}
+
+impl Ends {
+    /// Takes the piece at `at`; the beginning ends where `ends` says first, and the end begins where it says then.
+    fn take(&mut self, piece: &[u8], at: u64, ends: Range<u64>) {
+        let within =
+            |offset: u64| usize::try_from(offset.saturating_sub(at)).unwrap_or(usize::MAX).min(piece.len());
+        self.start.update(&piece[..within(ends.start)]);
+        self.end.update(&piece[within(ends.end)..]);
+    }
+}
+
+fn each_canonical_piece(message: &[u8], leaf: &Leaf, out: &mut impl FnMut(&[u8])) {
+    let mut canonical = Canonical::default();
     Decoder::default()
-        .decode(&message[leaf.body.clone()], leaf.encoding, &mut |window| decoded.extend_from_slice(window));
-    canonical(&decoded)
+        .decode(&message[leaf.body.clone()], leaf.encoding, &mut |window| canonical.update(window, out));
+    canonical.finish(out);
 }
 
 struct Judge<'a> {
@@ -611,11 +636,13 @@ impl Judge<'_> {
             Encoding::Binary if !leaf.is_text_type() && has_bare_line_end(body) => {
                 self.add(Doubt::NotPlain, at, "is binary, with bare line ends");
             }
+            // Nothing more is asked of lines of one length.
+            Encoding::Base64 if digest.columns.is_some_and(|columns| columns < MAX_LINE) => {}
             Encoding::Base64 if !is_text && !is_regular_base64(body) => {
                 self.add(Doubt::NotPlain, at, "is base64 in lines of many lengths");
             }
             // ripMIME overlooks what follows such a line, the next delimiter included.
-            Encoding::Base64 if body.split(|&octet| octet == b'\n').any(|line| line.len() > MAX_LINE) => {
+            Encoding::Base64 if is_text && has_long_line(body) => {
                 self.add(Doubt::NotPlain, at, "is base64 in lines too long for mail");
             }
             Encoding::Unknown => self.add(Doubt::NotPlain, at, "is in an unknown encoding"),
@@ -629,7 +656,7 @@ impl Judge<'_> {
         let mut scan = TextScan::new(&leaf.media_type, leaf.charset.as_deref());
         match growth {
             Some(growth) if growth.state != TextState::Intact => {
-                scan.update(&canonical_text(self.message, leaf));
+                each_canonical_piece(self.message, leaf, &mut |piece| scan.update(piece));
             }
             _ => _ = Decoder::default().decode(body, leaf.encoding, &mut |window| scan.update(window)),
         }
@@ -701,10 +728,11 @@ impl Judge<'_> {
 
     /// A preamble or epilogue, which readers do not show unless they find a part in it.
     fn check_outside(&mut self, at: usize, text: &[u8]) {
-        if text.iter().all(|octet| matches!(octet, b'\r' | b'\n')) && !has_bare_line_end(text) {
+        let is_bare = has_bare_line_end(text);
+        if !is_bare && line_ends::leading(text) == text.len() {
             return;
         }
-        if has_bare_line_end(text) || memchr::memchr(0, text).is_some() {
+        if is_bare || memchr::memchr(0, text).is_some() {
             self.add(Doubt::NotPlain, at, "has a bare line end or a NUL outside its parts");
         }
         let reads_as_part = text.split(|&octet| matches!(octet, b'\r' | b'\n')).any(|line| {
@@ -746,9 +774,13 @@ impl Judge<'_> {
         }
         let delimiters = self.delimiters();
         let is_odd = touched.iter().any(|container| !container.is_plain);
-        let mut at = entities[0].body.start;
-        while let Some(found) = memchr::memmem::find(&self.message[at..], b"--") {
-            let dashes = at + found;
+        let alike = FirstOctets::of(cores.iter().map(|(own, _)| own.as_slice()));
+        let body = entities[0].body.start;
+        let mut at = body;
+        for dashes in runs_of_hyphens(&self.message[body..]).map(|run| body + run) {
+            if dashes < at {
+                continue;
+            }
             let hyphens = self.message[dashes..].iter().take_while(|&&octet| octet == b'-').count();
             at = dashes + hyphens;
             if delimiters.binary_search(&dashes).is_ok() {
@@ -758,6 +790,9 @@ impl Judge<'_> {
             let before = self.message[..dashes].iter().rposition(|&octet| !is_blank(octet));
             let starts_line = before.is_none_or(|before| matches!(self.message[before], b'\r' | b'\n'));
             let near = &self.message[at..self.message.len().min(at + 256)];
+            if !is_odd && !alike.may_begin(near, starts_line) {
+                continue;
+            }
             let is_alike = if starts_line {
                 let line =
                     core(near.split(|octet| matches!(octet, b'\r' | b'\n')).next().unwrap_or_default());
@@ -812,6 +847,52 @@ impl Judge<'_> {
     }
 }
 
+/// The octets that something which is like a boundary begins with. Most lines of hyphens need no closer look.
+struct FirstOctets([bool; 256]);
+
+impl FirstOctets {
+    /// Of boundaries as [`core`] has them.
+    fn of<'a>(cores: impl Iterator<Item = &'a [u8]>) -> Self {
+        let mut begins = Self([false; 256]);
+        for own in cores {
+            match own.first() {
+                Some(first) => {
+                    begins.0[usize::from(*first)] = true;
+                    begins.0[usize::from(first.to_ascii_uppercase())] = true;
+                }
+                // Everything begins like an empty one.
+                None => begins = Self([true; 256]),
+            }
+        }
+        begins
+    }
+
+    /// Whether what follows hyphens may be like a boundary: the rest of their line where they begin one, and else the next
+    /// word.
+    fn may_begin(&self, behind: &[u8], starts_line: bool) -> bool {
+        let is_passed = |octet: &&u8| match starts_line {
+            true => matches!(octet, b'-' | b' ' | b'\t'),
+            false => octet.is_ascii_whitespace(),
+        };
+        let first = behind.iter().find(|octet| !is_passed(octet));
+        first.is_some_and(|&first| {
+            !(starts_line && matches!(first, b'\r' | b'\n')) && self.0[usize::from(first)]
+        })
+    }
+}
+
+/// Where two or more hyphens begin in a body, those aside that are all of a line.
+fn runs_of_hyphens(body: &[u8]) -> impl Iterator<Item = usize> {
+    let ends_line = |octet: u8| (octet == b'\r') | (octet == b'\n');
+    let within = octets::find(body, move |[before, one, other, behind]| {
+        (one == b'-') & (other == b'-') & (before != b'-') & !(ends_line(before) & ends_line(behind))
+    });
+    // What has nothing before it or nothing behind it.
+    let first = body.starts_with(b"--").then_some(0);
+    let last = body.len().checked_sub(2).filter(|&at| at > 0 && &body[at..] == b"--" && body[at - 1] != b'-');
+    first.into_iter().chain(within.map(|at| at + 1)).chain(last)
+}
+
 /// The delimiter line in a gap: where it begins, and where what is behind it does.
 fn find_delimiter(gap: &[u8], line: &[u8]) -> Option<(usize, usize)> {
     let starts_line = |at: &usize| *at == 0 || gap[..*at].ends_with(b"\r\n");
@@ -844,27 +925,110 @@ fn has_hard_line_end(body: &[u8]) -> bool {
     memchr::memchr_iter(b'\n', body).any(|at| !body[..at].ends_with(b"=\r"))
 }
 
+fn has_long_line(body: &[u8]) -> bool {
+    let mut rest = body;
+    while rest.len() > MAX_LINE {
+        // The line's length decides, so that short ones need not be looked for one by one.
+        match memchr::memrchr(b'\n', &rest[..=MAX_LINE]) {
+            Some(end) => rest = &rest[end + 1..],
+            None => return true,
+        }
+    }
+    false
+}
+
 /// Whether base64 has lines of one length, up to 998 symbols, but for a shorter last one, and no blanks. Empty lines may end it.
 fn is_regular_base64(body: &[u8]) -> bool {
-    let mut text = body;
-    while let Some(rest) = text.strip_suffix(b"\r\n") {
-        text = rest;
-    }
+    let text = &body[..body.len() - line_ends::trailing(body)];
     let columns = memchr::memchr(b'\r', text).unwrap_or(text.len());
-    let is_line = |line: &[u8]| {
-        memchr::memchr3(b' ', b'\t', b'\r', line).is_none() && memchr::memchr(b'\n', line).is_none()
-    };
+    if columns >= MAX_LINE {
+        return false;
+    }
     let mut lines = text.chunks(columns + 2);
-    let is_last = lines.next_back().is_none_or(|last| last.len() <= columns && is_line(last));
-    columns < MAX_LINE && is_last && lines.all(|line| line.strip_suffix(b"\r\n").is_some_and(is_line))
+    let is_last = lines.next_back().is_none_or(|last| last.len() <= columns);
+    let others = lines.len();
+    // Neither a blank nor another line end is in any of them.
+    is_last && lines.all(|line| line.ends_with(b"\r\n")) && count_of_blanks_and_line_ends(text) == 2 * others
+}
+
+fn count_of_blanks_and_line_ends(text: &[u8]) -> usize {
+    let is_one = |octet: u8| (octet == b' ') | (octet == b'\t') | (octet == b'\r') | (octet == b'\n');
+    // Small sums of octets are what the compiler turns into vector code.
+    let count = |some: &[u8]| usize::from(some.iter().map(|&octet| u8::from(is_one(octet))).sum::<u8>());
+    text.chunks(255).map(count).sum()
 }
 
 /// Whether a body begins with what reads as a header field, empty lines aside.
 fn begins_with_field(body: &[u8], of_mime: bool) -> bool {
-    let text = &body[body.iter().take_while(|octet| matches!(octet, b'\r' | b'\n')).count()..];
+    let text = line_ends::trim_start(body);
     let line = text.split(|&octet| matches!(octet, b'\r' | b'\n')).next().unwrap_or_default();
     let line = &line[..line.len().min(1024)];
     let name = line.split(|&octet| octet == b':').next().unwrap_or_default();
     let is_minded = !of_mime || name.to_ascii_lowercase().starts_with(b"content-");
     name.len() < line.len() && !name.is_empty() && is_minded && name.iter().all(u8::is_ascii_graphic)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Where hyphens begin, looked for one octet after the other.
+    fn runs_by_rule(body: &[u8]) -> Vec<usize> {
+        let ends_line = |at: usize| matches!(body.get(at), Some(b'\r' | b'\n'));
+        let begins = |at: usize| body[at..].starts_with(b"--") && (at == 0 || body[at - 1] != b'-');
+        let is_whole_line = |at: usize| at > 0 && ends_line(at - 1) && ends_line(at + 2);
+        (0..body.len()).filter(|&at| begins(at) && !is_whole_line(at)).collect()
+    }
+
+    fn is_regular_by_rule(body: &[u8]) -> bool {
+        let mut text = body;
+        while let Some(rest) = text.strip_suffix(b"\r\n") {
+            text = rest;
+        }
+        let columns = text.iter().position(|&octet| octet == b'\r').unwrap_or(text.len());
+        let is_line = |line: &[u8]| !line.iter().any(|octet| b" \t\r\n".contains(octet));
+        let mut lines = text.chunks(columns + 2);
+        let is_last = lines.next_back().is_none_or(|last| last.len() <= columns && is_line(last));
+        columns < MAX_LINE && is_last && lines.all(|line| line.strip_suffix(b"\r\n").is_some_and(is_line))
+    }
+
+    proptest! {
+        #[test]
+        fn finds_hyphens_wherever_they_are(body in "(-{1,3}|\r\n--\r\n|\r|\n| |b){0,40}") {
+            let body = body.as_bytes();
+            prop_assert_eq!(runs_of_hyphens(body).collect::<Vec<_>>(), runs_by_rule(body));
+        }
+
+        /// What is passed over has nothing in common with a boundary.
+        #[test]
+        fn passes_over_no_line_that_is_like_a_boundary(
+            own in "[bB-]{0,2}", behind in "[-bB \t\r\nx]{0,8}", starts_line in any::<bool>(),
+        ) {
+            let own = core(own.as_bytes());
+            let behind = behind.as_bytes();
+            let line = core(behind.split(|octet| matches!(octet, b'\r' | b'\n')).next().unwrap_or_default());
+            let is_alike = match starts_line {
+                true => !line.is_empty() && are_alike(&own, &line),
+                false => !own.is_empty() && starts_with(behind.trim_ascii_start(), &own),
+            };
+            let may_begin = FirstOctets::of([own.as_slice()].into_iter()).may_begin(behind, starts_line);
+            prop_assert!(may_begin || !is_alike);
+        }
+
+        #[test]
+        fn knows_lines_of_one_length(body in "(AAAA|AAA|\r\n|\r\n|\r|\n| |=){0,12}") {
+            prop_assert_eq!(is_regular_base64(body.as_bytes()), is_regular_by_rule(body.as_bytes()), "{:?}", body);
+        }
+
+        #[test]
+        fn knows_lines_that_are_too_long(lengths in proptest::collection::vec(prop_oneof![0_usize..5, 997_usize..1003], 0..6)) {
+            let body: Vec<u8> = lengths.iter().flat_map(|&length| [vec![b'A'; length], b"\n".to_vec()].concat()).collect();
+            let is_long = body.split(|&octet| octet == b'\n').any(|line| line.len() > MAX_LINE);
+            prop_assert_eq!(has_long_line(&body), is_long);
+            let open = &body[..body.len().saturating_sub(1)];
+            let is_long = open.split(|&octet| octet == b'\n').any(|line| line.len() > MAX_LINE);
+            prop_assert_eq!(has_long_line(open), is_long);
+        }
+    }
 }

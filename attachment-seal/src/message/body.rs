@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use super::line_ends;
 use crate::message::header::EndSearch;
 
 /// The body with its trailing empty lines reduced to one CR LF, which an empty body has too.
@@ -20,11 +21,7 @@ pub fn hash(body: &[u8]) -> blake3::Hash {
 
 /// Where the body ends without its final line end and trailing empty lines.
 fn content_end(body: &[u8]) -> usize {
-    let mut end = body.len();
-    while body[..end].ends_with(b"\r\n") {
-        end -= 2;
-    }
-    end
+    body.len() - line_ends::trailing(body)
 }
 
 /// The body hash of a message that is still coming in, so that at its end next to nothing is left to do.
@@ -78,25 +75,20 @@ impl LineEnds {
     /// Takes as many line ends off the front as follow on what is held back.
     fn take<'a>(&mut self, octets: &'a [u8]) -> &'a [u8] {
         let mut rest = octets;
-        while let Some((&octet, behind)) = rest.split_first() {
-            match (self.cr, octet) {
-                (false, b'\r') => self.cr = true,
-                (true, b'\n') => *self = Self { whole: self.whole + 1, cr: false },
-                _ => break,
-            }
-            rest = behind;
+        if self.cr {
+            let Some(behind) = rest.strip_prefix(b"\n") else { return rest };
+            (*self, rest) = (Self { whole: self.whole + 1, cr: false }, behind);
         }
-        rest
+        let (whole, behind) = rest.split_at(line_ends::leading(rest));
+        self.whole += whole.len() / 2;
+        let after_cr = behind.strip_prefix(b"\r");
+        self.cr = after_cr.is_some();
+        after_cr.unwrap_or(behind)
     }
 
     /// Gives all of it out, in order.
     fn drain(&mut self, mut out: impl FnMut(&[u8])) {
-        const SOME: [[u8; 2]; 512] = [*b"\r\n"; 512];
-        while self.whole > 0 {
-            let some = self.whole.min(SOME.len());
-            out(SOME[..some].as_flattened());
-            self.whole -= some;
-        }
+        line_ends::repeat(std::mem::take(&mut self.whole), &mut out);
         if std::mem::take(&mut self.cr) {
             out(b"\r");
         }

@@ -6,6 +6,7 @@ pub mod body;
 pub mod edits;
 pub mod header;
 mod identity;
+pub(crate) mod line_ends;
 mod readers;
 pub mod stored;
 pub(crate) mod words;

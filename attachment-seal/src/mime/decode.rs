@@ -108,13 +108,12 @@ impl Decoder {
         damage
     }
 
-    /// Decodes a window into `self.decoded` and tells how many octets that made, if it is whole quanta in lines of one
-    /// length, as encoders write it: then symbols and line ends are all there is, and no closer look is due.
+    /// Decodes a window into `self.decoded` and tells how many octets that made, if it is whole quanta in lines, as encoders
+    /// write it: then symbols and line ends are all there is, and no closer look is due.
     fn decode_regular(&mut self, text: &[u8]) -> Option<usize> {
-        let columns = memchr(b'\n', text)? + 1;
+        memchr(b'\n', text)?;
         let length = base64::MIME.decode_slice(text, room(&mut self.decoded, text)).ok()?;
-        let line_ends = text.chunks(columns).filter(|line| line.ends_with(b"\r\n")).count();
-        (length % 3 == 0 && length / 3 * 4 + 2 * line_ends == text.len()).then_some(length)
+        (length % 3 == 0 && length / 3 * 4 + 2 * count_line_ends(text) == text.len()).then_some(length)
     }
 
     /// Puts the symbols of `carried` and `window`, up to a multiple of four, into `self.symbols`; returns the rest.
@@ -210,16 +209,12 @@ fn decode_line(line: &[u8], out: &mut Vec<u8>) -> Damage {
             rest = &rest[end..];
             continue;
         }
-        match rest.get(1..3).and_then(hex_octet) {
-            Some(octet) => {
-                out.push(octet);
-                rest = &rest[3..];
-            }
-            None => {
-                damage.note_if(true, "a `=` without two hexadecimal digits");
-                out.push(b'=');
-                rest = &rest[1..];
-            }
+        let escapes = take_escapes(rest, out);
+        rest = &rest[escapes..];
+        if escapes == 0 {
+            damage.note_if(true, "a `=` without two hexadecimal digits");
+            out.push(b'=');
+            rest = &rest[1..];
         }
     }
     if !soft {
@@ -238,6 +233,23 @@ fn raw_octets(octets: &[u8], out: &mut Vec<u8>) -> Damage {
     }
     out.extend_from_slice(octets);
     damage
+}
+
+/// Decodes the escapes that `text` begins with onto `out`; tells how many octets they are.
+fn take_escapes(text: &[u8], out: &mut Vec<u8>) -> usize {
+    let before = out.len();
+    // Whole room at once, because some bodies are nothing but escapes.
+    let likely = text.iter().skip(3).step_by(3).take_while(|&&octet| octet == b'=').count() + 1;
+    out.resize(before + likely, 0);
+    let escapes = out[before..].iter_mut().zip(text.chunks_exact(3));
+    let decoded = escapes
+        .map_while(|(octet, escape)| {
+            *octet = hex_octet(&escape[1..])?;
+            Some(())
+        })
+        .count();
+    out.truncate(before + decoded);
+    3 * decoded
 }
 
 fn hex_octet(digits: &[u8]) -> Option<u8> {
@@ -301,6 +313,17 @@ impl LineEnds {
 
 fn bare_line_ends(body: &[u8]) -> Damage {
     Damage(has_bare_line_end(body).then_some(BARE_LINE_END))
+}
+
+/// How many CR LFs there are.
+fn count_line_ends(text: &[u8]) -> usize {
+    let Some((_, behind)) = text.split_first() else { return 0 };
+    let pairs = text.chunks(255).zip(behind.chunks(255));
+    let count = |(some, next): (&[u8], &[u8])| {
+        let is_line_end = |(octet, next): (&u8, &u8)| u8::from((*octet == b'\r') & (*next == b'\n'));
+        usize::from(some.iter().zip(next).map(is_line_end).sum::<u8>())
+    };
+    pairs.map(count).sum()
 }
 
 /// How many octets are space or a control: in base64 that decodes, the white space.
@@ -460,6 +483,17 @@ mod tests {
             let encoded = base64::STANDARD.encode(&content);
             let wrapped: Vec<u8> = encoded.as_bytes().chunks(columns).flat_map(|line| [line, b"\r\n"].concat()).collect();
             prop_assert_eq!(decoded(&wrapped, Encoding::Base64), (content, None));
+        }
+
+        #[test]
+        fn decodes_quoted_printable_escapes(content in proptest::collection::vec(any::<u8>(), 0..60), plain in any::<u64>()) {
+            let is_plain = |(at, octet): (usize, &u8)| plain >> at & 1 == 1 && octet.is_ascii_alphanumeric();
+            let encoded: String = content
+                .iter()
+                .enumerate()
+                .map(|(at, octet)| if is_plain((at, octet)) { char::from(*octet).into() } else { format!("={octet:02X}") })
+                .collect();
+            prop_assert_eq!(decoded(encoded.as_bytes(), Encoding::QuotedPrintable), (content, None));
         }
 
         #[test]

@@ -18,6 +18,8 @@ pub struct Digest {
     pub damage: Damage,
     /// The hash of the body as it stands, in the form that marks use.
     pub form: blake3::Hash,
+    /// Of an attachment in base64 whose body follows from what it decodes to: how long its lines are.
+    pub columns: Option<usize>,
 }
 
 /// Hashes a leaf of `message`, a window at a time.
@@ -35,7 +37,7 @@ pub(super) fn text(body: &[u8], leaf: &Leaf, decoder: &mut Decoder) -> Digest {
     let damage = decoder.decode(body, leaf.encoding, &mut |window| hasher.update(window));
     let (hash, size) = hasher.finish();
     let body = if leaf.is_top_level() { body::canonical(body) } else { Cow::Borrowed(body) };
-    Digest { hash, size, damage, form: as_it_stands(blake3::hash(&body)) }
+    Digest { hash, size, damage, form: as_it_stands(blake3::hash(&body)), columns: None }
 }
 
 fn attachment(body: &[u8], leaf: &Leaf, decoder: &mut Decoder) -> Digest {
@@ -45,7 +47,7 @@ fn attachment(body: &[u8], leaf: &Leaf, decoder: &mut Decoder) -> Digest {
         let hash = blake3::hash(decoded);
         let stands = if leaf.encoding == Encoding::Base64 { blake3::hash(&canonical) } else { hash };
         let size = decoded.len() as u64;
-        return Digest { hash, size, damage: Damage::default(), form: as_it_stands(stands) };
+        return Digest { hash, size, damage: Damage::default(), form: as_it_stands(stands), columns: None };
     }
     let mut hasher = blake3::Hasher::new();
     let mut damage = decoder.decode(decoded, leaf.encoding, &mut |window| {
@@ -53,17 +55,16 @@ fn attachment(body: &[u8], leaf: &Leaf, decoder: &mut Decoder) -> Digest {
     });
     let (hash, size) = (hasher.finalize(), hasher.count());
     damage.note_if(has_blanks_that_decoders_keep(decoded, leaf.encoding), "a blank that some decoders keep");
-    let form = match leaf.encoding {
-        Encoding::Base64 if damage.what().is_some() => as_it_stands(blake3::hash(&canonical)),
-        Encoding::Base64 => match Lines::of(&canonical).filter(|lines| lines.size == Some(size)) {
-            // Such a body follows from what it decodes to, so that its octets need no second hash.
-            Some(lines) => lines.form(&hash),
-            None => as_it_stands(blake3::hash(&canonical)),
-        },
-        Encoding::QuotedPrintable => as_it_stands(blake3::hash(&canonical)),
-        _ => as_it_stands(hash),
+    // Such a body follows from what it decodes to, so that its octets need no second hash.
+    let lines = (leaf.encoding == Encoding::Base64 && damage.what().is_none())
+        .then(|| Lines::of(&canonical).filter(|lines| lines.size == Some(size)))
+        .flatten();
+    let form = match (&lines, leaf.encoding) {
+        (Some(lines), _) => lines.form(&hash),
+        (None, Encoding::Base64 | Encoding::QuotedPrintable) => as_it_stands(blake3::hash(&canonical)),
+        (None, _) => as_it_stands(hash),
     };
-    Digest { hash, size, damage, form }
+    Digest { hash, size, damage, form, columns: lines.map(|lines| lines.columns) }
 }
 
 /// The form of a body of which nothing but its octets is known.

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use memchr::memmem;
 
+use crate::message::line_ends;
+
 /// Text or attachment (SPEC.md §6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
@@ -97,7 +99,7 @@ impl Leaf {
 /// Whether an attached message that is declared plain reads as one in base64 or quoted-printable. A seal without a list of
 /// parts does not cover its encoding, so that a relay could have changed it to show the encoded text in the message's place.
 pub(crate) fn reads_as_encoded(body: &[u8]) -> bool {
-    let text = &body[body.iter().take_while(|octet| matches!(octet, b'\r' | b'\n')).count()..];
+    let text = line_ends::trim_start(body);
     let first = text.split(|&octet| octet == b'\n').next().unwrap_or_default();
     let first = first.strip_suffix(b"\r").unwrap_or(first);
     let is_symbol = |octet: &u8| octet.is_ascii_alphanumeric() || b"+/=".contains(octet);

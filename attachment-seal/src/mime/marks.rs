@@ -3,6 +3,7 @@
 use super::digest::Digest;
 use super::walk::{Entity, Structure};
 use crate::message::header::{HeaderSection, first_line, is_blank, trim_blanks, trim_blanks_end};
+use crate::message::line_ends;
 
 /// What tells that a part is as it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,11 +70,7 @@ fn encoded(encoding: &[u8], form: &blake3::Hash) -> blake3::Hash {
 }
 
 fn without_empty_lines_at_end(text: &[u8]) -> &[u8] {
-    let mut text = text;
-    while let Some(shorter) = text.strip_suffix(b"\r\n") {
-        text = shorter;
-    }
-    text
+    &text[..text.len() - line_ends::trailing(text)]
 }
 
 /// The lines of a header section with those that continue them, without the CR LF at the end.

@@ -3,7 +3,8 @@
 //! [`walk`] finds the parts in one pass; `field` and `name` read the fields that tell what a part is, leniently; `plain` is
 //! the grammar for what was touched on the way; [`decode`] turns a leaf's body into its bytes, window by window, [`digest()`]
 //! into its hash; [`marks`] tell that a part is as it was; [`text`] canonicalises texts; [`scan`] tells what they hold;
-//! `second_view` asks mail-parser what it sees; [`Beyond`] tells of messages that are too much for common readers.
+//! `second_view` asks mail-parser what it sees; `octets` searches text that is made to cost; [`Beyond`] tells of messages
+//! that are too much for common readers.
 
 mod beyond;
 pub mod decode;
@@ -12,6 +13,7 @@ mod field;
 mod leaf;
 pub mod marks;
 mod name;
+pub(crate) mod octets;
 pub(crate) mod plain;
 pub mod scan;
 pub(crate) mod second_view;

@@ -131,17 +131,26 @@ fn show_body(body: &[u8], leaf: &Leaf, out: &mut Vec<u8>) {
         // It decoded without a doubt, so no octet of it can be part of a delimiter. Four symbols are a whole quantum.
         return out.extend(body.iter().filter(|octet| octet.is_ascii_alphanumeric()).take(4));
     }
-    let mut shown = 0;
+    // Lines that follow on each other are copied together.
+    let mut lines = 0..0;
     for dashes in memmem::find_iter(body, b"--") {
-        if dashes < shown {
+        if dashes < lines.end {
             continue;
         }
-        let start = memrchr(b'\n', &body[shown..dashes]).map_or(shown, |at| shown + at + 1);
-        let end = memchr::memchr(b'\n', &body[dashes..]).map_or(body.len(), |at| dashes + at + 1);
-        out.extend_from_slice(&body[start..end]);
-        shown = end;
-        if out.len() > MAX_SKELETON {
-            return;
+        let start = match dashes.checked_sub(1) {
+            Some(before) if body[before] != b'\n' => {
+                memrchr(b'\n', &body[lines.end..dashes]).map_or(lines.end, |at| lines.end + at + 1)
+            }
+            _ => dashes,
+        };
+        if start > lines.end {
+            out.extend_from_slice(&body[lines]);
+            lines = start..start;
+        }
+        lines.end = memchr::memchr(b'\n', &body[dashes..]).map_or(body.len(), |at| dashes + at + 1);
+        if out.len() + lines.len() > MAX_SKELETON {
+            break;
         }
     }
+    out.extend_from_slice(&body[lines]);
 }

@@ -5,6 +5,7 @@ use memchr::{memchr, memmem, memrchr};
 use super::decode::has_bare_line_end;
 
 use crate::message::header::trim_blanks_end;
+use crate::message::line_ends;
 
 /// Hashes the canonical form of a text: line ends made CR LF, white space at line ends and trailing empty lines gone,
 /// runs of blanks made one space.
@@ -37,7 +38,7 @@ impl TextHasher {
             if at_line_start && is_canonical(lines) {
                 self.put_empty_lines();
                 self.put(lines);
-                self.take_piecewise(empty_lines);
+                self.take_lines(empty_lines);
             } else {
                 self.take_lines(block);
             }
@@ -49,8 +50,11 @@ impl TextHasher {
     fn take_lines(&mut self, text: &[u8]) {
         let mut rest = text;
         while !rest.is_empty() {
-            let (line, after) = rest.split_at(memchr(b'\n', rest).map_or(rest.len(), |at| at + 1));
             let at_line_start = !self.line_has_text && !self.blank && !self.after_cr;
+            let empty_lines = if at_line_start { line_ends::leading(rest) } else { 0 };
+            self.empty_lines += empty_lines as u64 / 2;
+            rest = &rest[empty_lines..];
+            let (line, after) = rest.split_at(memchr(b'\n', rest).map_or(rest.len(), |at| at + 1));
             match line.strip_suffix(b"\r\n").map(trim_blanks_end) {
                 Some(words) if at_line_start && is_one_spaced(words) => self.take_whole_line(words),
                 _ => self.take_piecewise(line),
@@ -76,11 +80,12 @@ impl TextHasher {
                 }
                 b' ' | b'\t' => {
                     self.blank = true;
-                    rest.iter().take_while(|octet| matches!(octet, b' ' | b'\t')).count()
+                    run(rest, |octet| (octet == b' ') | (octet == b'\t'))
                 }
                 _ => {
-                    let word = rest.iter().position(|octet| matches!(octet, b' ' | b'\t' | b'\r' | b'\n'));
-                    let word = &rest[..word.unwrap_or(rest.len())];
+                    let is_of_word =
+                        |octet: u8| (octet != b' ') & (octet != b'\t') & (octet != b'\r') & (octet != b'\n');
+                    let word = &rest[..run(rest, is_of_word)];
                     self.take_word(word);
                     word.len()
                 }
@@ -114,10 +119,8 @@ impl TextHasher {
     }
 
     fn put_empty_lines(&mut self) {
-        while self.empty_lines > 0 {
-            self.empty_lines -= 1;
-            self.put(b"\r\n");
-        }
+        let empty_lines = std::mem::take(&mut self.empty_lines);
+        line_ends::repeat(usize::try_from(empty_lines).unwrap_or(usize::MAX), |some| self.put(some));
     }
 
     fn end_line(&mut self) {
@@ -160,9 +163,27 @@ fn is_one_spaced(words: &[u8]) -> bool {
     other == 0 && !matches!(words.first(), None | Some(b'\t' | b'\r'))
 }
 
+/// How many octets of `text` from its start are what `is_of_run` says. Where that does not branch, the compiler makes vector
+/// code of all but the first.
+fn run(text: &[u8], is_of_run: impl Fn(u8) -> bool + Copy) -> usize {
+    const NEAR: usize = 16;
+    const SOME: usize = 64;
+    let near = text.iter().take(NEAR).position(|&octet| !is_of_run(octet));
+    if let Some(near) = near {
+        return near;
+    }
+    let (some, _) = text.as_chunks::<SOME>();
+    let is_run = |octets: &&[u8; SOME]| {
+        octets.iter().fold(0, |others, &octet| others | u8::from(!is_of_run(octet))) == 0
+    };
+    let whole = some.iter().take_while(is_run).count() * SOME;
+    whole + text[whole..].iter().take_while(|&&octet| is_of_run(octet)).count()
+}
+
 /// Where the last line of a block that is not empty ends.
 fn text_end(block: &[u8]) -> usize {
-    let last = block.iter().rposition(|octet| !matches!(octet, b'\r' | b'\n'));
+    let end = block.len() - line_ends::trailing(block);
+    let last = block[..end].iter().rposition(|octet| !matches!(octet, b'\r' | b'\n'));
     last.map_or(0, |last| (last + 3).min(block.len()))
 }
 
@@ -178,12 +199,35 @@ fn is_canonical(lines: &[u8]) -> bool {
         && !has_bare_line_end(lines)
 }
 
-/// The canonical form itself.
-pub fn canonical(text: &[u8]) -> Vec<u8> {
-    let mut hasher = TextHasher { kept: Some(Vec::with_capacity(text.len())), ..TextHasher::default() };
-    hasher.update(text);
-    hasher.end();
-    hasher.kept.unwrap_or_default()
+/// The canonical form itself, a piece at a time.
+#[derive(Debug)]
+pub(crate) struct Canonical(TextHasher);
+
+impl Default for Canonical {
+    fn default() -> Self {
+        Self(TextHasher { kept: Some(Vec::new()), ..TextHasher::default() })
+    }
+}
+
+impl Canonical {
+    /// Takes the next decoded octets.
+    pub(crate) fn update(&mut self, text: &[u8], out: &mut impl FnMut(&[u8])) {
+        self.0.update(text);
+        self.hand_on(out);
+    }
+
+    /// Hands on the rest.
+    pub(crate) fn finish(mut self, out: &mut impl FnMut(&[u8])) {
+        self.0.end();
+        self.hand_on(out);
+    }
+
+    fn hand_on(&mut self, out: &mut impl FnMut(&[u8])) {
+        if let Some(kept) = &mut self.0.kept {
+            out(kept);
+            kept.clear();
+        }
+    }
 }
 
 #[cfg(test)]
@@ -210,6 +254,14 @@ mod tests {
             lines.pop();
         }
         lines.iter().flat_map(|line| [line.as_bytes(), b"\r\n"].concat()).collect()
+    }
+
+    fn canonical(text: &[u8]) -> Vec<u8> {
+        let (mut form, mut canonical) = (Vec::new(), Canonical::default());
+        let mut keep = |piece: &[u8]| form.extend_from_slice(piece);
+        text.chunks(7).for_each(|piece| canonical.update(piece, &mut keep));
+        canonical.finish(&mut keep);
+        form
     }
 
     fn hash(pieces: &[&[u8]]) -> (blake3::Hash, u64) {

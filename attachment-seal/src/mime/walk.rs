@@ -82,6 +82,7 @@ pub fn walk(message: &[u8], header: &HeaderSection<'_>) -> Structure {
         open: Vec::new(),
         live: Vec::new(),
         first_octets: [false; 256],
+        start: delimiter_start(&[]),
         found: Structure::default(),
     };
     let top = Part::read(header, "text/plain");
@@ -126,6 +127,8 @@ struct Walk<'a> {
     live: Vec<usize>,
     /// Which octets a live boundary begins with.
     first_octets: [bool; 256],
+    /// What all delimiters begin with, behind the line end before them.
+    start: memmem::Finder<'static>,
     found: Structure,
 }
 
@@ -306,7 +309,7 @@ impl Walk<'_> {
             return Some(delimiter);
         }
         let mut at = hyphen.saturating_sub(1).max(from);
-        while let Some(found) = find_dashes(&message[at..]) {
+        while let Some(found) = find_start(&message[at..], &self.start) {
             let start = at + found + 1;
             if start >= from + 2
                 && message[start - 2] == b'\r'
@@ -369,6 +372,7 @@ impl Walk<'_> {
         for octet in self.open.iter().filter_map(|open| open.boundary.first()) {
             self.first_octets[usize::from(*octet)] = true;
         }
+        self.start = delimiter_start(&self.open);
     }
 
     /// RFC 2046 §5.1.1: the CR LF before a delimiter line belongs to the delimiter.
@@ -398,14 +402,27 @@ fn mark_offered_html(found: &mut Structure) {
     }
 }
 
-/// Where a line that begins with two hyphens follows. In a run of such lines the fast search's start would cost the most,
-/// so the next few octets are looked at one by one.
-fn find_dashes(text: &[u8]) -> Option<usize> {
+/// What the delimiters of these multiparts begin with: a line end, two hyphens, and what their boundaries have in common.
+fn delimiter_start(open: &[Open]) -> memmem::Finder<'static> {
+    const MAX_COMMON: usize = 8;
+    let mut boundaries = open.iter().map(|open| open.boundary.as_slice());
+    let first = boundaries.next().unwrap_or_default();
+    let common = boundaries.fold(&first[..first.len().min(MAX_COMMON)], |common, boundary| {
+        let length = common.iter().zip(boundary).take_while(|(one, other)| one == other).count();
+        &common[..length]
+    });
+    memmem::Finder::new(&[b"\n--", common].concat()).into_owned()
+}
+
+/// Where a line that begins so follows. In a run of such lines the fast search's start would cost the most, so the next few
+/// octets are looked at one by one.
+fn find_start(text: &[u8], start: &memmem::Finder<'_>) -> Option<usize> {
     const NEAR: usize = 32;
+    let needle = start.needle();
     let near = &text[..text.len().min(NEAR)];
-    let in_near = near.windows(3).position(|octets| octets == b"\n--");
-    let behind = near.len().saturating_sub(2);
-    in_near.or_else(|| memmem::find(&text[behind..], b"\n--").map(|at| behind + at))
+    let in_near = near.windows(needle.len()).position(|octets| octets == needle);
+    let behind = (near.len() + 1).saturating_sub(needle.len());
+    in_near.or_else(|| start.find(&text[behind..]).map(|at| behind + at))
 }
 
 /// What a part's header section says of it.

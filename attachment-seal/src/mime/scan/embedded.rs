@@ -7,11 +7,12 @@
 
 use std::ops::Range;
 
-use memchr::{memchr_iter, memchr2, memchr2_iter, memmem};
+use memchr::{memchr2, memmem};
 
 use super::lines::Piece;
 use super::place::Finds;
 use crate::message::header::is_blank;
+use crate::mime::octets;
 
 /// Looks for files in the lines of one text.
 #[derive(Debug)]
@@ -150,45 +151,56 @@ impl EmbeddedScan {
             Some(before) => matches!(text[before], b'\r' | b'\n'),
             None => piece.starts_line,
         };
-        let mut marks = Vec::new();
-        for g in memchr2_iter(b'g', b'G', text) {
-            if g >= 2 && starts(&text[g - 2..], b"begin") {
-                marks.extend(begin(text, g - 2, at_line_start));
-            } else if g >= 4 && starts(&text[g - 4..], b"----gnatsweb-attachment----") && at_line_start(g - 4)
-            {
-                marks.push((g - 4, Mark::Block("mime", |_| false)));
+        let (mut marks, mut content) = (Vec::new(), Vec::new());
+        for place in octets::find(text, is_of_a_word) {
+            // What was found is not the start of each word.
+            let word_at = |before: usize, word: &[u8]| {
+                place.checked_sub(before).filter(|&at| starts(&text[at..], word))
+            };
+            if let Some(at) = word_at(0, b"begin") {
+                marks.extend(begin(text, at, at_line_start));
+            } else if let Some(at) = word_at(5, b"content-") {
+                content.push(at);
+            } else if let Some(at) = word_at(4, b"----gnatsweb-attachment----") {
+                marks.extend(at_line_start(at).then_some((at, Mark::Block("mime", |_| false))));
+            } else if let Some(at) = word_at(0, b"(this file must be converted with") {
+                // MIME::Parser needs no name after it, uudeview no line of its own.
+                marks.push((at, Mark::Block("binhex", |_| false)));
+            } else if let Some(at) = word_at(0, b"%!ps-").filter(|&at| at_line_start(at)) {
+                marks.push((at, Mark::Block("postscript", |line| line == b"%%EOF")));
             }
         }
-        // MIME::Parser needs no name after it, uudeview no line of its own.
-        let binhex =
-            memchr_iter(b'(', text).filter(|&at| starts(&text[at..], b"(this file must be converted with"));
-        marks.extend(binhex.map(|at| (at, Mark::Block("binhex", |_| false))));
-        let postscript =
-            memmem::find_iter(text, b"%!").filter(|&at| starts(&text[at..], b"%!ps-") && at_line_start(at));
-        marks.extend(postscript.map(|at| (at, Mark::Block("postscript", |line| line == b"%%EOF"))));
-        marks.extend(mime_fields(piece));
+        marks.extend(mime_fields(piece, &content));
         if !self.is_html {
             let first = (piece.starts_line && text.starts_with(b":")).then_some(0);
             let others =
-                [b"\n:".as_slice(), b"\r:"].into_iter().flat_map(|start| memmem::find_iter(text, start));
+                octets::find(text, |[end, colon]| (colon == b':') & ((end == b'\r') | (end == b'\n')));
             let lines = first.into_iter().chain(others.map(|at| at + 1));
-            let data = lines.filter(|&at| is_binhex_line(trim_line_end(&text[at..end_of_line(text, at)])));
+            let data = lines.filter(|&at| starts_with_binhex_line(&text[at..]));
             marks.extend(data.map(|at| (at, Mark::Block("binhex", |line| line.ends_with(b":")))));
         }
         marks
     }
 }
 
+/// Whether three octets are of a word that begins a file, in any case: of `begin`, `content-`, `gnatsweb`, `(this` or `%!ps`.
+fn is_of_a_word(octets: [u8; 3]) -> bool {
+    let are = |three: &[u8; 3]| {
+        (octets[0] | 0x20 == three[0]) & (octets[1] | 0x20 == three[1]) & (octets[2] | 0x20 == three[2])
+    };
+    are(b"beg") | are(b"nt-") | are(b"gna") | are(b"(th") | are(b"%!p")
+}
+
 /// Fields that make ripMIME, munpack, uudeview and Email::MIME look for a file below them. ripMIME finds the name inside a
 /// longer word that begins a line, and minds neither what follows it nor whether a colon does.
-fn mime_fields(piece: &Piece<'_>) -> Vec<(usize, Mark)> {
+fn mime_fields(piece: &Piece<'_>, content: &[usize]) -> Vec<(usize, Mark)> {
     let text = piece.text;
     let ends_word = |octet: &u8| matches!(octet, b':' | b' ' | b'\t' | b'\r' | b'\n');
     let mut marks = Vec::new();
     // Up to where the text is read, and whether the word there is the first of its line.
     let (mut read, mut is_first) = (0, piece.starts_line);
-    for at in memchr_iter(b'-', text).filter_map(|hyphen| hyphen.checked_sub(b"content".len())) {
-        if at < read || !starts(&text[at..], b"content-") {
+    for &at in content {
+        if at < read {
             continue;
         }
         if let Some(end) = text[read..at].iter().rposition(ends_word) {
@@ -306,8 +318,9 @@ fn is_base64_line(line: &[u8]) -> bool {
 }
 
 /// A first line of BinHex as Gnus knows it: a colon and 63 more characters.
-fn is_binhex_line(line: &[u8]) -> bool {
-    line.len() == 64 && line.iter().all(u8::is_ascii_graphic)
+fn starts_with_binhex_line(text: &[u8]) -> bool {
+    text.get(..64).is_some_and(|line| line.iter().all(u8::is_ascii_graphic))
+        && matches!(text.get(64), None | Some(b'\r' | b'\n'))
 }
 
 /// Whether `text` starts with the lower-case `word`, in any case.

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use idna::AsciiDenyList;
-use memchr::memchr2_iter;
 use percent_encoding::percent_decode_str;
 
 use super::lines::Piece;
+use crate::mime::octets;
 
 /// Most links that are kept of one text.
 pub const MAX_LINKS: usize = 500;
@@ -79,7 +79,11 @@ impl Links {
     pub(super) fn take_plain(&mut self, piece: &Piece<'_>) {
         let text = piece.text;
         let mut done = 0;
-        for at in memchr2_iter(b'.', b':', text) {
+        // `w.` and `:/`, the ends of `www.` and of `https://`, with what is around them.
+        let ends = octets::find(text, |[before, octet, behind]| {
+            (octet == b':') & (behind == b'/') | (octet == b'.') & (before | 0x20 == b'w')
+        });
+        for at in ends.map(|at| at + 1) {
             if at < done {
                 continue;
             }
