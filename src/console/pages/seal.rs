@@ -12,7 +12,8 @@ pub(super) fn seal(page: &Page<'_>, view: &Message) -> Markup {
         section aria-labelledby="seal" {
             h2 id="seal" { (page.text("seal-title")) }
             @match &details.key {
-                None => p.hint { (page.text("seal-none")) },
+                None if matches!(view.row.verdict.as_str(), "none" | "missing") => p.hint { (page.text("seal-none")) },
+                None => p.hint { (page.text("seal-unknown")) },
                 Some(key) => {
                     dl {
                         @if let Some(domain) = &details.sealing_domain {

@@ -214,6 +214,7 @@ link-status = ما جرى له
 link-target = الرابط
 seal-title = الختم
 seal-none = ليس لها ختم.
+seal-unknown = لا يُعرف شيء عن ختمها.
 seal-domain = النطاق الخاتم
 seal-selector = المحدِّد
 seal-trust = كيف ثبت المفتاح

@@ -214,6 +214,7 @@ link-status = Was daraus wurde
 link-target = Link
 seal-title = Das Siegel
 seal-none = Sie hat kein Siegel.
+seal-unknown = Von ihrem Siegel ist nichts bekannt.
 seal-domain = Siegelnde Domain
 seal-selector = Selektor
 seal-trust = Womit der Schlüssel belegt ist

@@ -223,6 +223,7 @@ link-status = What became of it
 link-target = Link
 seal-title = The seal
 seal-none = It has no seal.
+seal-unknown = Nothing is known of its seal.
 seal-domain = Sealing domain
 seal-selector = Selector
 seal-trust = How the key was proved

@@ -214,6 +214,7 @@ link-status = Qué fue de él
 link-target = Enlace
 seal-title = El sello
 seal-none = No lleva sello.
+seal-unknown = No se sabe nada de su sello.
 seal-domain = Dominio que sella
 seal-selector = Selector
 seal-trust = Cómo se probó la clave

@@ -214,6 +214,7 @@ link-status = Devenir
 link-target = Lien
 seal-title = Le sceau
 seal-none = Il n’a pas de sceau.
+seal-unknown = Rien n’est connu de son sceau.
 seal-domain = Domaine du sceau
 seal-selector = Sélecteur
 seal-trust = Preuve de la clé

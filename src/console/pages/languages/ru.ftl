@@ -214,6 +214,7 @@ link-status = Что с ней стало
 link-target = Ссылка
 seal-title = Печать
 seal-none = Печати нет.
+seal-unknown = О печати ничего не известно.
 seal-domain = Домен, поставивший печать
 seal-selector = Селектор
 seal-trust = Чем доказан ключ

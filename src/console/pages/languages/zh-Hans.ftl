@@ -214,6 +214,7 @@ link-status = 结果
 link-target = 链接
 seal-title = 封印
 seal-none = 它没有封印。
+seal-unknown = 对其封印一无所知。
 seal-domain = 加封域名
 seal-selector = 选择符
 seal-trust = 密钥的证明方式

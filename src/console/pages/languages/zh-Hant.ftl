@@ -214,6 +214,7 @@ link-status = 結果
 link-target = 連結
 seal-title = 封印
 seal-none = 它沒有封印。
+seal-unknown = 對其封印一無所知。
 seal-domain = 加封網域
 seal-selector = 選擇符
 seal-trust = 金鑰的證明方式
