@@ -240,7 +240,9 @@ fn content_type(plain: &mut Plain, place: &str, mut text: Cursor<'_>) -> Result<
         return flaw(place, "has a charset that is no plain word");
     }
     let is_text = top.eq_ignore_ascii_case("text") || top.eq_ignore_ascii_case("message");
-    if !is_text && parameters.iter().any(|parameter| parameter.attribute == "charset" && is_wide(&parameter.value)) {
+    if !is_text
+        && parameters.iter().any(|parameter| parameter.attribute == "charset" && is_wide(&parameter.value))
+    {
         return flaw(place, "is no text, and has a charset in which some readers would write it anew");
     }
     plain_name(place, "name", &parameters)
@@ -251,7 +253,9 @@ pub(crate) fn is_wide(charset: &[u8]) -> bool {
     let charset = charset.trim_ascii();
     ["utf-16", "utf16", "utf-32", "utf32", "ucs", "iso-10646", "csunicode", "utf-7", "utf7", "unicode"]
         .iter()
-        .any(|label| charset.get(..label.len()).is_some_and(|start| start.eq_ignore_ascii_case(label.as_bytes())))
+        .any(|label| {
+            charset.get(..label.len()).is_some_and(|start| start.eq_ignore_ascii_case(label.as_bytes()))
+        })
 }
 
 /// Whether nothing but a parameter or a comment follows the type, so that no reader takes a text for a file.
