@@ -34,14 +34,14 @@ struct Text<'a> {
 impl Written {
     /// Those of the messages that belong into a table.
     pub(super) fn all(entries: &[Box<Entry>], shelf: Shelf) -> impl Iterator<Item = Self> {
-        let belongs = move |entry: &&Box<Entry>| {
+        let belongs = move |entry: &&Entry| {
             let Judged { asked, done, .. } = &entry.judged;
             match shelf {
                 Shelf::Named => is_named(asked, done),
                 Shelf::Delivered => is_delivered(asked, done),
             }
         };
-        entries.iter().filter(belongs).map(|entry| Self::of(entry))
+        entries.iter().map(|entry| &**entry).filter(belongs).map(Self::of)
     }
 
     fn of(entry: &Entry) -> Self {

@@ -152,7 +152,7 @@ fn a_message_is_found_by_all_that_people_know_of_it() {
 fn pages_have_everything_once_while_more_arrives() {
     on_each(|gateway, commands| {
         let entries = |numbers: std::ops::Range<u64>| -> Vec<Box<Entry>> {
-            let one = |at| if at % 3 == 0 { held(at) } else { delivered(at) };
+            let one = |at: u64| if at.is_multiple_of(3) { held(at) } else { delivered(at) };
             numbers.map(|at| Box::new(Entry::of(one(at)))).collect()
         };
         // More than one stretch of each kind.
@@ -162,12 +162,12 @@ fn pages_have_everything_once_while_more_arrives() {
             (Question { until, ..any() }, (12_500..13_000).rev().collect::<Vec<_>>()),
             (
                 Question { until, verdict: text("fail"), ..any() },
-                (0..13_000).rev().filter(|at| at % 3 == 0).collect(),
+                (0..13_000_u64).rev().filter(|at| at.is_multiple_of(3)).collect(),
             ),
             (Question { until: Some(NOW + 180), ..any() }, (0..180).rev().collect()),
             (
                 Question { from: NOW + 5_000, until: Some(NOW + 5_200), done: text("deliver"), ..any() },
-                (5_000..5_200).rev().filter(|at| at % 3 != 0).collect(),
+                (5_000..5_200_u64).rev().filter(|at| !at.is_multiple_of(3)).collect(),
             ),
         ] {
             let (mut all, mut after) = (Vec::new(), None::<Position>);

@@ -84,8 +84,8 @@ impl<'a> Filing<'a> {
         let sql = format!(
             "SELECT {STRETCH_COLUMNS} FROM stretch WHERE delivered = ?1 ORDER BY number DESC LIMIT 1"
         );
-        let last = connection.prepare_cached(&sql)?;
-        let last = { last }.query_row([shelf.is_delivered()], stretch).optional()?;
+        let mut query = connection.prepare_cached(&sql)?;
+        let last = query.query_row([shelf.is_delivered()], stretch).optional()?;
         let stretch = match last.filter(|last| last.messages < STRETCH) {
             Some(last) => last,
             None => Stretch::new(next_number(connection)?),
@@ -193,13 +193,16 @@ pub(super) fn complete(connection: &Connection) -> rusqlite::Result<u64> {
         }
         filing.end()?;
     }
-    connection.execute(
-        "UPDATE finding SET total = sums.total
-         FROM (SELECT number, sum(length(CAST(findings AS BLOB))) OVER (PARTITION BY delivered ORDER BY number) AS total
-               FROM finding) AS sums
-         WHERE sums.number = finding.number AND EXISTS (SELECT 1 FROM finding WHERE total IS NULL)",
-        [],
-    )?;
+    let sql = "SELECT EXISTS (SELECT 1 FROM finding WHERE total IS NULL)";
+    if connection.query_row(sql, [], |row| row.get(0))? {
+        connection.execute(
+            "UPDATE finding SET total = sums.total
+             FROM (SELECT number, sum(length(CAST(findings AS BLOB))) OVER (PARTITION BY delivered ORDER BY number)
+                          AS total FROM finding) AS sums
+             WHERE sums.number = finding.number",
+            [],
+        )?;
+    }
     Ok(completed)
 }
 
@@ -544,7 +547,7 @@ mod tests {
         let held = judged(NOW, "fail", "quarantine", "quarantine");
         let delivered = judged(NOW, "pass", "deliver", "deliver");
         let entry = |n: u64| {
-            let judged = if n % 2 == 0 { &held } else { &delivered };
+            let judged = if n.is_multiple_of(2) { &held } else { &delivered };
             Box::new(Entry::of(Judged { at: NOW + n, ..judged.clone() }))
         };
         let transaction = connection.transaction().unwrap();
