@@ -3,6 +3,7 @@
 use maud::{Markup, html};
 
 use super::correspondents::{expected, verdicts};
+use super::foreign::for_attribute;
 use super::form::{form, offered, sure};
 use super::frame::document;
 use super::messages::list;
@@ -90,12 +91,12 @@ fn fingerprint_of(page: &Page<'_>, key: &Key) -> Markup {
 /// The form that approves a key: each word of its fingerprint is a box to tick.
 fn approve(page: &Page<'_>, at: usize, key: &Key, offer: &Offer) -> Markup {
     let fields = html! {
-        input type="hidden" name="key" value=(key.key);
+        input type="hidden" name="key" value=(for_attribute(&key.key));
         fieldset {
             legend { (page.text("approve-ticks")) }
             ol.fingerprint lang="en" dir="ltr" {
                 @for word in key.words.split_whitespace() {
-                    li { label.tick { input type="checkbox" name="word" value=(word); " " (page.short(word)) } }
+                    li { label.tick { input type="checkbox" name="word" value=(for_attribute(word)); " " (page.short(word)) } }
                 }
             }
         }
