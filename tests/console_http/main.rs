@@ -12,6 +12,7 @@ mod hostile;
 mod program;
 mod refusals;
 #[cfg(feature = "postgres")]
+#[allow(dead_code, reason = "the tests of the state use more of it")]
 #[path = "../state/server.rs"]
 mod server;
 #[cfg(feature = "postgres")]

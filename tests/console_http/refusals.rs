@@ -86,7 +86,7 @@ fn what_no_account_may_do() {
             page.token(&path).or_else(|| page.token("/logout")).unwrap()
         };
         let own = token(&mut admin);
-        let mut refused = |name: &str, visitor: &Visitor, token: &str, statuses: &[u16]| {
+        let refused = |name: &str, visitor: &Visitor, token: &str, statuses: &[u16]| {
             let fields = [&[("token", token)], &fields[..]].concat();
             let answer = visitor.clone().post(&path, &fields);
             assert!(statuses.contains(&answer.status), "{name}: {path}: {answer:?}");

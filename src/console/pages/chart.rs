@@ -141,7 +141,7 @@ fn drawing(
                     (bar(page, panel, prefix, (2.0 + step * at as f64, step), counts, &days[at]))
                 }
             }
-            @for (at, day) in days.iter().enumerate().filter(|(at, _)| (days.len() - 1 - at) % every == 0) {
+            @for (at, day) in days.iter().enumerate().filter(|(at, _)| (days.len() - 1 - at).is_multiple_of(every)) {
                 @let middle = 2.0 + step * (at as f64 + 0.5);
                 @let (x, anchor) = if at + 1 == days.len() && step < 40.0 { (f64::from(width) - 2.0, "end") } else { (middle, "middle") };
                 text.scale x=(format!("{x:.1}")) y="240" text-anchor=(anchor) { (page.short_date(day.day)) }
