@@ -9,6 +9,9 @@ const SCRIPT: &str = "<script>alert('owned')</script><img src=x onerror=alert(1)
 /// The same as far as an address may have it (RFC 5321 §4.1.2, Quoted-string).
 pub(crate) const IN_AN_ADDRESS: &str = "<img src=x onerror=alert(3)>";
 
+/// What a letter is made into.
+type Change = Box<dyn Fn(&str) -> String>;
+
 /// The hostile messages, each sealed first and then changed, so that each is held.
 pub(crate) fn messages(site: &Site) -> Vec<Vec<u8>> {
     let field = |name: &'static str, value: String| {
@@ -24,7 +27,7 @@ pub(crate) fn messages(site: &Site) -> Vec<Vec<u8>> {
     let named = |name: String| {
         move |message: &str| letter::swapped(message).replace("\"Agenda.pdf\"", &format!("\"{name}\""))
     };
-    let changes: Vec<Box<dyn Fn(&str) -> String>> = vec![
+    let changes: Vec<Change> = vec![
         Box::new(field("Subject", SCRIPT.to_owned())),
         Box::new(field("Subject", encoded(&format!("{SCRIPT}{turned}\0\u{1b}[2J\r\nX: y")))),
         Box::new(field("From", format!("{} <office@example.org>", encoded(SCRIPT)))),
