@@ -16,7 +16,7 @@ use crate::mime::levels;
 use crate::mime::marks::{self, Mark, encoding, groups, is_named, plain_encoding};
 use crate::mime::octets;
 use crate::mime::plain::{self, Flaw, Plain, Section};
-use crate::mime::scan::{TextScan, holds_file};
+use crate::mime::scan::{Links, Scanned, TextScan, holds_file};
 use crate::mime::text::Canonical;
 use crate::mime::{
     self, Digest, Encoding, Entity, Leaf, READERS_DEPTH, READERS_PARTS, Structure, second_view,
@@ -72,15 +72,23 @@ pub fn judge(message: &[u8], header: &HeaderSection<'_>, sealed: Sealed<'_>) -> 
         untouched,
         comparison: &comparison,
         remarks: Remarks::default(),
+        scanned: vec![None; structure.leaves.len()],
     };
     judge.run();
-    let remarks = judge.remarks;
+    let Judge { remarks, mut scanned, .. } = judge;
     let links = sealed.links.filter(|_| comparison.text != TextState::Intact).map(|sealed| {
         // HTML that is offered as a file here may have been sealed as a text.
         let is_text = |at: usize, leaf: &Leaf| leaf.kind == Kind::Text || comparison.growth[at].is_some();
-        let leaves = structure.leaves.iter().zip(&digests).enumerate();
-        let texts = leaves.filter(|(at, (leaf, _))| is_text(*at, leaf)).map(|(_, text)| text);
-        LinkChanges::of(sealed, &links(message, texts))
+        let mut decoder = Decoder::default();
+        let mut found = Links::default();
+        for (at, (leaf, digest)) in structure.leaves.iter().zip(&digests).enumerate() {
+            if is_text(at, leaf) {
+                let known = scanned[at].take();
+                let scanned = known.unwrap_or_else(|| links::scan(message, leaf, &mut decoder));
+                links::take(&mut found, scanned, digest);
+            }
+        }
+        LinkChanges::of(sealed, &found)
     });
     Findings { comparison, links, remarks }
 }
@@ -312,6 +320,8 @@ struct Judge<'a> {
     untouched: Untouched,
     comparison: &'a Comparison,
     remarks: Remarks,
+    /// What the texts hold that were looked through as they are.
+    scanned: Vec<Option<Scanned>>,
 }
 
 /// A container that was touched, and how.
@@ -570,7 +580,7 @@ impl Judge<'_> {
             self.add(Doubt::NotPlain, at, "is a changed text that some readers show as a file, by its type");
         }
         if is_text && !body_is_sealed {
-            self.check_text(at, leaf, digest.damage.what().is_some(), growth);
+            self.check_text(at, number, digest.damage.what().is_some(), growth);
         }
     }
 
@@ -651,16 +661,17 @@ impl Judge<'_> {
     }
 
     /// Looks for files and hidden text in what is new of a text.
-    fn check_text(&mut self, at: usize, leaf: &Leaf, is_damaged: bool, growth: Option<Growth>) {
+    fn check_text(&mut self, at: usize, number: usize, is_damaged: bool, growth: Option<Growth>) {
+        let leaf = &self.structure.leaves[number];
         let body = &self.message[leaf.body.clone()];
-        let mut scan = TextScan::new(&leaf.media_type, leaf.charset.as_deref());
-        match growth {
-            Some(growth) if growth.state != TextState::Intact => {
-                each_canonical_piece(self.message, leaf, &mut |piece| scan.update(piece));
-            }
-            _ => _ = Decoder::default().decode(body, leaf.encoding, &mut |window| scan.update(window)),
-        }
-        let scanned = scan.finish();
+        let is_as_it_is = growth.is_none_or(|growth| growth.state == TextState::Intact);
+        let scanned = if is_as_it_is {
+            links::scan(self.message, leaf, &mut Decoder::default())
+        } else {
+            let mut scan = TextScan::new(&leaf.media_type, leaf.charset.as_deref());
+            each_canonical_piece(self.message, leaf, &mut |piece| scan.update(piece));
+            scan.finish()
+        };
         let is_in = |range: &Range<u64>| match growth {
             None => true,
             Some(Growth { state: TextState::Appended, at }) => range.end > at,
@@ -682,6 +693,7 @@ impl Judge<'_> {
         if is_damaged && let Some(kind) = holds_file(body) {
             self.add(Doubt::EmbeddedFile, at, kind);
         }
+        self.scanned[number] = is_as_it_is.then_some(scanned);
     }
 
     /// A touched container: its encoding, its delimiters, and what stands before the first and behind the last.

@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use crate::mime::decode::{Decoder, EIGHT_BIT};
 use crate::mime::scan::{
-    LinkHash, Links, MAX_COUNTED_LINKS, MAX_LINKS, TextScan, canonical_link, link_hash, link_host,
+    LinkHash, Links, MAX_COUNTED_LINKS, MAX_LINKS, Scanned, TextScan, canonical_link, link_hash, link_host,
 };
 use crate::mime::{Digest, Leaf};
 
@@ -67,15 +67,24 @@ pub fn links<'a>(message: &[u8], texts: impl Iterator<Item = (&'a Leaf, &'a Dige
     let mut links = Links::default();
     let mut decoder = Decoder::default();
     for (leaf, digest) in texts {
-        let mut scan = TextScan::new(&leaf.media_type, leaf.charset.as_deref());
-        decoder.decode(&message[leaf.body.clone()], leaf.encoding, &mut |window| scan.update(window));
-        let scanned = scan.finish();
-        links.extend(scanned.links);
-        // Another reader may see other octets, or other characters.
-        let is_damaged = digest.damage.what().is_some_and(|what| what != EIGHT_BIT);
-        links.may_hide_some |= scanned.hides_text || is_damaged;
+        take(&mut links, scan(message, leaf, &mut decoder), digest);
     }
     links
+}
+
+/// Looks through a text of a message, its transfer encoding removed.
+pub(super) fn scan(message: &[u8], leaf: &Leaf, decoder: &mut Decoder) -> Scanned {
+    let mut scan = TextScan::new(&leaf.media_type, leaf.charset.as_deref());
+    decoder.decode(&message[leaf.body.clone()], leaf.encoding, &mut |window| scan.update(window));
+    scan.finish()
+}
+
+/// Takes the links of one more text.
+pub(super) fn take(links: &mut Links, scanned: Scanned, digest: &Digest) {
+    links.extend(scanned.links);
+    // Another reader may see other octets, or other characters.
+    let is_damaged = digest.damage.what().is_some_and(|what| what != EIGHT_BIT);
+    links.may_hide_some |= scanned.hides_text || is_damaged;
 }
 
 /// What became of the links of a text that is not as it was sealed.
