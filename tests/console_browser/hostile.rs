@@ -3,6 +3,9 @@
 use crate::program::letter;
 use crate::program::site::Site;
 
+/// What a relay does to a message.
+type Change = Box<dyn Fn(&str) -> String>;
+
 /// What runs a script where a page takes it for more than text.
 const SCRIPT: &str = "<script>alert('owned')</script><img src=x onerror=alert(1)><svg/onload=alert(2)>";
 
@@ -24,7 +27,7 @@ pub(crate) fn messages(site: &Site) -> Vec<Vec<u8>> {
     let named = |name: String| {
         move |message: &str| letter::swapped(message).replace("\"Agenda.pdf\"", &format!("\"{name}\""))
     };
-    let changes: Vec<Box<dyn Fn(&str) -> String>> = vec![
+    let changes: Vec<Change> = vec![
         Box::new(field("Subject", SCRIPT.to_owned())),
         Box::new(field("Subject", encoded(&format!("{SCRIPT}{turned}\0\u{1b}[2J\r\nX: y")))),
         Box::new(field("From", format!("{} <office@example.org>", encoded(SCRIPT)))),
