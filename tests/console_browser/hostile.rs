@@ -3,6 +3,9 @@
 use crate::program::letter;
 use crate::program::site::Site;
 
+/// What a relay does to a message.
+type Change = Box<dyn Fn(&str) -> String>;
+
 /// What runs a script where a page takes it for more than text.
 const SCRIPT: &str = "<script>alert('owned')</script><img src=x onerror=alert(1)><svg/onload=alert(2)>";
 
