@@ -47,7 +47,7 @@ fn held(at: u64) -> Judged {
 }
 
 /// Five messages, each of its own kind.
-fn some() -> Vec<Box<Entry>> {
+fn some() -> [Box<Entry>; 5] {
     let particulars = |author: &str, to: &[&str]| Particulars {
         author: text(author),
         to: to.iter().map(|to| (*to).to_owned()).collect(),
@@ -77,7 +77,7 @@ fn some() -> Vec<Box<Entry>> {
     let c = Judged { from_domain: text("notaaexample"), session: "s2".into(), ..held(DAY) };
     let refused = Judged { session: "s3".into(), done: "refused-by-next-hop".into(), ..delivered(DAY + 1) };
     let attempt = Judged { done: "deferred-by-next-hop".into(), ..held(DAY + 2) };
-    vec![
+    [
         entry(a, particulars("Anna@News.A.example", &["j\u{fc}rgen@Partner.example", "b@other.example"])),
         entry(b, particulars("anna@a.example", &["c@mail.partner.example"])),
         entry(c, Particulars::default()),
