@@ -12,9 +12,6 @@ const SCRIPT: &str = "<script>alert('owned')</script><img src=x onerror=alert(1)
 /// The same as far as an address may have it (RFC 5321 §4.1.2, Quoted-string).
 pub(crate) const IN_AN_ADDRESS: &str = "<img src=x onerror=alert(3)>";
 
-/// What a letter is made into.
-type Change = Box<dyn Fn(&str) -> String>;
-
 /// The hostile messages, each sealed first and then changed, so that each is held.
 pub(crate) fn messages(site: &Site) -> Vec<Vec<u8>> {
     let field = |name: &'static str, value: String| {
