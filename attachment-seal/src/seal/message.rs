@@ -23,7 +23,7 @@ const MAX_POLICIES: usize = 32;
 pub struct Message<'a> {
     raw: &'a [u8],
     header: HeaderSection<'a>,
-    body_hash: Option<blake3::Hash>,
+    body_hash: OnceLock<blake3::Hash>,
     /// Read when somebody asks, and once: most of what a check needs to know beforehand follows from these two.
     author: OnceLock<Author>,
     seals: OnceLock<Vec<Seal>>,
@@ -35,7 +35,7 @@ impl<'a> Message<'a> {
         Self {
             raw,
             header: HeaderSection::parse(raw),
-            body_hash: None,
+            body_hash: OnceLock::new(),
             author: OnceLock::new(),
             seals: OnceLock::new(),
         }
@@ -44,7 +44,8 @@ impl<'a> Message<'a> {
     /// The same, where the body was hashed while it came in.
     pub fn arrived(raw: &'a [u8], body: ArrivingBody) -> Self {
         let message = Self::new(raw);
-        Self { body_hash: body.finish(message.header.body_start), ..message }
+        let body_hash = body.finish(message.header.body_start).map(OnceLock::from).unwrap_or_default();
+        Self { body_hash, ..message }
     }
 
     /// The same, of which nothing but the header section is here, where the body was hashed while it came in. Checking it
@@ -53,7 +54,7 @@ impl<'a> Message<'a> {
     pub fn without_body(head: &'a [u8], body: ArrivingBody) -> Option<Self> {
         let message = Self::arrived(head, body);
         let ends_here = message.header.has_blank_line && message.header.body_start == head.len();
-        (ends_here && message.body_hash.is_some()).then_some(message)
+        (ends_here && message.body_hash.get().is_some()).then_some(message)
     }
 
     /// All of its octets.
@@ -79,9 +80,10 @@ impl<'a> Message<'a> {
         })
     }
 
-    /// The body hash (SPEC.md §5).
+    /// The body hash (SPEC.md §5). Of a long body it takes a while, so that one thread may ask for it while another one
+    /// seals the message: it is made once.
     pub fn body_hash(&self) -> blake3::Hash {
-        self.body_hash.unwrap_or_else(|| body::hash(&self.raw[self.header.body_start..]))
+        *self.body_hash.get_or_init(|| body::hash(&self.raw[self.header.body_start..]))
     }
 
     /// The keys whose lookup a check may need: at most one for each of 8 seals.
