@@ -132,9 +132,10 @@ fn the_demo_can_be_looked_at() {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let lines = BufReader::new(demo.stdout.take().unwrap()).lines();
+    // Kept open to the end: the demo has more to say, and ends where nobody reads it.
+    let mut lines = BufReader::new(demo.stdout.take().unwrap()).lines();
     let (mut base, mut password) = (None, None);
-    for line in lines.map_while(Result::ok) {
+    for line in lines.by_ref().map_while(Result::ok) {
         let value = |name: &str| line.strip_prefix(name).map(|rest| rest.trim().to_owned());
         base = value("The console: ").or(base);
         password = value("Password: ").or(password);
