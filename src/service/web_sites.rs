@@ -72,7 +72,12 @@ fn console_router(
 
 /// The configuration of such a build has no console.
 #[cfg(not(feature = "console"))]
-fn console_router(_: &Arc<ArcSwap<Running>>, _: &State, _: &watch::Receiver<bool>) -> Option<axum::Router> {
+fn console_router(
+    _: &Arc<ArcSwap<Running>>,
+    _: &State,
+    _: &watch::Receiver<bool>,
+    _: &Arc<RwLock<()>>,
+) -> Option<axum::Router> {
     None
 }
 
