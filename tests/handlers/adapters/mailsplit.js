@@ -1,9 +1,8 @@
 // mailsplit, which ZoneMTA and WildDuck pass mail through: every header section is written anew.
-const fs = require('fs');
-const readline = require('readline');
+const each = require('./each');
 const { Joiner, Splitter } = require('mailsplit');
 
-const rewrite = path => new Promise((resolve, reject) => {
+const rewrite = message => new Promise((resolve, reject) => {
   const splitter = new Splitter();
   const joiner = new Joiner();
   const out = [];
@@ -16,16 +15,7 @@ const rewrite = path => new Promise((resolve, reject) => {
   joiner.on('data', chunk => out.push(chunk));
   joiner.on('error', reject);
   joiner.on('end', () => resolve(Buffer.concat(out)));
-  splitter.end(fs.readFileSync(path));
+  splitter.end(message);
 });
 
-(async () => {
-  for await (const path of readline.createInterface({ input: process.stdin })) {
-    try {
-      fs.writeFileSync(`${path}.out`, await rewrite(path));
-    } catch (error) {
-      console.error(error);
-    }
-    console.log('done');
-  }
-})();
+each(rewrite);

@@ -1,13 +1,12 @@
 // A program in Node that reads a message with mailparser and sends it on with nodemailer: all of it is written anew.
-const fs = require('fs');
-const readline = require('readline');
+const each = require('./each');
 const { simpleParser } = require('mailparser');
 const nodemailer = require('nodemailer');
 
 const transport = nodemailer.createTransport({ streamTransport: true, buffer: true, newline: 'windows' });
 
-const rewrite = async path => {
-  const mail = await simpleParser(fs.readFileSync(path), { skipImageLinks: true, skipTextToHtml: true });
+const rewrite = async message => {
+  const mail = await simpleParser(message, { skipImageLinks: true, skipTextToHtml: true });
   const text = address => address && address.text;
   const sent = await transport.sendMail({
     from: text(mail.from), to: text(mail.to), cc: text(mail.cc), subject: mail.subject, date: mail.date,
@@ -22,13 +21,4 @@ const rewrite = async path => {
   return sent.message;
 };
 
-(async () => {
-  for await (const path of readline.createInterface({ input: process.stdin })) {
-    try {
-      fs.writeFileSync(`${path}.out`, await rewrite(path));
-    } catch (error) {
-      console.error(error);
-    }
-    console.log('done');
-  }
-})();
+each(rewrite);
