@@ -1,6 +1,5 @@
 """Exim on both sides: exim -> peer -> exim, so that messages come and go by BDAT (RFC 3030)."""
 
-import os
 import shutil
 import subprocess
 import time
@@ -8,7 +7,7 @@ from pathlib import Path
 
 import processes
 from letters import AUTHOR, READER, Letter
-from measure import PATIENCE, Run
+from measure import PATIENCE, Meter, Run
 from peers import Peer
 from ports import free_port
 
@@ -79,18 +78,10 @@ smtp:
         message = file.read_bytes().replace(b"\n.", b"\n..")
         batch = b"MAIL FROM:<%s>\nRCPT TO:<%s>\nDATA\n%s\n.\n" % (AUTHOR.encode(), READER.encode(), message)
         subprocess.run([*sender, "-odq", "-bS"], input=batch * count, check=True, stdout=subprocess.DEVNULL, timeout=PATIENCE)
-        cpu_before = processes.cpu(peer.pid) if peer else 0.0
-        if peer:
-            processes.reset_peaks(peer.pid)
-        busy_before, ours_before, begun = processes.machine_cpu(), processes.cpu(os.getpid()), time.monotonic()
+        meter, begun = Meter(peer), time.monotonic()
         subprocess.run([*sender, "-qf"], check=True, timeout=PATIENCE)
         seconds = time.monotonic() - begun
         left = subprocess.run([*sender, "-bpc"], capture_output=True, text=True, check=True).stdout.strip()
         if left != "0":
             raise RuntimeError(f"{left} of {count} messages are still in Exim's queue")
-        run = Run(rate=count / seconds, others=0.0)
-        if peer:
-            run.cpu_per_message, run.peak = (processes.cpu(peer.pid) - cpu_before) / count, processes.peak(peer.pid)
-        ours = processes.cpu(os.getpid()) - ours_before
-        run.others = max(0.0, (processes.machine_cpu() - busy_before - ours) / seconds / os.cpu_count())
-        return run
+        return meter.run(count, seconds)

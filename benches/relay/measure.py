@@ -88,6 +88,28 @@ class Sink:
         self.process.wait()
 
 
+class Meter:
+    """What the peer and the machine do from now on."""
+
+    def __init__(self, peer: Peer | None):
+        self.peer = peer
+        if peer:
+            processes.reset_peaks(peer.pid)
+            self.cpu = processes.cpu(peer.pid)
+        self.busy, self.ours, self.begun = processes.machine_cpu(), processes.cpu(os.getpid()), time.monotonic()
+
+    def run(self, count: int, seconds: float) -> Run:
+        """The run that ends now: `count` messages, which took so many seconds."""
+        run = Run(rate=count / seconds, others=0.0)
+        if self.peer:
+            run.cpu_per_message = (processes.cpu(self.peer.pid) - self.cpu) / count
+            run.peak = processes.peak(self.peer.pid)
+        ours = processes.cpu(os.getpid()) - self.ours
+        whole = time.monotonic() - self.begun
+        run.others = max(0.0, (processes.machine_cpu() - self.busy - ours) / whole / os.cpu_count())
+        return run
+
+
 def measure(
     letter: Letter, sessions: int, count: int, sink: Sink, peer: Peer | None, wire: Wire
 ) -> Run:
@@ -96,11 +118,8 @@ def measure(
     command = ["smtp-source", "-4", "-s", str(min(sessions, count)), "-m", str(count), "-F", str(file)]
     command += ["-d"] * wire.keep_open + ["-L"] * wire.lmtp
     command += ["-f", AUTHOR, "-t", READER, f"127.0.0.1:{port}"]
-    if peer:
-        processes.reset_peaks(peer.pid)
-        cpu_before = processes.cpu(peer.pid)
     wanted = sink.count + count
-    busy_before, ours_before, begun = processes.machine_cpu(), processes.cpu(os.getpid()), time.monotonic()
+    meter = Meter(peer)
 
     source = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     start = await_socket(source)
@@ -113,15 +132,8 @@ def measure(
             raise RuntimeError(f"{wanted - sink.count} of {count} messages did not arrive")
         time.sleep(0.002)
 
-    run = Run(rate=count / (max(finished, sink.changed) - start), others=0.0)
     time.sleep(0.1)  # A peer may have something to clear away yet.
-    if peer:
-        run.cpu_per_message = (processes.cpu(peer.pid) - cpu_before) / count
-        run.peak = processes.peak(peer.pid)
-    ours = processes.cpu(os.getpid()) - ours_before
-    seconds = time.monotonic() - begun
-    run.others = max(0.0, (processes.machine_cpu() - busy_before - ours) / seconds / os.cpu_count())
-    return run
+    return meter.run(count, max(finished, sink.changed) - start)
 
 
 def await_socket(source: subprocess.Popen) -> float:
