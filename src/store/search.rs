@@ -3,8 +3,8 @@
 
 use super::error::DatabaseError;
 use super::judged::{
-    Found, JudgedId, MAX_DELIVERED, MAX_DELIVERED_FINDINGS, MAX_FINDINGS, MAX_KEPT, MAX_NAMED, MAX_PAGE,
-    Page, Position, Question,
+    Found, Judged, JudgedId, MAX_DELIVERED, MAX_DELIVERED_FINDINGS, MAX_FINDINGS, MAX_KEPT, MAX_NAMED,
+    MAX_PAGE, Page, Position, Question,
 };
 use super::terms::{Record, Wanted};
 
@@ -204,10 +204,10 @@ pub(super) fn page(
 }
 
 /// The messages that are named and that fit a question, the oldest first; of more than 20,000, the newest.
-pub(super) fn named(shelves: &dyn Shelves, question: &Question) -> Result<Vec<Found>, DatabaseError> {
+pub(super) fn named(shelves: &dyn Shelves, question: &Question) -> Result<Vec<Judged>, DatabaseError> {
     let limit = usize::try_from(MAX_NAMED).unwrap_or(usize::MAX);
     let pile = Pile::of(shelves, Shelf::Named, &Wanted::by(question), i64::MAX, limit, true)?;
-    Ok(pile.found.into_iter().rev().map(|(_, found)| found).collect())
+    Ok(pile.found.into_iter().rev().map(|(_, found)| found.judged).collect())
 }
 
 /// One message.

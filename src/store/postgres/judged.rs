@@ -233,8 +233,7 @@ impl Judgements for Postgres {
     }
 
     fn ask(&self, question: &Question) -> Result<Vec<Judged>, DatabaseError> {
-        let found = search::named(self, question)?;
-        Ok(found.into_iter().map(|found| found.judged).collect())
+        search::named(self, question)
     }
 }
 

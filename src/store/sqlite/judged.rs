@@ -249,8 +249,7 @@ impl Judgements for Database {
     }
 
     fn ask(&self, question: &Question) -> Result<Vec<Judged>, DatabaseError> {
-        let found = search::named(self, question)?;
-        Ok(found.into_iter().map(|found| found.judged).collect())
+        search::named(self, question)
     }
 }
 
