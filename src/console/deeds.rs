@@ -120,13 +120,10 @@ pub(super) async fn form(
     row: &'static Row,
     State(console): State<Arc<Console>>,
     path: Option<Path<String>>,
+    visitor: Visitor,
     request: Request,
 ) -> Response<Body> {
     let (parts, body) = request.into_parts();
-    let visitor = match Visitor::of(&console, &parts).await {
-        Ok(visitor) => visitor,
-        Err(answer) => return *answer,
-    };
     let who = match visitor.somebody(row.role.unwrap_or(Role::Admin), &console) {
         Ok(who) => who.clone(),
         Err(answer) => return *answer,

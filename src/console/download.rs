@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use axum::extract::{Path, Request, State};
+use axum::extract::{Path, State};
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use axum::http::{HeaderValue, Response};
 use futures_util::stream;
@@ -33,13 +33,8 @@ const PIECE: usize = 64 << 10;
 pub(super) async fn download(
     State(console): State<Arc<Console>>,
     Path(id): Path<String>,
-    request: Request,
+    visitor: Visitor,
 ) -> Response<Body> {
-    let (parts, _) = request.into_parts();
-    let visitor = match Visitor::of(&console, &parts).await {
-        Ok(visitor) => visitor,
-        Err(answer) => return *answer,
-    };
     let row = row_of(Action::Download);
     let who = match visitor.somebody(row.role.unwrap_or(Role::Admin), &console) {
         Ok(who) => who,

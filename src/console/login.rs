@@ -33,17 +33,10 @@ pub(super) struct Wish {
 pub(super) async fn open(
     State(console): State<Arc<Console>>,
     Query(wish): Query<Wish>,
-    request: Request,
+    mut visitor: Visitor,
 ) -> Response<Body> {
-    let (mut parts, _) = request.into_parts();
     // However the browser puts it: there is no step further than this.
-    if let Some(client) = parts.extensions.get_mut::<super::guard::Client>() {
-        client.is_from_elsewhere = false;
-    }
-    let mut visitor = match Visitor::of(&console, &parts).await {
-        Ok(visitor) => visitor,
-        Err(answer) => return *answer,
-    };
+    visitor.client.is_from_elsewhere = false;
     visitor.path = next(&wish.next).to_owned();
     match visitor.somebody(crate::store::Role::Viewer, &console) {
         Ok(_) => visitor.answer(redirect(&visitor.path)),
@@ -55,13 +48,10 @@ pub(super) async fn open(
 pub(super) async fn page(
     State(console): State<Arc<Console>>,
     Query(wish): Query<Wish>,
+    visitor: Visitor,
     request: Request,
 ) -> Response<Body> {
     let (parts, _) = request.into_parts();
-    let visitor = match Visitor::of(&console, &parts).await {
-        Ok(visitor) => visitor,
-        Err(answer) => return *answer,
-    };
     if visitor.who.is_some() {
         return visitor.answer(redirect(next(&wish.next)));
     }
@@ -98,12 +88,12 @@ fn form(
 }
 
 /// `POST /login`.
-pub(super) async fn log_in(State(console): State<Arc<Console>>, request: Request) -> Response<Body> {
+pub(super) async fn log_in(
+    State(console): State<Arc<Console>>,
+    mut visitor: Visitor,
+    request: Request,
+) -> Response<Body> {
     let (parts, body) = request.into_parts();
-    let mut visitor = match Visitor::of(&console, &parts).await {
-        Ok(visitor) => visitor,
-        Err(answer) => return *answer,
-    };
     let Some(fields) = Fields::read(&parts, body).await else {
         return problem(&console, &visitor, 400, ProblemKind::BadRequest, None);
     };
@@ -167,12 +157,12 @@ pub(super) async fn log_in(State(console): State<Arc<Console>>, request: Request
 }
 
 /// `POST /logout`.
-pub(super) async fn log_out(State(console): State<Arc<Console>>, request: Request) -> Response<Body> {
+pub(super) async fn log_out(
+    State(console): State<Arc<Console>>,
+    visitor: Visitor,
+    request: Request,
+) -> Response<Body> {
     let (parts, body) = request.into_parts();
-    let visitor = match Visitor::of(&console, &parts).await {
-        Ok(visitor) => visitor,
-        Err(answer) => return *answer,
-    };
     let Some(who) = &visitor.who else { return redirect("/login") };
     let token = Fields::read(&parts, body).await.map(|fields| fields.one("token").to_owned());
     if token.and_then(|token| who.form("/logout", &token)).is_none() {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{Path, Query, Request, State};
+use axum::extract::{Path, Query, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{HeaderValue, Response, StatusCode};
 use jiff::{SignedDuration, Timestamp};
@@ -76,23 +76,15 @@ impl From<crate::store::PinsError> for LookError {
     }
 }
 
-/// Somebody who may look; else the answer to somebody who may not.
-async fn reader(console: &Arc<Console>, request: Request) -> Result<(Visitor, Who), Box<Response<Body>>> {
-    let (parts, _) = request.into_parts();
-    let visitor = Visitor::of(console, &parts).await?;
-    let who = visitor.somebody(Role::Viewer, console)?.clone();
-    Ok((visitor, who))
-}
-
 /// Shows somebody who may see it what `look` finds.
 async fn show<V: Send + 'static>(
     console: Arc<Console>,
-    request: Request,
+    visitor: Visitor,
     look: impl FnOnce(&Console, &Visitor, &Who) -> Result<V, LookError> + Send + 'static,
     page: fn(&view::Frame, &V) -> String,
 ) -> Response<Body> {
-    match reader(&console, request).await {
-        Ok((visitor, who)) => show_to(&console, visitor, who, look, page).await,
+    match visitor.somebody(Role::Viewer, &console).cloned() {
+        Ok(who) => show_to(&console, visitor, who, look, page).await,
         Err(answer) => *answer,
     }
 }
@@ -122,9 +114,9 @@ async fn show_to<V: Send + 'static>(
 }
 
 /// `GET /`.
-pub(super) async fn now(State(console): State<Arc<Console>>, request: Request) -> Response<Body> {
-    let (visitor, who) = match reader(&console, request).await {
-        Ok(reader) => reader,
+pub(super) async fn now(State(console): State<Arc<Console>>, visitor: Visitor) -> Response<Body> {
+    let who = match visitor.somebody(Role::Viewer, &console) {
+        Ok(who) => who.clone(),
         Err(answer) => return *answer,
     };
     let setup = Arc::clone(&console.running.load().setup);
@@ -151,20 +143,20 @@ pub(super) struct MessagesQuery {
 pub(super) async fn messages(
     State(console): State<Arc<Console>>,
     Query(query): Query<MessagesQuery>,
-    request: Request,
+    visitor: Visitor,
 ) -> Response<Body> {
     let look = move |console: &Console, visitor: &Visitor, _: &Who| shown::messages(console, visitor, &query);
-    show(console, request, look, pages::messages).await
+    show(console, visitor, look, pages::messages).await
 }
 
 /// `GET /messages/ID`.
 pub(super) async fn message(
     State(console): State<Arc<Console>>,
     Path(id): Path<String>,
-    request: Request,
+    visitor: Visitor,
 ) -> Response<Body> {
     let look = move |console: &Console, _: &Visitor, who: &Who| shown::message(console, who, &id);
-    show(console, request, look, pages::message).await
+    show(console, visitor, look, pages::message).await
 }
 
 /// What `/correspondents` may be asked.
@@ -179,28 +171,28 @@ pub(super) struct CorrespondentsQuery {
 pub(super) async fn correspondents(
     State(console): State<Arc<Console>>,
     Query(query): Query<CorrespondentsQuery>,
-    request: Request,
+    visitor: Visitor,
 ) -> Response<Body> {
     let look = move |console: &Console, _: &Visitor, _: &Who| known::correspondents(console, &query);
-    show(console, request, look, pages::correspondents).await
+    show(console, visitor, look, pages::correspondents).await
 }
 
 /// `GET /correspondents/DOMAIN`.
 pub(super) async fn correspondent(
     State(console): State<Arc<Console>>,
     Path(domain): Path<String>,
-    request: Request,
+    visitor: Visitor,
 ) -> Response<Body> {
     let look = move |console: &Console, _: &Visitor, who: &Who| known::correspondent(console, who, &domain);
-    show(console, request, look, pages::correspondent).await
+    show(console, visitor, look, pages::correspondent).await
 }
 
 /// `GET /preferences`.
-pub(super) async fn preferences(State(console): State<Arc<Console>>, request: Request) -> Response<Body> {
+pub(super) async fn preferences(State(console): State<Arc<Console>>, visitor: Visitor) -> Response<Body> {
     let look = |console: &Console, _: &Visitor, who: &Who| {
         Ok(preferences_view(console, who, &who.account.preferences, None))
     };
-    show(console, request, look, pages::preferences).await
+    show(console, visitor, look, pages::preferences).await
 }
 
 fn preferences_view(
@@ -264,12 +256,7 @@ fn lasting(kind: &'static str, content: &'static str) -> Response<Body> {
 }
 
 /// There is no such page, or it takes another method.
-pub(super) async fn nothing(State(console): State<Arc<Console>>, request: Request) -> Response<Body> {
-    let (parts, _) = request.into_parts();
-    let visitor = match Visitor::of(&console, &parts).await {
-        Ok(visitor) => visitor,
-        Err(answer) => return *answer,
-    };
+pub(super) async fn nothing(State(console): State<Arc<Console>>, visitor: Visitor) -> Response<Body> {
     // Strangers learn nothing of what there is.
     match visitor.somebody(Role::Viewer, &console) {
         Ok(_) => problem(&console, &visitor, 404, ProblemKind::NotFound, None),

@@ -151,6 +151,8 @@ fn method(row: &'static Row) -> MethodRouter<Arc<Console>> {
         | Action::Approve
         | Action::Pin
         | Action::Forget
-        | Action::AlsoUnsealed => post(move |state, path, request| deeds::form(row, state, path, request)),
+        | Action::AlsoUnsealed => {
+            post(move |state, path, visitor, request| deeds::form(row, state, path, visitor, request))
+        }
     }
 }

@@ -4,9 +4,11 @@
 use std::sync::Arc;
 
 use axum::body::Body;
+use axum::extract::FromRequestParts;
 use axum::http::header::{ACCEPT_LANGUAGE, COOKIE, LOCATION};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode};
+use axum::response::IntoResponse;
 use axum_extra::extract::cookie::{Cookie, SameSite};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
@@ -135,9 +137,20 @@ impl From<AccountError> for SessionError {
     }
 }
 
-impl Visitor {
-    /// Finds out who asks. An answer in the place of a page where that cannot be known.
-    pub(super) async fn of(console: &Arc<Console>, parts: &Parts) -> Result<Self, Box<Response<Body>>> {
+/// An answer in the place of a page where it cannot be known who asks.
+pub(super) struct Unknown(Box<Response<Body>>);
+
+impl IntoResponse for Unknown {
+    fn into_response(self) -> Response<Body> {
+        *self.0
+    }
+}
+
+impl FromRequestParts<Arc<Console>> for Visitor {
+    type Rejection = Unknown;
+
+    /// Finds out who asks.
+    async fn from_request_parts(parts: &mut Parts, console: &Arc<Console>) -> Result<Self, Unknown> {
         let client = parts.extensions.get::<Client>().cloned().unwrap_or_else(|| Client {
             address: std::net::Ipv4Addr::LOCALHOST.into(),
             vouched: None,
@@ -171,11 +184,13 @@ impl Visitor {
                         (ProblemKind::Forbidden(Role::Viewer), 403, detail)
                     }
                 };
-                Err(Box::new(problem(console, &visitor, status, kind, Some(detail))))
+                Err(Unknown(Box::new(problem(console, &visitor, status, kind, Some(detail)))))
             }
         }
     }
+}
 
+impl Visitor {
     fn unknown(console: &Console, client: Client, path: String, headers: &HeaderMap) -> Self {
         let languages = headers.get(ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok());
         let zone = console.settings().map_or(TimeZone::UTC, |settings| settings.time_zone);
