@@ -1,19 +1,12 @@
 //! Two gateways that share a PostgreSQL database show the same, and know the same people.
 
 use crate::program::site::Site;
-use crate::program::{Config, Gateway, wait_for};
+use crate::program::{Gateway, wait_for};
 use crate::server::Postgres;
 use crate::visit::{CONSOLE, Visitor, add, console, held};
 
 fn start(site: &Site, url: &str, name: &str) -> Gateway {
-    let folder = site.folder.path().join(name);
-    std::fs::create_dir(&folder).unwrap();
-    let text = format!("state = \"{url}\"\nfolder = \"folder\"\nlabel = \"{name}\"\n");
-    Config::of(&folder, "mx.partner.example", &text)
-        .listener("inbound", "verify", site.next_hop.address, "")
-        .pinning(&site.record)
-        .and(CONSOLE)
-        .start()
+    site.sharing(url, name).and(CONSOLE).start()
 }
 
 #[test]

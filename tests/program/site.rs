@@ -37,6 +37,16 @@ impl Site {
         self.config().listener("inbound", "verify", self.next_hop.address, more).pinning(&self.record)
     }
 
+    /// The same for one of several gateways that share a PostgreSQL database.
+    pub(crate) fn sharing(&self, url: &str, name: &str) -> Config {
+        let folder = self.folder.path().join(name);
+        std::fs::create_dir(&folder).unwrap();
+        let text = format!("state = \"{url}\"\nfolder = \"folder\"\nlabel = \"{name}\"\n");
+        Config::of(&folder, "mx.partner.example", &text)
+            .listener("inbound", "verify", self.next_hop.address, "")
+            .pinning(&self.record)
+    }
+
     pub(crate) fn config(&self) -> Config {
         Config::new(self.folder.path(), "mx.partner.example")
     }

@@ -8,7 +8,7 @@ use waxseal::store::{By, Fault, Held, HeldId, Quotas, Removal, State, StoreError
 
 use crate::program::site::{RECIPIENT, SENDER, Site};
 use crate::program::smtp::{Client, Server};
-use crate::program::{Config, Gateway, letter, wait_for, waxseal, word};
+use crate::program::{Gateway, letter, wait_for, waxseal, word};
 use crate::server::Postgres;
 
 const NOW: u64 = 1_795_392_000;
@@ -121,15 +121,6 @@ fn a_database_that_goes_away_comes_back() {
     }
 }
 
-fn configuration(site: &Site, url: &str, name: &str) -> Config {
-    let folder = site.folder.path().join(name);
-    std::fs::create_dir(&folder).unwrap();
-    let text = format!("state = \"{url}\"\nfolder = \"folder\"\nlabel = \"{name}\"\n");
-    Config::of(&folder, "mx.partner.example", &text)
-        .listener("inbound", "verify", site.next_hop.address, "")
-        .pinning(&site.record)
-}
-
 fn deliver(gateway: &Gateway, message: &[u8]) -> String {
     Client::hello(gateway.address("inbound")).deliver(SENDER, RECIPIENT, message)
 }
@@ -145,8 +136,8 @@ fn command(gateway: &Gateway, arguments: &[&str]) -> Vec<Value> {
 fn one_gateway_releases_what_another_held() {
     let Some(server) = Postgres::shared() else { return };
     let (site, url) = (Site::new(), server.database());
-    let one = configuration(&site, &url, "mx1").start();
-    let two = configuration(&site, &url, "mx2").start();
+    let one = site.sharing(&url, "mx1").start();
+    let two = site.sharing(&url, "mx2").start();
     let message = site.swapped("shared");
     let reply = deliver(&one, &message);
     let id = reply.strip_prefix("250 2.0.0 accepted as ").unwrap_or_else(|| panic!("{reply}")).to_owned();
@@ -170,8 +161,8 @@ fn one_gateway_releases_what_another_held() {
 fn a_message_is_released_once() {
     let Some(server) = Postgres::shared() else { return };
     let (site, url) = (Site::new(), server.database());
-    let one = configuration(&site, &url, "mx1").start();
-    let two = configuration(&site, &url, "mx2").start();
+    let one = site.sharing(&url, "mx1").start();
+    let two = site.sharing(&url, "mx2").start();
     for n in 0..5 {
         let reply = deliver(&one, &site.swapped(&format!("once {n}")));
         let id = reply.strip_prefix("250 2.0.0 accepted as ").unwrap_or_else(|| panic!("{reply}"));
@@ -194,8 +185,8 @@ fn a_message_is_released_once() {
 fn pins_are_shared() {
     let Some(server) = Postgres::shared() else { return };
     let (site, url) = (Site::new(), server.database());
-    let one = configuration(&site, &url, "mx1").start();
-    let two = configuration(&site, &url, "mx2").start();
+    let one = site.sharing(&url, "mx1").start();
+    let two = site.sharing(&url, "mx2").start();
     let plain = letter::plain("someone@example.net", "unsealed");
     assert_eq!(deliver(&two, &plain), "250 2.0.0 taken");
     command(&one, &["keys", "pin", "example.net", "--key", &site.record]);
@@ -212,7 +203,8 @@ fn only_mail_that_needs_the_database_waits_for_it() {
     let server = Postgres::start().unwrap();
     let site = Site::new();
     let office = Server::taking_all();
-    let gateway = configuration(&site, &server.database(), "mx1")
+    let gateway = site
+        .sharing(&server.database(), "mx1")
         .and(&format!("[alerts]\nto = \"postmaster@partner.example\"\nnext_hop = \"{}\"", office.address))
         .listener("outbound", "seal", site.next_hop.address, "")
         .sealing_with(&site.key)
@@ -247,7 +239,7 @@ fn commands_work_with_the_database() {
     }
     let server = Postgres::start().unwrap();
     let (site, url) = (Site::new(), server.database());
-    let gateway = configuration(&site, &url, "mx1").start();
+    let gateway = site.sharing(&url, "mx1").start();
     assert!(deliver(&gateway, &site.swapped("held")).starts_with("250 2.0.0 accepted as"));
     command(&gateway, &["keys", "unsealed", "example.net"]);
     assert_eq!(command(&gateway, &["keys", "list", "--json"])[0]["domain"], Value::from("example.net"));
