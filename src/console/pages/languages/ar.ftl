@@ -40,7 +40,6 @@ verdict-expired = منتهية الصلاحية
 verdict-unknown-key = مفتاح مجهول
 verdict-key-changed = مفتاح متغيّر
 verdict-temperror = لم تُفحص
-verdict-other = غير ذلك
 
 why-pass = كل مرفق كما أُرسل.
 why-none = ليس لها ختم، ولم يكن الختم متوقعًا.
@@ -80,7 +79,6 @@ state-kept = محتجزة، لا تُحذف بالقِدم
 state-requested = طُلب الإفراج عنها
 state-partly = أُفرج عنها جزئيًا
 state-in-doubt = إفراج غير مؤكد
-state-gone = لم تعد محتجزة
 
 now-title = الآن
 waiting-title = في انتظار شخص

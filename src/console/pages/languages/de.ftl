@@ -40,7 +40,6 @@ verdict-expired = Abgelaufen
 verdict-unknown-key = Schlüssel unbekannt
 verdict-key-changed = Schlüssel gewechselt
 verdict-temperror = Nicht geprüft
-verdict-other = Anderes
 
 why-pass = Jeder Anhang ist, wie er gesendet wurde.
 why-none = Sie hat kein Siegel, und keines wurde erwartet.
@@ -80,7 +79,6 @@ state-kept = Zurückgehalten, ohne Altersgrenze
 state-requested = Freigabe beantragt
 state-partly = Teilweise freigegeben
 state-in-doubt = Freigabe ungewiss
-state-gone = Nicht mehr zurückgehalten
 
 now-title = Jetzt
 waiting-title = Wartet auf jemanden

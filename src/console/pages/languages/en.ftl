@@ -43,7 +43,6 @@ verdict-expired = Expired
 verdict-unknown-key = Unknown key
 verdict-key-changed = Key changed
 verdict-temperror = Not checked
-verdict-other = Other
 
 # Why, in one sentence.
 why-pass = Every attachment is as it was sent.
@@ -86,7 +85,6 @@ state-kept = Held, not removed by age
 state-requested = Release requested
 state-partly = Partly released
 state-in-doubt = Release in doubt
-state-gone = No longer held
 
 # Now.
 now-title = Now

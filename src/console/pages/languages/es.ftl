@@ -40,7 +40,6 @@ verdict-expired = Caducado
 verdict-unknown-key = Clave desconocida
 verdict-key-changed = Clave cambiada
 verdict-temperror = Sin comprobar
-verdict-other = Otro
 
 why-pass = Cada archivo adjunto está como se envió.
 why-none = No lleva sello, y no se esperaba ninguno.
@@ -80,7 +79,6 @@ state-kept = Retenido, sin límite de edad
 state-requested = Liberación solicitada
 state-partly = Liberado en parte
 state-in-doubt = Liberación incierta
-state-gone = Ya no está retenido
 
 now-title = Ahora
 waiting-title = A la espera de alguien

@@ -40,7 +40,6 @@ verdict-expired = Périmé
 verdict-unknown-key = Clé inconnue
 verdict-key-changed = Clé changée
 verdict-temperror = Non vérifié
-verdict-other = Autre
 
 why-pass = Chaque pièce jointe est telle qu’elle a été envoyée.
 why-none = Il n’a pas de sceau, et aucun n’était attendu.
@@ -80,7 +79,6 @@ state-kept = Retenu, sans limite d’âge
 state-requested = Libération demandée
 state-partly = Libéré en partie
 state-in-doubt = Libération incertaine
-state-gone = N’est plus retenu
 
 now-title = Maintenant
 waiting-title = En attente de quelqu’un

@@ -40,7 +40,6 @@ verdict-expired = Просрочено
 verdict-unknown-key = Ключ неизвестен
 verdict-key-changed = Ключ сменился
 verdict-temperror = Не проверено
-verdict-other = Другое
 
 why-pass = Каждое вложение такое, каким его отправили.
 why-none = Печати нет, и она не ожидалась.
@@ -80,7 +79,6 @@ state-kept = Задержано, не удаляется по сроку
 state-requested = Запрошен выпуск
 state-partly = Выпущено частично
 state-in-doubt = Выпуск под вопросом
-state-gone = Больше не задержано
 
 now-title = Сейчас
 waiting-title = Ждут решения

@@ -40,7 +40,6 @@ verdict-expired = 已过期
 verdict-unknown-key = 密钥未知
 verdict-key-changed = 密钥已变
 verdict-temperror = 未检查
-verdict-other = 其他
 
 why-pass = 每个附件都与发出时相同。
 why-none = 它没有封印，也不要求有封印。
@@ -80,7 +79,6 @@ state-kept = 已扣留，不按期限删除
 state-requested = 已申请放行
 state-partly = 部分放行
 state-in-doubt = 放行结果不明
-state-gone = 不再扣留
 
 now-title = 当前
 waiting-title = 等待处理

@@ -40,7 +40,6 @@ verdict-expired = 已過期
 verdict-unknown-key = 金鑰未知
 verdict-key-changed = 金鑰已變
 verdict-temperror = 未檢查
-verdict-other = 其他
 
 why-pass = 每個附件都與發出時相同。
 why-none = 它沒有封印，也不要求有封印。
@@ -80,7 +79,6 @@ state-kept = 已扣留，不按期限刪除
 state-requested = 已申請放行
 state-partly = 部分放行
 state-in-doubt = 放行結果不明
-state-gone = 不再扣留
 
 now-title = 目前
 waiting-title = 等待處理
